@@ -1,0 +1,271 @@
+# brokerd: build, test, install. `make help` lists the targets.
+#
+# A source file is found by its folder, so a new one needs no line here. Everything built
+# lands in build/ (with SANITIZE=address in build/address, and so on).
+
+VERSION := 0.1.0
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# address (with undefined), thread, or fuzzer (clang only); empty for the real thing
+SANITIZE ?=
+# pack or spread: how the tests have connections placed on workers; empty for both in turn
+PLACEMENT ?=
+# how long `make fuzz` keeps each target busy, seconds
+FUZZ_SECONDS ?= 30
+JOBS ?= $(shell nproc)
+
+OUT := build$(SANITIZE:%=/%)
+OBJ := $(OUT)/obj
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# ---- What there is, in the order of the layers (tests/layers.sh checks the arrows) ----
+
+BASE   := $(wildcard libbroker/base/*.c)
+WIRE   := $(wildcard libbroker/wire/*.c)
+CLIENT := $(wildcard libbroker/client/*.c)
+CLI    := $(wildcard libbroker/cli/*.c)
+
+CORE   := $(wildcard brokerd/core/*.c)
+WORKER := $(wildcard brokerd/worker/*.c)
+DOORS  := $(wildcard brokerd/doors/*.c brokerd/doors/*/*.c)
+NET    := $(wildcard brokerd/net/*.c)
+STORE  := $(wildcard brokerd/store/*.c brokerd/store/*/*.c)
+HOOKS  := $(wildcard brokerd/webhooks/*.c)
+ADMIN  := $(wildcard brokerd/admin/*.c)
+CONFIG := $(wildcard config/*.c)
+DAEMON := $(CORE) $(WORKER) $(DOORS) $(NET) $(STORE) $(HOOKS) $(ADMIN) $(CONFIG)
+
+UNIT  := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c tests/unit/*/*/test_*.c)
+SIM   := $(wildcard tests/sim/*.c)
+FUZZ  := $(wildcard tests/fuzz/fuzz_*.c)
+BENCH := $(wildcard tests/bench/*.c)
+SHARED := $(wildcard tests/suites/*.c)
+
+HEADERS := $(wildcard libbroker/*/*.h brokerd/*/*.h brokerd/*/*/*.h config/*.h tests/*/*.h)
+SOURCES := $(BASE) $(WIRE) $(CLIENT) $(CLI) $(DAEMON) $(wildcard brokerd/main.c)
+ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(SHARED) $(wildcard tests/fuzz/*.c)
+
+objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
+LIB_OBJ    := $(call objects,$(BASE) $(WIRE) $(CLIENT))
+BROKERD_OBJ := $(call objects,$(BASE) $(WIRE) $(DAEMON) $(wildcard brokerd/main.c))
+INNER_OBJ  := $(LIB_OBJ) $(call objects,$(DAEMON) $(filter-out %/main.c,$(CLI)) $(SHARED))
+
+SONAME  := libbroker.so.$(firstword $(subst ., ,$(VERSION)))
+LIB     := $(if $(CLIENT),$(OUT)/libbroker.a $(OUT)/libbroker.so)
+BINS    := $(if $(wildcard brokerd/main.c),$(OUT)/brokerd) \
+           $(if $(wildcard libbroker/cli/main.c),$(OUT)/broker)
+
+UNIT_BIN  := $(UNIT:%.c=$(OUT)/%)
+SIM_BIN   := $(SIM:%.c=$(OUT)/%)
+FUZZ_BIN  := $(FUZZ:%.c=$(OUT)/%)
+BENCH_BIN := $(BENCH:%.c=$(OUT)/%)
+
+# ---- How it is compiled ----
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+        -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wvla -Wundef -Wformat=2 \
+        -Wimplicit-fallthrough
+OPT  := -O2 -g
+HARD := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+SAN  :=
+ifeq ($(SANITIZE),address)
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifeq ($(SANITIZE),thread)
+SAN := -fsanitize=thread -fno-omit-frame-pointer
+else ifeq ($(SANITIZE),fuzzer)
+CC  := clang-14
+SAN := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+else ifneq ($(SANITIZE),)
+$(error SANITIZE is address or thread, not '$(SANITIZE)')
+endif
+ifneq ($(SAN),)
+OPT  := -O1 -g
+HARD :=
+endif
+
+# pkg-config is asked when the first recipe needs it, not before: `make deps` installs it.
+ask = $(eval $(1) := $(shell pkg-config $(2)))$($(1))
+PKG_CFLAGS = $(call ask,PKG_CFLAGS,--cflags libevent jansson hiredis libconfuse)
+DAEMON_LIBS = $(call ask,DAEMON_LIBS,--libs libevent_core libevent_pthreads jansson hiredis libconfuse)
+CLIENT_LIBS = $(call ask,CLIENT_LIBS,--libs libevent_core libevent_pthreads jansson)
+CHECK_LIBS = $(call ask,CHECK_LIBS,--libs check)
+
+CPPFLAGS += -I. -Ilibbroker/include -D_GNU_SOURCE= -DBROKER_BUILD_VERSION='"$(VERSION)"'
+CFLAGS   += -std=gnu11 -fvisibility=hidden -pthread
+LDFLAGS  += -pthread -Wl,-z,relro,-z,now -Wl,--as-needed
+compile   = $(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(OPT) $(CFLAGS) $(WARN) $(HARD) $(SAN)
+link      = $(CC) $(OPT) $(CFLAGS) $(SAN) $(LDFLAGS)
+
+# base, wire and client go into the shared library too: compiled once, as -fPIC.
+PIC := -fPIE
+$(OBJ)/libbroker/base/%.o $(OBJ)/libbroker/wire/%.o $(OBJ)/libbroker/client/%.o: PIC := -fPIC
+
+$(OBJ)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(compile) $(PIC) -MMD -MP -c -o $@ $<
+
+-include $(patsubst %.c,$(OBJ)/%.d,$(ALL_C))
+
+# ---- Building ----
+
+.PHONY: all
+all: $(BINS) $(LIB) ## build brokerd, broker and libbroker (the default)
+
+$(OUT)/brokerd: $(BROKERD_OBJ)
+	@echo "  LINK  $@"
+	@$(link) -pie -o $@ $(BROKERD_OBJ) $(DAEMON_LIBS)
+
+# The command is written against the public header only, so it gets the public library only.
+$(OUT)/broker: $(call objects,$(CLI)) $(OUT)/libbroker.a
+	@echo "  LINK  $@"
+	@$(link) -pie -o $@ $^ $(CLIENT_LIBS) -lm
+
+$(OUT)/libbroker.so: $(LIB_OBJ) libbroker/libbroker.map
+	@echo "  LINK  $@"
+	@$(link) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=libbroker/libbroker.map \
+	    -o $@.$(VERSION) $(LIB_OBJ) $(CLIENT_LIBS)
+	@ln -sf libbroker.so.$(VERSION) $(OUT)/$(SONAME)
+	@ln -sf $(SONAME) $@
+
+# One object in which all but broker_* is local: our internals cannot clash with a user's.
+$(OUT)/libbroker.a: $(LIB_OBJ)
+	@echo "  AR    $@"
+	@mkdir -p $(OBJ)
+	@ld -r -o $(OBJ)/libbroker.o $(LIB_OBJ)
+	@objcopy --wildcard --keep-global-symbol='broker_*' $(OBJ)/libbroker.o
+	@rm -f $@ && ar rcs $@ $(OBJ)/libbroker.o
+
+# Everything but the two mains, internals visible: what test programs link with.
+$(OBJ)/inner.a: $(INNER_OBJ)
+	@mkdir -p $(@D)
+	@rm -f $@ && ar qcs $@ $(INNER_OBJ)
+
+$(UNIT_BIN) $(SIM_BIN) $(BENCH_BIN): $(OUT)/%: $(OBJ)/%.o $(OBJ)/inner.a
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(link) -pie -o $@ $^ $(CHECK_LIBS) $(DAEMON_LIBS) -lm
+
+ifeq ($(SANITIZE),fuzzer)
+FUZZ_MAIN := -fsanitize=fuzzer
+else
+FUZZ_MAIN := $(OBJ)/tests/fuzz/replay.o
+endif
+$(FUZZ_BIN): $(OUT)/%: $(OBJ)/%.o $(filter %.o,$(FUZZ_MAIN)) $(OBJ)/inner.a
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(link) -pie -o $@ $< $(FUZZ_MAIN) $(OBJ)/inner.a $(DAEMON_LIBS) -lm
+
+# ---- Running and testing: the first two install what is missing, and say so ----
+
+again = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
+
+.PHONY: run test check check-unit tests bench fuzz fuzz-all deps
+run: ## build, start brokerd on a free port and show messages flowing
+	@tests/deps.sh build
+	@$(again) all
+	@OUT=$(OUT) tests/demo.sh
+
+test: ## build and run every test (SANITIZE=address|thread, PLACEMENT=pack|spread)
+	@tests/deps.sh build test
+	@$(again) tests
+	@OUT=$(OUT) JOBS=$(JOBS) SANITIZE=$(SANITIZE) PLACEMENT=$(PLACEMENT) tests/run.sh
+
+tests: all $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN)
+
+check-unit: $(UNIT_BIN) ## build and run the unit tests only
+	@OUT=$(OUT) JOBS=$(JOBS) tests/run.sh unit
+
+bench: all $(BENCH_BIN) ## build and run the benchmarks
+	@set -e; for b in $(BENCH_BIN) $(wildcard tests/bench/*.sh); do \
+	    echo "== $$b"; OUT=$(OUT) $$b; done
+
+fuzz: ## fuzz each parser for FUZZ_SECONDS with libFuzzer (clang-14)
+	@tests/deps.sh build fuzz
+	@$(again) SANITIZE=fuzzer fuzz-all
+
+fuzz-all: $(FUZZ_BIN)
+	@set -e; for f in $(FUZZ_BIN); do name=$${f##*/fuzz_}; \
+	    echo "== $$name"; mkdir -p $(OUT)/corpus/$$name tests/fuzz/corpus/$$name; \
+	    $$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -verbosity=0 \
+	        -artifact_prefix=$(OUT)/ $(OUT)/corpus/$$name tests/fuzz/corpus/$$name; done
+
+deps: ## install what building, testing and linting need
+	@tests/deps.sh build test lint fuzz
+
+# ---- Keeping it tidy ----
+
+.PHONY: fmt fmt-check lint layers headers tidy
+fmt: ## format the C code in place
+	@clang-format-14 -i $(ALL_C) $(HEADERS)
+
+fmt-check: ## fail if `make fmt` would change something
+	@clang-format-14 --dry-run -Werror $(ALL_C) $(HEADERS)
+
+lint: ## layers, headers, format, clang-tidy and shellcheck
+	@tests/deps.sh build test lint
+	@$(again) layers headers fmt-check tidy
+	@shellcheck -x .ci/run $$(find tests -name '*.sh' -not -path '*/node_modules/*')
+	@echo "lint: all is well"
+
+layers: ## check which folder includes which
+	@tests/layers.sh
+
+headers: ## check that each header compiles alone
+	@for h in $(HEADERS); do \
+	    $(compile) -Wno-unused-function -fsyntax-only -include $$h -x c /dev/null || exit 1; done
+
+tidy:
+	@printf '%s\n' $(SOURCES) | xargs -r -P $(JOBS) -n 4 clang-tidy-14 --quiet \
+	    --warnings-as-errors='*' $(TIDY_OPTIONS) 2>/dev/null -- \
+	    $(CPPFLAGS) $(PKG_CFLAGS) -std=gnu11
+
+# ---- Installing ----
+
+bindir := $(DESTDIR)$(PREFIX)/bin
+libdir := $(DESTDIR)$(PREFIX)/lib
+incdir := $(DESTDIR)$(PREFIX)/include
+docdir := $(DESTDIR)$(PREFIX)/share/doc/brokerd
+mandir := $(DESTDIR)$(PREFIX)/share/man
+
+# What is installed: pairs source:target, which uninstall walks too.
+FILES = \
+    $(foreach b,$(filter %/broker,$(BINS)) $(filter %/brokerd,$(BINS)),$(b):$(bindir)/$(notdir $(b)):755) \
+    $(OUT)/libbroker.so.$(VERSION):$(libdir)/libbroker.so.$(VERSION):755 \
+    $(OUT)/libbroker.a:$(libdir)/libbroker.a:644 \
+    $(OUT)/libbroker.pc:$(libdir)/pkgconfig/libbroker.pc:644 \
+    $(foreach h,$(wildcard libbroker/include/*.h),$(h):$(incdir)/$(notdir $(h)):644) \
+    $(foreach f,$(wildcard brokerd.conf.example),$(f):$(docdir)/$(f):644) \
+    $(foreach f,$(wildcard config/dist/*.service config/dist/*.socket),$(f):$(DESTDIR)$(PREFIX)/lib/systemd/system/$(notdir $(f)):644) \
+    $(foreach f,$(wildcard config/dist/*sysusers*),$(f):$(DESTDIR)$(PREFIX)/lib/sysusers.d/brokerd.conf:644) \
+    $(foreach f,$(wildcard config/dist/*tmpfiles*),$(f):$(DESTDIR)$(PREFIX)/lib/tmpfiles.d/brokerd.conf:644) \
+    $(foreach n,1 3 5 7 8,$(foreach m,$(wildcard docs/man/*.$(n)),$(m):$(mandir)/man$(n)/$(notdir $(m)):644)) \
+    $(foreach f,$(wildcard config/dist/broker.bash),$(f):$(DESTDIR)$(PREFIX)/share/bash-completion/completions/broker:644) \
+    $(foreach f,$(wildcard config/dist/_broker),$(f):$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_broker:644)
+LINKS = $(libdir)/$(SONAME) $(libdir)/libbroker.so
+
+.PHONY: install uninstall clean help
+install: all $(OUT)/libbroker.pc ## install under PREFIX (/usr/local), staged in DESTDIR
+	@set -e; for f in $(FILES); do IFS=: read -r from to mode <<< "$$f"; \
+	    install -D -m "$$mode" "$$from" "$$to"; echo "  INST  $$to"; done
+	@for l in $(LINKS); do ln -sf libbroker.so.$(VERSION) $$l; echo "  INST  $$l"; done
+
+uninstall: ## remove what install put there
+	@for f in $(FILES); do IFS=: read -r from to mode <<< "$$f"; rm -f "$$to"; done
+	@rm -f $(LINKS)
+
+$(OUT)/libbroker.pc: libbroker/libbroker.pc.in Makefile
+	@mkdir -p $(@D)
+	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+
+clean: ## remove build/
+	@rm -rf build
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 14
+
+SHELL := /bin/bash

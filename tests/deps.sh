@@ -1,0 +1,61 @@
+#!/bin/bash
+# Install with apt-get what is missing, and say so; do nothing, quickly, if all is there.
+#
+#   tests/deps.sh [build] [test] [lint] [fuzz]
+#
+# Runs before anything else on a bare Debian 12, so it needs bash and dpkg only.
+set -eu
+
+declare -A packages=(
+    [build]="gcc make binutils pkg-config libc6-dev libevent-dev libjansson-dev libhiredis-dev libconfuse-dev"
+    [test]="check nodejs npm"
+    [lint]="clang-format-14 clang-tidy-14 shellcheck"
+    [fuzz]="clang-14 libclang-rt-14-dev"
+)
+
+wanted=()
+for group in "${@:-build}"; do
+    if [ -z "${packages[$group]:-}" ]; then
+        echo "tests/deps.sh: unknown group '$group': one of ${!packages[*]}" >&2
+        exit 2
+    fi
+    read -ra more <<<"${packages[$group]}"
+    wanted+=("${more[@]}")
+done
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "tests/deps.sh: no dpkg here, so nothing is installed; on Debian it would be: ${wanted[*]}" >&2
+    exit 0
+fi
+
+missing=()
+for package in "${wanted[@]}"; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=none
+    [ "${status%%installed*}" = "" ] || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "These Debian packages are missing: ${missing[*]}" >&2
+        echo "There is no sudo; as root: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+echo "Installing what is missing, with apt-get: ${missing[*]}"
+
+apt() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"
+}
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# The lists may be old or absent: fetch them only if the packages are not to be had without.
+if ! apt install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
+    if ! { apt update && apt install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        echo "tests/deps.sh: could not install: ${missing[*]}" >&2
+        exit 1
+    fi
+fi
