@@ -1,0 +1,234 @@
+/* core.h - the core's edge: what doors, worker and admin may ask of it, and what it asks back.
+ *
+ * Why      Routing, queues, credit and delivery, apart from networks and protocols: the same
+ *          code runs in the daemon, in unit tests and N times over in a simulation.
+ * Shape    One core per worker. Doors open an endpoint per connection and on it publishers
+ *          and consumers. Time is told by core_clock(); what the core wants of the world goes
+ *          through tables of functions. Cores speak to each other in entries (core_take()).
+ * Owner    What core_*_open/attach returns belongs to the core; the caller borrows it until it
+ *          closes it or is told (`closed`, `settled` of a PUBLISH_ONCE) that it is gone.
+ * Errors   0, or -errno with nothing changed; where the peer must be told why, a struct refusal.
+ * Thread   The one worker the core lives on. The core is not re-entered: functions in the
+ *          tables below write bytes and set marks, and never call back into the core. */
+#ifndef BROKERD_CORE_CORE_H
+#define BROKERD_CORE_CORE_H
+
+#include "brokerd/core/message.h"
+#include "libbroker/base/policy.h"
+#include "libbroker/base/reason.h"
+
+struct core;
+struct endpoint;
+struct publisher;
+struct consumer;
+struct entry;
+
+enum { CORE_MAX_WORKERS = 64, CORE_WINDOW_BYTES = 1 << 20, CORE_WINDOW_MAX = 32768 };
+
+/* Why a call was refused, in the words of the closed list; text is fit for the peer and begins
+ * with the reason's word. */
+struct refusal {
+    enum reason reason;
+    char text[240];
+};
+
+/* ------------------------------------------------------------------ the core and its worker */
+
+enum core_event_kind {
+    EVENT_SLOW_CONSUMER, /* a queue lost messages: count of reason */
+    EVENT_QUEUE_MADE,
+    EVENT_QUEUE_GONE,
+    EVENT_QUEUE_STUCK,   /* a block queue's hold ended and nothing had left it */
+    EVENT_DEAD_LETTER,
+    EVENT_REFUSED,       /* a publish was refused */
+    EVENT_UNROUTABLE,    /* a publish matched nothing */
+};
+
+/* Something worth a log line and a `$SYS` message; strings are borrowed, may be "". */
+struct core_event {
+    enum core_event_kind kind;
+    enum reason reason;
+    uint64_t count;
+    const char *queue, *topic, *client;
+};
+
+struct core_ops {
+    /* Room for an entry of `size` bytes (with its head) in the batch to worker `to`; the core
+     * fills it before it returns to the worker. `credited`: bounded by somebody's credit, must
+     * be taken; otherwise NULL when too much is on its way already. NULL without memory. */
+    struct entry *(*post)(void *ctx, unsigned to, size_t size, bool credited);
+    /* Take `delta` bytes from the budget shared by all workers (negative: give back), always
+     * granted. Returns what is then left of it, perhaps negative. */
+    int64_t (*memory)(void *ctx, int64_t delta);
+    void (*event)(void *ctx, const struct core_event *ev);
+};
+
+struct core_options {
+    unsigned id, workers;       /* this worker's number, and how many there are */
+    const struct core_ops *ops; /* outlives the core, as does ctx */
+    void *ctx;
+    struct policy_set *policies; /* the core takes a reference of its own */
+    uint64_t id_base;           /* message ids count up from here: differ between cores */
+};
+
+/* A core in *ret; -ENOMEM. */
+int core_new(const struct core_options *o, struct core **ret);
+void core_free(struct core *c); /* NULL is fine; drops all it keeps, tells nobody */
+
+/* The time, in ms: `now` monotonic, `wall` since 1970. Before anything else in a turn. */
+void core_clock(struct core *c, int64_t now_ms, int64_t wall_ms);
+int64_t core_now(const struct core *c);
+
+/* Other settings from now on; queues that exist take their new limits at once. */
+void core_configure(struct core *c, struct policy_set *policies);
+
+/* An entry that another core posted to this one. Takes over what it holds. */
+void core_take(struct core *c, struct entry *e);
+/* Release what an entry holds that nobody will take (the process stops). */
+void entry_release(struct entry *e);
+
+/* End of the turn: tell publishers what has settled, do what is due. Returns when it wants to
+ * be called again at the latest (core_now's clock), INT64_MAX if never. */
+int64_t core_tick(struct core *c);
+
+/* No new publishes, attaches or holds: refused `draining`; what is held gets its fallback. */
+void core_drain(struct core *c);
+/* Whether nothing unsettled or held is left. */
+bool core_drained(const struct core *c);
+
+/* Count `delta` bytes of output or reassembly into the memory budget (negative: fewer). */
+void core_charge(struct core *c, int64_t delta);
+/* Whether the budget is used up. */
+bool core_short_of_memory(const struct core *c);
+
+/* ------------------------------------------------------------------------------- endpoints */
+
+/* One or more messages for one consumer; everything borrowed for the call. */
+struct gap {
+    enum reason reason;
+    uint64_t count;
+};
+
+struct delivery {
+    const struct topic *topic; /* of all of them */
+    struct run run;
+    uint32_t attempt;          /* 1 for the first; more: n is 1 */
+    const struct gap *gaps;    /* lost before the first of them; NULL: none */
+    unsigned gaps_n;
+    uint64_t first;            /* delivery number of the first, from 1 */
+    uint64_t seq;              /* queue sequence number of the first; the others follow */
+    uint64_t id;               /* message id of the first; the others follow */
+    int64_t time_ms;           /* wall clock of publishing */
+};
+
+/* Messages first..first+count-1 of a publisher have had one outcome. */
+struct outcome {
+    uint64_t first;
+    uint32_t count;
+    enum reason reason;         /* REASON_NONE: accepted by all that matched, at least one */
+    uint32_t matched, accepted; /* queues */
+    const char *text;           /* more about a refusal, or NULL */
+};
+
+struct endpoint_ops {
+    /* Write the deliveries into the endpoint's output, then out_end(). Returns the output's
+     * position after them (out->end). */
+    uint64_t (*deliver)(void *consumer_ctx, const struct delivery *d);
+    /* Every worker knows of the consumer now; messages published from here on arrive. */
+    void (*ready)(void *consumer_ctx);
+    /* The consumer is gone: end its stream. `lost` messages were dropped with it. */
+    void (*closed)(void *consumer_ctx, const struct refusal *why, uint64_t lost);
+    /* Messages up to `upto` have settled; `o` covers, in order, all those not reported before.
+     * Once a turn. A PUBLISH_ONCE publisher is gone after it. */
+    void (*settled)(void *publisher_ctx, uint64_t upto, const struct outcome *o, size_t n);
+    /* `n` more messages may be sent (not for PUBLISH_FORGET, PUBLISH_ONCE). */
+    void (*granted)(void *publisher_ctx, uint32_t n);
+    /* What core_barrier() asked for. */
+    void (*barrier)(void *endpoint_ctx, uint64_t token);
+};
+
+struct endpoint_desc {
+    const char *name; /* for people: client name or peer address; copied */
+    const char *door; /* "rsocket"; static */
+};
+
+/* An endpoint in *ret; -ENOMEM. */
+int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
+                       const struct endpoint_ops *ops, void *ctx, struct endpoint **ret);
+/* Close it with all its publishers and consumers; no callback comes after. What was delivered
+ * beyond the last core_written() position goes back uncounted. NULL is fine. */
+void core_endpoint_close(struct endpoint *ep);
+/* Whether the endpoint's output has room (below OUT_HIGH_WATER); true at first. */
+void core_writable(struct endpoint *ep, bool writable);
+/* Output up to this position has been written to the socket. */
+void core_written(struct endpoint *ep, uint64_t position);
+/* Call ops->barrier(token) when all this endpoint asked for before is ready; perhaps at the
+ * end of this turn. -ENOMEM. */
+int core_barrier(struct endpoint *ep, uint64_t token);
+
+/* ------------------------------------------------------------------------------ publishing */
+
+enum publisher_kind {
+    PUBLISH_FORGET, /* never waits, is told nothing: loss is counted */
+    PUBLISH_ONCE,   /* one message; settled() once, then gone */
+    PUBLISH_WINDOW, /* a stream: granted() and settled() */
+};
+
+/* A publisher on `ep` in *ret; -ENOMEM, -EPIPE draining. */
+int core_publisher_open(struct endpoint *ep, enum publisher_kind kind, void *ctx,
+                        struct publisher **ret);
+/* No callback comes after; what it published goes its way. NULL is fine. */
+void core_publisher_close(struct publisher *p);
+/* While on, no further credit is granted (the peer does not take its confirms). */
+void core_publisher_pause(struct publisher *p, bool on);
+/* No more will come; settled() comes on until all is settled (core_publisher_idle()). */
+bool core_publisher_idle(const struct publisher *p);
+
+struct target {
+    bool is_queue; /* that one queue, whatever its bindings; else all that match a topic */
+    struct slice name;
+};
+
+/* Publish a run, borrowed. `to` NULL: where the publisher's last run went. Messages number on
+ * from 1; each will have an outcome, at once (told at the end of the turn) or much later.
+ *  0         taken
+ *  -EINVAL   bad name, or no target yet: *ret_why says so, no message was numbered
+ *  -ENOBUFS  beyond the credit granted; none was taken
+ *  -EPIPE    draining (*ret_why)
+ *  -ENOMEM */
+int core_publish(struct publisher *p, const struct target *to, const struct run *run,
+                 struct refusal *ret_why);
+
+/* ------------------------------------------------------------------------------- consuming */
+
+struct consume_options {
+    struct slice queue;          /* consume: its name; subscribe: empty */
+    const struct slice *filters; /* subscribe: 1 or more; consume: bindings to add, 0 or more */
+    unsigned filters_n;
+    bool manual_ack;             /* consume only: settled by core_ack(), else when written */
+    uint64_t credit;             /* messages; CORE_UNLIMITED and above: no limit */
+    struct slice headers;        /* neutral form; the `$` names among them are own settings */
+};
+
+#define CORE_UNLIMITED UINT64_C(0x7fffffff)
+
+/* A consumer on `ep` in *ret. Deliveries begin when it is attached, `ready` says that every
+ * publisher sees it. -EINVAL, -EACCES, -EPIPE, -ENOENT with *ret_why; -ENOMEM. */
+int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
+                struct consumer **ret, struct refusal *ret_why);
+/* No callback comes after; what it has unacknowledged returns to its queue. NULL is fine. */
+void core_detach(struct consumer *k);
+/* `n` more messages may be delivered. */
+void core_grant(struct consumer *k, uint64_t n);
+/* Deliveries stop (the consumer has said its last word) but acks are still taken. */
+void core_stop(struct consumer *k);
+
+enum ack_verb { ACK_DONE = 1, ACK_NACK = 2, ACK_REJECT = 3, ACK_EXTEND = 4 };
+
+/* Settle deliveries first..first+count-1. `arg_ms`: nack, the delay; extend, from now on, 0 for
+ * the queue's own time-out. Those settled already are counted as late. -EINVAL: a number not
+ * delivered yet, or not a manual-ack consumer; nothing done. */
+int core_ack(struct consumer *k, uint64_t first, uint32_t count, enum ack_verb verb,
+             uint32_t arg_ms);
+
+#endif

@@ -1,0 +1,88 @@
+/* door.h - what every protocol adapter is to net: one table of functions.
+ *
+ * Why      A new protocol is a folder under doors/ and one line in doors.c.
+ * Shape    net owns the connection: socket, output, time-outs. The door owns what the bytes
+ *          mean. Between them: struct link, lent to the door for the connection's life.
+ * Owner    A door_conn belongs to net from open() until net calls free().
+ * Thread   The connection's worker. A door never blocks. on_* are called by net only, never
+ *          from within one another; a door may write to link->out and call the core at any
+ *          time in them, except from the core's own callbacks (core.h). */
+#ifndef BROKERD_DOORS_DOOR_H
+#define BROKERD_DOORS_DOOR_H
+
+#include "brokerd/core/core.h"
+#include "libbroker/base/out.h"
+
+#include <sys/types.h>
+
+struct door_conn; /* each door defines its own, by embedding */
+struct link;
+
+/* What one connection may ask for; an immutable snapshot. */
+struct door_limits {
+    uint32_t first_frame_max;  /* bytes, before the handshake is done */
+    uint32_t frame_max;        /* bytes, after it */
+    uint64_t message_max;      /* bytes, reassembled */
+    uint64_t reassembly_max;   /* bytes of unfinished messages, all streams of a connection */
+    uint32_t streams_max;      /* open streams of a connection */
+    int64_t keepalive_min_ms;  /* shorter intervals of a peer count as this */
+    int64_t idle_max_ms;       /* longer lifetimes count as this */
+};
+
+enum { DOOR_VIEWS = 256 };
+
+/* Scratch of the worker, shared by its connections: valid within one on_bytes() only. */
+struct door_scratch {
+    struct msg_view views[DOOR_VIEWS];
+};
+
+/* What net lends a door for one connection. */
+struct link {
+    struct core *core;
+    struct out *out;
+    const struct door_limits *limits;
+    struct door_scratch *scratch;
+    const char *peer; /* for logs: "127.0.0.1:4242", "unix:pid=77,uid=0" */
+    uint64_t id;      /* of the connection, unique in the process */
+    /* Set by the door while it waits for the rest of a frame: the bytes the whole of it has,
+     * counted from the first byte not used; 0 unknown. net makes room for that much. */
+    size_t need;
+    /* Net's own; used by link_close(). */
+    void (*close)(struct link *l, const char *why, bool clean);
+};
+
+/* End the connection after what is in the output has been written (shut down for writing
+ * first, so that a reset does not destroy the last words). `why` (copied) goes to the log;
+ * `clean`: asked for by the peer, not worth a warning. on_bytes is not called again. */
+static inline void link_close(struct link *l, const char *why, bool clean)
+{
+    l->close(l, why, clean);
+}
+
+enum door_match { DOOR_NO, DOOR_YES, DOOR_MORE };
+
+struct door_ops {
+    const char *name; /* as in the settings: "rsocket" */
+    /* Do a connection's first bytes (at least one) speak this protocol? */
+    enum door_match (*recognise)(struct slice first);
+    /* The door's part of a connection, or NULL without memory. */
+    struct door_conn *(*open)(struct link *l);
+    /* Bytes arrived; they lie in `block`, which the door may refer to. Act on whole frames,
+     * return the bytes used; the rest comes again, with more, at another place. */
+    size_t (*on_bytes)(struct door_conn *c, struct slice bytes, struct block *block);
+    /* Time passed: keep-alives and deadlines. Returns when to be called again at the latest
+     * (core_now's clock), INT64_MAX if never. Called at least that often, never too early by
+     * more than the wheel's step. The first call follows open(). */
+    int64_t (*on_time)(struct door_conn *c, int64_t now_ms);
+    /* The broker is about to stop: tell the peer, take nothing new. */
+    void (*on_drain)(struct door_conn *c);
+    /* Whether the handshake is done: until then first-frame limits and time-out apply. */
+    bool (*established)(const struct door_conn *c);
+    /* The connection is gone: close the endpoint, free the door's part. */
+    void (*free)(struct door_conn *c);
+};
+
+/* All doors of this build, NULL-terminated, in the order they are asked. */
+extern const struct door_ops *const doors[];
+
+#endif

@@ -1,0 +1,93 @@
+/* out.h - what waits to be written to one connection.
+ *
+ * Why      A door encodes into memory and never sees a socket; net writes. Between them lies
+ *          this: bytes copied in, large payloads by reference, and two callbacks.
+ * Shape    A ring of segments {start, length, block}. Copied bytes lie in blocks from the
+ *          worker's pool: borrowed at the first byte, given back when all is written, so an
+ *          idle connection holds none, and under load the same block stays in cache.
+ * Owner    The segments hold one reference on their block each.
+ * Errors   Without memory an append fails with -ENOMEM, the output is marked broken and takes
+ *          nothing more: a stream with a hole in it must not go on. Its owner closes it.
+ * Thread   The one worker that owns the connection. */
+#ifndef BROKER_BASE_OUT_H
+#define BROKER_BASE_OUT_H
+
+#include "libbroker/base/block.h"
+#include "libbroker/base/slice.h"
+
+#include <sys/uio.h>
+
+struct out;
+
+struct out_ops {
+    /* Write what can be written now. Called from out_end() when much is pending. */
+    void (*flush)(struct out *o);
+    /* The first bytes wait since the last flush: write them at the end of the turn. */
+    void (*dirty)(struct out *o);
+};
+
+struct out_seg {
+    const uint8_t *p;
+    size_t n;
+    struct block *block; /* holds p; one reference is ours */
+};
+
+enum {
+    OUT_FLUSH_NOW = 8 * 1024,   /* a run this large is written while its bytes are in cache */
+    OUT_HIGH_WATER = 256 * 1024, /* nothing more is delivered to a connection above this */
+    OUT_BY_REFERENCE = 16 * 1024 /* payloads from this size on are not copied */
+};
+
+struct out {
+    const struct out_ops *ops; /* NULL: a plain buffer, as in tests */
+    struct block_pool *pool;   /* where copied bytes live; not owned */
+    struct out_seg *seg;       /* ring of seg_cap (a power of two), seg_n used from seg_head */
+    uint32_t seg_cap, seg_head, seg_n;
+    struct block *tail;        /* block of the last segment if bytes may be added, else NULL */
+    size_t tail_used;          /* bytes of `tail` in use */
+    size_t pending;            /* bytes that wait */
+    uint64_t end;              /* bytes ever appended: the position after the last one */
+    bool is_dirty;             /* ops->dirty was called since the last flush */
+    bool blocked;              /* the kernel takes no more for now: net waits for it */
+    bool broken;               /* an append failed */
+};
+
+/* Make an empty output in place. `ops` (may be NULL) and `pool` must outlive it. */
+void out_init(struct out *o, const struct out_ops *ops, struct block_pool *pool);
+
+/* Drop all that waits and release every block. */
+void out_fini(struct out *o);
+
+/* Room for `n` contiguous bytes at the end, NULL if there is no memory (the output is then
+ * broken). Follow with out_commit(); nothing is appended before. */
+uint8_t *out_reserve(struct out *o, size_t n);
+
+/* Append the first `n` of the bytes reserved last. */
+void out_commit(struct out *o, size_t n);
+
+/* Append a copy of `n` bytes. 0 or -ENOMEM. */
+int out_copy(struct out *o, const void *p, size_t n);
+
+/* Append `s`, which lies within `block`, by reference (takes its own). 0 or -ENOMEM. */
+int out_block(struct out *o, struct block *block, struct slice s);
+
+/* A run or an answer is complete: flush now if OUT_FLUSH_NOW is reached, else mark dirty. */
+void out_end(struct out *o);
+
+/* Fill up to `max` iovecs with what waits, oldest first; returns how many. For net. */
+int out_peek(const struct out *o, struct iovec *iov, int max);
+
+/* The first `n` pending bytes have been written: release them. For net. */
+void out_consume(struct out *o, size_t n);
+
+/* Move what waits into memory of its own size, giving pooled blocks back: called when the
+ * kernel would not take the rest, so a stalled connection holds no more than it must. */
+void out_compact(struct out *o);
+
+/* The position up to which everything has been written. */
+static inline uint64_t out_written(const struct out *o)
+{
+    return o->end - o->pending;
+}
+
+#endif
