@@ -6,12 +6,22 @@
 # Runs before anything else on a bare Debian 12, so it needs bash and dpkg only.
 set -eu
 
+# package, or package=command where any source of the command will do
 declare -A packages=(
-    [build]="gcc make binutils pkg-config libc6-dev libevent-dev libjansson-dev libhiredis-dev libconfuse-dev"
-    [test]="check nodejs npm"
-    [lint]="clang-format-14 clang-tidy-14 shellcheck"
+    [build]="gcc=cc binutils=ld pkg-config=pkg-config libc6-dev libevent-dev libjansson-dev
+             libhiredis-dev libconfuse-dev"
+    [test]="check nodejs=node npm=npm"
+    [lint]="clang-format-14 clang-tidy-14 shellcheck=shellcheck"
     [fuzz]="clang-14 libclang-rt-14-dev"
 )
+
+# Is this entry of the table there?
+have() {
+    case $1 in
+    *=*) command -v "${1#*=}" >/dev/null ;;
+    *) [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ;;
+    esac
+}
 
 wanted=()
 for group in "${@:-build}"; do
@@ -19,19 +29,18 @@ for group in "${@:-build}"; do
         echo "tests/deps.sh: unknown group '$group': one of ${!packages[*]}" >&2
         exit 2
     fi
-    read -ra more <<<"${packages[$group]}"
-    wanted+=("${more[@]}")
+    # shellcheck disable=SC2206 # words, on purpose
+    wanted+=(${packages[$group]})
 done
 
 if ! command -v dpkg-query >/dev/null; then
-    echo "tests/deps.sh: no dpkg here, so nothing is installed; on Debian it would be: ${wanted[*]}" >&2
+    echo "tests/deps.sh: no dpkg here, so nothing is installed; on Debian it would be: ${wanted[*]%=*}" >&2
     exit 0
 fi
 
 missing=()
-for package in "${wanted[@]}"; do
-    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=none
-    [ "${status%%installed*}" = "" ] || missing+=("$package")
+for entry in "${wanted[@]}"; do
+    have "$entry" || missing+=("${entry%=*}")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
