@@ -47,6 +47,9 @@ struct link {
     /* Set by the door while it waits for the rest of a frame: the bytes the whole of it has,
      * counted from the first byte not used; 0 unknown. net makes room for that much. */
     size_t need;
+    /* Set by the door while it has one: net tells it what was written (core_written) and
+     * whether there is room (core_writable). */
+    struct endpoint *endpoint;
     /* Net's own; used by link_close(). */
     void (*close)(struct link *l, const char *why, bool clean);
 };

@@ -121,11 +121,11 @@ int out_block(struct out *o, struct block *block, struct slice s)
 
 void out_end(struct out *o)
 {
-    if (!o->ops || o->blocked)
+    if (!o->ops)
         return;
-    if (o->pending >= OUT_FLUSH_NOW) {
+    if (o->pending >= (o->blocked ? OUT_HIGH_WATER : OUT_FLUSH_NOW)) {
         o->ops->flush(o);
-    } else if (!o->is_dirty) {
+    } else if (!o->is_dirty && !o->blocked) {
         o->is_dirty = true;
         o->ops->dirty(o);
     }

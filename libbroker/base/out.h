@@ -20,7 +20,8 @@
 struct out;
 
 struct out_ops {
-    /* Write what can be written now. Called from out_end() when much is pending. */
+    /* Write what can be written now. Called from out_end() when much is pending; while blocked,
+     * when that is above OUT_HIGH_WATER: not to write, but to tell the writer so. */
     void (*flush)(struct out *o);
     /* The first bytes wait since the last flush: write them at the end of the turn. */
     void (*dirty)(struct out *o);
