@@ -3,7 +3,9 @@
 # A source file is found by its folder, so a new one needs no line here. Everything built
 # lands in build/ (with SANITIZE=address in build/address, and so on).
 
-VERSION := 0.1.0
+# Said once, in the public header.
+VERSION := $(shell sed -nE 's/^.define BROKER_VERSION_(MAJOR|MINOR|PATCH) ([0-9]+)$$/\2/p' \
+             libbroker/include/broker.h | paste -sd.)
 
 PREFIX  ?= /usr/local
 DESTDIR ?=

@@ -21,6 +21,11 @@ kinds=("$@")
 patience=1
 [ -z "$SANITIZE" ] || patience=4
 
+# What a sanitizer finds ends the program, with a stack.
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_return=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 
