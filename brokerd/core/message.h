@@ -100,8 +100,8 @@ struct msg *msg_keep(const struct msg_view *v, const struct msg_origin *from);
 struct msg *msg_ref(struct msg *m);
 void msg_unref(struct msg *m); /* NULL is fine */
 
-/* What msg_keep() would charge to the budget for `v`. */
-uint32_t msg_charge(const struct msg_view *v);
+/* What msg_keep() would charge to the budget for `v` of a run of this type: msg->charge. */
+uint32_t msg_charge(const struct msg_view *v, struct ctype run_type);
 
 static inline struct slice msg_headers(const struct msg *m)
 {
