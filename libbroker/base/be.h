@@ -10,7 +10,10 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline uint16_t be_get_16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
+static inline uint16_t be_get_16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
 
 static inline uint32_t be_get_24(const uint8_t *p)
 {

@@ -83,7 +83,8 @@ uint8_t *consumer_verb_put(uint8_t *p, const struct consumer_verb *v);
 int consumer_verb_next(struct slice *rest, struct consumer_verb *ret, const char **reterr_why);
 
 /* The code of an ERROR frame for `r`: RS_REJECTED (nobody has the message), RS_INVALID, or
- * RS_CANCELED for losses, and for any refusal where `partly` says that some queues accepted. */
+ * RS_CANCELED for losses, and for any refusal where `partly` says that some queues accepted.
+ * RS_APPLICATION_ERROR for what is not in the list. */
 uint32_t reason_rs_code(enum reason r, bool partly);
 
 #endif

@@ -52,13 +52,19 @@ uint8_t *composite_put(uint8_t *p, const struct mime *m, struct slice value);
 /* Take the next routing tag off the front of `*rest`; it may be empty. */
 int routing_next(struct slice *rest, struct slice *ret_tag);
 
-static inline size_t routing_tag_size(size_t tag_len) { return 1 + tag_len; }
+static inline size_t routing_tag_size(size_t tag_len)
+{
+    return 1 + tag_len;
+}
 
 /* Write one tag of at most ROUTING_TAG_MAX bytes: routing_tag_size() bytes. */
 uint8_t *routing_put_tag(uint8_t *p, struct slice tag);
 
 /* Bytes of a composite item with one routing tag. */
-static inline size_t composite_route_size(size_t tag_len) { return 1 + 3 + 1 + tag_len; }
+static inline size_t composite_route_size(size_t tag_len)
+{
+    return 1 + 3 + 1 + tag_len;
+}
 
 /* Write that item: the route of a request, the topic of a delivery. */
 uint8_t *composite_put_route(uint8_t *p, struct slice tag);

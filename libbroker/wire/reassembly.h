@@ -2,11 +2,12 @@
  *
  * Why      RSocket cuts what is larger than a frame; the sequence may be endless, so what is
  *          gathered has a limit, and memory grows with what has arrived, never with a promise.
- * Shape    Metadata come before data, so one buffer holds both: metadata, then data. While no
- *          sequence runs it holds nothing: an idle stream pays for this struct only.
- * Owner    The buffer is ours; the slices of a finished frame point into it (or, for one that
- *          was never cut, into the caller's input) until the next reassembly_add or _fini, or
- *          for good if the caller takes the buffer.
+ * Shape    Metadata come before data, so one buffer holds both: metadata, then data. Until a
+ *          sequence starts there is none: an idle stream pays for this struct only.
+ * Owner    The buffer is ours. The slices of a finished frame point into it (or, for one that was
+ *          never cut, into the caller's input) and live until the next reassembly_add or _fini,
+ *          or for good if the caller takes the buffer. Who neither takes it nor expects more
+ *          calls _fini, so that a large message does not stay behind.
  * Thread   The stream's. */
 #ifndef BROKER_WIRE_REASSEMBLY_H
 #define BROKER_WIRE_REASSEMBLY_H
@@ -32,10 +33,16 @@ void reassembly_init(struct reassembly *r);
 void reassembly_fini(struct reassembly *r);
 
 /* True in mid-sequence: the stream's next PAYLOAD belongs to it. */
-static inline bool reassembly_active(const struct reassembly *r) { return r->type != 0; }
+static inline bool reassembly_active(const struct reassembly *r)
+{
+    return r->type != 0;
+}
 
 /* Bytes of memory held now, for the caller's budget. */
-static inline size_t reassembly_bytes(const struct reassembly *r) { return r->cap; }
+static inline size_t reassembly_bytes(const struct reassembly *r)
+{
+    return r->cap;
+}
 
 /* Add the next frame of the stream: a request or PAYLOAD, or in mid-sequence a PAYLOAD.
  * `max_bytes` limits metadata and data together.

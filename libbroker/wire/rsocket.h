@@ -5,10 +5,10 @@
  * Shape    On TCP a frame is a 3-byte length, then a 6-byte header (stream id, type and
  *          flags), then what its type says:
  *
- *              0       3               7       9
- *              | u24 n | u32 stream id | u16 type << 10 | flags | fixed fields | u24 + metadata |
- * data
- *                      '---------------------------- n bytes ---------------------------------'
+ *              0       3               7                           9
+ *              | u24 n | u32 stream id | u16 type << 10 | flags    | fixed fields ...
+ *                      | u24 + metadata, with RS_METADATA only     | data, to the end |
+ *                      '------------------ these are the n bytes ---------------------'
  *
  *          Every encoder here writes the 3-byte length too; on WebSocket send what follows it
  *          (bytes + RS_TCP_LENGTH). Sizes named `*_size` and RS_*_SIZE include it; a *frame
@@ -218,12 +218,18 @@ static inline uint8_t *rs_put_request_n(uint8_t *p, uint32_t stream, uint32_t n)
  * bytes received, 0 without resume. */
 uint8_t *rs_put_keepalive(uint8_t *p, uint16_t flags, uint64_t position, struct slice data);
 
-static inline size_t rs_keepalive_size(size_t data_len) { return RS_HEAD_SIZE + 8 + data_len; }
+static inline size_t rs_keepalive_size(size_t data_len)
+{
+    return RS_HEAD_SIZE + 8 + data_len;
+}
 
 /* Write an ERROR of rs_error_size(text.n) bytes; `code` of enum rs_error or an application's. */
 uint8_t *rs_put_error(uint8_t *p, uint32_t stream, uint32_t code, struct slice text);
 
-static inline size_t rs_error_size(size_t text_len) { return RS_HEAD_SIZE + 4 + text_len; }
+static inline size_t rs_error_size(size_t text_len)
+{
+    return RS_HEAD_SIZE + 4 + text_len;
+}
 
 /* A request to be written. */
 struct rs_request {
@@ -261,7 +267,7 @@ struct rs_fragmenter {
     uint16_t flags;    /* of the frame as a whole */
     uint8_t type;      /* of the next fragment */
     bool has_metadata; /* the next fragment says so, even if it is empty */
-    bool done;
+    bool started, done;
 };
 
 struct rs_fragment {

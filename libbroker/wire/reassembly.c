@@ -1,0 +1,131 @@
+/* reassembly.c - the fragments of one stream joined to one request or payload. */
+#include "libbroker/wire/reassembly.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { FIRST_CAP = 4096 }; /* bytes: fragments are rarely smaller than this together */
+
+void reassembly_init(struct reassembly *r)
+{
+    *r = (struct reassembly){0};
+}
+
+void reassembly_fini(struct reassembly *r)
+{
+    free(r->buf);
+    reassembly_init(r);
+}
+
+uint8_t *reassembly_take(struct reassembly *r)
+{
+    uint8_t *buf = r->buf;
+
+    reassembly_init(r);
+    return buf;
+}
+
+/* Room for `n` more bytes: doubles, so that each byte is moved a constant number of times, but
+ * never beyond `max_bytes`, which is what the caller has agreed to hold. */
+static int reserve(struct reassembly *r, size_t n, size_t max_bytes)
+{
+    size_t used = r->metadata_n + r->data_n;
+    size_t cap = r->cap ? r->cap : FIRST_CAP;
+    uint8_t *buf;
+
+    if (n > max_bytes || used > max_bytes - n)
+        return -EMSGSIZE;
+    while (cap < used + n)
+        cap = cap <= SIZE_MAX / 2 ? cap * 2 : SIZE_MAX;
+    if (cap > max_bytes)
+        cap = max_bytes > used + n ? max_bytes : used + n;
+    if (cap <= r->cap)
+        return 0;
+    buf = realloc(r->buf, cap);
+    if (!buf)
+        return -ENOMEM;
+    r->buf = buf;
+    r->cap = cap;
+    return 0;
+}
+
+static void append(struct reassembly *r, struct slice s, size_t *part)
+{
+    if (s.n)
+        memcpy(r->buf + r->metadata_n + r->data_n, s.p, s.n);
+    *part += s.n;
+}
+
+/* NEXT and COMPLETE of a request mean nothing, but for COMPLETE on a channel. */
+static uint16_t whole_flags(const struct reassembly *r)
+{
+    uint16_t kept = RS_IGNORE;
+
+    if (r->type == RS_PAYLOAD)
+        kept |= RS_NEXT | RS_COMPLETE;
+    else if (r->type == RS_REQUEST_CHANNEL)
+        kept |= RS_COMPLETE;
+    return (r->flags & kept) | (r->has_metadata ? RS_METADATA : 0);
+}
+
+static void finish(struct reassembly *r, uint32_t stream, struct rs_frame *ret_whole)
+{
+    *ret_whole = (struct rs_frame){
+        .stream = stream,
+        .type = r->type,
+        .flags = whole_flags(r),
+        .number = r->number,
+        .has_metadata = r->has_metadata,
+        .metadata = slice_of(r->buf, r->metadata_n),
+    };
+    if (r->data_n)
+        ret_whole->data = slice_of(r->buf + r->metadata_n, r->data_n);
+    r->type = 0; /* idle; the buffer stays for who reads or takes it */
+}
+
+static int gather(struct reassembly *r, const struct rs_frame *f, size_t max_bytes)
+{
+    int e;
+
+    /* Section 6: "once a fragment carries data, no later fragment may carry metadata". */
+    if (f->has_metadata && r->data_n)
+        return -EPROTO;
+    if (f->metadata.n > SIZE_MAX - f->data.n)
+        return -EMSGSIZE;
+    e = reserve(r, f->metadata.n + f->data.n, max_bytes);
+    if (e < 0)
+        return e;
+    r->has_metadata |= f->has_metadata;
+    r->flags |= f->flags;
+    append(r, f->metadata, &r->metadata_n);
+    append(r, f->data, &r->data_n);
+    return 0;
+}
+
+int reassembly_add(struct reassembly *r, const struct rs_frame *f, size_t max_bytes,
+                   struct rs_frame *ret_whole)
+{
+    int e;
+
+    if (f->type != RS_PAYLOAD && (reassembly_active(r) || !rs_is_request(f->type)))
+        return -EINVAL;
+    if (!reassembly_active(r)) {
+        reassembly_fini(r); /* what the last whole frame was read from */
+        if (!rs_is_followed(f)) {
+            *ret_whole = *f;
+            ret_whole->flags &= (uint16_t)~RS_FOLLOWS;
+            return REASSEMBLY_DONE;
+        }
+        r->type = f->type;
+        r->number = f->number;
+    }
+    e = gather(r, f, max_bytes);
+    if (e < 0) {
+        reassembly_fini(r);
+        return e;
+    }
+    if (rs_is_followed(f))
+        return REASSEMBLY_MORE;
+    finish(r, f->stream, ret_whole);
+    return REASSEMBLY_DONE;
+}
