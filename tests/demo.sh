@@ -38,6 +38,13 @@ shown() { # COMMAND...: show it as it would be typed, then run it
     "$@"
 }
 
+shown_into() { # FILE COMMAND...: the same in the background, its output in FILE; process id in $!
+    local file=$1
+    shift
+    echo "\$ $* &"
+    "$@" >"$file" &
+}
+
 # until_ok WHAT COMMAND...: try for ten seconds.
 until_ok() {
     local what=$1 deadline=$((SECONDS + 10))
@@ -75,23 +82,22 @@ export BROKER_URL
 sed 's/^/  /' "$tmp/brokerd.log"
 
 title "Two subscribers, one publisher"
-shown broker sub 'sensors.*.temperature' >"$tmp/temperature" &
+shown_into "$tmp/temperature" broker sub 'sensors.*.temperature'
 until_ok "a subscriber of temperatures" anybody_there sensors.attic.temperature
-shown broker sub 'sensors.#' >"$tmp/everything" &
+shown_into "$tmp/everything" broker sub 'sensors.#'
 until_ok "a subscriber of everything" anybody_there sensors.attic
 
 shown broker pub sensors.hall.temperature '21.5 C'
 shown broker pub sensors.hall.humidity '48 %'
 shown broker pub sensors.cellar.temperature '12.0 C'
-expect 2 ' C$' <(sed 1d "$tmp/temperature") temperature >/dev/null
 expect 2 ' C' "$tmp/temperature" temperature
 expect 3 ' [C%]' "$tmp/everything" everything
 
 title "A work queue: two consumers share twelve jobs"
 shown broker queue add jobs
-shown broker sub --queue jobs --ack auto -n 6 --credit 1 >"$tmp/worker-1" &
+shown_into "$tmp/worker-1" broker sub --queue jobs --ack auto -n 6 --credit 1
 one=$!
-shown broker sub --queue jobs --ack auto -n 6 --credit 1 >"$tmp/worker-2" &
+shown_into "$tmp/worker-2" broker sub --queue jobs --ack auto -n 6 --credit 1
 two=$!
 echo "\$ seq -f 'job %g' 12 | broker pub jobs --lines"
 seq -f 'job %g' 12 | broker pub jobs --lines
@@ -119,7 +125,10 @@ if [ -t 0 ] && [ -t 1 ]; then
   broker bench pubsub                   # how fast is it here?
   broker --help
 END
+    trap 'exit 0' INT TERM # this is how it is meant to end
     wait "$brokerd_pid"
 else
-    title "Done: every message arrived"
+    kill -TERM "$brokerd_pid"
+    wait "$brokerd_pid"
+    title "Done: every message arrived, and brokerd stopped when told to"
 fi
