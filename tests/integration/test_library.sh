@@ -3,7 +3,7 @@
 # limit: 120 s
 . "$(dirname "$0")/lib.sh"
 
-exported=$(nm -D --defined-only "$OUT/libbroker.so" | awk '$2 ~ /[TDBRVW]/ { print $3 }')
+exported=$(nm -D --defined-only "$OUT/libbroker.so" | awk '$2 ~ /[TDBRVW]/ { sub("@.*", "", $3); print $3 }')
 assert_grep '^broker_strerror$' <(echo "$exported")
 others=$(grep -vE '^broker_' <<<"$exported" || true)
 assert_eq "$others" "" "symbols of libbroker.so besides broker_*"
