@@ -49,8 +49,9 @@ static inline bool ctype_eq(struct ctype a, struct ctype b)
 
 /* What a message may have besides topic and payload; most have none of it. */
 struct msg_meta {
-    struct slice headers; /* neutral form (base/headers.h), options of the broker taken out */
-    struct ctype type;    /* in place of the run's */
+    struct slice headers; /* neutral form (base/headers.h), options of the broker taken out;
+                           * at most 65,535 bytes */
+    struct ctype type;    /* in place of the run's; CTYPE_NONE: as the run says */
     int64_t ttl_ms;       /* 0: lives on */
     bool require;         /* refuse `no-match` where no queue matches */
 };
@@ -66,9 +67,9 @@ struct msg_view {
 /* Consecutive messages of one publisher to one target. */
 struct run {
     const struct msg_view *v;
-    uint32_t n;          /* at least 1 */
-    uint64_t bytes;      /* payload bytes in all */
-    struct ctype type;   /* of every message without a type of its own */
+    uint32_t n;        /* at least 1 */
+    uint64_t bytes;    /* payload bytes in all */
+    struct ctype type; /* of every message without a type of its own */
 };
 
 struct msg {

@@ -16,10 +16,13 @@ void map_init(struct map *m, uint64_t seed)
 
 void map_fini(struct map *m)
 {
-    struct list_node *n;
+    struct map_entry *next;
 
-    while ((n = list_pop(&m->entries)) != NULL)
-        free(LIST_ITEM(n, struct map_entry, link));
+    for (struct map_entry *e = map_next(m, NULL); e; e = next) {
+        next = map_next(m, e);
+        free(e);
+    }
+    list_init(&m->entries);
     free(m->buckets);
     m->buckets = NULL;
     m->mask = m->n = 0;

@@ -1,0 +1,134 @@
+#include "brokerd/core/message.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* A payload of this size and more stays in its block instead of being copied, unless that would
+ * hold more than four times its size. */
+enum { REFER_FROM = 16384, REFER_SHARE = 4 };
+
+struct topic *topic_new(struct slice name, uint32_t hash)
+{
+    struct topic *t = malloc(sizeof *t + name.n + 1);
+
+    if (!t)
+        return NULL;
+    *t = (struct topic){.refs = 1, .hash = hash, .len = (uint16_t)name.n};
+    if (name.n)
+        memcpy(t->name, name.p, name.n);
+    t->name[name.n] = '\0';
+    return t;
+}
+
+struct topic *topic_ref(struct topic *t)
+{
+    t->refs++;
+    return t;
+}
+
+void topic_unref(struct topic *t)
+{
+    if (t && --t->refs == 0)
+        free(t);
+}
+
+static bool refers(const struct msg_view *v)
+{
+    return v->block && v->len >= REFER_FROM && (uint64_t)v->len * REFER_SHARE >= v->block->size;
+}
+
+static struct ctype type_of(const struct msg_view *v, struct ctype run_type)
+{
+    struct ctype type = run_type;
+
+    if (v->meta && v->meta->type.id != CTYPE_NONE)
+        type = v->meta->type;
+    if (type.id != CTYPE_NAMED)
+        type.name = slice_of(NULL, 0);
+    return type;
+}
+
+static size_t headers_of(const struct msg_view *v)
+{
+    return v->meta ? v->meta->headers.n : 0;
+}
+
+/* Bytes of the one allocation. */
+static size_t msg_size(const struct msg_view *v, struct ctype type)
+{
+    return sizeof(struct msg) + type.name.n + headers_of(v) + (refers(v) ? 0 : v->len);
+}
+
+uint32_t msg_charge(const struct msg_view *v, struct ctype run_type)
+{
+    uint64_t bytes = msg_size(v, type_of(v, run_type));
+
+    if (refers(v))
+        bytes += v->block->size > v->len ? v->block->size : v->len;
+    return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+}
+
+static uint8_t *put(uint8_t *at, const void *p, size_t n)
+{
+    if (n)
+        memcpy(at, p, n);
+    return at + n;
+}
+
+static int64_t expiry(const struct msg_view *v, int64_t now_ms)
+{
+    int64_t at;
+
+    if (!v->meta || v->meta->ttl_ms <= 0 || __builtin_add_overflow(now_ms, v->meta->ttl_ms, &at))
+        return INT64_MAX;
+    return at;
+}
+
+struct msg *msg_keep(const struct msg_view *v, const struct msg_origin *from)
+{
+    struct ctype type = type_of(v, from->type);
+    struct msg *m = malloc(msg_size(v, type));
+    uint8_t *at;
+
+    if (!m)
+        return NULL;
+    assert(headers_of(v) <= UINT16_MAX && type.name.n <= UINT8_MAX);
+    *m = (struct msg){
+        .refs = 1,
+        .len = v->len,
+        .topic = topic_ref(from->topic),
+        .id = from->id,
+        .time_ms = from->time_ms,
+        .expires_ms = expiry(v, from->now_ms),
+        .charge = msg_charge(v, from->type),
+        .headers_len = (uint16_t)headers_of(v),
+        .type_id = type.id,
+        .type_len = (uint8_t)type.name.n,
+    };
+    at = put(m->tail, type.name.p, type.name.n);
+    if (m->headers_len)
+        at = put(at, v->meta->headers.p, m->headers_len);
+    if (refers(v)) {
+        m->block = block_ref(v->block);
+        m->data = v->data;
+    } else {
+        m->data = at;
+        put(at, v->data, v->len);
+    }
+    return m;
+}
+
+struct msg *msg_ref(struct msg *m)
+{
+    m->refs++;
+    return m;
+}
+
+void msg_unref(struct msg *m)
+{
+    if (!m || --m->refs > 0)
+        return;
+    topic_unref(m->topic);
+    block_unref(m->block);
+    free(m);
+}
