@@ -1,0 +1,132 @@
+/* settings.h - what brokerd was told: by its file, its command line, or by default.
+ *
+ * Why      One place decides what is set and what is wrong with it; everybody else reads fields.
+ * Shape    Defaults, over them the file (reader.c, libconfuse), over that the command line. What
+ *          keys there are stands in one table (table.c): parser, defaults, checks, reload and
+ *          brokerd.conf.example come from it. A struct settings is never changed once loaded; a
+ *          reload makes a new one, and settings_diff() tells what that means.
+ * Owner    The caller owns what settings_load() makes. The policies in it are counted: who needs
+ *          them longer takes a reference.
+ * Errors   0 or -errno; each mistake is told to a function of the caller's, one line each, in the
+ *          order of the file: `FILE:LINE: KEY: expected .., found ..`.
+ * Thread   Main's. (Loading uses libconfuse, whose scanner has static state.) What was loaded may
+ *          be read by any. */
+#ifndef CONFIG_SETTINGS_H
+#define CONFIG_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libbroker/base/log.h"
+#include "libbroker/base/policy.h"
+
+enum {
+    SETTINGS_FILE_MAX = 1 << 20, /* bytes of a settings file */
+    SETTINGS_WORKERS_MAX = 64,   /* workers */
+    SETTINGS_LISTENERS_MAX = 64, /* listeners */
+    SETTINGS_PROTOCOLS_MAX = 8,  /* names in one listener's `protocols` */
+    SETTINGS_ERROR_MAX = 768,    /* bytes of an error text, terminator included */
+    SETTINGS_PORT = 7070,        /* where a tcp:// URL names none */
+};
+
+#define SETTINGS_FILE_DEFAULT "/etc/brokerd/brokerd.conf" /* read if it exists */
+#define SETTINGS_LISTEN_DEFAULT "tcp://127.0.0.1:7070"    /* without any listener */
+
+enum settings_placement { SETTINGS_PACK, SETTINGS_SPREAD };
+
+enum settings_transport { SETTINGS_TCP, SETTINGS_UNIX };
+
+struct settings_listener {
+    char *url; /* as written, for the log and the ready line */
+    enum settings_transport transport;
+    char host[256]; /* TCP: a name or an address, without brackets */
+    uint16_t port;  /* TCP: 0 for any free one */
+    char path[108]; /* UNIX: absolute */
+    bool loopback;  /* TCP: an address of this host only */
+    bool insecure;  /* serve others than this host, although nobody is authenticated */
+    /* Names of doors ("rsocket"), static; none: every door there is. */
+    const char *protocols[SETTINGS_PROTOCOLS_MAX];
+    size_t n_protocols;
+};
+
+/* What one connection, and all together, may ask for. */
+struct settings_limits {
+    uint32_t max_connections; /* of all listeners; UINT32_MAX for no limit */
+    int64_t first_frame_ms;   /* until the handshake must be done */
+    uint64_t first_frame_max; /* bytes of a frame before it */
+    uint64_t frame_max;       /* bytes of a frame after it */
+    uint64_t reassembly_max;  /* bytes of unfinished messages, all streams of a connection */
+    uint32_t max_streams;     /* open streams of a connection */
+    int64_t keepalive_min_ms; /* a peer's shorter interval counts as this */
+    int64_t idle_max_ms;      /* a peer's longer lifetime counts as this */
+};
+
+struct settings {
+    uint32_t workers;     /* 1 to SETTINGS_WORKERS_MAX */
+    unsigned placement;   /* enum settings_placement */
+    uint64_t memory;      /* bytes, budget for all that waits */
+    uint64_t max_message; /* bytes, reassembled */
+    bool create_queues;   /* a client that names an unknown queue makes it */
+    int64_t drain_ms;     /* how long stopping and draining may take */
+    unsigned log_level;   /* enum log_level */
+    unsigned log_format;  /* enum log_format */
+    struct settings_limits limits;
+    struct settings_listener *listeners; /* at least one */
+    size_t n_listeners;
+    struct policy_set *policies; /* rules of queues and subscriptions, max_message, create_queues */
+    char *file;                  /* they were read from; NULL: none */
+};
+
+/* What the command line says instead of the file. Zeroed: nothing. */
+struct settings_overrides {
+    uint32_t workers;               /* 0: not said */
+    const char *const *listen_urls; /* instead of the file's listeners; checked as those are */
+    size_t n_listen_urls;
+    unsigned verbose; /* levels of log more */
+};
+
+/* Told of each mistake; `text` has no newline and is borrowed. */
+typedef void settings_error_fn(void *ctx, const char *text);
+
+/* Read `path`, NULL for SETTINGS_FILE_DEFAULT if that exists, else defaults only. Binds nothing
+ * and writes nothing. `overrides` may be NULL. On success the caller owns *ret_settings.
+ * -EINVAL          the contents are wrong: every mistake was told, as far as the syntax allows to
+ *                  read on after it.
+ * -EDESTADDRREQ    an override is wrong (told): the command line is to blame, not the file.
+ * -EACCES, ...     the file cannot be read (told).
+ * -ENOMEM. */
+int settings_load(const char *path, const struct settings_overrides *overrides,
+                  settings_error_fn *error, void *ctx, struct settings **ret_settings);
+
+/* The same from memory; `name` stands for the file in errors. */
+int settings_load_text(const char *name, struct slice text,
+                       const struct settings_overrides *overrides, settings_error_fn *error,
+                       void *ctx, struct settings **ret_settings);
+
+/* NULL is fine. Returns NULL. */
+struct settings *settings_free(struct settings *settings);
+
+/* The exit status for an answer of settings_load() below 0: 78 bad configuration, 77 permission,
+ * 64 usage, 71 system error. */
+int settings_exit_status(int error);
+
+struct settings_change {
+    const char *what;   /* "memory", "limits max-streams", `queue "orders.#" max-bytes` */
+    const char *before; /* as the file would write it; "" where there was nothing */
+    const char *after;
+    bool restart; /* takes a restart; else it applies now */
+};
+
+/* Tell each setting that differs, borrowed for the call. Returns how many. */
+typedef void settings_change_fn(void *ctx, const struct settings_change *change);
+size_t settings_diff(const struct settings *before, const struct settings *after,
+                     settings_change_fn *change, void *ctx);
+
+/* Read a listener's URL: tcp://HOST[:PORT], HOST a name, an IPv4 address or an IPv6 one in
+ * brackets, or unix:///PATH. Everything but `insecure` and `protocols` of *ret is set; ret->url is
+ * a copy. -EINVAL, and what was expected in `err`; -ENOMEM. */
+int settings_listener_parse(struct slice url, struct settings_listener *ret, char *err,
+                            size_t err_size);
+
+#endif
