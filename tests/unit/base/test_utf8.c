@@ -29,6 +29,7 @@ static const struct {
     {"the last character", "f48fbfbf", true, true},
     {"one beyond it", "f4908080", false, false},
     {"a lead byte of no character", "f5808080", false, false},
+    {"five bytes, of which four look good", "f890808080", false, false},
     {"a lead byte of all ones", "ff", false, false},
     {"a stray continuation", "80", false, false},
     {"two bytes cut short", "c3", false, false},
