@@ -1,0 +1,69 @@
+/* Which worker gets a new connection. Handing a message from one worker to another doubles what
+ * it costs, so `pack` fills the lowest worker that has time before it takes the next. */
+#include "brokerd/worker/internal.h"
+
+enum {
+    PLACE_BUSY_PERMILLE = 700, /* a worker above this gets no more, while others have time */
+    PLACE_LEAD = 256           /* connections more than the emptiest: thousands that connect
+                                  while all is quiet must not end up on one core */
+};
+
+unsigned worker_connections(const struct worker *w)
+{
+    return atomic_load_explicit(&((struct worker *)(uintptr_t)w)->connections,
+                                memory_order_relaxed);
+}
+
+/* What was measured last is of no use if it is old: then the worker sleeps since, or is in one
+ * long turn. */
+unsigned worker_busy(const struct worker *w_)
+{
+    struct worker *w = (struct worker *)(uintptr_t)w_;
+    int64_t now = worker_clock_ns() / 1000000;
+    int64_t at = atomic_load_explicit(&w->busy_at_ms, memory_order_relaxed);
+
+    if (now - at <= 2 * BUSY_SPAN_MS)
+        return atomic_load_explicit(&w->busy_permille, memory_order_relaxed);
+    return atomic_load_explicit(&w->mailbox.asleep, memory_order_relaxed) ? 0 : 1000;
+}
+
+static unsigned pack(const struct workers *ws)
+{
+    unsigned fewest = UINT32_MAX, emptiest = 0;
+
+    for (unsigned i = 0; i < ws->n; i++) {
+        unsigned n = worker_connections(&ws->w[i]);
+
+        if (n < fewest) {
+            fewest = n;
+            emptiest = i;
+        }
+    }
+    for (unsigned i = 0; i < ws->n; i++)
+        if (worker_busy(&ws->w[i]) < PLACE_BUSY_PERMILLE &&
+            worker_connections(&ws->w[i]) <= fewest + PLACE_LEAD)
+            return i;
+    return emptiest;
+}
+
+unsigned workers_place(struct workers *ws)
+{
+    unsigned i;
+
+    if (atomic_load(&ws->placement) == PLACEMENT_SPREAD)
+        i = atomic_fetch_add(&ws->next_place, 1) % ws->n;
+    else
+        i = ws->n == 1 ? 0 : pack(ws);
+    atomic_fetch_add_explicit(&ws->w[i].connections, 1, memory_order_relaxed);
+    return i;
+}
+
+void worker_left(struct worker *w)
+{
+    atomic_fetch_sub_explicit(&w->connections, 1, memory_order_relaxed);
+}
+
+void workers_set_placement(struct workers *ws, enum placement placement)
+{
+    atomic_store(&ws->placement, placement);
+}
