@@ -3,8 +3,9 @@
  *      orders.eu.*      root -orders-> A -eu-> B -*-> C          C: its queues, its workers
  *      orders.#                        A -#-> D
  *
- * Named edges are in `edges`, under (node, level); a level is known by the address of its entry
- * in `levels`, whose value counts the edges that bear the name.
+ * Named edges are in `edges`, under a hash of the node they come from and the level's name; the
+ * name itself lies in the node they lead to, which a walk is about to read anyway. (Interning
+ * the names first took two cache misses more for each level, and more memory.)
  * Always: a node but the root has a child, a queue or a worker, or it is not there. */
 #include "brokerd/core/tree.h"
 
@@ -12,23 +13,31 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "brokerd/core/pairs.h"
+#include "brokerd/core/index.h"
+#include "libbroker/base/hash.h"
 #include "libbroker/base/list.h"
-#include "libbroker/base/map.h"
 #include "libbroker/base/name.h"
 
 struct node {
-    struct map_entry *level; /* NULL: the root, a `*` or a `#` */
-    struct node *parent;     /* NULL: the root */
+    struct node *parent; /* NULL: the root */
     struct node *star, *rest;
-    size_t children; /* with those two */
+    uint64_t hash;     /* in `edges` */
+    uint32_t children; /* with those two */
+    uint32_t n, cap;   /* queues; cap 0: at most one, in `one` */
+    uint8_t name_n;
     uint64_t workers;
-    uint32_t n, cap; /* queues; cap 0: at most one, in `one` */
     union {
         void *one;
         void **many;
     } queues;
     struct list_node link; /* in tree.nodes */
+    char name[];
+};
+
+struct binding {
+    const struct node *node;
+    const void *queue;
+    uint32_t place; /* in the node's queues */
 };
 
 /* A filter that something has changed for. */
@@ -42,9 +51,8 @@ struct change {
 struct tree {
     uint64_t version; /* that of the last change */
     uint64_t seed;
-    struct map levels;     /* name -> number of edges */
-    struct pairs edges;    /* (node, level) -> node */
-    struct pairs bindings; /* (node, queue) -> place in the node's queues, from 1 */
+    struct index edges;    /* struct node, by parent and name */
+    struct index bindings; /* struct binding, by node and queue */
     struct list nodes;     /* all but the root, in the order they came */
     size_t nodes_n;
     struct node root;
@@ -74,24 +82,9 @@ static bool of_the_broker(struct slice topic)
     return topic.n && topic.p[0] == '$';
 }
 
-static struct map_entry *level_take(struct tree *t, struct slice name)
+static uint64_t hash_level(const struct tree *t, struct slice level)
 {
-    struct map_entry *e = map_find(&t->levels, name);
-
-    if (!e)
-        return map_add(&t->levels, name, (void *)(uintptr_t)1);
-    e->value = (void *)((uintptr_t)e->value + 1);
-    return e;
-}
-
-static void level_drop(struct tree *t, struct map_entry *e)
-{
-    uintptr_t edges = (uintptr_t)e->value - 1;
-
-    if (edges)
-        e->value = (void *)edges;
-    else
-        map_remove(&t->levels, e);
+    return hash_bytes(t->seed, level);
 }
 
 /* ----------------------------------------------------------------------------------- nodes */
@@ -101,31 +94,39 @@ static void **node_queues(const struct node *n)
     return n->cap ? n->queues.many : (void **)&n->queues.one;
 }
 
-static struct node *child_by(const struct tree *t, const struct node *n,
-                             const struct map_entry *level)
+static uint64_t hash_edge(const struct tree *t, const struct node *n, uint64_t level_hash)
 {
-    const struct pair *edge = pairs_find(&t->edges, n, level);
+    return hash_pair(t->seed, (uintptr_t)n, level_hash);
+}
 
-    return edge ? (struct node *)edge->value : NULL;
+/* Where the edge from `n` with this name leads; NULL: nowhere. */
+static struct node *edge_find(const struct tree *t, const struct node *n, struct slice name,
+                              uint64_t level_hash)
+{
+    uint64_t hash = hash_edge(t, n, level_hash);
+    size_t at = hash;
+    struct node *child;
+
+    while ((child = index_next(&t->edges, hash, &at)) != NULL)
+        if (child->parent == n && slice_eq(slice_of(child->name, child->name_n), name))
+            break;
+    return child;
 }
 
 static struct node *child_find(const struct tree *t, const struct node *n, struct slice name)
 {
-    const struct map_entry *level;
-
     if (is_level(name, '*'))
         return n->star;
     if (is_level(name, '#'))
         return n->rest;
-    level = map_find(&t->levels, name);
-    return level ? child_by(t, n, level) : NULL;
+    return edge_find(t, n, name, hash_level(t, name));
 }
 
-/* Make the edge to a new child. */
-static int child_link(struct tree *t, struct node *child, struct slice name)
+/* Make the edge from its parent to `child`. */
+static int child_link(struct tree *t, struct node *child)
 {
+    struct slice name = slice_of(child->name, child->name_n);
     struct node *n = child->parent;
-    int r;
 
     if (is_level(name, '*')) {
         n->star = child;
@@ -135,23 +136,20 @@ static int child_link(struct tree *t, struct node *child, struct slice name)
         n->rest = child;
         return 0;
     }
-    child->level = level_take(t, name);
-    if (!child->level)
-        return -ENOMEM;
-    r = pairs_add(&t->edges, n, child->level, (uintptr_t)child);
-    if (r < 0)
-        level_drop(t, child->level);
-    return r;
+    child->hash = hash_edge(t, n, hash_level(t, name));
+    return index_add(&t->edges, child->hash, child);
 }
 
 static struct node *child_make(struct tree *t, struct node *n, struct slice name)
 {
-    struct node *child = calloc(1, sizeof *child);
+    struct node *child = calloc(1, sizeof *child + name.n);
 
     if (!child)
         return NULL;
     child->parent = n;
-    if (child_link(t, child, name) < 0) {
+    child->name_n = (uint8_t)name.n;
+    memcpy(child->name, name.p, name.n);
+    if (child_link(t, child) < 0) {
         free(child);
         return NULL;
     }
@@ -169,10 +167,8 @@ static void node_free(struct tree *t, struct node *n)
         parent->star = NULL;
     else if (parent->rest == n)
         parent->rest = NULL;
-    if (n->level) {
-        pairs_del(&t->edges, parent, n->level);
-        level_drop(t, n->level);
-    }
+    else
+        index_del(&t->edges, n->hash, n);
     parent->children--;
     list_remove(&n->link);
     t->nodes_n--;
@@ -257,7 +253,7 @@ uint32_t tree_first_level(const struct tree *t, struct slice topic)
     struct slice level;
 
     (void)cut_level(&topic, &level);
-    return (uint32_t)hash_bytes(t->seed, level);
+    return (uint32_t)hash_level(t, level);
 }
 
 bool tree_missed(const struct tree *t, uint64_t version, struct slice topic, uint32_t first)
@@ -315,6 +311,50 @@ static void queues_narrow(struct node *n)
     }
 }
 
+static uint64_t hash_binding(const struct tree *t, const struct node *n, const void *queue)
+{
+    return hash_pair(t->seed, (uintptr_t)n, (uintptr_t)queue);
+}
+
+static struct binding *binding_find(const struct tree *t, const struct node *n, const void *queue)
+{
+    uint64_t hash = hash_binding(t, n, queue);
+    size_t at = hash;
+    struct binding *b;
+
+    while ((b = index_next(&t->bindings, hash, &at)) != NULL)
+        if (b->node == n && b->queue == queue)
+            break;
+    return b;
+}
+
+/* Append `queue` to those of `n`. */
+static int binding_make(struct tree *t, struct node *n, void *queue)
+{
+    struct binding *b = malloc(sizeof *b);
+
+    if (!b || queues_widen(n) < 0 || index_add(&t->bindings, hash_binding(t, n, queue), b) < 0) {
+        free(b);
+        return -ENOMEM;
+    }
+    *b = (struct binding){n, queue, n->n};
+    node_queues(n)[n->n++] = queue;
+    return 0;
+}
+
+/* Take a queue out of those of `n`; the last one takes its place. */
+static void binding_drop(struct tree *t, struct node *n, struct binding *b)
+{
+    void **queues = node_queues(n);
+    void *last = queues[--n->n];
+
+    queues[b->place] = last;
+    binding_find(t, n, last)->place = b->place;
+    index_del(&t->bindings, hash_binding(t, n, b->queue), b);
+    free(b);
+    queues_narrow(n);
+}
+
 int tree_bind(struct tree *t, struct slice filter, void *queue)
 {
     struct node *n;
@@ -323,13 +363,12 @@ int tree_bind(struct tree *t, struct slice filter, void *queue)
     n = node_make(t, filter);
     if (!n)
         return -ENOMEM;
-    if (pairs_find(&t->bindings, n, queue))
+    if (binding_find(t, n, queue))
         return -EEXIST;
-    if (queues_widen(n) < 0 || pairs_add(&t->bindings, n, queue, (uintptr_t)n->n + 1) < 0) {
+    if (binding_make(t, n, queue) < 0) {
         prune(t, n);
         return -ENOMEM;
     }
-    node_queues(n)[n->n++] = queue;
     note_change(t, filter);
     return n->n == 1;
 }
@@ -337,22 +376,12 @@ int tree_bind(struct tree *t, struct slice filter, void *queue)
 int tree_unbind(struct tree *t, struct slice filter, void *queue)
 {
     struct node *n = node_find(t, filter);
-    const struct pair *binding = n ? pairs_find(&t->bindings, n, queue) : NULL;
-    uintptr_t place;
-    void **queues;
+    struct binding *b = n ? binding_find(t, n, queue) : NULL;
     bool last;
 
-    if (!binding)
+    if (!b)
         return -ENOENT;
-    place = binding->value;
-    queues = node_queues(n);
-    n->n--;
-    if (place - 1 != n->n) { /* the last one takes its place */
-        queues[place - 1] = queues[n->n];
-        pairs_find(&t->bindings, n, queues[place - 1])->value = place;
-    }
-    pairs_del(&t->bindings, n, queue);
-    queues_narrow(n);
+    binding_drop(t, n, b);
     last = n->n == 0;
     prune(t, n);
     note_change(t, filter);
@@ -382,11 +411,12 @@ int tree_interest(struct tree *t, struct slice filter, unsigned worker, bool on)
 struct walk {
     const struct tree *t;
     struct tree_result *result;
-    struct slice rest;                              /* of the topic, not yet looked up */
-    const struct map_entry *level[NAME_MAX_LEVELS]; /* NULL: nobody has such an edge */
-    unsigned looked, levels;                        /* levels looked up, and how many there are */
+    struct slice rest;                   /* of the topic, not yet cut into levels */
+    struct slice level[NAME_MAX_LEVELS]; /* those cut so far, and their hashes */
+    uint64_t hash[NAME_MAX_LEVELS];
+    unsigned cut, levels; /* how many are cut, and how many there are */
     bool of_the_broker;
-    struct pairs seen; /* (queue, NULL) for all in the result, once there are many */
+    struct index seen; /* queues in the result, once there are many */
 };
 
 /* Up to so many queues are compared one by one to find those that matched before. */
@@ -409,10 +439,18 @@ static int result_reserve(struct tree_result *r, size_t more)
     return 0;
 }
 
+static uint64_t hash_queue(const struct walk *w, const void *queue)
+{
+    return hash_pair(w->t->seed, (uintptr_t)queue, 0);
+}
+
 /* Whether `queue` is in the result: 1 or 0; -ENOMEM. */
 static int seen(struct walk *w, const void *queue)
 {
     const struct tree_result *r = w->result;
+    uint64_t hash = hash_queue(w, queue);
+    size_t at = hash;
+    const void *before;
 
     if (r->n < SEEN_FROM) {
         for (size_t i = 0; i < r->n; i++)
@@ -421,9 +459,12 @@ static int seen(struct walk *w, const void *queue)
         return 0;
     }
     for (size_t i = w->seen.n; i < r->n; i++)
-        if (pairs_add(&w->seen, r->queues[i], NULL, 1) < 0)
+        if (index_add(&w->seen, hash_queue(w, r->queues[i]), r->queues[i]) < 0)
             return -ENOMEM;
-    return pairs_find(&w->seen, queue, NULL) != NULL;
+    do {
+        before = index_next(&w->seen, hash, &at);
+    } while (before && before != queue);
+    return before != NULL;
 }
 
 /* A filter that ends here matches. */
@@ -447,23 +488,20 @@ static int collect(struct walk *w, const struct node *n)
     return 0;
 }
 
-/* The level at `depth`, looked up when it is first needed. */
-static const struct map_entry *level_at(struct walk *w, unsigned depth)
+/* Where the edge with the topic's name at `depth` leads; cut and hashed when first needed. */
+static const struct node *named_child(struct walk *w, const struct node *n, unsigned depth)
 {
-    while (w->looked <= depth) {
-        struct slice level;
-
-        (void)cut_level(&w->rest, &level);
-        w->level[w->looked++] = map_find(&w->t->levels, level);
+    for (; w->cut <= depth; w->cut++) {
+        (void)cut_level(&w->rest, &w->level[w->cut]);
+        w->hash[w->cut] = hash_level(w->t, w->level[w->cut]);
     }
-    return w->level[depth];
+    return edge_find(w->t, n, w->level[depth], w->hash[depth]);
 }
 
 /* All filters that go through `n` and match from `depth` on. Recurses as deep as a filter is. */
 static int walk_from(struct walk *w, const struct node *n, unsigned depth)
 {
     bool wild = depth > 0 || !w->of_the_broker;
-    const struct map_entry *level;
     const struct node *child;
     int r = 0;
 
@@ -473,8 +511,7 @@ static int walk_from(struct walk *w, const struct node *n, unsigned depth)
         return r;
     if (depth == w->levels || !n->children || depth == NAME_MAX_LEVELS)
         return 0;
-    level = level_at(w, depth);
-    child = level ? child_by(w->t, n, level) : NULL;
+    child = named_child(w, n, depth);
     if (child)
         r = walk_from(w, child, depth + 1);
     if (r == 0 && n->star && wild)
@@ -499,14 +536,14 @@ int tree_match(const struct tree *t, struct slice topic, struct tree_result *res
     w.t = t;
     w.result = result;
     w.rest = topic;
-    w.looked = 0;
+    w.cut = 0;
     w.levels = count_levels(topic);
     w.of_the_broker = of_the_broker(topic);
-    w.seen = (struct pairs){.seed = t->seed};
+    w.seen = (struct index){0};
     result->n = 0;
     result->workers = 0;
     r = walk_from(&w, &t->root, 0);
-    pairs_fini(&w.seen);
+    index_fini(&w.seen);
     if (r < 0) {
         result->n = 0;
         result->workers = 0;
@@ -529,8 +566,6 @@ struct tree *tree_new(uint64_t seed)
     if (!t)
         return NULL;
     t->seed = seed;
-    t->edges.seed = t->bindings.seed = seed;
-    map_init(&t->levels, seed);
     list_init(&t->nodes);
     return t;
 }
@@ -551,9 +586,10 @@ void tree_free(struct tree *t)
     }
     for (int i = 0; i < TREE_LOG; i++)
         free(t->log[i].filter);
-    pairs_fini(&t->edges);
-    pairs_fini(&t->bindings);
-    map_fini(&t->levels);
+    for (size_t i = 0; t->bindings.slots && i <= t->bindings.mask; i++)
+        free(t->bindings.slots[i].thing);
+    index_fini(&t->edges);
+    index_fini(&t->bindings);
     free(t);
 }
 
@@ -563,14 +599,10 @@ static struct slice node_filter(const struct node *n, char *buf, size_t size)
     char *p = buf + size;
 
     for (; n->parent; n = n->parent) {
-        struct slice level = n == n->parent->star ? SLICE("*") : SLICE("#");
-
-        if (n->level)
-            level = map_key(n->level);
         if (p < buf + size)
             *--p = '.';
-        p -= level.n;
-        memcpy(p, level.p, level.n);
+        p -= n->name_n;
+        memcpy(p, n->name, n->name_n);
     }
     return slice_of(p, (size_t)(buf + size - p));
 }
@@ -596,5 +628,5 @@ void tree_each(const struct tree *t, bool (*fn)(void *ctx, const struct tree_fil
 
 struct tree_counts tree_counts(const struct tree *t)
 {
-    return (struct tree_counts){t->nodes_n, map_len(&t->levels), t->bindings.n};
+    return (struct tree_counts){t->nodes_n, t->bindings.n};
 }

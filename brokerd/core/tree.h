@@ -3,8 +3,8 @@
  * Why      Every message is routed by it (through route.h, which remembers answers), so a match
  *          among 100,000 filters must cost a few cache misses, and a subscription that comes or
  *          goes must not spoil all remembered answers.
- * Shape    A tree of filter levels. Level names are interned and counted; one table holds the
- *          edges (node, level) -> node, and each node has its `*` and `#` child at hand. A node
+ * Shape    A tree of filter levels. One table holds the edges (node, level's name) -> node, under
+ *          a keyed hash, and each node has its `*` and `#` child at hand. A node
  *          lists this worker's queues and has one bit for each other worker with an interest.
  *          The last TREE_LOG changes are kept, so that an old answer can tell if they concern
  *          it.
@@ -88,7 +88,7 @@ void tree_each(const struct tree *t, bool (*fn)(void *ctx, const struct tree_fil
 
 /* How many there are of each: nothing grows but by what is bound. */
 struct tree_counts {
-    size_t nodes, levels, bindings; /* the root is not counted */
+    size_t nodes, bindings; /* the root is not counted */
 };
 
 struct tree_counts tree_counts(const struct tree *t);
