@@ -31,7 +31,7 @@ struct node {
         void **many;
     } queues;
     struct list_node link; /* in tree.nodes */
-    char name[];
+    /* name_n bytes follow: node_name() */
 };
 
 struct binding {
@@ -94,6 +94,11 @@ static void **node_queues(const struct node *n)
     return n->cap ? n->queues.many : (void **)&n->queues.one;
 }
 
+static struct slice node_name(const struct node *n)
+{
+    return slice_of(n + 1, n->name_n);
+}
+
 static uint64_t hash_edge(const struct tree *t, const struct node *n, uint64_t level_hash)
 {
     return hash_pair(t->seed, (uintptr_t)n, level_hash);
@@ -108,7 +113,7 @@ static struct node *edge_find(const struct tree *t, const struct node *n, struct
     struct node *child;
 
     while ((child = index_next(&t->edges, hash, &at)) != NULL)
-        if (child->parent == n && slice_eq(slice_of(child->name, child->name_n), name))
+        if (child->parent == n && slice_eq(node_name(child), name))
             break;
     return child;
 }
@@ -125,7 +130,7 @@ static struct node *child_find(const struct tree *t, const struct node *n, struc
 /* Make the edge from its parent to `child`. */
 static int child_link(struct tree *t, struct node *child)
 {
-    struct slice name = slice_of(child->name, child->name_n);
+    struct slice name = node_name(child);
     struct node *n = child->parent;
 
     if (is_level(name, '*')) {
@@ -148,7 +153,7 @@ static struct node *child_make(struct tree *t, struct node *n, struct slice name
         return NULL;
     child->parent = n;
     child->name_n = (uint8_t)name.n;
-    memcpy(child->name, name.p, name.n);
+    memcpy(child + 1, name.p, name.n);
     if (child_link(t, child) < 0) {
         free(child);
         return NULL;
@@ -602,7 +607,7 @@ static struct slice node_filter(const struct node *n, char *buf, size_t size)
         if (p < buf + size)
             *--p = '.';
         p -= n->name_n;
-        memcpy(p, n->name, n->name_n);
+        memcpy(p, node_name(n).p, n->name_n);
     }
     return slice_of(p, (size_t)(buf + size - p));
 }
