@@ -203,6 +203,9 @@ deps: ## install what building, testing and linting need
 
 TIDY_FLAGS = -std=gnu11 -I. -Ilibbroker/include -D_GNU_SOURCE= $(PKG_CFLAGS)
 
+brokerd.conf.example: $(OUT)/tests/unit/config/test_example ## the settings, from their table
+	@$< --print > $@
+
 .PHONY: fmt fmt-check lint layers headers tidy
 fmt: ## format the C code in place
 	@clang-format-14 -i $(ALL_C) $(HEADERS)

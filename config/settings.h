@@ -78,10 +78,10 @@ struct settings {
     char *file;                  /* they were read from; NULL: none */
 };
 
-/* What the command line says instead of the file. Zeroed: nothing. */
+/* What the command line says instead of the file, checked by options_parse(). Zeroed: nothing. */
 struct settings_overrides {
     uint32_t workers;               /* 0: not said */
-    const char *const *listen_urls; /* instead of the file's listeners; checked as those are */
+    const char *const *listen_urls; /* instead of the file's listeners */
     size_t n_listen_urls;
     unsigned verbose; /* levels of log more */
 };
@@ -93,7 +93,6 @@ typedef void settings_error_fn(void *ctx, const char *text);
  * and writes nothing. `overrides` may be NULL. On success the caller owns *ret_settings.
  * -EINVAL          the contents are wrong: every mistake was told, as far as the syntax allows to
  *                  read on after it.
- * -EDESTADDRREQ    an override is wrong (told): the command line is to blame, not the file.
  * -EACCES, ...     the file cannot be read (told).
  * -ENOMEM. */
 int settings_load(const char *path, const struct settings_overrides *overrides,
@@ -108,7 +107,7 @@ int settings_load_text(const char *name, struct slice text,
 struct settings *settings_free(struct settings *settings);
 
 /* The exit status for an answer of settings_load() below 0: 78 bad configuration, 77 permission,
- * 64 usage, 71 system error. */
+ * 71 system error. */
 int settings_exit_status(int error);
 
 struct settings_change {
@@ -128,5 +127,9 @@ size_t settings_diff(const struct settings *before, const struct settings *after
  * a copy. -EINVAL, and what was expected in `err`; -ENOMEM. */
 int settings_listener_parse(struct slice url, struct settings_listener *ret, char *err,
                             size_t err_size);
+
+/* May brokerd listen there? Not where others than this host can reach it, unless insecure.
+ * -EINVAL, and why not in `err`. */
+int settings_listener_check(const struct settings_listener *listener, char *err, size_t err_size);
 
 #endif

@@ -1,0 +1,217 @@
+/* What a reload changes, told key by key. */
+#include <stdio.h>
+#include <string.h>
+
+#include "config/settings.h"
+#include "config/table.h"
+
+struct diff {
+    const struct settings *before, *after;
+    settings_change_fn *change;
+    void *ctx;
+    size_t n;
+};
+
+static void tell(struct diff *d, const char *what, const char *before, const char *after,
+                 bool restart)
+{
+    struct settings_change c = {what, before, after, restart};
+
+    d->n++;
+    d->change(d->ctx, &c);
+}
+
+static void diff_scalars(struct diff *d)
+{
+    const struct setting *row;
+    char what[128], before[64], after[64];
+
+    for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
+        if (!setting_is_scalar(row->type))
+            continue;
+        (void)setting_format(row, d->before, before, sizeof before);
+        (void)setting_format(row, d->after, after, sizeof after);
+        if (strcmp(before, after) == 0)
+            continue;
+        (void)snprintf(what, sizeof what, "%s%s%s", row->section, *row->section ? " " : "",
+                       row->key);
+        tell(d, what, before, after, row->restart);
+    }
+}
+
+/* ---- listeners ---- */
+
+static const struct settings_listener *find_listener(const struct settings *s, const char *url)
+{
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        if (strcmp(s->listeners[i].url, url) == 0)
+            return &s->listeners[i];
+    }
+    return NULL;
+}
+
+/* Its section without the URL; "" for none. */
+static const char *listener_text(const struct settings_listener *l, char *buf, size_t size)
+{
+    size_t at;
+
+    buf[0] = '\0';
+    if (!l)
+        return buf;
+    at = (size_t)snprintf(buf, size, "{ insecure = %s protocols = {",
+                          l->insecure ? "true" : "false");
+    for (size_t i = 0; i < l->n_protocols && at < size; i++)
+        at += (size_t)snprintf(buf + at, size - at, "%s %s", i ? "," : "", l->protocols[i]);
+    if (at < size)
+        (void)snprintf(buf + at, size - at, " } }");
+    return buf;
+}
+
+/* Those of `of`, as both have them; with `only_new` those that `before` lacks. */
+static void diff_listeners(struct diff *d, const struct settings *of, bool only_new)
+{
+    char what[256], before[256], after[256];
+
+    for (size_t i = 0; i < of->n_listeners; i++) {
+        const char *url = of->listeners[i].url;
+        const struct settings_listener *old = find_listener(d->before, url);
+
+        if (only_new && old)
+            continue;
+        (void)listener_text(old, before, sizeof before);
+        (void)listener_text(find_listener(d->after, url), after, sizeof after);
+        if (strcmp(before, after) == 0)
+            continue;
+        (void)snprintf(what, sizeof what, "listen \"%s\"", url);
+        tell(d, what, before, after, true);
+    }
+}
+
+/* ---- rules ---- */
+
+static const struct policy_rule *find_rule(const struct policy_set *set, enum policy_kind kind,
+                                           const char *filter)
+{
+    const struct policy_rule *rule;
+
+    for (size_t i = 0; (rule = policy_set_rule(set, kind, i)) != NULL; i++) {
+        if (strcmp(rule->filter, filter) == 0)
+            return rule;
+    }
+    return NULL;
+}
+
+static const char *kind_name(enum policy_kind kind)
+{
+    return kind == POLICY_QUEUE ? "queue" : "subscription";
+}
+
+static const char *binds_text(const struct policy_rule *rule, char *buf, size_t size)
+{
+    size_t at = (size_t)snprintf(buf, size, "{");
+
+    for (size_t i = 0; i < rule->n_binds && at < size; i++)
+        at += (size_t)snprintf(buf + at, size - at, "%s \"%s\"", i ? "," : "", rule->binds[i]);
+    if (at < size)
+        (void)snprintf(buf + at, size - at, " }");
+    return buf;
+}
+
+static bool same_binds(const struct policy_rule *a, const struct policy_rule *b)
+{
+    if (a->n_binds != b->n_binds)
+        return false;
+    for (size_t i = 0; i < a->n_binds; i++) {
+        if (strcmp(a->binds[i], b->binds[i]) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Both are sections of the same title. */
+static void diff_rule(struct diff *d, enum policy_kind kind, const struct policy_rule *a,
+                      const struct policy_rule *b)
+{
+    char what[384], before[POLICY_ERROR_MAX], after[POLICY_ERROR_MAX];
+    const char *key;
+
+    for (size_t i = 0; (key = policy_key_name(kind, i)) != NULL; i++) {
+        (void)policy_get_key(&a->policy, kind, slice_str(key), before, sizeof before);
+        (void)policy_get_key(&b->policy, kind, slice_str(key), after, sizeof after);
+        if (strcmp(before, after) == 0)
+            continue;
+        (void)snprintf(what, sizeof what, "%s \"%s\" %s", kind_name(kind), a->filter, key);
+        tell(d, what, before, after, false);
+    }
+    if (!same_binds(a, b)) {
+        (void)snprintf(what, sizeof what, "%s \"%s\" bind", kind_name(kind), a->filter);
+        tell(d, what, binds_text(a, before, sizeof before), binds_text(b, after, sizeof after),
+             false);
+    }
+}
+
+/* The next rule of `set` from *i on that `other` has too. */
+static const struct policy_rule *next_common(const struct policy_set *set,
+                                             const struct policy_set *other, enum policy_kind kind,
+                                             size_t *i)
+{
+    const struct policy_rule *rule;
+
+    while ((rule = policy_set_rule(set, kind, (*i)++)) != NULL) {
+        if (find_rule(other, kind, rule->filter))
+            return rule;
+    }
+    return NULL;
+}
+
+/* Order counts, for the last match wins. */
+static bool same_order(const struct policy_set *a, const struct policy_set *b,
+                       enum policy_kind kind)
+{
+    const struct policy_rule *x, *y;
+    size_t i = 0, k = 0;
+
+    do {
+        x = next_common(a, b, kind, &i);
+        y = next_common(b, a, kind, &k);
+    } while (x && y && strcmp(x->filter, y->filter) == 0);
+    return !x && !y;
+}
+
+static void diff_rules(struct diff *d, enum policy_kind kind)
+{
+    const struct policy_set *before = d->before->policies, *after = d->after->policies;
+    const struct policy_rule *rule, *other;
+    char what[384];
+
+    for (size_t i = 0; (rule = policy_set_rule(before, kind, i)) != NULL; i++) {
+        other = find_rule(after, kind, rule->filter);
+        (void)snprintf(what, sizeof what, "%s \"%s\"", kind_name(kind), rule->filter);
+        if (other)
+            diff_rule(d, kind, rule, other);
+        else
+            tell(d, what, "{..}", "", false);
+    }
+    for (size_t i = 0; (rule = policy_set_rule(after, kind, i)) != NULL; i++) {
+        (void)snprintf(what, sizeof what, "%s \"%s\"", kind_name(kind), rule->filter);
+        if (!find_rule(before, kind, rule->filter))
+            tell(d, what, "", "{..}", false);
+    }
+    if (!same_order(before, after, kind)) {
+        (void)snprintf(what, sizeof what, "order of the %s sections", kind_name(kind));
+        tell(d, what, "", "", false);
+    }
+}
+
+size_t settings_diff(const struct settings *before, const struct settings *after,
+                     settings_change_fn *change, void *ctx)
+{
+    struct diff d = {before, after, change, ctx, 0};
+
+    diff_scalars(&d);
+    diff_listeners(&d, before, false);
+    diff_listeners(&d, after, true);
+    diff_rules(&d, POLICY_QUEUE);
+    diff_rules(&d, POLICY_SUBSCRIPTION);
+    return d.n;
+}

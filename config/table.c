@@ -1,0 +1,452 @@
+#include "config/table.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "libbroker/base/units.h"
+
+static const char *const placements[] = {
+    [SETTINGS_PACK] = "pack", [SETTINGS_SPREAD] = "spread", [SETTINGS_SPREAD + 1] = NULL};
+static const char *const log_levels[] = {
+    [LEVEL_ERROR] = "error", [LEVEL_WARNING] = "warning", [LEVEL_NOTICE] = "notice",
+    [LEVEL_INFO] = "info",   [LEVEL_DEBUG] = "debug",     [LEVEL_DEBUG + 1] = NULL};
+static const char *const log_formats[] = {[LOG_FORMAT_AUTO] = "auto",
+                                          [LOG_FORMAT_PLAIN] = "plain",
+                                          [LOG_FORMAT_PRIORITY] = "priority",
+                                          [LOG_FORMAT_JSON] = "json",
+                                          [LOG_FORMAT_JSON + 1] = NULL};
+
+#define KIB 1024ULL
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define SECOND 1000ULL
+#define DAY (86400 * SECOND)
+#define FIELD(name) .offset = offsetof(struct settings, name)
+#define POLICY(what) .type = SETTING_POLICY, .text = what
+
+static const struct section sections[] = {
+    {"", NULL, NULL},
+    {"limits", NULL, "What connections may ask for. A change is for connections made after it."},
+    {"log", NULL, "What is written to stderr."},
+    {"listen", SETTINGS_LISTEN_DEFAULT,
+     "Where connections are accepted: tcp://HOST:PORT (port 0: any free one) or unix:///PATH. "
+     "May be repeated; without any, " SETTINGS_LISTEN_DEFAULT ". A change takes a restart."},
+    {"queue", "#",
+     "Settings of the queues whose name matches; of several sections the last that matches "
+     "counts, whole. One without a wildcard makes that queue at start. May be repeated."},
+    {"subscription", "#",
+     "The same for plain subscriptions, by their filter: a section is for all whose messages its "
+     "own filter would match too. May be repeated."},
+};
+
+static const struct setting rows[] = {
+    {"", "workers", SETTING_COUNT, "auto", 1, SETTINGS_WORKERS_MAX, FIELD(workers), .auto_ = true,
+     .restart = true,
+     .text = "Threads, each with an event loop of its own; auto: as many as there are cores."},
+    {"", "placement", SETTING_WORD, "pack", FIELD(placement), .words = placements,
+     .text = "Where a new connection goes: pack fills one worker before the next, spread takes "
+             "them in turn."},
+    {"", "memory", SETTING_SIZE, "1GiB", MIB, UINT64_MAX - 1, FIELD(memory),
+     .text = "Budget for everything that waits in brokerd. Above it, publishers are refused."},
+    {"", "max-message", SETTING_SIZE, "64MiB", 1, 2 * GIB, FIELD(max_message),
+     .text = "Largest message, reassembled."},
+    {"", "create-queues", SETTING_BOOL, "true", FIELD(create_queues),
+     .text = "A client that names an unknown queue makes it."},
+    {"", "drain-timeout", SETTING_TIME, "30s", 1, DAY, FIELD(drain_ms),
+     .text = "How long stopping and draining may take before what is left is cut off."},
+
+    {"limits", "max-connections", SETTING_COUNT, "100000", 1, UINT64_MAX,
+     FIELD(limits.max_connections), .text = "Connections open at once, of all listeners."},
+    {"limits", "first-frame-timeout", SETTING_TIME, "10s", 1, DAY, FIELD(limits.first_frame_ms),
+     .text = "How long a new connection may take to say what it is."},
+    {"limits", "first-frame-max", SETTING_SIZE, "64KiB", 64, 16 * MIB,
+     FIELD(limits.first_frame_max), .text = "Largest frame before the handshake is done."},
+    {"limits", "frame-max", SETTING_SIZE, "16MiB", 4 * KIB, GIB, FIELD(limits.frame_max),
+     .text = "Largest frame after it. A larger message comes in fragments, where the protocol has "
+             "them."},
+    {"limits", "reassembly-max", SETTING_SIZE, "128MiB", 4 * KIB, 64 * GIB,
+     FIELD(limits.reassembly_max),
+     .text = "Bytes of unfinished messages on one connection, all streams together."},
+    {"limits", "max-streams", SETTING_COUNT, "10000", 1, 1 << 24, FIELD(limits.max_streams),
+     .text = "Streams open at once on one connection: subscriptions, publishers, requests."},
+    {"limits", "keepalive-min", SETTING_TIME, "500ms", 1, DAY, FIELD(limits.keepalive_min_ms),
+     .text = "Shortest keep-alive interval; a client that asks for a shorter one gets this."},
+    {"limits", "idle-max", SETTING_TIME, "10m", SECOND, 365 * DAY, FIELD(limits.idle_max_ms),
+     .text = "Longest time a silent connection is kept, whatever the client asks for."},
+
+    {"log", "level", SETTING_WORD, "notice", FIELD(log_level), .words = log_levels,
+     .text = "The least important lines still written: error, warning, notice, info or debug."},
+    {"log", "format", SETTING_WORD, "auto", FIELD(log_format), .words = log_formats,
+     .text = "plain (time, level, text), priority (<N> before the text, for systemd) or json (an "
+             "object a line); auto: priority under systemd, else plain."},
+
+    {"listen", "protocols", SETTING_PROTOCOLS, "{}", .restart = true,
+     .text = "Protocols served there: rsocket. Empty: every one. A connection's first bytes say "
+             "which it is."},
+    {"listen", "insecure", SETTING_INSECURE, "false", .restart = true,
+     .text = "Serve an address that others than this host can reach, although nobody is "
+             "authenticated: needed for any but loopback, until authentication exists."},
+    {"listen", "certificate", .type = SETTING_LATER},
+    {"listen", "key", .type = SETTING_LATER},
+    {"listen", "client-ca", .type = SETTING_LATER},
+
+    {"queue", "bind", SETTING_FILTERS, "{}",
+     .text = "Filters whose messages go into the queue. Empty: the topic of the queue's own name."},
+    {"queue", "durable", POLICY("What keeps the messages: memory.")},
+    {"queue", "max-messages", POLICY("Messages that may wait.")},
+    {"queue", "max-bytes", POLICY("Bytes of them.")},
+    {"queue", "message-ttl", POLICY("How long a message may wait.")},
+    {"queue", "overflow",
+     POLICY("What happens when the queue is full: block (the publisher waits), "
+            "drop-oldest, drop-newest or reject (the publisher is told).")},
+    {"queue", "block-timeout",
+     POLICY("With block: the longest wait, then block-fallback decides.")},
+    {"queue", "block-fallback", POLICY("After that wait: reject, drop-oldest or drop-newest.")},
+    {"queue", "ack-timeout",
+     POLICY("A delivery not acknowledged for so long goes to another consumer.")},
+    {"queue", "max-deliveries", POLICY("Deliveries of one message, then it is dead.")},
+    {"queue", "max-inflight", POLICY("Unacknowledged deliveries of one consumer.")},
+    {"queue", "dead-letter",
+     POLICY("Topic for what was rejected, expired, dropped or delivered too often; "
+            "empty: none.")},
+    {"queue", "expires", POLICY("The queue is deleted after so long without a consumer.")},
+
+    {"subscription", "max-messages", POLICY("Messages that may wait.")},
+    {"subscription", "max-bytes", POLICY("Bytes of them.")},
+    {"subscription", "message-ttl", POLICY("How long a message may wait.")},
+    {"subscription", "overflow",
+     POLICY("What happens when a subscriber falls behind: block (its publishers "
+            "wait), drop-oldest, drop-newest, reject or disconnect (the subscription "
+            "ends).")},
+    {"subscription", "block-timeout",
+     POLICY("With block: the longest wait, then block-fallback decides.")},
+    {"subscription", "block-fallback",
+     POLICY("After that wait: reject, drop-oldest or drop-newest.")},
+
+    {"store", "", .type = SETTING_LATER},
+    {"webhook", "", .type = SETTING_LATER},
+    {"user", "", .type = SETTING_LATER},
+};
+
+#undef FIELD
+#undef POLICY
+
+enum { N_ROWS = sizeof rows / sizeof *rows, N_SECTIONS = sizeof sections / sizeof *sections };
+
+/* Doors there are, and those interfaces name but this version lacks. */
+static const struct {
+    const char *name;
+    bool served;
+} protocols[] = {{"rsocket", true}, {"json", false}, {"stomp", false}, {"http", false}};
+
+enum { N_PROTOCOLS = sizeof protocols / sizeof *protocols };
+
+const struct setting *setting_at(size_t i)
+{
+    return i < N_ROWS ? &rows[i] : NULL;
+}
+
+const struct section *section_at(size_t i)
+{
+    return i < N_SECTIONS ? &sections[i] : NULL;
+}
+
+const struct setting *setting_find(const char *section, const char *key)
+{
+    for (size_t i = 0; i < N_ROWS; i++) {
+        if (strcmp(rows[i].section, section) == 0 && strcmp(rows[i].key, key) == 0)
+            return &rows[i];
+    }
+    return NULL;
+}
+
+bool setting_is_scalar(enum setting_type type)
+{
+    return type <= SETTING_WORD;
+}
+
+enum policy_kind setting_policy_kind(const char *section)
+{
+    return strcmp(section, "queue") == 0 ? POLICY_QUEUE : POLICY_SUBSCRIPTION;
+}
+
+static int expected(const struct setting *row, const char *what, struct slice found, char *err,
+                    size_t err_size)
+{
+    (void)snprintf(err, err_size, "%s: expected %s, found \"%.*s\"", row->key, what,
+                   found.n > 80 ? 80 : (int)found.n, found.n ? (const char *)found.p : "");
+    return -EINVAL;
+}
+
+/* The words ended by NULL as "a, b or c". */
+static const char *join(const char *const *words, char *buf, size_t size)
+{
+    size_t at = 0;
+
+    buf[0] = '\0';
+    for (size_t i = 0; words[i] && at < size; i++) {
+        const char *before = i == 0 ? "" : words[i + 1] ? ", " : " or ";
+
+        at += (size_t)snprintf(buf + at, size - at, "%s%s", before, words[i]);
+    }
+    return buf;
+}
+
+static int word_index(const char *const *words, struct slice value)
+{
+    for (int i = 0; words[i]; i++) {
+        if (slice_eq(slice_str(words[i]), value))
+            return i;
+    }
+    return -1;
+}
+
+/* Any number: its value as 64 bits, UINT64_MAX for no limit. */
+static int parse_number(const struct setting *row, struct slice value, uint64_t *ret)
+{
+    unsigned flags = row->max == UINT64_MAX ? UNITS_NO_LIMIT : 0;
+    int64_t ms = 0;
+    int r;
+
+    switch (row->type) {
+    case SETTING_SIZE:
+        return units_parse_size(value, flags, ret);
+    case SETTING_TIME:
+        r = units_parse_time(value, flags, &ms);
+        if (r == 0)
+            *ret = ms == UNITS_NEVER ? UINT64_MAX : (uint64_t)ms;
+        return r;
+    default:
+        if (row->auto_ && slice_eq(value, SLICE("auto"))) {
+            *ret = 0;
+            return 0;
+        }
+        r = units_parse_count(value, flags, ret);
+        return r == 0 && *ret != UINT64_MAX && *ret >= UINT32_MAX ? -ERANGE : r;
+    }
+}
+
+static const char *format_number(enum setting_type type, uint64_t number, char *buf, size_t size)
+{
+    switch (type) {
+    case SETTING_SIZE:
+        return units_format_size(number, buf, size);
+    case SETTING_TIME:
+        return units_format_time(number == UINT64_MAX ? UNITS_NEVER : (int64_t)number, buf, size);
+    default:
+        return units_format_count(number, buf, size);
+    }
+}
+
+static int check_number(const struct setting *row, struct slice value, char *err, size_t err_size)
+{
+    char what[160], min[UNITS_TEXT_MAX], max[UNITS_TEXT_MAX];
+    uint64_t number = 0;
+    int r = parse_number(row, value, &number);
+
+    if (r == 0 && ((number >= row->min && number <= row->max) || (row->auto_ && number == 0)))
+        return 0;
+    (void)snprintf(what, sizeof what, "%s from %s to %s%s",
+                   row->type == SETTING_SIZE   ? "a size"
+                   : row->type == SETTING_TIME ? "a time with its unit (500ms, 30s, 5m)"
+                                               : "a number",
+                   format_number(row->type, row->min, min, sizeof min),
+                   format_number(row->type, row->max, max, sizeof max),
+                   row->auto_ ? ", or auto" : "");
+    return expected(row, what, value, err, err_size);
+}
+
+static int check_protocol(const struct setting *row, struct slice value, char *err, size_t err_size)
+{
+    const char *served[N_PROTOCOLS + 1];
+    char words[80];
+    size_t n = 0;
+
+    for (size_t i = 0; i < N_PROTOCOLS; i++) {
+        if (protocols[i].served)
+            served[n++] = protocols[i].name;
+        if (!slice_eq(value, slice_str(protocols[i].name)))
+            continue;
+        if (protocols[i].served)
+            return 0;
+        (void)snprintf(err, err_size, "%s: \"%s\" is not supported by this version", row->key,
+                       protocols[i].name);
+        return -EINVAL;
+    }
+    served[n] = NULL;
+    return expected(row, join(served, words, sizeof words), value, err, err_size);
+}
+
+const char *setting_protocol(struct slice name)
+{
+    for (size_t i = 0; i < N_PROTOCOLS; i++) {
+        if (slice_eq(name, slice_str(protocols[i].name)))
+            return protocols[i].name;
+    }
+    return NULL;
+}
+
+/* libconfuse's own words for a boolean. */
+static int parse_bool(struct slice value, bool *ret)
+{
+    static const char *const yes[] = {"true", "yes", "on", NULL};
+    static const char *const no[] = {"false", "no", "off", NULL};
+
+    *ret = word_index(yes, value) >= 0;
+    return *ret || word_index(no, value) >= 0 ? 0 : -EINVAL;
+}
+
+int setting_check(const struct setting *row, struct slice value, char *err, size_t err_size)
+{
+    struct queue_policy scratch;
+    const char *why;
+    char words[80];
+    bool b;
+
+    switch (row->type) {
+    case SETTING_COUNT:
+    case SETTING_SIZE:
+    case SETTING_TIME:
+        return check_number(row, value, err, err_size);
+    case SETTING_BOOL:
+    case SETTING_INSECURE:
+        return parse_bool(value, &b) < 0 ? expected(row, "true or false", value, err, err_size) : 0;
+    case SETTING_WORD:
+        if (word_index(row->words, value) >= 0)
+            return 0;
+        return expected(row, join(row->words, words, sizeof words), value, err, err_size);
+    case SETTING_POLICY:
+        scratch = policy_default(setting_policy_kind(row->section));
+        return policy_set_key(&scratch, setting_policy_kind(row->section), slice_str(row->key),
+                              value, err, err_size) < 0
+                   ? -EINVAL
+                   : 0;
+    case SETTING_FILTERS:
+        why = name_filter_error(value);
+        if (!why)
+            return 0;
+        (void)snprintf(err, err_size, "%s: %s, found \"%.*s\"", row->key, why,
+                       value.n > 80 ? 80 : (int)value.n, value.n ? (const char *)value.p : "");
+        return -EINVAL;
+    case SETTING_PROTOCOLS:
+        return check_protocol(row, value, err, err_size);
+    case SETTING_LATER:
+        break;
+    }
+    (void)snprintf(err, err_size, "%s: not supported by this version", row->key);
+    return -EINVAL;
+}
+
+void setting_store(const struct setting *row, struct slice value, struct settings *settings)
+{
+    char *field = (char *)settings + row->offset;
+    uint64_t number = 0;
+
+    switch (row->type) {
+    case SETTING_COUNT:
+        (void)parse_number(row, value, &number);
+        *(uint32_t *)field = number == UINT64_MAX ? UINT32_MAX : (uint32_t)number;
+        break;
+    case SETTING_SIZE:
+        (void)parse_number(row, value, (uint64_t *)field);
+        break;
+    case SETTING_TIME:
+        (void)parse_number(row, value, &number);
+        *(int64_t *)field = number == UINT64_MAX ? UNITS_NEVER : (int64_t)number;
+        break;
+    case SETTING_BOOL:
+        (void)parse_bool(value, (bool *)field);
+        break;
+    case SETTING_WORD:
+        *(unsigned *)field = (unsigned)word_index(row->words, value);
+        break;
+    case SETTING_POLICY:
+    case SETTING_FILTERS:
+    case SETTING_PROTOCOLS:
+    case SETTING_INSECURE:
+    case SETTING_LATER:
+        break; /* not scalars */
+    }
+}
+
+const char *setting_format(const struct setting *row, const struct settings *settings, char *buf,
+                           size_t size)
+{
+    const char *field = (const char *)settings + row->offset;
+    uint32_t count;
+    int64_t ms;
+
+    switch (row->type) {
+    case SETTING_COUNT:
+        count = *(const uint32_t *)field;
+        return format_number(row->type, count == UINT32_MAX ? UINT64_MAX : count, buf, size);
+    case SETTING_SIZE:
+        return format_number(row->type, *(const uint64_t *)field, buf, size);
+    case SETTING_TIME:
+        ms = *(const int64_t *)field;
+        return format_number(row->type, ms == UNITS_NEVER ? UINT64_MAX : (uint64_t)ms, buf, size);
+    case SETTING_BOOL:
+        (void)snprintf(buf, size, "%s", *(const bool *)field ? "true" : "false");
+        return buf;
+    default: /* SETTING_WORD: the only scalar left */
+        (void)snprintf(buf, size, "%s", row->words[*(const unsigned *)field]);
+        return buf;
+    }
+}
+
+static unsigned min3(unsigned a, unsigned b, unsigned c)
+{
+    unsigned ab = a < b ? a : b;
+
+    return ab < c ? ab : c;
+}
+
+enum { WORD_MAX = 32 }; /* longer ones are no key's neighbour */
+
+/* Insertions, deletions, replacements and swaps of neighbours that make `b` of `a`. */
+static unsigned distance(const char *a, const char *b)
+{
+    unsigned d[WORD_MAX + 1][WORD_MAX + 1];
+    size_t n = strlen(a), m = strlen(b);
+
+    if (n > WORD_MAX || m > WORD_MAX)
+        return WORD_MAX;
+    for (size_t i = 0; i <= n; i++)
+        d[i][0] = (unsigned)i;
+    for (size_t k = 0; k <= m; k++)
+        d[0][k] = (unsigned)k;
+    for (size_t i = 1; i <= n; i++) {
+        for (size_t k = 1; k <= m; k++) {
+            d[i][k] =
+                min3(d[i - 1][k] + 1, d[i][k - 1] + 1, d[i - 1][k - 1] + (a[i - 1] != b[k - 1]));
+            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1])
+                d[i][k] = min3(d[i][k], d[i - 2][k - 2] + 1, d[i][k]);
+        }
+    }
+    return d[n][m];
+}
+
+static void nearer(const char *candidate, const char *word, const char **best, unsigned *limit)
+{
+    unsigned d = *candidate ? distance(candidate, word) : WORD_MAX;
+
+    if (d < *limit) {
+        *limit = d;
+        *best = candidate;
+    }
+}
+
+const char *setting_closest(const char *section, const char *word)
+{
+    unsigned limit = 2 + (unsigned)strlen(word) / 4; /* one mistake in three letters, about */
+    const char *best = NULL;
+
+    for (size_t i = 0; i < N_ROWS; i++) {
+        if (rows[i].type != SETTING_LATER && strcmp(rows[i].section, section) == 0)
+            nearer(rows[i].key, word, &best, &limit);
+    }
+    for (size_t i = 0; *section == '\0' && i < N_SECTIONS; i++)
+        nearer(sections[i].name, word, &best, &limit);
+    return best;
+}
