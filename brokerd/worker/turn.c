@@ -168,8 +168,8 @@ void worker_turn(struct worker *w)
             break;
         }
     }
-    worker_send_mail(w);
     hook_due = hooks_release(w);
+    worker_send_mail(w);
     if (hook_due < due)
         due = hook_due;
     sleep_until(w, due, more || w->byes_to_say);

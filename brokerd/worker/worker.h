@@ -5,8 +5,8 @@
  *          one memory budget.
  * Shape    struct workers is the group, struct worker one of it. A turn of a worker's loop:
  *          set the core's clock; take the mailbox; hooks' input (ready sockets); core_tick;
- *          hooks' output, and core_tick again if that told the core anything; send what was
- *          posted; hooks' release; sleep until the next due time, an event or mail.
+ *          hooks' output, and core_tick again if that told the core anything; hooks' release;
+ *          send what was posted; sleep until the next due time, an event or mail.
  *          Events of the loop only mark what is ready: work is done in the hooks, after the
  *          clock was set.
  * Owner    The group owns workers, cores and event bases, from workers_new() to workers_free().

@@ -125,7 +125,7 @@ void out_end(struct out *o)
         return;
     if (o->pending >= (o->blocked ? OUT_HIGH_WATER : OUT_FLUSH_NOW)) {
         o->ops->flush(o);
-    } else if (!o->is_dirty && !o->blocked) {
+    } else if (!o->is_dirty) {
         o->is_dirty = true;
         o->ops->dirty(o);
     }

@@ -23,7 +23,8 @@ struct out_ops {
     /* Write what can be written now. Called from out_end() when much is pending; while blocked,
      * when that is above OUT_HIGH_WATER: not to write, but to tell the writer so. */
     void (*flush)(struct out *o);
-    /* The first bytes wait since the last flush: write them at the end of the turn. */
+    /* Something waits since it was last looked at (who does, clears is_dirty): write it at the end
+     * of the turn, or count it if blocked. */
     void (*dirty)(struct out *o);
 };
 
@@ -48,7 +49,7 @@ struct out {
     size_t tail_used;          /* bytes of `tail` in use */
     size_t pending;            /* bytes that wait */
     uint64_t end;              /* bytes ever appended: the position after the last one */
-    bool is_dirty;             /* ops->dirty was called since the last flush */
+    bool is_dirty;             /* ops->dirty was called; net clears it */
     bool blocked;              /* the kernel takes no more for now: net waits for it */
     bool broken;               /* an append failed */
 };

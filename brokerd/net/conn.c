@@ -1,0 +1,284 @@
+/* A connection's life: from accept to free.
+ *
+ *      NEW ----> OPEN ----> CLOSING ----> LINGERING ----> DEAD
+ *       |         |            |              |            ^
+ *       +---------+------------+--------------+------------+
+ *
+ * CLOSING: the door is freed at the end of the turn, what it wrote last goes out. LINGERING: the
+ * peer knows that nothing more comes; closing now, with bytes of its unread, would make the kernel
+ * send a reset that destroys what the peer has not read yet. Both end by a deadline. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "brokerd/net/internal.h"
+
+#define X(name, word, meaning) [NET_END_##name] = {word, meaning},
+static const struct {
+    const char *word, *meaning;
+} ends[NET_ENDS] = {NET_END_LIST(X)};
+#undef X
+
+const char *net_end_name(enum net_end end)
+{
+    return ends[end].word;
+}
+
+const char *net_end_text(enum net_end end)
+{
+    return ends[end].meaning;
+}
+
+bool net_may_log(struct net_worker *nw, enum net_log what, uint64_t *ret_suppressed)
+{
+    return log_limit_pass(&nw->log[what], worker_now(nw->w), ret_suppressed);
+}
+
+/* ---- ends */
+
+/* Count and tell, once in a connection's life. */
+static void note_end(struct conn *c, enum net_end end, const char *why)
+{
+    bool is_ordinary = end == NET_END_PEER || end == NET_END_ASKED || end == NET_END_DRAINED;
+    uint64_t more;
+
+    c->end = end;
+    c->nw->stats.ended[end]++;
+    if (is_ordinary) {
+        log_debug("%s: %s%s%s", c->peer, net_end_text(end), why ? ": " : "", why ? why : "");
+        return;
+    }
+    if (net_may_log(c->nw, NET_LOG_ENDED, &more))
+        log_line(end == NET_END_RESET || end == NET_END_CUT || end == NET_END_KILLED
+                     ? LEVEL_INFO
+                     : LEVEL_WARNING,
+                 "%s: closed: %s%s%s (%s; %llu such lines left out)", c->peer, net_end_text(end),
+                 why ? ": " : "", why ? why : "", c->door ? c->door->name : "no protocol yet",
+                 (unsigned long long)more);
+}
+
+static void set_closed(struct conn *c, enum conn_state state)
+{
+    c->state = state;
+    list_move_to_back(&c->nw->closed, &c->in_closed);
+}
+
+void conn_kill(struct conn *c, enum net_end end, const char *why)
+{
+    if (c->state == CONN_DEAD)
+        return;
+    if (c->state < CONN_CLOSING)
+        note_end(c, end, why);
+    set_closed(c, CONN_DEAD);
+}
+
+void conn_close(struct conn *c, enum net_end end, const char *why)
+{
+    if (c->state >= CONN_CLOSING)
+        return;
+    if (c->out.end == 0 && c->out.pending == 0) { /* no last words */
+        conn_kill(c, end, why);
+        return;
+    }
+    note_end(c, end, why);
+    set_closed(c, CONN_CLOSING);
+    c->deadline_ms = worker_now(c->nw->w) + c->limits->o.linger_ms;
+    conn_set_timer(c);
+    conn_mark_dirty(c);
+}
+
+static void door_closes(struct link *l, const char *why, bool clean)
+{
+    conn_close((struct conn *)l, clean ? NET_END_ASKED : NET_END_DOOR, why);
+}
+
+/* ---- time */
+
+void conn_set_timer(struct conn *c)
+{
+    int64_t due = c->deadline_ms;
+
+    if (c->state == CONN_OPEN && c->door_due_ms < due)
+        due = c->door_due_ms;
+    if (!list_linked(&c->timer.link) || due != c->timer.due_ms)
+        wheel_set(&c->nw->wheel, &c->timer, due);
+}
+
+static void deadline_passed(struct conn *c)
+{
+    if (c->state >= CONN_CLOSING)
+        conn_kill(c, c->end, NULL);
+    else if (c->is_evicted)
+        conn_close(c, NET_END_DRAINED, NULL);
+    else
+        conn_close(c, NET_END_FIRST_TIME, NULL);
+}
+
+void conn_on_time(struct conn *c, int64_t now_ms)
+{
+    if (c->deadline_ms <= now_ms)
+        deadline_passed(c);
+    else if (c->state == CONN_OPEN && c->door_due_ms <= now_ms)
+        c->door_due_ms = c->door->on_time(c->door_conn, now_ms);
+    if (c->state != CONN_DEAD)
+        conn_set_timer(c);
+}
+
+/* ---- what the loop watches */
+
+static void on_socket(evutil_socket_t fd, short what, void *ctx)
+{
+    struct conn *c = ctx;
+
+    (void)fd;
+    c->ready |= what;
+    if (!list_linked(&c->in_ready))
+        list_push_back(&c->nw->ready, &c->in_ready);
+}
+
+void conn_watch(struct conn *c)
+{
+    bool reads = (c->state < CONN_CLOSING && !c->reading_stopped) || c->state == CONN_LINGERING;
+    short want = reads && !c->is_eof ? EV_READ : 0;
+
+    if (c->out.pending && c->out.blocked)
+        want |= EV_WRITE;
+    if (c->state == CONN_DEAD)
+        want = 0;
+    if (want == c->watched)
+        return;
+    if (c->watched)
+        event_del(&c->ev);
+    c->watched = want;
+    if (!want)
+        return;
+    event_assign(&c->ev, worker_base(c->nw->w), c->fd, want | EV_PERSIST, on_socket, c);
+    if (event_add(&c->ev, NULL) < 0) {
+        c->watched = 0;
+        conn_kill(c, NET_END_MEMORY, "cannot be watched");
+    }
+}
+
+void conn_charge(struct conn *c)
+{
+    size_t now = c->kept_n + c->out.pending;
+
+    if (now == c->charged)
+        return;
+    core_charge(c->link.core, (int64_t)now - (int64_t)c->charged);
+    c->charged = now;
+}
+
+void conn_mark_dirty(struct conn *c)
+{
+    if (!list_linked(&c->in_dirty))
+        list_push_back(&c->nw->dirty, &c->in_dirty);
+}
+
+/* ---- begin and end */
+
+static void limits_unref(struct limits *l)
+{
+    if (--l->refs == 0)
+        free(l);
+}
+
+/* A connection that never was one. */
+static void start_failed(struct net_worker *nw, int fd, enum net_end end, const char *peer)
+{
+    uint64_t more;
+
+    close(fd);
+    nw->stats.ended[end]++;
+    worker_left(nw->w);
+    atomic_fetch_sub(&nw->net->connections, 1);
+    if (end != NET_END_DRAINED && net_may_log(nw, NET_LOG_REFUSED, &more))
+        log_warning("%s: refused: %s", peer, net_end_text(end));
+}
+
+void conn_start(struct net_worker *nw, const struct accepted *a)
+{
+    char peer[PEER_TEXT_MAX];
+    struct conn *c;
+
+    socket_peer(a->fd, &a->addr, peer, sizeof peer);
+    if (nw->is_draining) {
+        start_failed(nw, a->fd, NET_END_DRAINED, peer);
+        return;
+    }
+    c = calloc(1, sizeof *c + strlen(peer) + 1);
+    if (!c) {
+        start_failed(nw, a->fd, NET_END_MEMORY, peer);
+        return;
+    }
+    memcpy(c->peer, peer, strlen(peer) + 1);
+    c->nw = nw;
+    c->fd = a->fd;
+    c->doors = a->doors;
+    c->limits = nw->limits;
+    c->limits->refs++;
+    c->since_ms = worker_wall(nw->w);
+    c->door_due_ms = INT64_MAX;
+    c->deadline_ms = worker_now(nw->w) + c->limits->o.first_frame_ms;
+    out_init(&c->out, &conn_out_ops, worker_pool(nw->w));
+    c->link = (struct link){.core = worker_core(nw->w),
+                            .out = &c->out,
+                            .limits = &c->limits->o.door,
+                            .scratch = nw->scratch,
+                            .peer = c->peer,
+                            .id = nw->next_id,
+                            .close = door_closes};
+    nw->next_id += CORE_MAX_WORKERS;
+    list_push_back(&nw->all, &c->in_all);
+    conn_set_timer(c);
+    conn_watch(c);
+    log_trace("net", "%s: connection %llu on worker %u", c->peer, (unsigned long long)c->link.id,
+              worker_id(nw->w));
+}
+
+static void free_door(struct conn *c)
+{
+    if (!c->door_conn)
+        return;
+    c->door->free(c->door_conn);
+    c->door_conn = NULL;
+    c->link.endpoint = NULL;
+}
+
+static void conn_free(struct conn *c)
+{
+    struct net_worker *nw = c->nw;
+
+    if (c->watched)
+        event_del(&c->ev);
+    close(c->fd);
+    block_pool_put(worker_pool(nw->w), c->kept);
+    c->kept_n = 0;
+    out_fini(&c->out);
+    conn_charge(c);
+    wheel_set(&nw->wheel, &c->timer, INT64_MAX);
+    list_remove(&c->in_all);
+    list_remove(&c->in_ready);
+    list_remove(&c->in_dirty);
+    list_remove(&c->in_closed);
+    limits_unref(c->limits);
+    worker_left(nw->w);
+    atomic_fetch_sub(&nw->net->connections, 1);
+    free(c);
+}
+
+void conns_release(struct net_worker *nw)
+{
+    struct list_node *l;
+
+    while ((l = list_pop(&nw->closed)) != NULL) {
+        struct conn *c = LIST_ITEM(l, struct conn, in_closed);
+
+        free_door(c);
+        if (c->state == CONN_DEAD)
+            conn_free(c);
+        else
+            conn_output(c); /* on to lingering, if all is written */
+    }
+}

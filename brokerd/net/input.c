@@ -1,0 +1,231 @@
+/* Reading: into a block of the worker's, parsed where it lies.
+ *
+ * What is left of a frame that was cut is kept by the connection, and copied in front of what the
+ * next read brings. A large frame gets a block of its own as soon as its length is known: then the
+ * rest is read right behind its beginning, and its payload is never copied. Such a block is only
+ * announced, address space without memory; what arrived is counted. */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "brokerd/net/internal.h"
+
+/* A block to read into that nobody points into; stays ours. NULL without memory. */
+static struct block *read_block(struct read_blocks *r, size_t size)
+{
+    struct block **slot;
+
+    for (unsigned i = 0; i < READ_BLOCKS; i++) {
+        if (!r->block[i])
+            r->block[i] = block_new(size);
+        if (!r->block[i] || block_alone(r->block[i]))
+            return r->block[i];
+    }
+    slot = &r->block[r->next++ % READ_BLOCKS];
+    block_unref(*slot);
+    *slot = block_new(size);
+    return *slot;
+}
+
+void read_blocks_fini(struct read_blocks *r)
+{
+    for (unsigned i = 0; i < READ_BLOCKS; i++)
+        block_unref(r->block[i]);
+}
+
+static void drop_kept(struct conn *c)
+{
+    block_pool_put(worker_pool(c->nw->w), c->kept);
+    c->kept = NULL;
+    c->kept_n = 0;
+    c->kept_whole = false;
+}
+
+/* Keep the last `left` bytes of those at `from`, the beginning of a frame. */
+static void keep(struct conn *c, struct block *b, const uint8_t *from, size_t left)
+{
+    size_t need = c->link.need > left ? c->link.need : 0, size = left;
+    bool whole = need > (c->bulk ? READ_BULK_BYTES : READ_BYTES) || left > KEPT_COPIED_MAX;
+    struct block *own;
+
+    if (b == c->kept && from == b->bytes && left < b->size && need <= b->size) {
+        c->kept_n = left; /* it goes on in the same place */
+        return;
+    }
+    if (left == 0) {
+        drop_kept(c);
+        return;
+    }
+    if (whole)
+        size = need ? need : left + READ_BYTES;
+    own = whole ? block_new(size) : block_pool_get(worker_pool(c->nw->w), size);
+    if (!own) {
+        conn_kill(c, NET_END_MEMORY, NULL);
+        return;
+    }
+    memcpy(own->bytes, from, left);
+    drop_kept(c);
+    c->kept = own;
+    c->kept_n = left;
+    c->kept_whole = whole;
+}
+
+/* Which door? Opens it if that is clear. */
+static void recognise(struct conn *c, struct slice first)
+{
+    bool more = false;
+
+    for (unsigned i = 0; doors[i]; i++) {
+        if (!(c->doors & UINT32_C(1) << i))
+            continue;
+        switch (doors[i]->recognise(first)) {
+        case DOOR_YES:
+            c->door = doors[i];
+            c->door_conn = c->door->open(&c->link);
+            if (!c->door_conn) {
+                conn_kill(c, NET_END_MEMORY, NULL);
+                return;
+            }
+            c->state = CONN_OPEN;
+            c->door_due_ms = c->door->on_time(c->door_conn, worker_now(c->nw->w));
+            conn_set_timer(c);
+            return;
+        case DOOR_MORE:
+            more = true;
+            break;
+        case DOOR_NO:
+            break;
+        }
+    }
+    if (!more)
+        conn_close(c, NET_END_UNKNOWN, NULL);
+}
+
+/* The handshake may just have ended, and with it the deadline for it. */
+static void look_at_handshake(struct conn *c)
+{
+    if (c->established || c->state != CONN_OPEN || !c->door->established(c->door_conn))
+        return;
+    c->established = true;
+    if (!c->is_evicted)
+        c->deadline_ms = INT64_MAX;
+    c->door_due_ms = c->door->on_time(c->door_conn, worker_now(c->nw->w));
+    conn_set_timer(c);
+}
+
+/* Give the door `n` bytes at the start of `b`, and keep what it leaves. */
+static void feed(struct conn *c, struct block *b, size_t n)
+{
+    size_t used = 0, left;
+
+    if (c->state == CONN_NEW)
+        recognise(c, slice_of(b->bytes, n));
+    c->link.need = 0;
+    if (c->state == CONN_OPEN)
+        used = c->door->on_bytes(c->door_conn, slice_of(b->bytes, n), b);
+    look_at_handshake(c);
+    if (c->state >= CONN_CLOSING) {
+        drop_kept(c);
+        return;
+    }
+    left = n - used;
+    if (!c->established && (left > c->limits->o.door.first_frame_max ||
+                            c->link.need > c->limits->o.door.first_frame_max)) {
+        conn_close(c, NET_END_FIRST_SIZE, NULL);
+        return;
+    }
+    if (c->link.need >= OUT_BY_REFERENCE)
+        c->bulk = READ_BULK_SPELL;
+    else if (c->bulk)
+        c->bulk--;
+    keep(c, b, b->bytes + used, left);
+}
+
+static void ended_by_peer(struct conn *c)
+{
+    c->is_eof = true;
+    if (c->kept_n)
+        conn_close(c, NET_END_CUT, NULL);
+    else
+        conn_close(c, NET_END_PEER, NULL);
+}
+
+/* Read into `room` bytes at `to`. Returns how many came; 0: nothing, and what that means is done.
+ */
+static size_t receive(struct conn *c, uint8_t *to, size_t room)
+{
+    ssize_t n = recv(c->fd, to, room, MSG_DONTWAIT);
+
+    c->nw->stats.reads++;
+    if (n > 0) {
+        c->bytes_in += (size_t)n;
+        c->nw->stats.bytes_in += (size_t)n;
+        return (size_t)n;
+    }
+    if (n == 0)
+        ended_by_peer(c);
+    else if (errno != EAGAIN && errno != EINTR)
+        conn_kill(c, NET_END_RESET, strerror(errno));
+    return 0;
+}
+
+/* It is closing: what it still sends is thrown away, but not for ever. */
+static size_t throw_away(struct conn *c)
+{
+    struct block *b = read_block(&c->nw->small, READ_BYTES);
+    ssize_t n = b ? recv(c->fd, b->bytes, b->size, MSG_DONTWAIT) : -1;
+
+    if (n < 0 && b && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (n > 0)
+        c->lingered += (size_t)n;
+    if (n <= 0 || c->lingered > LINGER_BYTES)
+        conn_kill(c, c->end, NULL);
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* Right behind the beginning of its frame. */
+static size_t read_on(struct conn *c)
+{
+    size_t room = c->kept->size - c->kept_n, n;
+
+    if (room > READ_BULK_BYTES)
+        room = READ_BULK_BYTES;
+    n = receive(c, c->kept->bytes + c->kept_n, room);
+    if (n)
+        feed(c, c->kept, c->kept_n + n);
+    return n;
+}
+
+size_t conn_read(struct conn *c)
+{
+    struct block *b;
+    size_t n;
+
+    if (c->state == CONN_LINGERING)
+        return throw_away(c);
+    if (c->state >= CONN_CLOSING || c->reading_stopped || c->is_eof)
+        return 0;
+    if (c->kept_whole) {
+        n = read_on(c);
+    } else {
+        b = c->bulk ? read_block(&c->nw->large, READ_BULK_BYTES)
+                    : read_block(&c->nw->small, READ_BYTES);
+        if (!b) {
+            conn_kill(c, NET_END_MEMORY, NULL);
+            return 0;
+        }
+        n = receive(c, b->bytes + c->kept_n, b->size - c->kept_n);
+        if (n) {
+            size_t have = c->kept_n + n;
+
+            if (c->kept)
+                memcpy(b->bytes, c->kept->bytes, c->kept_n);
+            drop_kept(c);
+            feed(c, b, have);
+        }
+    }
+    conn_charge(c);
+    conn_watch(c);
+    return n;
+}

@@ -1,0 +1,208 @@
+/* internal.h - what the files of this room share.
+ *
+ * Thread   struct net_worker, struct conn: their worker's. struct net: constant once workers run,
+ *          but for its atomic. */
+#ifndef BROKERD_NET_INTERNAL_H
+#define BROKERD_NET_INTERNAL_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "brokerd/net/net.h"
+#include "brokerd/net/wheel.h"
+#include "libbroker/base/list.h"
+#include "libbroker/base/log.h"
+
+enum {
+    READ_BYTES = BLOCK_LARGE,    /* of an ordinary read */
+    READ_BULK_BYTES = 1 << 20,   /* of a connection that sends large frames */
+    READ_BULK_SPELL = 8,         /* reads it does so for after the last such frame */
+    READ_BLOCKS = 4,             /* blocks of each size kept while messages point into them */
+    ACCEPTS_A_TURN = 64,         /* of a listener */
+    ACCEPT_PAUSE_MS = 100,       /* when there is no descriptor even to refuse with */
+    KEPT_COPIED_MAX = 32 * 1024, /* the beginning of a frame that is copied at the next read */
+    OUT_STOP_READING = 1 << 20,  /* who has so much unread is not read */
+    OUT_READ_AGAIN = 256 * 1024, /* until it is down to this */
+    OUT_LOW_WATER = OUT_HIGH_WATER / 2, /* below it there is room for deliveries again */
+    LINGER_BYTES = 16 << 20,            /* read and thrown away from a connection that is closing */
+    PEER_TEXT_MAX = 80
+};
+
+/* Limits of connections, one copy a worker: connections of that worker hold it. */
+struct limits {
+    unsigned refs;
+    struct net_options o;
+};
+
+enum conn_state {
+    CONN_NEW,       /* which door? */
+    CONN_OPEN,      /* the door has it */
+    CONN_CLOSING,   /* no door any more at the end of this turn; output is being written */
+    CONN_LINGERING, /* shut down for writing, waits for the peer to do the same */
+    CONN_DEAD       /* freed at the end of this turn */
+};
+
+struct conn {
+    struct link link; /* the door's view */
+    struct out out;
+    struct event ev;
+    struct net_worker *nw;
+    struct limits *limits;
+    const struct door_ops *door; /* NULL while CONN_NEW */
+    struct door_conn *door_conn; /* NULL: none, or freed */
+    struct list_node in_all, in_ready, in_dirty, in_closed;
+    struct wheel_node timer;
+    int64_t door_due_ms; /* the door wants to be called */
+    int64_t deadline_ms; /* of the handshake, of closing, of eviction */
+    int64_t since_ms;    /* wall clock */
+
+    struct block *kept; /* the beginning of a frame, at its start; NULL: none */
+    size_t kept_n;
+    bool kept_whole; /* the rest of the frame is read into `kept` too */
+    uint64_t bytes_in;
+    uint64_t told_written; /* position last given to core_written() */
+    size_t charged;        /* bytes counted into the memory budget */
+    size_t lingered;       /* bytes thrown away */
+    uint32_t doors;        /* a bit for each door that the listener serves */
+    int fd;
+    short watched; /* EV_READ, EV_WRITE as registered */
+    short ready;   /* what the loop saw */
+    uint8_t bulk;  /* large reads left */
+    enum conn_state state : 8;
+    enum net_end end : 8;
+    bool established;
+    bool is_eof;          /* the peer has ended its direction */
+    bool is_evicted;      /* deadline_ms is when it has to go */
+    bool reading_stopped; /* it does not take its answers */
+    bool told_full;       /* core_writable(false) was said */
+    char peer[];
+};
+
+struct listener {
+    struct net *net;
+    struct event ev;
+    int fd;
+    uint32_t doors;
+    bool is_ready;
+    char *path; /* to be removed when it is closed; NULL: none */
+    dev_t dev;  /* of path, when we made it */
+    ino_t ino;
+    char *url;
+};
+
+/* What one accept gives; passed to the worker that shall have the connection. */
+struct accepted {
+    struct net *net;
+    int fd;
+    uint32_t doors;
+    struct sockaddr_storage addr;
+};
+
+/* Blocks that are read into, of one size. A block is used again as soon as nobody but us points
+ * into it. */
+struct read_blocks {
+    struct block *block[READ_BLOCKS];
+    unsigned next; /* to be replaced if all are pointed into */
+};
+
+/* A line about the same thing again and again: one limit for each. */
+enum net_log { NET_LOG_REFUSED, NET_LOG_DESCRIPTORS, NET_LOG_ENDED, NET_LOGS };
+
+struct net_worker {
+    struct net *net;
+    struct worker *w;
+    struct list all;    /* every connection */
+    struct list ready;  /* the loop saw something */
+    struct list dirty;  /* output is to be looked at */
+    struct list closed; /* CONN_CLOSING whose door is to be freed, CONN_DEAD */
+    struct wheel wheel;
+    struct limits *limits; /* for new connections */
+    struct read_blocks small, large;
+    struct door_scratch *scratch;
+    uint64_t next_id;
+    bool is_draining;
+    bool core_told; /* core_written() or core_writable() in this pass */
+    struct log_limit log[NET_LOGS];
+    struct net_stats stats;
+};
+
+struct net {
+    struct workers *ws;
+    unsigned n;
+    atomic_uint connections;
+    struct listener **listener; /* worker 0's */
+    size_t listeners_n;
+    bool accept_ready;         /* some listener is ready: worker 0's */
+    int64_t accept_resumes_ms; /* listeners are not watched until then; INT64_MAX: they are */
+    int spare_fd;              /* given up to be able to refuse when there are no descriptors */
+    struct net_worker nw[];
+};
+
+/* ---- conn.c */
+
+/* A connection for a socket, which it takes over also on failure. */
+void conn_start(struct net_worker *nw, const struct accepted *a);
+
+/* It ends: for this reason, after what waits to be written, in time. `why` may be NULL. The first
+ * reason stands. */
+void conn_close(struct conn *c, enum net_end end, const char *why);
+
+/* It ends now: what waits is not written. */
+void conn_kill(struct conn *c, enum net_end end, const char *why);
+
+/* Have the loop watch for what the state asks for. */
+void conn_watch(struct conn *c);
+
+/* Set its place in the wheel from its two due times. */
+void conn_set_timer(struct conn *c);
+
+/* Its time has come, for something. */
+void conn_on_time(struct conn *c, int64_t now_ms);
+
+/* Count `now` bytes instead of what was counted before into the memory budget. */
+void conn_charge(struct conn *c);
+
+/* Put it where its output is looked at before the turn ends. */
+void conn_mark_dirty(struct conn *c);
+
+/* End of the turn: doors of closing connections are freed, dead connections wholly. */
+void conns_release(struct net_worker *nw);
+
+/* May a line be written about this, now? *ret: how many were not. */
+bool net_may_log(struct net_worker *nw, enum net_log what, uint64_t *ret_suppressed);
+
+/* ---- input.c */
+
+/* Read once and have the door act. Returns the bytes read. */
+size_t conn_read(struct conn *c);
+void read_blocks_fini(struct read_blocks *r);
+
+/* ---- output.c */
+
+extern const struct out_ops conn_out_ops;
+
+/* Write what waits, tell the core, and watch for what is needed next. */
+void conn_output(struct conn *c);
+
+/* ---- listener.c */
+
+/* Accept what waits on ready listeners. Own of worker 0, as the next. */
+void listeners_accept(struct net *net, int64_t now_ms);
+void listeners_close(struct net *net);
+
+/* ---- socket.c */
+
+/* A listening socket for an address. -errno; `err` says what failed. */
+int socket_listen_tcp(const struct sockaddr *addr, socklen_t len, char *err, size_t err_size);
+int socket_listen_unix(const char *path, char *err, size_t err_size);
+
+/* The URL of a listening socket, as clients may use it. -errno. */
+int socket_url(int fd, char *buf, size_t size);
+
+/* Who is at the other end: "127.0.0.1:4242", "[::1]:4242", "unix:pid=77,uid=0". */
+void socket_peer(int fd, const struct sockaddr_storage *addr, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,361 @@
+/* Each worker's part in a turn, and what is asked of all of them. */
+#include "brokerd/net/net.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "brokerd/net/internal.h"
+
+/* ---- the turn */
+
+/* Sockets that are ready, each at most one block. True if some must wait for the next turn. */
+static bool read_ready(struct net_worker *nw)
+{
+    size_t budget = WORKER_READ_MAX;
+    struct list_node *l;
+
+    while ((l = list_pop(&nw->ready)) != NULL) {
+        struct conn *c = LIST_ITEM(l, struct conn, in_ready);
+        short ready = c->ready;
+        size_t n = 0;
+
+        c->ready = 0;
+        if (ready & EV_WRITE) {
+            c->out.blocked = false;
+            conn_mark_dirty(c);
+        }
+        if (ready & EV_READ)
+            n = conn_read(c);
+        if (n >= budget)
+            return !list_empty(&nw->ready);
+        budget -= n;
+    }
+    return false;
+}
+
+static bool on_input(void *ctx)
+{
+    struct net_worker *nw = ctx;
+    int64_t now = worker_now(nw->w);
+    struct wheel_node *n;
+    bool more;
+
+    if (worker_id(nw->w) == 0)
+        listeners_accept(nw->net, now);
+    more = read_ready(nw);
+    while ((n = wheel_pop(&nw->wheel, now)) != NULL)
+        conn_on_time(LIST_ITEM(n, struct conn, timer), now);
+    return more;
+}
+
+/* What becomes dirty meanwhile is the next pass's: else one fast reader with a long backlog would
+ * keep all others waiting. */
+static bool on_output(void *ctx)
+{
+    struct net_worker *nw = ctx;
+    struct list now;
+    struct list_node *l;
+
+    nw->core_told = false;
+    list_init(&now);
+    while ((l = list_pop(&nw->dirty)) != NULL)
+        list_push_back(&now, l);
+    while ((l = list_pop(&now)) != NULL)
+        conn_output(LIST_ITEM(l, struct conn, in_dirty));
+    return nw->core_told;
+}
+
+static int64_t on_release(void *ctx)
+{
+    struct net_worker *nw = ctx;
+    bool any = !list_empty(&nw->closed);
+    int64_t due = wheel_next(&nw->wheel);
+
+    conns_release(nw);
+    /* Doors that were freed have given messages back: on with them at once. */
+    if (any || !list_empty(&nw->dirty) || !list_empty(&nw->closed))
+        return worker_now(nw->w);
+    if (worker_id(nw->w) == 0 && nw->net->accept_resumes_ms < due)
+        return nw->net->accept_resumes_ms;
+    return due;
+}
+
+static const struct worker_hook hook = {on_input, on_output, on_release};
+
+/* ---- made and freed */
+
+static struct limits *limits_new(const struct net_options *o)
+{
+    struct limits *l = malloc(sizeof *l);
+
+    if (l)
+        *l = (struct limits){.refs = 1, .o = *o};
+    return l;
+}
+
+static void limits_drop(struct limits *l)
+{
+    if (l && --l->refs == 0)
+        free(l);
+}
+
+static int net_worker_init(struct net *net, unsigned id, const struct net_options *o)
+{
+    struct net_worker *nw = &net->nw[id];
+
+    nw->net = net;
+    nw->w = workers_get(net->ws, id);
+    nw->next_id = CORE_MAX_WORKERS + id; /* net_connection_worker() */
+    list_init(&nw->all);
+    list_init(&nw->ready);
+    list_init(&nw->dirty);
+    list_init(&nw->closed);
+    wheel_init(&nw->wheel, worker_now(nw->w));
+    for (unsigned i = 0; i < NET_LOGS; i++)
+        nw->log[i] = (struct log_limit){.burst = 5, .per_ms = 1000};
+    nw->scratch = malloc(sizeof *nw->scratch);
+    nw->limits = limits_new(o);
+    if (!nw->scratch || !nw->limits)
+        return -ENOMEM;
+    return worker_add_hook(nw->w, &hook, nw);
+}
+
+int net_new(struct workers *ws, const struct net_options *o, struct net **ret)
+{
+    unsigned n = workers_count(ws);
+    struct net *net = calloc(1, sizeof *net + n * sizeof net->nw[0]);
+    int r = 0;
+
+    if (!net)
+        return -ENOMEM;
+    net->ws = ws;
+    net->n = n;
+    net->accept_resumes_ms = INT64_MAX;
+    atomic_init(&net->connections, 0);
+    net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    for (unsigned i = 0; i < n; i++)
+        list_init(&net->nw[i].all); /* so that a half-made one can be freed */
+    for (unsigned i = 0; i < n && r == 0; i++)
+        r = net_worker_init(net, i, o);
+    if (r < 0) {
+        net_free(net);
+        return r;
+    }
+    *ret = net;
+    return 0;
+}
+
+void net_free(struct net *net)
+{
+    if (!net)
+        return;
+    listeners_close(net);
+    for (unsigned i = 0; i < net->n; i++) {
+        struct net_worker *nw = &net->nw[i];
+        struct list_node *l, *next;
+
+        for (l = list_first(&nw->all); l; l = next) {
+            next = list_next(&nw->all, l);
+            conn_kill(LIST_ITEM(l, struct conn, in_all), NET_END_DRAINED, NULL);
+        }
+        if (nw->net)
+            conns_release(nw);
+        read_blocks_fini(&nw->small);
+        read_blocks_fini(&nw->large);
+        limits_drop(nw->limits);
+        free(nw->scratch);
+    }
+    if (net->spare_fd >= 0)
+        close(net->spare_fd);
+    free(net);
+}
+
+/* ---- asked of all workers */
+
+struct asked {
+    struct net *net;
+    struct limits *limits;
+    int64_t over_ms;
+};
+
+/* Run fn with a copy of `what` of its own on every worker; fn frees it. */
+static int ask_all(struct net *net, worker_fn *fn, const struct asked *what)
+{
+    int failed = 0;
+
+    for (unsigned i = 0; i < net->n; i++) {
+        struct asked *a = malloc(sizeof *a);
+        int r = -ENOMEM;
+
+        if (a) {
+            *a = *what;
+            r = workers_call(net->ws, i, fn, a);
+            if (r < 0)
+                free(a);
+        }
+        if (r < 0)
+            failed = r;
+    }
+    return failed;
+}
+
+static void take_limits(void *arg, struct worker *w)
+{
+    struct asked *a = arg;
+    struct net_worker *nw = &a->net->nw[worker_id(w)];
+
+    limits_drop(nw->limits);
+    nw->limits = a->limits;
+    free(a);
+}
+
+int net_configure(struct net *net, const struct net_options *o)
+{
+    int failed = 0;
+
+    for (unsigned i = 0; i < net->n; i++) {
+        struct asked *a = malloc(sizeof *a);
+        struct limits *l = limits_new(o);
+        int r = -ENOMEM;
+
+        if (a && l) {
+            *a = (struct asked){.net = net, .limits = l};
+            r = workers_call(net->ws, i, take_limits, a);
+        }
+        if (r < 0) {
+            free(a);
+            free(l);
+            failed = r;
+        }
+    }
+    return failed;
+}
+
+static void drain(void *arg, struct worker *w)
+{
+    struct asked *a = arg;
+    struct net_worker *nw = &a->net->nw[worker_id(w)];
+
+    free(a);
+    if (worker_id(w) == 0)
+        listeners_close(nw->net);
+    if (nw->is_draining)
+        return;
+    nw->is_draining = true;
+    core_drain(worker_core(w));
+    for (struct list_node *l = list_first(&nw->all); l; l = list_next(&nw->all, l)) {
+        struct conn *c = LIST_ITEM(l, struct conn, in_all);
+
+        if (c->state == CONN_NEW)
+            conn_close(c, NET_END_DRAINED, NULL);
+        else if (c->state == CONN_OPEN)
+            c->door->on_drain(c->door_conn);
+    }
+}
+
+int net_drain(struct net *net)
+{
+    return ask_all(net, drain, &(struct asked){.net = net});
+}
+
+/* A number of 0 to below `n`, for a connection's place in the order they are closed in. */
+static int64_t scatter(uint64_t id, int64_t n)
+{
+    return (int64_t)((id * UINT64_C(0x9e3779b97f4a7c15) >> 11) % (uint64_t)n);
+}
+
+static void close_all(void *arg, struct worker *w)
+{
+    struct asked *a = arg;
+    struct net_worker *nw = &a->net->nw[worker_id(w)];
+
+    for (struct list_node *l = list_first(&nw->all); l; l = list_next(&nw->all, l)) {
+        struct conn *c = LIST_ITEM(l, struct conn, in_all);
+
+        if (c->state >= CONN_CLOSING)
+            continue;
+        if (a->over_ms <= 0) {
+            conn_close(c, NET_END_DRAINED, NULL);
+            continue;
+        }
+        c->is_evicted = true;
+        c->deadline_ms = worker_now(w) + scatter(c->link.id, a->over_ms);
+        conn_set_timer(c);
+    }
+    free(a);
+}
+
+int net_close_all(struct net *net, int64_t over_ms)
+{
+    return ask_all(net, close_all, &(struct asked){.net = net, .over_ms = over_ms});
+}
+
+unsigned net_connections(const struct net *net)
+{
+    return atomic_load(&((struct net *)(uintptr_t)net)->connections);
+}
+
+/* ---- asked of one */
+
+struct net_stats net_worker_stats(const struct net *net, unsigned id)
+{
+    return net->nw[id].stats;
+}
+
+static const char *state_name(const struct conn *c)
+{
+    switch (c->state) {
+    case CONN_NEW:
+        return "new";
+    case CONN_OPEN:
+        return c->established ? "open" : "new";
+    case CONN_CLOSING:
+    case CONN_LINGERING:
+    case CONN_DEAD:
+        break;
+    }
+    return "closing";
+}
+
+void net_each_connection(const struct net *net, unsigned id, net_conn_fn *fn, void *ctx)
+{
+    const struct list *all = &net->nw[id].all;
+
+    for (struct list_node *l = list_first(all); l; l = list_next(all, l)) {
+        const struct conn *c = LIST_ITEM(l, struct conn, in_all);
+
+        fn(ctx, &(struct net_conn_info){.id = c->link.id,
+                                        .peer = c->peer,
+                                        .door = c->door ? c->door->name : "",
+                                        .state = state_name(c),
+                                        .since_ms = c->since_ms,
+                                        .bytes_in = c->bytes_in,
+                                        .bytes_out = out_written(&c->out),
+                                        .pending_out = c->out.pending,
+                                        .is_reading = !c->reading_stopped});
+    }
+}
+
+unsigned net_connection_worker(uint64_t id)
+{
+    return (unsigned)(id % CORE_MAX_WORKERS);
+}
+
+int net_kill(struct net *net, uint64_t id)
+{
+    struct net_worker *nw = &net->nw[net_connection_worker(id)];
+
+    if (net_connection_worker(id) >= net->n)
+        return -ENOENT;
+    for (struct list_node *l = list_first(&nw->all); l; l = list_next(&nw->all, l)) {
+        struct conn *c = LIST_ITEM(l, struct conn, in_all);
+
+        if (c->link.id == id && c->state < CONN_CLOSING) {
+            conn_close(c, NET_END_KILLED, NULL);
+            return 0;
+        }
+    }
+    return -ENOENT;
+}

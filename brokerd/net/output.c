@@ -1,0 +1,138 @@
+/* Writing: what doors have put into a connection's output goes to its socket, and the core hears
+ * how far that has come. */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "brokerd/net/internal.h"
+
+enum { IOVECS = 64 };
+
+static struct conn *conn_of(struct out *o)
+{
+    return (struct conn *)((char *)o - offsetof(struct conn, out));
+}
+
+/* Write until all is written or the socket takes no more. */
+static void write_pending(struct conn *c)
+{
+    struct out *o = &c->out;
+
+    while (o->pending && !o->blocked) {
+        struct iovec iov[IOVECS];
+        struct msghdr m = {.msg_iov = iov};
+        size_t want = 0;
+        ssize_t n;
+
+        m.msg_iovlen = (size_t)out_peek(o, iov, IOVECS);
+        for (size_t i = 0; i < m.msg_iovlen; i++)
+            want += iov[i].iov_len;
+        n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+        c->nw->stats.writes++;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno != EAGAIN) {
+            o->broken = true; /* takes nothing more */
+            conn_kill(c, NET_END_RESET, strerror(errno));
+            return;
+        }
+        if (n > 0) {
+            out_consume(o, (size_t)n);
+            c->nw->stats.bytes_out += (size_t)n;
+        }
+        o->blocked = n < 0 || (size_t)n < want; /* no second try after a short one */
+    }
+    if (o->blocked)
+        c->nw->stats.output_blocked++;
+}
+
+static bool may_write(const struct conn *c)
+{
+    return c->state < CONN_LINGERING && !c->out.broken;
+}
+
+/* Perhaps from within the core: it may be told that there is no room, and nothing else. */
+static void flush(struct out *o)
+{
+    struct conn *c = conn_of(o);
+
+    if (may_write(c) && !o->blocked)
+        write_pending(c);
+    if (o->pending >= OUT_HIGH_WATER && !c->told_full && c->link.endpoint) {
+        c->told_full = true;
+        core_writable(c->link.endpoint, false);
+    }
+    conn_mark_dirty(c);
+}
+
+static void dirty(struct out *o)
+{
+    conn_mark_dirty(conn_of(o));
+}
+
+const struct out_ops conn_out_ops = {flush, dirty};
+
+static void tell_core(struct conn *c)
+{
+    struct endpoint *ep = c->link.endpoint;
+    size_t pending = c->out.pending;
+
+    if (!ep)
+        return;
+    if (out_written(&c->out) != c->told_written) {
+        c->told_written = out_written(&c->out);
+        core_written(ep, c->told_written);
+        c->nw->core_told = true;
+    }
+    if (pending >= OUT_HIGH_WATER && !c->told_full) {
+        c->told_full = true;
+        core_writable(ep, false);
+    } else if (pending < OUT_LOW_WATER && c->told_full) {
+        c->told_full = false;
+        core_writable(ep, true);
+        c->nw->core_told = true;
+    }
+}
+
+/* A peer that does not take its answers is not read until it does. */
+static void brake_reading(struct conn *c)
+{
+    if (!c->reading_stopped && c->out.pending > OUT_STOP_READING) {
+        c->reading_stopped = true;
+        c->nw->stats.reads_paused++;
+    } else if (c->reading_stopped && c->out.pending < OUT_READ_AGAIN) {
+        c->reading_stopped = false;
+    }
+}
+
+/* All is written that will be: tell the peer, and wait until it has read it. */
+static void shut_down(struct conn *c)
+{
+    if (c->is_eof || shutdown(c->fd, SHUT_WR) < 0)
+        conn_kill(c, c->end, NULL);
+    else
+        c->state = CONN_LINGERING;
+}
+
+void conn_output(struct conn *c)
+{
+    struct out *o = &c->out;
+
+    o->is_dirty = false;
+    if (c->state == CONN_DEAD)
+        return;
+    if (may_write(c) && o->pending && !o->blocked)
+        write_pending(c);
+    if (o->broken)
+        conn_kill(c, NET_END_MEMORY, "its output could not be kept");
+    if (c->state == CONN_DEAD)
+        return;
+    if (o->blocked)
+        out_compact(o);
+    tell_core(c);
+    brake_reading(c);
+    if (c->state == CONN_CLOSING && !c->door_conn && (o->pending == 0 || c->is_eof))
+        shut_down(c);
+    conn_charge(c);
+    conn_watch(c);
+}
