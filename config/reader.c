@@ -96,7 +96,8 @@ static void on_end(cfg_t *cfg)
 }
 
 /* libconfuse found one of its own errors; the parse ends after it. */
-static void on_error(cfg_t *cfg, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_error(cfg_t *cfg, const char *fmt,
+                                                           va_list args)
 {
     static const char unknown[] = "no such option '";
     char text[SETTINGS_ERROR_MAX - 128], line[SETTINGS_ERROR_MAX];
@@ -154,8 +155,7 @@ static int read_listener(cfg_t *sec, struct settings_listener *ret, char *err, s
 
     if (r < 0)
         return r;
-    ret->insecure =
-        insecure && (*insecure == 't' || *insecure == 'y' || strcmp(insecure, "on") == 0);
+    ret->insecure = insecure && setting_bool(slice_str(insecure));
     for (unsigned i = 0; i < cfg_size(sec, "protocols"); i++) {
         const char *name = setting_protocol(slice_str(cfg_getnstr(sec, "protocols", i)));
 

@@ -297,6 +297,14 @@ static int parse_bool(struct slice value, bool *ret)
     return *ret || word_index(no, value) >= 0 ? 0 : -EINVAL;
 }
 
+bool setting_bool(struct slice value)
+{
+    bool b = false;
+
+    (void)parse_bool(value, &b);
+    return b;
+}
+
 int setting_check(const struct setting *row, struct slice value, char *err, size_t err_size)
 {
     struct queue_policy scratch;
@@ -356,7 +364,7 @@ void setting_store(const struct setting *row, struct slice value, struct setting
         *(int64_t *)field = number == UINT64_MAX ? UNITS_NEVER : (int64_t)number;
         break;
     case SETTING_BOOL:
-        (void)parse_bool(value, (bool *)field);
+        *(bool *)field = setting_bool(value);
         break;
     case SETTING_WORD:
         *(unsigned *)field = (unsigned)word_index(row->words, value);

@@ -74,6 +74,9 @@ void setting_store(const struct setting *row, struct slice value, struct setting
 const char *setting_format(const struct setting *row, const struct settings *settings, char *buf,
                            size_t size);
 
+/* A checked value of SETTING_BOOL or SETTING_INSECURE. */
+bool setting_bool(struct slice value);
+
 /* The static name of a door that `protocols` may list, for a checked value. */
 const char *setting_protocol(struct slice name);
 
