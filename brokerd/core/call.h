@@ -45,8 +45,9 @@ struct call_server {
 /* Serve `service` (static string) on this core. -ENOMEM. */
 int core_serve(struct core *c, const char *service, const struct call_server *server, void *ctx);
 
-/* Server side. A reply without credit waits in the call: at most one more may follow. */
-void call_reply(struct call *call, struct slice data, struct ctype type);
+/* Server side. A reply without credit waits in the call; -ENOBUFS: too many wait already,
+ * -ENOMEM. Neither: it was not taken. */
+int call_reply(struct call *call, struct slice data, struct ctype type);
 void call_complete(struct call *call);
 void call_refuse(struct call *call, const struct refusal *why);
 

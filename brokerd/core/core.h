@@ -69,6 +69,7 @@ struct core_options {
     void *ctx;
     struct policy_set *policies; /* the core takes a reference of its own */
     uint64_t id_base;           /* message ids count up from here: differ between cores */
+    uint64_t seed;              /* keys the hashes of names that peers choose: unguessable */
 };
 
 /* A core in *ret; -ENOMEM. */
@@ -150,6 +151,7 @@ struct endpoint_ops {
 struct endpoint_desc {
     const char *name; /* for people: client name or peer address; copied */
     const char *door; /* "rsocket"; static */
+    bool is_broker;   /* the broker's own: may publish to names that begin with `$` */
 };
 
 /* An endpoint in *ret; -ENOMEM. */

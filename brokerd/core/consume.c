@@ -1,0 +1,686 @@
+#include "brokerd/core/consume.h"
+
+#include "brokerd/core/deliver.h"
+#include "brokerd/core/endpoint.h"
+#include "brokerd/core/loss.h"
+#include "brokerd/core/mail.h"
+#include "brokerd/core/names.h"
+#include "brokerd/core/queue.h"
+#include "libbroker/base/headers.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --------------------------------------------------------------------------- options */
+
+static int refuse(struct refusal *why, enum reason reason, int error, const char *text)
+{
+    why->reason = reason;
+    snprintf(why->text, sizeof why->text, "%s: %s", reason_name(reason), text);
+    return error;
+}
+
+/* Names of `$` headers that are not settings of a queue. */
+static bool is_option(struct slice name)
+{
+    return slice_eq(name, SLICE("$facts")) || slice_eq(name, SLICE("$from"));
+}
+
+static int check_option(struct slice name, struct slice value, bool *facts, struct refusal *why)
+{
+    if (slice_eq(name, SLICE("$facts"))) {
+        *facts = slice_eq(value, SLICE("1"));
+        return 0;
+    }
+    if (slice_eq(value, SLICE("new")))
+        return 0;
+    return refuse(why, REASON_INVALID, -EINVAL,
+                  "$from: only \"new\" is possible, this queue keeps no past");
+}
+
+/* Apply the `$` headers to `policy`; *facts tells whether deliveries must carry facts. */
+static int apply_options(struct slice headers, enum policy_kind kind, struct queue_policy *policy,
+                         bool *facts, struct refusal *why)
+{
+    char text[POLICY_ERROR_MAX];
+    struct header h;
+    int r;
+
+    while (headers_next(&headers, &h) > 0) {
+        if (h.name.p[0] != '$')
+            continue;
+        if (is_option(h.name))
+            r = check_option(h.name, h.value, facts, why);
+        else if ((r = policy_set_key(policy, kind, slice_from(h.name, 1), h.value, text,
+                                     sizeof text)) < 0)
+            refuse(why, REASON_INVALID, r, text);
+        if (r < 0)
+            return -EINVAL;
+    }
+    return 0;
+}
+
+int consume_policy(struct core *c, struct slice queue, struct slice headers,
+                   struct queue_policy *ret, struct refusal *why)
+{
+    const struct policy_rule *rule = policy_set_find_queue(c->policies, queue);
+    bool facts = false;
+    int r;
+
+    *ret = rule->policy;
+    r = apply_options(headers, POLICY_QUEUE, ret, &facts, why);
+    if (r == 0)
+        policy_clamp(ret, &rule->policy);
+    return r;
+}
+
+static int check_names(const struct endpoint *ep, const struct consume_options *o,
+                       struct refusal *why)
+{
+    const char *error = NULL;
+
+    if (o->queue.n)
+        error = name_queue_error(o->queue, ep->is_broker ? NAME_OF_BROKER : NAME_OF_CLIENT);
+    for (unsigned i = 0; i < o->filters_n && !error; i++)
+        error = name_filter_error(o->filters[i]);
+    if (!o->queue.n && !o->filters_n)
+        error = "a subscription needs a filter";
+    return error ? refuse(why, REASON_INVALID, -EINVAL, error) : 0;
+}
+
+/* ------------------------------------------------------------------------------ life */
+
+static struct consumer *consumer_new(struct endpoint *ep, void *ctx, struct slice label)
+{
+    struct consumer *k = calloc(1, sizeof *k);
+
+    if (!k)
+        return NULL;
+    k->ep = ep;
+    k->ctx = ctx;
+    k->label = strndup((const char *)label.p, label.n);
+    k->handle = slots_put(&ep->core->slots, SLOT_CONSUMER, k);
+    if (!k->label || !k->handle) {
+        slots_drop(&ep->core->slots, k->handle);
+        free(k->label);
+        free(k);
+        return NULL;
+    }
+    list_push_back(&ep->consumers, &k->link);
+    ep->unready++;
+    return k;
+}
+
+static void consumer_free(struct consumer *k)
+{
+    struct endpoint *ep = k->ep;
+
+    for (uint64_t i = deque_first(&ep->marks); k->marks && i != deque_end(&ep->marks); i++) {
+        struct mark *m = deque_slot(&ep->marks, i);
+
+        if (m->consumer == k) {
+            m->consumer = NULL;
+            k->marks--;
+        }
+    }
+    if (!k->ready) {
+        ep->unready--;
+        endpoint_quiet(ep);
+    }
+    list_remove(&k->link);
+    list_remove(&k->waiter);
+    slots_drop(&ep->core->slots, k->handle);
+    free(k->wants);
+    free(k->label);
+    free(k);
+}
+
+/* All that publishers must know, they know. The door hears at the end of the turn. */
+static void now_ready(struct consumer *k)
+{
+    if (!list_linked(&k->waiter))
+        list_push_back(&k->ep->core->readies, &k->waiter);
+}
+
+void consumer_tell_ready(struct core *c)
+{
+    struct list_node *n;
+
+    while ((n = list_pop(&c->readies)) != NULL) {
+        struct consumer *k = LIST_ITEM(n, struct consumer, waiter);
+
+        k->ready = true;
+        k->ep->unready--;
+        endpoint_quiet(k->ep);
+        k->ep->ops->ready(k->ctx);
+    }
+}
+
+void consumer_seen(struct consumer *k)
+{
+    if (k->unseen && --k->unseen == 0 && k->state == CONSUMER_LIVE)
+        now_ready(k);
+}
+
+void consumer_closed(struct consumer *k, const struct refusal *why, uint64_t lost)
+{
+    struct endpoint *ep = k->ep;
+    void *ctx = k->ctx;
+
+    consumer_free(k);
+    ep->ops->closed(ctx, why, lost);
+}
+
+/* An anonymous queue dies with its consumer: what it held, and what a dead connection did not
+ * take, is counted. */
+static void end_own_queue(struct consumer *k, uint64_t unwritten)
+{
+    struct queue *q = k->tap->queue;
+    struct refusal nobody = {.reason = REASON_DISCONNECTED};
+
+    if (unwritten)
+        loss_count(q, REASON_DISCONNECTED, unwritten);
+    tap_close(k->tap, k->written);
+    queue_end(q, REASON_DISCONNECTED, &nobody);
+}
+
+static void post_tap(struct consumer *k, enum mail_kind kind, uint64_t number, uint64_t bytes)
+{
+    struct core *c = k->ep->core;
+    struct mail_tap *m = mail_post(c, handle_worker(k->remote), kind, sizeof *m, true);
+
+    if (!m) {
+        c->count.reason[REASON_MEMORY]++;
+        return;
+    }
+    m->tap = k->remote;
+    m->consumer = k->handle;
+    m->number = number;
+    m->bytes = bytes;
+}
+
+void consumer_leave(struct consumer *k, bool with_connection)
+{
+    if (k->tap && !k->tap->queue->name)
+        end_own_queue(k, with_connection ? k->delivered - k->written : 0);
+    else if (k->tap)
+        tap_close(k->tap, with_connection ? k->written : k->delivered);
+    else if (k->remote)
+        post_tap(k, MAIL_DETACH, with_connection ? k->written : k->delivered, 0);
+    consumer_free(k);
+}
+
+void core_detach(struct consumer *k)
+{
+    if (k)
+        consumer_leave(k, false);
+}
+
+/* ------------------------------------------------------------------------- subscribe */
+
+static int bind_all(struct consumer *k, struct queue *q, const struct consume_options *o)
+{
+    for (unsigned i = 0; i < o->filters_n; i++) {
+        int r = names_bind(q, o->filters[i], k->handle);
+
+        if (r < 0)
+            return r;
+        k->unseen += (unsigned)r;
+    }
+    return 0;
+}
+
+static int subscribe(struct consumer *k, const struct consume_options *o, struct refusal *why)
+{
+    struct core *c = k->ep->core;
+    const struct policy_rule *rule = policy_set_find_subscription(c->policies, o->filters[0]);
+    struct queue_policy policy = rule->policy;
+    struct refusal nobody = {.reason = REASON_NONE};
+    struct queue *q;
+    int r = apply_options(o->headers, POLICY_SUBSCRIPTION, &policy, &k->facts, why);
+
+    if (r < 0)
+        return r;
+    policy_clamp(&policy, &rule->policy);
+    q = queue_new(c, slice_of(NULL, 0), o->filters[0], &policy);
+    if (!q)
+        return -ENOMEM;
+    q->own_policy = o->headers.n > 0;
+    k->tap = tap_new(q, k, 0);
+    r = k->tap ? bind_all(k, q, o) : -ENOMEM;
+    if (r < 0) {
+        if (k->tap)
+            tap_close(k->tap, 0);
+        k->tap = NULL;
+        queue_end(q, REASON_NONE, &nobody);
+        return r;
+    }
+    k->tap->facts = k->facts;
+    k->tap->credit = o->credit;
+    k->state = CONSUMER_LIVE;
+    if (!k->unseen)
+        now_ready(k);
+    tap_look(k->tap);
+    return 0;
+}
+
+/* --------------------------------------------------------------------------- consume */
+
+/* Bindings and own settings, packed for whoever makes or holds the queue. */
+static int pack_wants(struct consumer *k, const struct consume_options *o)
+{
+    size_t n = o->headers.n;
+    uint8_t *p;
+
+    for (unsigned i = 0; i < o->filters_n; i++)
+        n += 1 + o->filters[i].n;
+    if (!n)
+        return 0;
+    k->wants = p = malloc(n);
+    if (!p)
+        return -ENOMEM;
+    for (unsigned i = 0; i < o->filters_n; i++) {
+        *p++ = (uint8_t)o->filters[i].n;
+        memcpy(p, o->filters[i].p, o->filters[i].n);
+        p += o->filters[i].n;
+    }
+    k->filters_n = (size_t)(p - k->wants);
+    k->headers_n = o->headers.n;
+    if (o->headers.n)
+        memcpy(p, o->headers.p, o->headers.n);
+    return 0;
+}
+
+static int consume(struct consumer *k, const struct consume_options *o, struct refusal *why)
+{
+    struct core *c = k->ep->core;
+    struct queue_policy policy = policy_default(POLICY_QUEUE);
+    struct named *n;
+    int r = apply_options(o->headers, POLICY_QUEUE, &policy, &k->facts, why);
+
+    if (r < 0)
+        return r;
+    k->granted = o->credit;
+    k->manual_ack = o->manual_ack;
+    if (pack_wants(k, o) < 0)
+        return -ENOMEM;
+    n = names_get(c, o->queue);
+    if (!n)
+        return -ENOMEM;
+    k->state = CONSUMER_NAMING;
+    list_push_back(&n->waiters, &k->waiter);
+    names_want(c, n, k->wants, k->filters_n, k->headers_n);
+    return 0;
+}
+
+int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
+                struct consumer **ret, struct refusal *ret_why)
+{
+    struct consumer *k;
+    int r = check_names(ep, o, ret_why);
+
+    if (r < 0)
+        return r;
+    if (ep->core->draining)
+        return refuse(ret_why, REASON_DRAINING, -EPIPE, "the broker is about to stop");
+    k = consumer_new(ep, ctx, o->queue.n ? o->queue : o->filters[0]);
+    if (!k)
+        return -ENOMEM;
+    r = o->queue.n ? consume(k, o, ret_why) : subscribe(k, o, ret_why);
+    if (r < 0) {
+        consumer_free(k);
+        return r;
+    }
+    *ret = k;
+    return 0;
+}
+
+static void end_unattached(struct consumer *k, enum reason reason, const char *text)
+{
+    struct refusal why;
+
+    refuse(&why, reason, 0, text);
+    consumer_closed(k, &why, 0);
+}
+
+static void attach_here(struct consumer *k, struct queue *q)
+{
+    int unseen = names_bind_packed(q, k->wants, k->filters_n, k->handle);
+
+    k->tap = unseen < 0 ? NULL : tap_new(q, k, 0);
+    if (!k->tap) {
+        end_unattached(k, REASON_MEMORY, "no memory to attach to the queue");
+        return;
+    }
+    k->tap->manual_ack = k->manual_ack;
+    k->tap->facts = k->facts;
+    k->tap->stopped = k->stopped;
+    k->tap->credit = k->granted;
+    k->unseen += (unsigned)unseen;
+    k->state = CONSUMER_LIVE;
+    if (!k->unseen)
+        now_ready(k);
+    tap_look(k->tap);
+}
+
+static void attach_there(struct consumer *k, handle_t queue)
+{
+    struct core *c = k->ep->core;
+    struct mail_attach *m = mail_post(c, handle_worker(queue), MAIL_ATTACH,
+                                      sizeof *m + k->filters_n, true);
+
+    if (!m) {
+        end_unattached(k, REASON_MEMORY, "no memory to attach to the queue");
+        return;
+    }
+    k->state = CONSUMER_ATTACHING;
+    k->lent = k->granted < LEND_MESSAGES ? k->granted : LEND_MESSAGES;
+    m->queue = queue;
+    m->consumer = k->handle;
+    m->credit = k->lent;
+    m->manual_ack = k->manual_ack;
+    m->facts = k->facts;
+    m->filters_n = (uint32_t)k->filters_n;
+    if (k->filters_n)
+        memcpy(m->bytes, k->wants, k->filters_n);
+}
+
+void consumer_named(struct consumer *k, struct named *n)
+{
+    struct queue *q;
+
+    list_remove(&k->waiter);
+    if (n->state != NAMED_KNOWN) {
+        end_unattached(k, n->reason, n->reason == REASON_NOT_FOUND
+                                         ? "no such queue, and create-queues is false"
+                                         : "the queue could not be made");
+        return;
+    }
+    if (handle_worker(n->queue) != k->ep->core->id) {
+        attach_there(k, n->queue);
+        return;
+    }
+    q = slots_get(&k->ep->core->slots, SLOT_QUEUE, n->queue);
+    if (q)
+        attach_here(k, q);
+    else
+        end_unattached(k, REASON_NOT_FOUND, "the queue has just been deleted");
+}
+
+/* ---------------------------------------------------------------------- credit, acks */
+
+/* Adding up to more than 63 bits means no limit all the same. */
+static uint64_t add_credit(uint64_t a, uint64_t n)
+{
+    return a + n < UINT64_MAX / 2 ? a + n : UINT64_MAX / 2;
+}
+
+void consumer_lend(struct consumer *k)
+{
+    uint64_t upto = k->written + LEND_MESSAGES;
+    uint64_t n;
+
+    if (!k->remote || k->stopped || !k->ep->writable || !k->ep->roomy)
+        return;
+    if (k->lent >= k->granted || k->lent - k->written > LEND_MESSAGES / 2)
+        return;
+    n = k->granted < upto ? k->granted - k->lent : upto - k->lent;
+    k->lent += n;
+    post_tap(k, MAIL_CREDIT, n, 0);
+}
+
+void core_grant(struct consumer *k, uint64_t n)
+{
+    k->granted = add_credit(k->granted, n);
+    if (k->tap) {
+        k->tap->credit = add_credit(k->tap->credit, n);
+        tap_look(k->tap);
+    } else {
+        consumer_lend(k);
+    }
+}
+
+void consumer_written(struct consumer *k, uint64_t number, uint64_t bytes)
+{
+    k->written = number;
+    if (k->tap) {
+        tap_written(k->tap, number);
+    } else if (k->remote) {
+        post_tap(k, MAIL_WRITTEN, number, bytes);
+        consumer_lend(k);
+    }
+}
+
+void core_stop(struct consumer *k)
+{
+    k->stopped = true;
+    if (k->tap) {
+        k->tap->stopped = true;
+        tap_look(k->tap);
+    } else if (k->remote) {
+        post_tap(k, MAIL_STOP, 0, 0);
+    }
+}
+
+int core_ack(struct consumer *k, uint64_t first, uint32_t count, enum ack_verb verb,
+             uint32_t arg_ms)
+{
+    struct mail_ack *m;
+
+    if (!k->manual_ack || first == 0 || count == 0 || first > k->delivered ||
+        count - 1 > k->delivered - first)
+        return -EINVAL;
+    if (k->tap) {
+        tap_ack(k->tap, first, count, verb, arg_ms);
+        return 0;
+    }
+    m = mail_post(k->ep->core, handle_worker(k->remote), MAIL_ACK, sizeof *m, true);
+    if (!m)
+        return -ENOMEM;
+    m->tap = k->remote;
+    m->first = first;
+    m->count = count;
+    m->verb = verb;
+    m->arg_ms = arg_ms;
+    return 0;
+}
+
+/* ----------------------------------------------------------- from the queue's worker */
+
+static void leave_tap(struct core *c, handle_t tap)
+{
+    struct mail_tap *m = mail_post(c, handle_worker(tap), MAIL_DETACH, sizeof *m, true);
+
+    c->count.stale_handles++;
+    if (!m)
+        return;
+    m->tap = tap;
+    m->consumer = 0;
+    m->number = m->bytes = 0;
+}
+
+void consumer_take_attached(struct core *c, const struct mail_tap *m)
+{
+    struct consumer *k = slots_get(&c->slots, SLOT_CONSUMER, m->consumer);
+
+    if (!k) { /* it went while the home was asked */
+        leave_tap(c, m->tap);
+        return;
+    }
+    k->remote = m->tap;
+    k->state = CONSUMER_LIVE;
+    if (k->stopped)
+        post_tap(k, MAIL_STOP, 0, 0);
+    consumer_lend(k);
+}
+
+void consumer_take_ready(struct core *c, const struct mail_tap *m)
+{
+    struct consumer *k = slots_get(&c->slots, SLOT_CONSUMER, m->consumer);
+
+    if (k)
+        now_ready(k);
+}
+
+void consumer_take_deliver(struct core *c, struct mail_deliver *m)
+{
+    struct consumer *k = slots_get(&c->slots, SLOT_CONSUMER, m->consumer);
+    const uint8_t *at = m->bytes + m->gaps_n * sizeof(struct gap);
+    struct packed packed = {at, m->topic_n, m->type_n, m->n};
+    struct delivery d = {.run = {.v = c->in_views,
+                                 .n = m->n,
+                                 .bytes = m->bytes_n,
+                                 .type = {m->type_id, slice_of(at + m->topic_n, m->type_n)}},
+                         .attempt = m->attempt,
+                         .gaps = m->gaps_n ? (const struct gap *)m->bytes : NULL,
+                         .gaps_n = m->gaps_n,
+                         .first = m->first,
+                         .seq = m->seq,
+                         .id = m->id,
+                         .time_ms = m->time_ms};
+    struct topic *topic;
+
+    if (!k) { /* the queue still has them in flight and will take them back */
+        c->count.stale_handles++;
+        mail_unref(&packed);
+        return;
+    }
+    topic = topic_new(slice_of(at, m->topic_n), 0);
+    if (topic) {
+        mail_unpack(&packed, c->in_views, c->in_metas);
+        d.topic = topic;
+        endpoint_deliver(k, &d);
+    } else {
+        c->count.reason[REASON_MEMORY] += m->n;
+    }
+    topic_unref(topic);
+    mail_unref(&packed);
+}
+
+void consumer_take_closed(struct core *c, const struct mail_closed *m)
+{
+    struct consumer *k = slots_get(&c->slots, SLOT_CONSUMER, m->consumer);
+
+    if (k)
+        consumer_closed(k, &m->why, m->lost);
+}
+
+/* -------------------------------------------------------- from the consumer's worker */
+
+static void post_consumer(struct tap *t, enum mail_kind kind)
+{
+    struct core *c = t->queue->core;
+    struct mail_tap *m = mail_post(c, handle_worker(t->remote), kind, sizeof *m, true);
+
+    if (!m) {
+        c->count.reason[REASON_MEMORY]++;
+        return;
+    }
+    m->tap = t->handle;
+    m->consumer = t->remote;
+    m->number = m->bytes = 0;
+}
+
+static void refuse_attach(struct core *c, const struct mail_attach *a, enum reason reason,
+                          const char *text)
+{
+    struct mail_closed *m = mail_post(c, handle_worker(a->consumer), MAIL_CLOSED, sizeof *m, true);
+
+    if (!m)
+        return;
+    m->consumer = a->consumer;
+    m->lost = 0;
+    refuse(&m->why, reason, 0, text);
+}
+
+void tap_take_attach(struct core *c, const struct mail_attach *m)
+{
+    struct queue *q = slots_get(&c->slots, SLOT_QUEUE, m->queue);
+    struct tap *t;
+    int unseen;
+
+    if (!q) {
+        c->count.stale_handles++;
+        refuse_attach(c, m, REASON_NOT_FOUND, "the queue has just been deleted");
+        return;
+    }
+    t = tap_new(q, NULL, m->consumer);
+    unseen = t ? names_bind_packed(q, m->bytes, m->filters_n, t->handle) : -ENOMEM;
+    if (unseen < 0) {
+        if (t)
+            tap_close(t, 0);
+        refuse_attach(c, m, REASON_MEMORY, "no memory to attach to the queue");
+        return;
+    }
+    t->manual_ack = m->manual_ack;
+    t->facts = m->facts;
+    t->credit = m->credit;
+    t->unseen = (unsigned)unseen;
+    post_consumer(t, MAIL_ATTACHED);
+    if (!t->unseen)
+        post_consumer(t, MAIL_READY);
+    tap_look(t);
+}
+
+void tap_seen(struct tap *t)
+{
+    if (t->unseen && --t->unseen == 0)
+        post_consumer(t, MAIL_READY);
+}
+
+static struct tap *tap_of(struct core *c, handle_t h)
+{
+    struct tap *t = slots_get(&c->slots, SLOT_TAP, h);
+
+    if (!t)
+        c->count.stale_handles++;
+    return t;
+}
+
+void tap_take_credit(struct core *c, const struct mail_tap *m)
+{
+    struct tap *t = tap_of(c, m->tap);
+
+    if (!t)
+        return;
+    t->credit += m->number;
+    tap_look(t);
+}
+
+void tap_take_written(struct core *c, const struct mail_tap *m)
+{
+    struct tap *t = tap_of(c, m->tap);
+
+    if (!t)
+        return;
+    t->unwritten_bytes -= m->bytes < t->unwritten_bytes ? m->bytes : t->unwritten_bytes;
+    tap_written(t, m->number);
+    tap_look(t);
+}
+
+void tap_take_ack(struct core *c, const struct mail_ack *m)
+{
+    struct tap *t = tap_of(c, m->tap);
+
+    if (t)
+        tap_ack(t, m->first, m->count, (enum ack_verb)m->verb, m->arg_ms);
+}
+
+void tap_take_stop(struct core *c, const struct mail_tap *m)
+{
+    struct tap *t = tap_of(c, m->tap);
+
+    if (!t)
+        return;
+    t->stopped = true;
+    tap_look(t);
+}
+
+void tap_take_detach(struct core *c, const struct mail_tap *m)
+{
+    struct tap *t = tap_of(c, m->tap);
+
+    if (t)
+        tap_close(t, m->number);
+}

@@ -1,0 +1,281 @@
+#include "brokerd/core/deliver.h"
+
+#include "brokerd/core/endpoint.h"
+#include "brokerd/core/loss.h"
+#include "brokerd/core/mail.h"
+#include "brokerd/core/publish.h"
+#include "brokerd/core/queue.h"
+#include "brokerd/core/tap.h"
+
+/* Payload bytes of one call of deliver(): so that a connection's output is looked at again
+ * before it grows far above its high-water mark. */
+enum { DELIVER_BYTES = 128 * 1024 };
+
+/* --------------------------------------------------------------------------- gaps */
+
+enum { GAPS_MAX = REASON_TABLE_SIZE };
+
+/* What the queue lost since its last delivery, into `gaps`; the queue forgets it. */
+static unsigned take_gaps(struct queue *q, struct gap *gaps)
+{
+    unsigned n = 0;
+
+    if (!q->has_gap)
+        return 0;
+    for (unsigned r = 0; r < REASON_TABLE_SIZE; r++) {
+        if (!q->gap[r])
+            continue;
+        gaps[n++] = (struct gap){(enum reason)r, q->gap[r]};
+        q->gap[r] = 0;
+    }
+    q->has_gap = false;
+    return n;
+}
+
+/* ------------------------------------------------------------------------- sending */
+
+static int send_remote(struct tap *t, const struct delivery *d)
+{
+    struct core *c = t->queue->core;
+    struct slice topic = topic_slice(d->topic);
+    size_t gaps = d->gaps_n * sizeof *d->gaps;
+    size_t packed = mail_pack_size(topic, &d->run);
+    struct mail_deliver *m = mail_post(c, handle_worker(t->remote), MAIL_DELIVER,
+                                       sizeof *m + gaps + packed, true);
+
+    if (!m)
+        return -1;
+    m->consumer = t->remote;
+    m->first = d->first;
+    m->seq = d->seq;
+    m->id = d->id;
+    m->time_ms = d->time_ms;
+    m->bytes_n = d->run.bytes;
+    m->n = d->run.n;
+    m->attempt = d->attempt;
+    m->topic_n = (uint16_t)topic.n;
+    m->gaps_n = (uint16_t)d->gaps_n;
+    m->type_id = d->run.type.id;
+    m->type_n = (uint8_t)(d->run.type.id == CTYPE_NAMED ? d->run.type.name.n : 0);
+    if (gaps)
+        memcpy(m->bytes, d->gaps, gaps);
+    mail_pack(m->bytes + gaps, topic, &d->run);
+    t->unwritten_bytes += d->run.bytes;
+    return 0;
+}
+
+/* Hand `d` to the tap's consumer and account for it. */
+static void send(struct tap *t, struct delivery *d)
+{
+    struct queue *q = t->queue;
+    struct core *c = q->core;
+    struct gap gaps[GAPS_MAX];
+    uint32_t n = d->run.n;
+
+    d->gaps_n = take_gaps(q, gaps);
+    d->gaps = d->gaps_n ? gaps : NULL;
+    d->first = t->numbered + 1;
+    t->numbered += n;
+    if (t->credit < CORE_UNLIMITED)
+        t->credit -= n;
+    q->count.out += n;
+    q->count.out_bytes += d->run.bytes;
+    c->count.delivered += n;
+    c->count.delivered_bytes += d->run.bytes;
+    q->left_ms = c->now_ms;
+    if (t->consumer)
+        endpoint_deliver(t->consumer, d);
+    else if (send_remote(t, d) < 0) /* the messages stay in flight: they return on time-out */
+        c->count.reason[REASON_MEMORY] += n;
+}
+
+/* -------------------------------------------------------------------------- direct */
+
+/* How many of the run's messages from `i` on go into one delivery. */
+static uint32_t slice_of_run(const struct run *run, uint32_t i, uint64_t credit, uint64_t *ret_n)
+{
+    uint32_t n = 0;
+
+    if (i == 0 && run->n <= credit && run->bytes <= DELIVER_BYTES) {
+        *ret_n = run->bytes;
+        return run->n;
+    }
+    *ret_n = 0;
+    while (i + n < run->n && n < credit && *ret_n < DELIVER_BYTES)
+        *ret_n += run->v[i + n++].len;
+    return n;
+}
+
+uint32_t deliver_direct(const struct offer *o, struct queue *q)
+{
+    struct list_node *first = list_first(&q->hungry);
+    struct tap *t;
+    uint32_t i = 0;
+
+    /* A named queue keeps what it hands out until it is settled. */
+    if (!first || q->name || q->waiting)
+        return 0;
+    t = LIST_ITEM(first, struct tap, hungry);
+    while (i < o->run->n && list_linked(&t->hungry)) {
+        struct delivery d = {.topic = o->topic,
+                             .run = {.v = o->run->v + i, .type = o->run->type},
+                             .attempt = 1,
+                             .id = o->id + i,
+                             .time_ms = o->time_ms};
+
+        d.run.n = slice_of_run(o->run, i, t->credit, &d.run.bytes);
+        /* The number is used as if it had passed through the fifo. */
+        d.seq = deque_end(&q->fifo);
+        deque_start_at(&q->fifo, d.seq + d.run.n);
+        q->count.in += d.run.n;
+        q->count.in_bytes += d.run.bytes;
+        send(t, &d);
+        tap_look(t);
+        i += d.run.n;
+    }
+    return i;
+}
+
+/* ---------------------------------------------------------------------------- pump */
+
+static struct flight *flight_new(struct tap *t, const struct head *h)
+{
+    const struct queue *q = t->queue;
+    struct flight *f = deque_push(&t->inflight);
+
+    if (!f)
+        return NULL;
+    *f = (struct flight){.msg = h->msg,
+                         .seq = h->seq,
+                         .since_ms = h->since_ms,
+                         .deadline_ms = INT64_MAX,
+                         .attempts = h->attempts + 1};
+    if (t->manual_ack && q->policy.ack_timeout_ms != POLICY_NEVER) {
+        f->deadline_ms = q->core->now_ms + q->policy.ack_timeout_ms;
+        tap_arm(t, f->deadline_ms);
+    }
+    t->unsettled++;
+    t->queue->inflight++;
+    return f;
+}
+
+static void view_of(struct core *c, uint32_t i, const struct msg *m)
+{
+    c->views[i] = (struct msg_view){.data = m->data, .len = m->len, .block = m->block};
+    if (m->headers_len) {
+        c->metas[i] = (struct msg_meta){.headers = msg_headers(m), .type = {.id = CTYPE_NONE}};
+        c->views[i].meta = &c->metas[i];
+    }
+    c->taken[i] = (struct msg *)(uintptr_t)m;
+}
+
+/* May `h` follow the messages in `d` in one delivery? */
+static bool follows(const struct tap *t, const struct delivery *d, const struct head *h,
+                    const struct msg *first)
+{
+    uint32_t n = d->run.n;
+    const struct msg *m = h->msg;
+
+    if (h->back || m->topic != first->topic || !ctype_eq(d->run.type, msg_type(m)))
+        return false;
+    if (!t->facts)
+        return true;
+    return h->seq == d->seq + n && m->id == d->id + n && m->time_ms == d->time_ms;
+}
+
+/* Take up to `max` messages off the queue's head for `t`, as one delivery. */
+static void gather(struct tap *t, uint32_t max, struct delivery *d)
+{
+    struct queue *q = t->queue;
+    struct core *c = q->core;
+    struct head h;
+
+    *d = (struct delivery){.attempt = 1};
+    while (d->run.n < max && d->run.bytes < DELIVER_BYTES && queue_head(q, &h)) {
+        if (d->run.n && !follows(t, d, &h, c->taken[0]))
+            break;
+        if (q->name && !flight_new(t, &h))
+            break;
+        if (d->run.n == 0) {
+            *d = (struct delivery){.topic = h.msg->topic,
+                                   .run.type = msg_type(h.msg),
+                                   .attempt = h.attempts + 1,
+                                   .seq = h.seq,
+                                   .id = h.msg->id,
+                                   .time_ms = h.msg->time_ms};
+        }
+        view_of(c, d->run.n++, h.msg);
+        d->run.bytes += h.msg->len;
+        queue_take(q, &h);
+        if (h.attempts) {
+            q->count.redelivered++;
+            break;
+        }
+    }
+    d->run.v = c->views;
+}
+
+/* How many messages the next tap gets before the others have their turn. */
+static uint32_t share(const struct queue *q, const struct tap *t)
+{
+    uint64_t n = queue_ready(q);
+    uint64_t room = t->unsettled < q->policy.max_inflight ? q->policy.max_inflight - t->unsettled
+                                                          : 0;
+
+    if (q->hungry_n > 1) {
+        n = (n + q->hungry_n - 1) / q->hungry_n;
+        n = n < SHARE_MAX ? n : SHARE_MAX;
+    }
+    n = n < RUN_MAX ? n : RUN_MAX;
+    n = q->name && room < n ? room : n;
+    return (uint32_t)(n < t->credit ? n : t->credit);
+}
+
+static uint32_t deliver_to(struct tap *t, uint64_t *bytes)
+{
+    struct queue *q = t->queue;
+    struct delivery d;
+
+    gather(t, share(q, t), &d);
+    if (d.run.n) {
+        send(t, &d);
+        *bytes += d.run.bytes;
+    }
+    if (!q->name)
+        for (uint32_t i = 0; i < d.run.n; i++)
+            queue_let_go(q, q->core->taken[i]);
+    list_remove(&t->hungry); /* behind the others, if it is hungry still */
+    q->hungry_n--;
+    tap_look(t);
+    return d.run.n;
+}
+
+void deliver_later(struct queue *q)
+{
+    if (!list_linked(&q->pump))
+        list_push_back(&q->core->pump, &q->pump);
+}
+
+void deliver_pump(struct queue *q)
+{
+    uint64_t n = 0, bytes = 0;
+
+    while (queue_ready(q) && !list_empty(&q->hungry)) {
+        uint32_t k;
+
+        if (n >= PUMP_MAX || bytes >= PUMP_MAX_BYTES) {
+            deliver_later(q);
+            break;
+        }
+        k = deliver_to(LIST_ITEM(list_first(&q->hungry), struct tap, hungry), &bytes);
+        if (!k && queue_ready(q)) { /* no memory for a flight: try again next turn */
+            deliver_later(q);
+            break;
+        }
+        n += k;
+        if (deque_len(&q->held))
+            offer_admit(q);
+    }
+    if (deque_len(&q->held))
+        offer_admit(q);
+}

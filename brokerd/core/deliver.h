@@ -1,0 +1,48 @@
+/* deliver.h - from queues to consumers: direct hand-over, taking turns, and the taps.
+ *
+ * Why      Order and fairness are decided here and nowhere else.
+ * Shape    A message goes straight from its run into the consumer's output where the queue is
+ *          a consumer's own, empty, and the consumer has credit and room. Else it waits, and
+ *          the pump hands the queue's head to the hungry taps in turn.
+ * Thread   The queue's worker. */
+#ifndef BROKERD_CORE_DELIVER_H
+#define BROKERD_CORE_DELIVER_H
+
+#include "brokerd/core/offer.h"
+#include "brokerd/core/state.h"
+
+/* Hand as much of the run's beginning as possible to the consumer of `q` without keeping it.
+ * Returns how many. */
+uint32_t deliver_direct(const struct offer *o, struct queue *q);
+
+/* Deliver what can be delivered now; long backlogs go on next turn. */
+void deliver_pump(struct queue *q);
+
+/* Let the pump look at `q` at the end of the turn. */
+void deliver_later(struct queue *q);
+
+/* A tap of a new consumer: on this worker (`k`), or on another (`remote`). NULL without memory.
+ * It takes nothing until tap_look(). */
+struct tap *tap_new(struct queue *q, struct consumer *k, handle_t remote);
+
+/* Close a tap whose consumer's socket has taken deliveries up to `written`: what is unsettled
+ * goes back to the queue, with its attempt counted only if it was written. */
+void tap_close(struct tap *t, uint64_t written);
+
+/* Credit, room or limits changed: is the tap hungry? */
+void tap_look(struct tap *t);
+
+/* Deliveries up to `number` have reached the socket. */
+void tap_written(struct tap *t, uint64_t number);
+
+/* Settle deliveries; see core_ack(). Those unknown to the tap count as late. */
+void tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, uint32_t arg_ms);
+
+/* Ack deadlines have come. */
+void tap_due(struct tap *t);
+
+/* End the queue: its taps are closed with `why`, what it holds is counted as `reason`, its
+ * bindings are withdrawn. The queue is freed. */
+void queue_end(struct queue *q, enum reason reason, const struct refusal *why);
+
+#endif

@@ -1,0 +1,198 @@
+#include "brokerd/core/endpoint.h"
+
+#include "brokerd/core/consume.h"
+#include "brokerd/core/deliver.h"
+#include "brokerd/core/publish.h"
+#include "libbroker/base/out.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Marks of one consumer are joined up to this many bytes, so that a slow socket's progress is
+ * still seen in steps. */
+enum { MARK_BYTES = 64 * 1024 };
+
+/* ------------------------------------------------------------------------------ life */
+
+int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
+                       const struct endpoint_ops *ops, void *ctx, struct endpoint **ret)
+{
+    size_t n = strlen(d->name) + 1;
+    struct endpoint *ep = calloc(1, sizeof *ep + n);
+
+    if (!ep)
+        return -ENOMEM;
+    ep->core = c;
+    ep->ops = ops;
+    ep->ctx = ctx;
+    ep->door = d->door;
+    ep->is_broker = d->is_broker;
+    ep->writable = ep->roomy = true;
+    ep->since_ms = c->now_ms;
+    memcpy(ep->name, d->name, n);
+    list_init(&ep->publishers);
+    list_init(&ep->consumers);
+    list_init(&ep->barriers);
+    deque_init(&ep->marks, sizeof(struct mark));
+    list_push_back(&c->endpoints, &ep->link);
+    *ret = ep;
+    return 0;
+}
+
+void core_endpoint_close(struct endpoint *ep)
+{
+    struct list_node *n;
+
+    if (!ep)
+        return;
+    while ((n = list_first(&ep->publishers)) != NULL)
+        publisher_free(LIST_ITEM(n, struct publisher, link));
+    while ((n = list_first(&ep->consumers)) != NULL)
+        consumer_leave(LIST_ITEM(n, struct consumer, link), true);
+    while ((n = list_pop(&ep->barriers)) != NULL)
+        free(LIST_ITEM(n, struct barrier, link));
+    deque_fini(&ep->marks);
+    list_remove(&ep->link);
+    list_remove(&ep->quiet);
+    list_remove(&ep->wakeful);
+    free(ep);
+}
+
+/* ---------------------------------------------------------------------------- output */
+
+static void wake(struct endpoint *ep)
+{
+    if (!list_linked(&ep->wakeful))
+        list_push_back(&ep->core->wakeful, &ep->wakeful);
+}
+
+/* Both only note: they may be called while the core delivers. */
+void core_writable(struct endpoint *ep, bool writable)
+{
+    if (ep->writable == writable)
+        return;
+    ep->writable = writable;
+    wake(ep);
+}
+
+void core_written(struct endpoint *ep, uint64_t position)
+{
+    ep->written = position;
+    if (deque_len(&ep->marks) || !ep->roomy)
+        wake(ep);
+}
+
+static void add_mark(struct consumer *k, uint64_t number, uint64_t bytes)
+{
+    struct endpoint *ep = k->ep;
+    struct mark *m = deque_len(&ep->marks) ? deque_slot(&ep->marks, deque_end(&ep->marks) - 1)
+                                           : NULL;
+
+    if (m && m->consumer == k && m->bytes < MARK_BYTES) {
+        m->at = ep->position;
+        m->number = number;
+        m->bytes += bytes;
+        return;
+    }
+    m = deque_push(&ep->marks);
+    if (!m) { /* take it as written: at most once is what is left of the promise */
+        consumer_written(k, number, bytes);
+        return;
+    }
+    *m = (struct mark){ep->position, k, number, bytes};
+    k->marks++;
+}
+
+void endpoint_deliver(struct consumer *k, const struct delivery *d)
+{
+    struct endpoint *ep = k->ep;
+
+    ep->position = ep->ops->deliver(k->ctx, d);
+    k->delivered = d->first + d->run.n - 1;
+    if (ep->position > ep->written)
+        add_mark(k, k->delivered, d->run.bytes);
+    else
+        consumer_written(k, k->delivered, d->run.bytes);
+    ep->roomy = ep->position - ep->written < OUT_HIGH_WATER;
+    if (!ep->roomy)
+        wake(ep);
+}
+
+/* Marks that the socket has passed. */
+static void pass_marks(struct endpoint *ep)
+{
+    while (deque_len(&ep->marks)) {
+        struct mark m = *(struct mark *)deque_slot(&ep->marks, deque_first(&ep->marks));
+
+        if (m.at > ep->written)
+            break;
+        deque_pop(&ep->marks);
+        if (m.consumer) {
+            m.consumer->marks--;
+            consumer_written(m.consumer, m.number, m.bytes);
+        }
+    }
+}
+
+static void catch_up(struct endpoint *ep)
+{
+    uint64_t unwritten;
+
+    pass_marks(ep);
+    /* Written output may be more than deliveries: answers and confirms are in it too. */
+    unwritten = ep->position > ep->written ? ep->position - ep->written : 0;
+    if (ep->roomy ? unwritten >= OUT_HIGH_WATER : unwritten <= OUT_HIGH_WATER / 2)
+        ep->roomy = !ep->roomy;
+    for (struct list_node *n = list_first(&ep->consumers); n; n = list_next(&ep->consumers, n)) {
+        struct consumer *k = LIST_ITEM(n, struct consumer, link);
+
+        if (k->tap)
+            tap_look(k->tap);
+        else
+            consumer_lend(k);
+    }
+}
+
+void endpoint_catch_up(struct core *c)
+{
+    struct list_node *n;
+
+    while ((n = list_pop(&c->wakeful)) != NULL)
+        catch_up(LIST_ITEM(n, struct endpoint, wakeful));
+}
+
+/* -------------------------------------------------------------------------- barriers */
+
+void endpoint_quiet(struct endpoint *ep)
+{
+    if (!ep->unready && !list_empty(&ep->barriers) && !list_linked(&ep->quiet))
+        list_push_back(&ep->core->barriers, &ep->quiet);
+}
+
+int core_barrier(struct endpoint *ep, uint64_t token)
+{
+    struct barrier *b = calloc(1, sizeof *b);
+
+    if (!b)
+        return -ENOMEM;
+    b->token = token;
+    list_push_back(&ep->barriers, &b->link);
+    endpoint_quiet(ep);
+    return 0;
+}
+
+void endpoint_barriers(struct core *c)
+{
+    struct list_node *n, *l;
+
+    while ((n = list_pop(&c->barriers)) != NULL) {
+        struct endpoint *ep = LIST_ITEM(n, struct endpoint, quiet);
+
+        while (!ep->unready && (l = list_pop(&ep->barriers)) != NULL) {
+            struct barrier *b = LIST_ITEM(l, struct barrier, link);
+
+            ep->ops->barrier(ep->ctx, b->token);
+            free(b);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+/* endpoint.h - endpoints' inner side: where in the output deliveries end, and barriers.
+ *
+ * Thread   The core's worker. */
+#ifndef BROKERD_CORE_ENDPOINT_H
+#define BROKERD_CORE_ENDPOINT_H
+
+#include "brokerd/core/state.h"
+
+/* Hand a delivery to the consumer's door; note where in the output it ends. */
+void endpoint_deliver(struct consumer *k, const struct delivery *d);
+
+/* Outputs have moved since the last turn: settle what was written, wake what found room. */
+void endpoint_catch_up(struct core *c);
+
+/* If nothing on `ep` is unready any more, its barriers are answered at the end of the turn. */
+void endpoint_quiet(struct endpoint *ep);
+
+/* Answer the barriers of endpoints where everything is ready. */
+void endpoint_barriers(struct core *c);
+
+#endif

@@ -1,0 +1,178 @@
+#include "brokerd/core/loss.h"
+
+#include "brokerd/core/publish.h"
+#include "libbroker/base/headers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void loss_count(struct queue *q, enum reason reason, uint64_t n)
+{
+    struct core *c = q->core;
+
+    q->count.reason[reason] += n;
+    c->count.reason[reason] += n;
+    q->unannounced[reason] += n;
+    if (!list_linked(&q->lossy))
+        list_push_back(&c->lossy, &q->lossy);
+}
+
+void loss_gap(struct queue *q, enum reason reason, uint64_t n)
+{
+    loss_count(q, reason, n);
+    q->gap[reason] += n;
+    q->has_gap = true;
+}
+
+/* Does the consumer hear of it in band? Of what overflow took, always; of the rest only where
+ * the queue is the consumer's own: there every message was meant for it. */
+static bool tells_consumer(const struct queue *q, enum reason reason)
+{
+    switch (reason) {
+    case REASON_DROP_OLDEST:
+    case REASON_DROP_NEWEST:
+        return true;
+    case REASON_EXPIRED:
+    case REASON_MEMORY:
+        return !q->name;
+    default:
+        return false;
+    }
+}
+
+/* -------------------------------------------------------------------- dead letters */
+
+/* A message never dead-letters twice from one queue, or two queues whose dead letters meet
+ * would play with it for ever. */
+static bool died_here_before(const struct queue *q, const struct msg *m)
+{
+    struct slice rest = msg_headers(m);
+    struct header h;
+
+    while (headers_next(&rest, &h) > 0)
+        if (slice_eq(h.name, SLICE("$dead-queue")) && slice_eq(h.value, slice_str(q->label)))
+            return true;
+    return false;
+}
+
+static uint8_t *put_text(uint8_t *p, struct slice name, const char *value)
+{
+    return headers_put(p, name, slice_str(value));
+}
+
+static void write_letter(struct queue *q, struct msg *m, uint32_t attempts, enum reason reason)
+{
+    struct slice old = msg_headers(m);
+    struct letter *l;
+    char number[16];
+    uint8_t *p;
+
+    if (old.n > HEADERS_BYTES_MAX + 4096) { /* it has died in too many queues already */
+        loss_count(q, REASON_TOO_LARGE, 1);
+        return;
+    }
+    l = malloc(sizeof *l + old.n + 4 * 20 + 2 * (NAME_MAX_BYTES + 1) + 64);
+    if (!l) { /* the loss itself is counted already */
+        loss_count(q, REASON_MEMORY, 1);
+        return;
+    }
+    l->topic = strdup(q->policy.dead_letter);
+    if (!l->topic) {
+        free(l);
+        loss_count(q, REASON_MEMORY, 1);
+        return;
+    }
+    snprintf(number, sizeof number, "%u", attempts);
+    p = put_text(l->headers, SLICE("$dead-reason"), reason_name(reason));
+    p = put_text(p, SLICE("$dead-queue"), q->label);
+    p = headers_put(p, SLICE("$dead-topic"), topic_slice(m->topic));
+    p = put_text(p, SLICE("$dead-attempts"), number);
+    if (old.n)
+        memcpy(p, old.p, old.n);
+    l->headers_n = (size_t)(p - l->headers) + old.n;
+    l->msg = msg_ref(m);
+    l->link = (struct list_node){0};
+    list_push_back(&q->core->letters, &l->link);
+    q->count.dead_letters++;
+}
+
+void loss_message(struct queue *q, struct msg *m, uint32_t attempts, enum reason reason)
+{
+    if (tells_consumer(q, reason))
+        loss_gap(q, reason, 1);
+    else
+        loss_count(q, reason, 1);
+    if (q->policy.dead_letter[0] && !died_here_before(q, m))
+        write_letter(q, m, attempts, reason);
+}
+
+void loss_free_letter(struct letter *l)
+{
+    msg_unref(l->msg);
+    free(l->topic);
+    free(l);
+}
+
+void loss_send_letters(struct core *c)
+{
+    struct list_node *n;
+
+    while ((n = list_pop(&c->letters)) != NULL) {
+        struct letter *l = LIST_ITEM(n, struct letter, link);
+        struct msg *m = l->msg;
+        struct msg_meta meta = {.headers = slice_of(l->headers, l->headers_n),
+                                .type = msg_type(m)};
+        struct msg_view v = {m->data, m->len, &meta, m->block};
+        struct run run = {.v = &v, .n = 1, .bytes = m->len, .type = msg_type(m)};
+
+        publish_internal(c, slice_str(l->topic), &run);
+        loss_free_letter(l);
+    }
+}
+
+/* -------------------------------------------------------------------------- events */
+
+static void announce(struct queue *q)
+{
+    struct core *c = q->core;
+    struct core_event ev = {.kind = EVENT_SLOW_CONSUMER, .queue = q->label, .topic = "",
+                            .client = ""};
+    const struct list_node *n = list_first(&q->taps);
+
+    if (n) {
+        const struct tap *t = LIST_ITEM(n, const struct tap, link);
+
+        if (t->consumer)
+            ev.client = t->consumer->ep->name;
+    }
+    for (unsigned r = 0; r < REASON_TABLE_SIZE; r++) {
+        if (!q->unannounced[r])
+            continue;
+        ev.kind = reason_is_refusal((enum reason)r) ? EVENT_REFUSED : EVENT_SLOW_CONSUMER;
+        ev.reason = (enum reason)r;
+        ev.count = q->unannounced[r];
+        q->unannounced[r] = 0;
+        c->ops->event(c->ctx, &ev);
+    }
+    q->announced_ms = c->now_ms;
+}
+
+int64_t loss_announce(struct core *c)
+{
+    struct list_node *n, *next;
+    int64_t due = INT64_MAX;
+
+    for (n = list_first(&c->lossy); n; n = next) {
+        struct queue *q = LIST_ITEM(n, struct queue, lossy);
+        int64_t at = q->announced_ms ? q->announced_ms + LOSS_EVENT_MS : c->now_ms;
+
+        next = list_next(&c->lossy, n);
+        if (at <= c->now_ms) {
+            list_remove(n);
+            announce(q);
+        } else {
+            due = at < due ? at : due;
+        }
+    }
+    return due;
+}

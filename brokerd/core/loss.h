@@ -1,0 +1,29 @@
+/* loss.h - nothing is lost in silence: counters, gaps, events, dead letters.
+ *
+ * Thread   The core's worker. */
+#ifndef BROKERD_CORE_LOSS_H
+#define BROKERD_CORE_LOSS_H
+
+#include "brokerd/core/state.h"
+
+/* `n` messages were refused or lost for `reason`: count, and announce at the end of the turn. */
+void loss_count(struct queue *q, enum reason reason, uint64_t n);
+
+/* The same, and tell the queue's consumer with its next delivery. */
+void loss_gap(struct queue *q, enum reason reason, uint64_t n);
+
+/* `m`, accepted by `q` once, is lost after `attempts` deliveries: count, gap where the consumer
+ * should know, and send it to the queue's dead-letter topic if there is one. Borrowed. */
+void loss_message(struct queue *q, struct msg *m, uint32_t attempts, enum reason reason);
+
+/* Publish the dead letters gathered in this turn. */
+void loss_send_letters(struct core *c);
+
+/* Drop a letter that will not be sent. */
+void loss_free_letter(struct letter *l);
+
+/* Tell the worker of losses, each queue at most once in LOSS_EVENT_MS. Returns when the next
+ * may be told, INT64_MAX if none waits. */
+int64_t loss_announce(struct core *c);
+
+#endif

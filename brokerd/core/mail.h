@@ -1,0 +1,156 @@
+/* mail.h - what cores tell each other: the entries, and how messages lie in them.
+ *
+ * Shape    Each entry is a struct with the common head first (entry.h) and, where it says so,
+ *          bytes after it. Entries from one worker to another keep their order.
+ *              interest  worker -> all          a filter has its first queue here, or lost it
+ *              seen      back                   every publisher there knows it now
+ *              want      worker -> 0            a queue is named that is not known
+ *              make      0 -> home              make it; made: it is there, and seen by all
+ *              known     0 -> all               where it lives, or that it does not
+ *              gone      home -> 0 -> all       it was deleted
+ *              run       publisher's -> queue's messages; settled: what became of them
+ *              attach .. consumer's -> queue's  what the consumer did
+ *              deliver.. queue's -> consumer's
+ * Owner    The room belongs to the worker; blocks in it to the entry, one reference each, until
+ *          it is taken (mail_unpack) or released (entry_release).
+ * Thread   Filled by the poster's thread, read by the taker's. */
+#ifndef BROKERD_CORE_MAIL_H
+#define BROKERD_CORE_MAIL_H
+
+#include "brokerd/core/entry.h"
+#include "brokerd/core/message.h"
+#include "brokerd/core/slots.h"
+#include "brokerd/core/state.h"
+
+enum mail_kind {
+    MAIL_INTEREST = 1,
+    MAIL_SEEN,
+    MAIL_WANT,
+    MAIL_MAKE,
+    MAIL_MADE,
+    MAIL_KNOWN,
+    MAIL_GONE,
+    MAIL_RUN,
+    MAIL_SETTLED,
+    MAIL_ATTACH,
+    MAIL_ATTACHED,
+    MAIL_READY,
+    MAIL_CREDIT,
+    MAIL_WRITTEN,
+    MAIL_ACK,
+    MAIL_STOP,
+    MAIL_DETACH,
+    MAIL_DELIVER,
+    MAIL_CLOSED,
+};
+
+struct mail_interest {
+    struct entry head;
+    uint64_t token; /* the announcer's queue, tap or consumer; 0: no answer wanted */
+    uint16_t on, filter_n;
+    char filter[];
+};
+
+struct mail_seen {
+    struct entry head;
+    uint64_t token;
+};
+
+/* want, make: name, then bindings (u8 length, filter)*, then own settings as headers. */
+struct mail_name {
+    struct entry head;
+    handle_t queue;   /* made, known: where it lives; 0: it does not */
+    uint32_t reason;  /* made, known: why not */
+    uint32_t filters_n, headers_n;
+    uint16_t name_n;
+    _Alignas(8) uint8_t bytes[];
+};
+
+/* Messages, packed: see mail_pack(). `topic` first, then the type's name, then the messages. */
+struct mail_run {
+    struct entry head;
+    handle_t publisher; /* 0: nobody waits for an answer */
+    uint64_t first;     /* number of the first message */
+    handle_t queue;     /* that queue alone; 0: all that match the topic */
+    uint64_t id;
+    int64_t time_ms;
+    uint64_t bytes_n;
+    uint32_t n;
+    uint16_t topic_n;
+    uint8_t may_hold, type_id, type_n;
+    _Alignas(8) uint8_t bytes[];
+};
+
+struct mail_settled {
+    struct entry head;
+    handle_t publisher;
+    uint64_t first;
+    uint32_t count;
+    struct answer answer;
+};
+
+struct mail_attach {
+    struct entry head;
+    handle_t queue, consumer;
+    uint64_t credit;
+    uint32_t filters_n;
+    uint8_t manual_ack, facts;
+    _Alignas(8) uint8_t bytes[];
+};
+
+/* attached (from the tap's side), ready, credit, written, stop, detach: one struct, the fields
+ * each needs. */
+struct mail_tap {
+    struct entry head;
+    handle_t tap, consumer;
+    uint64_t number; /* credit: how much; written, detach: up to which delivery */
+    uint64_t bytes;  /* written: payload since the last */
+};
+
+struct mail_ack {
+    struct entry head;
+    handle_t tap;
+    uint64_t first;
+    uint32_t count, arg_ms;
+    uint32_t verb;
+};
+
+struct mail_deliver {
+    struct entry head;
+    handle_t consumer;
+    uint64_t first, seq, id;
+    int64_t time_ms;
+    uint64_t bytes_n;
+    uint32_t n, attempt;
+    uint16_t topic_n, gaps_n;
+    uint8_t type_id, type_n;
+    _Alignas(8) uint8_t bytes[]; /* gaps (struct gap), then as in mail_run */
+};
+
+struct mail_closed {
+    struct entry head;
+    handle_t consumer;
+    uint64_t lost;
+    struct refusal why;
+};
+
+/* Room for an entry of `kind` to worker `to`, `size` bytes with its head. NULL: no memory, or
+ * too much on its way (only if not `credited`). */
+void *mail_post(struct core *c, unsigned to, enum mail_kind kind, size_t size, bool credited);
+
+/* Bytes that a run needs packed, and packing it; large payloads in blocks go by reference. */
+size_t mail_pack_size(struct slice topic, const struct run *run);
+void mail_pack(uint8_t *to, struct slice topic, const struct run *run);
+
+/* The messages of `n` packed at `from`, as views in v and metas (RUN_MAX each). Blocks are
+ * borrowed from the entry: mail_unref() drops them after use. */
+struct packed {
+    const uint8_t *bytes;
+    uint16_t topic_n;
+    uint8_t type_n;
+    uint32_t n;
+};
+void mail_unpack(const struct packed *p, struct msg_view *v, struct msg_meta *metas);
+void mail_unref(const struct packed *p);
+
+#endif

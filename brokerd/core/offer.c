@@ -1,0 +1,321 @@
+#include "brokerd/core/offer.h"
+
+#include "brokerd/core/deliver.h"
+#include "brokerd/core/loss.h"
+#include "brokerd/core/publish.h"
+#include "brokerd/core/queue.h"
+
+enum put { PUT_ACCEPTED, PUT_DROPPED, PUT_REFUSED, PUT_HELD };
+
+/* ------------------------------------------------------------------------- verdicts */
+
+static void note(struct offer *o, uint32_t i, enum put put, enum reason reason)
+{
+    struct verdict *v = o->core->verdicts;
+
+    if (!o->exceptional) {
+        memset(v, 0, o->run->n * sizeof *v);
+        o->exceptional = true;
+    }
+    if (put == PUT_HELD) {
+        v[i].held++;
+    } else {
+        v[i].missed++;
+        v[i].reason = worse_reason(v[i].reason, (uint16_t)reason);
+    }
+}
+
+void offer_note_all(struct offer *o, enum reason reason)
+{
+    for (uint32_t i = 0; i < o->run->n; i++)
+        note(o, i, PUT_REFUSED, reason);
+}
+
+static bool same_verdict(const struct verdict *a, const struct verdict *b)
+{
+    return a->missed == b->missed && a->held == b->held && a->reason == b->reason;
+}
+
+void offer_ranges(const struct offer *o, void (*fn)(void *ctx, const struct offer_range *r),
+                  void *ctx)
+{
+    const struct verdict *v = o->core->verdicts;
+    struct offer_range r = {.n = o->run->n, .matched = o->matched, .accepted = o->matched};
+
+    if (!o->exceptional) {
+        fn(ctx, &r);
+        return;
+    }
+    for (uint32_t i = 0; i < o->run->n; i += r.n) {
+        for (r.n = 1; i + r.n < o->run->n && same_verdict(&v[i], &v[i + r.n]); r.n++)
+            continue;
+        r.first = i;
+        r.held = v[i].held;
+        r.accepted = o->matched - v[i].missed - v[i].held;
+        r.reason = (enum reason)v[i].reason;
+        fn(ctx, &r);
+    }
+}
+
+/* ------------------------------------------------------------------------- keeping */
+
+/* The kept form of message i, made at the first queue that needs one. Borrowed. */
+static struct msg *keep(struct offer *o, uint32_t i)
+{
+    struct core *c = o->core;
+
+    if (!o->keeps) {
+        memset(c->kept, 0, o->run->n * sizeof *c->kept);
+        o->keeps = true;
+    }
+    if (!c->kept[i]) {
+        struct msg_origin from = {o->topic, o->run->type, o->id + i, o->time_ms, c->now_ms};
+
+        c->kept[i] = msg_keep(&o->run->v[i], &from);
+    }
+    return c->kept[i];
+}
+
+void offer_end(struct offer *o)
+{
+    if (!o->keeps)
+        return;
+    for (uint32_t i = 0; i < o->run->n; i++)
+        msg_unref(o->core->kept[i]);
+}
+
+/* ------------------------------------------------------------------------- policies */
+
+static void drop_head(struct queue *q, const struct head *h)
+{
+    queue_take(q, h);
+    loss_message(q, h->msg, h->attempts, REASON_DROP_OLDEST);
+    queue_let_go(q, h->msg);
+}
+
+/* Refused before it was anybody's: count; where the queue is a consumer's own, it hears. */
+static enum put refuse(struct queue *q, enum reason why)
+{
+    if (q->name)
+        loss_count(q, why, 1);
+    else
+        loss_gap(q, why, 1);
+    return PUT_REFUSED;
+}
+
+/* Append a message by its own reference. */
+static enum put push(struct queue *q, struct msg *m)
+{
+    if (queue_push(q, msg_ref(m)) == 0)
+        return PUT_ACCEPTED;
+    msg_unref(m);
+    return refuse(q, REASON_MEMORY);
+}
+
+/* Apply a policy that does not hold to a message the queue has no room for. */
+static enum put overflow(struct queue *q, struct msg *m, enum overflow policy, enum reason why,
+                         enum reason *ret_reason)
+{
+    struct head h;
+
+    *ret_reason = why;
+    switch (policy) {
+    case OVERFLOW_DROP_OLDEST:
+        while (queue_full(q, m->len, m->charge) != REASON_NONE) {
+            if (!queue_head(q, &h)) { /* nothing to drop: the memory is elsewhere */
+                *ret_reason = REASON_MEMORY;
+                return refuse(q, REASON_MEMORY);
+            }
+            drop_head(q, &h);
+        }
+        return push(q, m);
+    case OVERFLOW_DROP_NEWEST:
+        loss_message(q, m, 0, REASON_DROP_NEWEST);
+        *ret_reason = REASON_DROP_NEWEST;
+        return PUT_DROPPED;
+    case OVERFLOW_DISCONNECT:
+        loss_count(q, REASON_FULL, 1);
+        q->gap[REASON_FULL]++;
+        if (!list_linked(&q->doomed))
+            list_push_back(&q->core->doomed, &q->doomed);
+        return PUT_DROPPED;
+    case OVERFLOW_BLOCK: /* a fallback is never block: the settings see to it */
+    case OVERFLOW_REJECT:
+        return refuse(q, why);
+    }
+    return PUT_REFUSED;
+}
+
+static enum put hold(struct offer *o, uint32_t i, struct queue *q, struct msg *m)
+{
+    struct held *h = deque_push(&q->held);
+
+    if (!h)
+        return refuse(q, REASON_MEMORY);
+    *h = (struct held){msg_ref(m), o->publisher, o->first + i, q->core->now_ms};
+    q->charged += m->charge;
+    core_charge(q->core, m->charge);
+    q->count.held++;
+    if (!list_linked(&q->holding))
+        list_push_back(&q->core->holding, &q->holding);
+    if (deque_len(&q->held) == 1)
+        queue_arm(q);
+    return PUT_HELD;
+}
+
+static bool drained_to_half(const struct queue *q)
+{
+    return q->waiting <= q->policy.max_messages / 2 && q->bytes <= q->policy.max_bytes / 2;
+}
+
+static enum put put_full(struct offer *o, uint32_t i, struct queue *q, struct msg *m,
+                         enum reason why, enum reason *ret_reason)
+{
+    if (q->full_since_ms == 0)
+        q->full_since_ms = q->core->now_ms;
+    if (q->policy.overflow != OVERFLOW_BLOCK)
+        return overflow(q, m, q->policy.overflow, why, ret_reason);
+    if (o->may_hold && !q->stuck && !q->core->draining) {
+        *ret_reason = REASON_MEMORY; /* should the hold itself find none */
+        return hold(o, i, q, m);
+    }
+    return overflow(q, m, q->policy.block_fallback, why, ret_reason);
+}
+
+/* Put message i into the queue or let the policy decide. */
+static enum put put(struct offer *o, uint32_t i, struct queue *q, enum reason *ret_reason)
+{
+    const struct msg_view *v = &o->run->v[i];
+    enum reason why = queue_full(q, v->len, msg_charge(v, o->run->type));
+    struct msg *m;
+
+    if (q->stuck && drained_to_half(q))
+        q->stuck = false;
+    if (why == REASON_NONE && deque_len(&q->held))
+        why = REASON_FULL; /* those before it are held still: not past them */
+    *ret_reason = why;
+    if (why == REASON_FULL && q->policy.overflow == OVERFLOW_REJECT)
+        return refuse(q, why); /* the commonest refusal costs no copy */
+    m = keep(o, i);
+    if (!m) {
+        *ret_reason = REASON_MEMORY;
+        return refuse(q, REASON_MEMORY);
+    }
+    if (why != REASON_NONE)
+        return put_full(o, i, q, m, why, ret_reason);
+    q->full_since_ms = 0;
+    *ret_reason = REASON_MEMORY;
+    return push(q, m);
+}
+
+void offer_to(struct offer *o, struct queue *q)
+{
+    uint32_t i = deliver_direct(o, q);
+
+    o->matched++;
+    for (; i < o->run->n; i++) {
+        enum reason reason;
+        enum put what = put(o, i, q, &reason);
+
+        if (what == PUT_ACCEPTED)
+            continue;
+        note(o, i, what, reason);
+        if (what == PUT_REFUSED && !o->refuser)
+            o->refuser = q;
+    }
+    if (q->hungry_n)
+        deliver_pump(q);
+}
+
+/* ---------------------------------------------------------------------------- holds */
+
+/* The first of those held has its outcome. */
+static void answer_held(struct queue *q, enum put what, enum reason reason)
+{
+    struct held *h = deque_slot(&q->held, deque_first(&q->held));
+    struct answer a = {.accepted = what == PUT_ACCEPTED, .done = 1};
+
+    if (what != PUT_ACCEPTED)
+        a.reason = (uint16_t)reason;
+    publish_answer(q->core, h->publisher, h->number, 1, &a);
+    msg_unref(h->msg);
+    deque_pop(&q->held);
+    if (deque_len(&q->held) == 0)
+        list_remove(&q->holding);
+}
+
+/* Its charge as held ends; as a waiting message it is charged anew. */
+static struct msg *uncharge_held(struct queue *q)
+{
+    struct held *h = deque_slot(&q->held, deque_first(&q->held));
+
+    q->charged -= h->msg->charge;
+    core_charge(q->core, -(int64_t)h->msg->charge);
+    return h->msg;
+}
+
+void offer_admit(struct queue *q)
+{
+    bool any = false;
+
+    while (deque_len(&q->held)) {
+        struct held *h = deque_slot(&q->held, deque_first(&q->held));
+        struct msg *m = h->msg;
+        enum put what;
+
+        /* What it costs is charged already. */
+        if (queue_full(q, m->len, 0) != REASON_NONE)
+            break;
+        uncharge_held(q);
+        what = push(q, m);
+        answer_held(q, what, REASON_MEMORY);
+        any = true;
+    }
+    if (any)
+        queue_arm(q);
+}
+
+static void end_first_hold(struct queue *q, enum reason reason)
+{
+    struct msg *m = uncharge_held(q);
+    enum reason why = reason;
+    enum put what;
+
+    if (reason == REASON_FULL)
+        what = overflow(q, m, q->policy.block_fallback, REASON_FULL, &why);
+    else
+        what = refuse(q, reason);
+    answer_held(q, what, why);
+}
+
+void offer_hold_due(struct queue *q)
+{
+    struct core *c = q->core;
+
+    while (deque_len(&q->held) && q->policy.block_timeout_ms != POLICY_NEVER) {
+        const struct held *h = deque_slot(&q->held, deque_first(&q->held));
+
+        if (h->since_ms + q->policy.block_timeout_ms > c->now_ms)
+            break;
+        if (q->left_ms < h->since_ms && !q->stuck) {
+            struct core_event ev = {.kind = EVENT_QUEUE_STUCK, .reason = REASON_FULL,
+                                    .count = deque_len(&q->held), .queue = q->label,
+                                    .topic = "", .client = ""};
+
+            q->stuck = true;
+            c->ops->event(c->ctx, &ev);
+            offer_end_holds(q, REASON_FULL);
+            break;
+        }
+        end_first_hold(q, REASON_FULL);
+    }
+    if (q->hungry_n)
+        deliver_pump(q);
+    queue_arm(q);
+}
+
+void offer_end_holds(struct queue *q, enum reason reason)
+{
+    while (deque_len(&q->held))
+        end_first_hold(q, reason);
+}

@@ -1,0 +1,37 @@
+/* publish.h - publishers' inner side: routing a run, and answers that come late.
+ *
+ * Thread   The core's worker. */
+#ifndef BROKERD_CORE_PUBLISH_H
+#define BROKERD_CORE_PUBLISH_H
+
+#include "brokerd/core/ledger.h"
+#include "brokerd/core/offer.h"
+#include "brokerd/core/state.h"
+
+struct mail_run;
+struct mail_settled;
+struct parked;
+
+/* The core's own publishing (dead letters): never holds, hears nothing. */
+void publish_internal(struct core *c, struct slice topic, const struct run *run);
+
+/* An answer for messages of a publisher, on this worker or another, that came by itself;
+ * neighbours are gathered until publish_flush(). 0: nobody waits. */
+void publish_answer(struct core *c, handle_t publisher, uint64_t first, uint32_t count,
+                    const struct answer *a);
+void publish_flush(struct core *c);
+
+/* A run from another worker, and the answers to one of ours. */
+void publish_take_run(struct core *c, struct mail_run *m);
+void publish_take_settled(struct core *c, const struct mail_settled *m);
+
+/* Messages that waited for their queue to be known. */
+void publish_unpark(struct core *c, struct named *n);
+
+/* Tell publishers what has settled and grant credit. */
+void publish_tell(struct core *c);
+
+/* Free what a publisher holds; it is out of all lists. */
+void publisher_free(struct publisher *p);
+
+#endif

@@ -1,0 +1,83 @@
+/* queue.h - what waits in a queue: order, limits, expiry, and how a message comes and goes.
+ *
+ * Why      The container, apart from who fills it (offer.h) and who drains it (deliver.h).
+ * Shape    First deliveries in `fifo` by sequence number, without holes but those that expiry
+ *          leaves; what came back in a heap by its old number, served first; delayed ones in the
+ *          core's timers. Numbers start at 1 and are never used again.
+ * Owner    The core lists its queues; a message that waits is one reference.
+ * Thread   The queue's worker. */
+#ifndef BROKERD_CORE_QUEUE_H
+#define BROKERD_CORE_QUEUE_H
+
+#include "brokerd/core/state.h"
+
+/* An empty queue, `name` NULL for an anonymous one; `label` and `name` are copied. NULL
+ * without memory. */
+struct queue *queue_new(struct core *c, struct slice name, struct slice label,
+                        const struct queue_policy *policy);
+
+/* Free the queue with all it holds, counting nothing: see queue_end() in deliver.h. It must
+ * have no taps and no bindings. */
+void queue_free(struct queue *q);
+
+/* Bytes of budget that are left for all, as far as this core knows. */
+static inline int64_t budget_left(const struct core *c)
+{
+    return c->left + (c->drawn - c->used);
+}
+
+/* Why `q` takes no message of `len` bytes that costs `charge`; REASON_NONE: it does. An empty
+ * queue takes any, while the budget lasts. */
+static inline enum reason queue_full(const struct queue *q, uint32_t len, uint32_t charge)
+{
+    int64_t left = budget_left(q->core);
+
+    if (q->waiting &&
+        (q->waiting >= q->policy.max_messages || q->bytes + len > q->policy.max_bytes))
+        return REASON_FULL;
+    return charge > left || q->charged > left ? REASON_MEMORY : REASON_NONE;
+}
+
+/* Append a message; its reference passes to the queue. -ENOMEM: it does not. */
+int queue_push(struct queue *q, struct msg *m);
+
+/* What could be delivered now. */
+static inline uint64_t queue_ready(const struct queue *q)
+{
+    return q->waiting - q->delayed_n;
+}
+
+/* The oldest deliverable message, expired ones dropped on the way; NULL if there is none. */
+struct head {
+    struct msg *msg;
+    uint64_t seq;
+    int64_t since_ms;
+    uint32_t attempts; /* deliveries so far */
+    struct back *back; /* it came back; NULL: it heads the fifo */
+};
+bool queue_head(struct queue *q, struct head *ret);
+
+/* Take that head out: its reference passes to the caller. */
+void queue_take(struct queue *q, const struct head *h);
+
+/* Put what was delivered back where it stood; its reference passes to the queue. `delay_ms`:
+ * only then. Without memory it is lost and counted. */
+void queue_put_back(struct queue *q, const struct flight *f, int64_t delay_ms);
+
+/* A delay is over. */
+void queue_back_due(struct back *b);
+
+/* A message has left for good (settled, lost): give its memory back, note that something
+ * moved. Drops the reference. */
+void queue_let_go(struct queue *q, struct msg *m);
+
+/* Drop what has expired, note when the next does. */
+void queue_expire(struct queue *q);
+
+/* When the queue's one timer must fire: expiry, hold, end of an unused queue. */
+void queue_arm(struct queue *q);
+
+/* Drop all that waits (not what is in flight), counting `reason`. Returns how many. */
+uint64_t queue_purge(struct queue *q, enum reason reason);
+
+#endif

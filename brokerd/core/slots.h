@@ -1,0 +1,49 @@
+/* slots.h - objects that other workers may name: handles with generations.
+ *
+ * Why      What another worker holds is a number, never a pointer: it may be old. A handle that
+ *          finds nothing is an ordinary case with one answer each.
+ * Shape    worker (8 bits), slot (24), generation (32). A slot's generation rises each time it
+ *          is freed, so an old handle finds nothing for 2^32 reuses. 0 is never a handle.
+ * Owner    The table borrows the objects.
+ * Thread   The core's worker. */
+#ifndef BROKERD_CORE_SLOTS_H
+#define BROKERD_CORE_SLOTS_H
+
+#include <stdint.h>
+
+typedef uint64_t handle_t;
+
+/* What a handle may name; one asked for as another kind finds nothing. */
+enum slot_kind { SLOT_FREE, SLOT_QUEUE, SLOT_TAP, SLOT_CONSUMER, SLOT_PUBLISHER };
+
+struct slot {
+    void *object; /* SLOT_FREE: next free slot's number, as an integer */
+    uint32_t generation;
+    uint32_t kind;
+};
+
+struct slots {
+    struct slot *slot;
+    uint32_t n, cap;
+    uint32_t free; /* number of a free slot + 1; 0 none */
+    unsigned worker;
+};
+
+void slots_init(struct slots *s, unsigned worker);
+void slots_fini(struct slots *s);
+
+/* A handle for `object`; 0 without memory or after 2^24 live ones. */
+handle_t slots_put(struct slots *s, enum slot_kind kind, void *object);
+
+/* The object, or NULL if it is gone, of another kind or another worker's. */
+void *slots_get(const struct slots *s, enum slot_kind kind, handle_t h);
+
+/* The handle's object is gone. 0 and old handles are ignored. */
+void slots_drop(struct slots *s, handle_t h);
+
+static inline unsigned handle_worker(handle_t h)
+{
+    return (unsigned)(h >> 56);
+}
+
+#endif

@@ -1,0 +1,297 @@
+#include "brokerd/core/tap.h"
+
+#include "brokerd/core/consume.h"
+#include "brokerd/core/loss.h"
+#include "brokerd/core/mail.h"
+#include "brokerd/core/names.h"
+#include "brokerd/core/queue.h"
+
+#include <stdlib.h>
+
+/* ---------------------------------------------------------------------------- life */
+
+struct tap *tap_new(struct queue *q, struct consumer *k, handle_t remote)
+{
+    struct tap *t = calloc(1, sizeof *t);
+
+    if (!t)
+        return NULL;
+    *t = (struct tap){.queue = q,
+                      .consumer = k,
+                      .remote = remote,
+                      .timer = {{.key = INT64_MAX}, TIMER_TAP},
+                      .starved_ms = q->core->now_ms};
+    deque_init(&t->inflight, sizeof(struct flight));
+    deque_start_at(&t->inflight, 1);
+    if (remote)
+        t->handle = slots_put(&q->core->slots, SLOT_TAP, t);
+    /* An anonymous queue's consumer acks nothing, so it needs no timer. */
+    if ((remote && !t->handle) || (q->name && heap_push(&q->core->timers, &t->timer.node) < 0)) {
+        slots_drop(&q->core->slots, t->handle);
+        free(t);
+        return NULL;
+    }
+    list_push_back(&q->taps, &t->link);
+    q->taps_n++;
+    q->idle_since_ms = INT64_MAX;
+    queue_arm(q);
+    return t;
+}
+
+/* `f` will not be settled by its consumer any more. `counts`: it was an attempt. */
+static void give_back(struct queue *q, struct flight *f, bool counts, int64_t delay_ms)
+{
+    struct msg *m = f->msg;
+
+    if (!counts)
+        f->attempts--;
+    q->inflight--;
+    if (f->attempts >= q->policy.max_deliveries) {
+        loss_message(q, m, f->attempts, REASON_ATTEMPTS);
+        queue_let_go(q, m);
+    } else {
+        queue_put_back(q, f, delay_ms);
+    }
+    f->msg = NULL;
+}
+
+static void settle(struct queue *q, struct flight *f)
+{
+    queue_let_go(q, f->msg);
+    f->msg = NULL;
+    q->inflight--;
+    q->count.acked++;
+}
+
+/* Drop what has settled from the front. */
+static void trim(struct tap *t)
+{
+    while (deque_len(&t->inflight) &&
+           !((struct flight *)deque_slot(&t->inflight, deque_first(&t->inflight)))->msg)
+        deque_pop(&t->inflight);
+}
+
+void tap_close(struct tap *t, uint64_t written)
+{
+    struct queue *q = t->queue;
+    struct core *c = q->core;
+
+    for (uint64_t i = deque_first(&t->inflight); i != deque_end(&t->inflight); i++) {
+        struct flight *f = deque_slot(&t->inflight, i);
+
+        if (f->msg && !t->manual_ack && i <= written)
+            settle(q, f);
+        else if (f->msg)
+            give_back(q, f, i <= written, 0);
+    }
+    deque_fini(&t->inflight);
+    if (list_linked(&t->hungry)) {
+        list_remove(&t->hungry);
+        q->hungry_n--;
+    }
+    list_remove(&t->link);
+    heap_remove(&c->timers, &t->timer.node);
+    slots_drop(&c->slots, t->handle);
+    free(t);
+    if (--q->taps_n == 0) {
+        q->idle_since_ms = c->now_ms;
+        queue_arm(q);
+    }
+    deliver_later(q);
+}
+
+/* ---------------------------------------------------------------------- appetite */
+
+static bool has_room(const struct tap *t)
+{
+    if (t->consumer)
+        return t->consumer->ep->writable && t->consumer->ep->roomy;
+    return t->unwritten_bytes < LEND_BYTES;
+}
+
+void tap_look(struct tap *t)
+{
+    struct queue *q = t->queue;
+    bool hungry = t->credit && !t->stopped && has_room(t) &&
+                  (!q->name || t->unsettled < q->policy.max_inflight);
+
+    if (hungry == list_linked(&t->hungry))
+        return;
+    if (hungry) {
+        list_push_back(&q->hungry, &t->hungry);
+        q->hungry_n++;
+        t->starved_ms = 0;
+        if (queue_ready(q))
+            deliver_later(q);
+    } else {
+        list_remove(&t->hungry);
+        q->hungry_n--;
+        t->starved_ms = q->core->now_ms;
+    }
+}
+
+void tap_written(struct tap *t, uint64_t number)
+{
+    struct queue *q = t->queue;
+
+    t->written = number;
+    if (t->manual_ack || !q->name)
+        return;
+    while (deque_len(&t->inflight) && deque_first(&t->inflight) <= number) {
+        struct flight *f = deque_slot(&t->inflight, deque_first(&t->inflight));
+
+        if (f->msg) {
+            settle(q, f);
+            t->unsettled--;
+        }
+        deque_pop(&t->inflight);
+    }
+    tap_look(t);
+    if (deque_len(&q->held))
+        offer_admit(q);
+}
+
+/* ------------------------------------------------------------------ acks, time-outs */
+
+void tap_arm(struct tap *t, int64_t due_ms)
+{
+    if (due_ms < t->timer.node.key)
+        heap_update(&t->queue->core->timers, &t->timer.node, due_ms);
+}
+
+static void extend(struct tap *t, struct flight *f, uint32_t ms)
+{
+    int64_t own = t->queue->policy.ack_timeout_ms;
+    int64_t by = ms ? (int64_t)ms : own;
+
+    f->deadline_ms = by == POLICY_NEVER ? INT64_MAX : t->queue->core->now_ms + by;
+    tap_arm(t, f->deadline_ms);
+}
+
+static void reject(struct queue *q, struct flight *f)
+{
+    loss_message(q, f->msg, f->attempts, REASON_REJECTED);
+    queue_let_go(q, f->msg);
+    f->msg = NULL;
+    q->inflight--;
+}
+
+void tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, uint32_t arg_ms)
+{
+    struct queue *q = t->queue;
+    uint64_t end = first + count, oldest = deque_first(&t->inflight);
+
+    if (first < oldest) { /* long settled: one step, however many */
+        q->count.late += (end < oldest ? end : oldest) - first;
+        first = oldest;
+    }
+    for (uint64_t i = first; i < end; i++) {
+        struct flight *f = deque_at(&t->inflight, i);
+
+        if (!f || !f->msg) {
+            q->count.late++;
+            continue;
+        }
+        switch (verb) {
+        case ACK_DONE:
+            settle(q, f);
+            break;
+        case ACK_NACK:
+            give_back(q, f, true, arg_ms);
+            break;
+        case ACK_REJECT:
+            reject(q, f);
+            break;
+        case ACK_EXTEND:
+            extend(t, f, arg_ms);
+            continue;
+        }
+        t->unsettled--;
+    }
+    trim(t);
+    tap_look(t);
+    deliver_later(q);
+}
+
+void tap_due(struct tap *t)
+{
+    struct queue *q = t->queue;
+    int64_t now = q->core->now_ms, next = INT64_MAX;
+
+    for (uint64_t i = deque_first(&t->inflight); i != deque_end(&t->inflight); i++) {
+        struct flight *f = deque_slot(&t->inflight, i);
+
+        if (!f->msg)
+            continue;
+        if (f->deadline_ms > now) {
+            next = f->deadline_ms < next ? f->deadline_ms : next;
+            continue;
+        }
+        q->count.timeouts++;
+        t->unsettled--;
+        give_back(q, f, true, 0);
+    }
+    trim(t);
+    heap_update(&q->core->timers, &t->timer.node, next);
+    tap_look(t);
+    deliver_later(q);
+}
+
+/* --------------------------------------------------------------------- end of a queue */
+
+static void close_consumer(struct tap *t, const struct refusal *why, uint64_t lost)
+{
+    struct core *c = t->queue->core;
+
+    if (t->consumer) {
+        consumer_closed(t->consumer, why, lost);
+    } else {
+        struct mail_closed *m =
+            mail_post(c, handle_worker(t->remote), MAIL_CLOSED, sizeof *m, true);
+
+        if (m) {
+            m->consumer = t->remote;
+            m->lost = lost;
+            m->why = *why;
+        }
+    }
+}
+
+static uint64_t lost_so_far(const struct queue *q)
+{
+    uint64_t n = 0;
+
+    for (unsigned r = 0; r < REASON_TABLE_SIZE; r++)
+        n += q->gap[r];
+    return n;
+}
+
+void queue_end(struct queue *q, enum reason reason, const struct refusal *why)
+{
+    struct list_node *n;
+    uint64_t lost;
+
+    while ((n = list_first(&q->taps)) != NULL) {
+        struct tap *t = LIST_ITEM(n, struct tap, link);
+
+        for (uint64_t i = deque_first(&t->inflight); i != deque_end(&t->inflight); i++) {
+            struct flight *f = deque_slot(&t->inflight, i);
+
+            if (f->msg) { /* it was the consumer's already: not lost, but never to be settled */
+                loss_count(q, reason, 1);
+                queue_let_go(q, f->msg);
+                q->inflight--;
+            }
+            f->msg = NULL;
+        }
+        lost = lost_so_far(q) + q->waiting;
+        close_consumer(t, why, lost);
+        tap_close(t, UINT64_MAX);
+    }
+    offer_end_holds(q, REASON_NOT_FOUND);
+    queue_purge(q, reason);
+    names_unbind_all(q);
+    q->announced_ms = 0;
+    loss_announce(q->core);
+    queue_free(q);
+}
