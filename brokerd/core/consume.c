@@ -367,8 +367,8 @@ static void attach_here(struct consumer *k, struct queue *q)
 static void attach_there(struct consumer *k, handle_t queue)
 {
     struct core *c = k->ep->core;
-    struct mail_attach *m = mail_post(c, handle_worker(queue), MAIL_ATTACH,
-                                      sizeof *m + k->filters_n, true);
+    struct mail_attach *m =
+        mail_post(c, handle_worker(queue), MAIL_ATTACH, sizeof *m + k->filters_n, true);
 
     if (!m) {
         end_unattached(k, REASON_MEMORY, "no memory to attach to the queue");
@@ -392,9 +392,9 @@ void consumer_named(struct consumer *k, struct named *n)
 
     list_remove(&k->waiter);
     if (n->state != NAMED_KNOWN) {
-        end_unattached(k, n->reason, n->reason == REASON_NOT_FOUND
-                                         ? "no such queue, and create-queues is false"
-                                         : "the queue could not be made");
+        end_unattached(k, n->reason,
+                       n->reason == REASON_NOT_FOUND ? "no such queue, and create-queues is false"
+                                                     : "the queue could not be made");
         return;
     }
     if (handle_worker(n->queue) != k->ep->core->id) {

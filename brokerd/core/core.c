@@ -17,8 +17,8 @@
 
 static void init_lists(struct core *c)
 {
-    struct list *lists[] = {&c->endpoints, &c->queues,  &c->letters,  &c->pump,
-                            &c->news,      &c->starved, &c->lossy,    &c->holding,
+    struct list *lists[] = {&c->endpoints, &c->queues,   &c->letters, &c->pump,
+                            &c->news,      &c->starved,  &c->lossy,   &c->holding,
                             &c->doomed,    &c->barriers, &c->wakeful, &c->readies};
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)

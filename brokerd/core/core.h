@@ -38,10 +38,10 @@ enum core_event_kind {
     EVENT_SLOW_CONSUMER, /* a queue lost messages: count of reason */
     EVENT_QUEUE_MADE,
     EVENT_QUEUE_GONE,
-    EVENT_QUEUE_STUCK,   /* a block queue's hold ended and nothing had left it */
+    EVENT_QUEUE_STUCK, /* a block queue's hold ended and nothing had left it */
     EVENT_DEAD_LETTER,
-    EVENT_REFUSED,       /* a publish was refused */
-    EVENT_UNROUTABLE,    /* a publish matched nothing */
+    EVENT_REFUSED,    /* a publish was refused */
+    EVENT_UNROUTABLE, /* a publish matched nothing */
 };
 
 /* Something worth a log line and a `$SYS` message; strings are borrowed, may be "". */
@@ -68,8 +68,8 @@ struct core_options {
     const struct core_ops *ops; /* outlives the core, as does ctx */
     void *ctx;
     struct policy_set *policies; /* the core takes a reference of its own */
-    uint64_t id_base;           /* message ids count up from here: differ between cores */
-    uint64_t seed;              /* keys the hashes of names that peers choose: unguessable */
+    uint64_t id_base;            /* message ids count up from here: differ between cores */
+    uint64_t seed;               /* keys the hashes of names that peers choose: unguessable */
 };
 
 /* A core in *ret; -ENOMEM. */
@@ -113,13 +113,13 @@ struct gap {
 struct delivery {
     const struct topic *topic; /* of all of them */
     struct run run;
-    uint32_t attempt;          /* 1 for the first; more: n is 1 */
-    const struct gap *gaps;    /* lost before the first of them; NULL: none */
+    uint32_t attempt;       /* 1 for the first; more: n is 1 */
+    const struct gap *gaps; /* lost before the first of them; NULL: none */
     unsigned gaps_n;
-    uint64_t first;            /* delivery number of the first, from 1 */
-    uint64_t seq;              /* queue sequence number of the first; the others follow */
-    uint64_t id;               /* message id of the first; the others follow */
-    int64_t time_ms;           /* wall clock of publishing */
+    uint64_t first;  /* delivery number of the first, from 1 */
+    uint64_t seq;    /* queue sequence number of the first; the others follow */
+    uint64_t id;     /* message id of the first; the others follow */
+    int64_t time_ms; /* wall clock of publishing */
 };
 
 /* Messages first..first+count-1 of a publisher have had one outcome. */
@@ -209,9 +209,9 @@ struct consume_options {
     struct slice queue;          /* consume: its name; subscribe: empty */
     const struct slice *filters; /* subscribe: 1 or more; consume: bindings to add, 0 or more */
     unsigned filters_n;
-    bool manual_ack;             /* consume only: settled by core_ack(), else when written */
-    uint64_t credit;             /* messages; CORE_UNLIMITED and above: no limit */
-    struct slice headers;        /* neutral form; the `$` names among them are own settings */
+    bool manual_ack;      /* consume only: settled by core_ack(), else when written */
+    uint64_t credit;      /* messages; CORE_UNLIMITED and above: no limit */
+    struct slice headers; /* neutral form; the `$` names among them are own settings */
 };
 
 #define CORE_UNLIMITED UINT64_C(0x7fffffff)

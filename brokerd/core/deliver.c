@@ -40,8 +40,8 @@ static int send_remote(struct tap *t, const struct delivery *d)
     struct slice topic = topic_slice(d->topic);
     size_t gaps = d->gaps_n * sizeof *d->gaps;
     size_t packed = mail_pack_size(topic, &d->run);
-    struct mail_deliver *m = mail_post(c, handle_worker(t->remote), MAIL_DELIVER,
-                                       sizeof *m + gaps + packed, true);
+    struct mail_deliver *m =
+        mail_post(c, handle_worker(t->remote), MAIL_DELIVER, sizeof *m + gaps + packed, true);
 
     if (!m)
         return -1;
@@ -82,7 +82,7 @@ static void send(struct tap *t, struct delivery *d)
     q->count.out_bytes += d->run.bytes;
     c->count.delivered += n;
     c->count.delivered_bytes += d->run.bytes;
-    q->left_ms = c->now_ms;
+    q->left += n;
     if (t->consumer)
         endpoint_deliver(t->consumer, d);
     else if (send_remote(t, d) < 0) /* the messages stay in flight: they return on time-out */
@@ -215,28 +215,40 @@ static void gather(struct tap *t, uint32_t max, struct delivery *d)
     d->run.v = c->views;
 }
 
-/* How many messages the next tap gets before the others have their turn. */
-static uint32_t share(const struct queue *q, const struct tap *t)
-{
-    uint64_t n = queue_ready(q);
-    uint64_t room = t->unsettled < q->policy.max_inflight ? q->policy.max_inflight - t->unsettled
-                                                          : 0;
+/* A round in which each hungry tap gets an equal share of what was ready at its beginning. */
+struct round {
+    uint64_t share;
+    unsigned taps; /* that have yet to get theirs */
+};
 
-    if (q->hungry_n > 1) {
-        n = (n + q->hungry_n - 1) / q->hungry_n;
-        n = n < SHARE_MAX ? n : SHARE_MAX;
+static void next_round(struct round *r, const struct queue *q)
+{
+    uint64_t ready = queue_ready(q);
+
+    r->taps = q->hungry_n;
+    r->share = RUN_MAX;
+    if (r->taps > 1) {
+        r->share = (ready + r->taps - 1) / r->taps;
+        r->share = r->share < SHARE_MAX ? r->share : SHARE_MAX;
     }
-    n = n < RUN_MAX ? n : RUN_MAX;
+}
+
+/* What of its share the tap may have. */
+static uint32_t helping(const struct queue *q, const struct tap *t, uint64_t n)
+{
+    uint64_t room =
+        t->unsettled < q->policy.max_inflight ? q->policy.max_inflight - t->unsettled : 0;
+
     n = q->name && room < n ? room : n;
     return (uint32_t)(n < t->credit ? n : t->credit);
 }
 
-static uint32_t deliver_to(struct tap *t, uint64_t *bytes)
+static uint32_t deliver_to(struct tap *t, uint64_t most, uint64_t *bytes)
 {
     struct queue *q = t->queue;
     struct delivery d;
 
-    gather(t, share(q, t), &d);
+    gather(t, helping(q, t, most), &d);
     if (d.run.n) {
         send(t, &d);
         *bytes += d.run.bytes;
@@ -258,6 +270,7 @@ void deliver_later(struct queue *q)
 
 void deliver_pump(struct queue *q)
 {
+    struct round round = {0};
     uint64_t n = 0, bytes = 0;
 
     while (queue_ready(q) && !list_empty(&q->hungry)) {
@@ -267,7 +280,11 @@ void deliver_pump(struct queue *q)
             deliver_later(q);
             break;
         }
-        k = deliver_to(LIST_ITEM(list_first(&q->hungry), struct tap, hungry), &bytes);
+        if (round.taps-- == 0) {
+            next_round(&round, q);
+            round.taps--;
+        }
+        k = deliver_to(LIST_ITEM(list_first(&q->hungry), struct tap, hungry), round.share, &bytes);
         if (!k && queue_ready(q)) { /* no memory for a flight: try again next turn */
             deliver_later(q);
             break;

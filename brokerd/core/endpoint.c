@@ -85,8 +85,8 @@ void core_written(struct endpoint *ep, uint64_t position)
 static void add_mark(struct consumer *k, uint64_t number, uint64_t bytes)
 {
     struct endpoint *ep = k->ep;
-    struct mark *m = deque_len(&ep->marks) ? deque_slot(&ep->marks, deque_end(&ep->marks) - 1)
-                                           : NULL;
+    struct mark *m =
+        deque_len(&ep->marks) ? deque_slot(&ep->marks, deque_end(&ep->marks) - 1) : NULL;
 
     if (m && m->consumer == k && m->bytes < MARK_BYTES) {
         m->at = ep->position;

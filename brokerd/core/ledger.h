@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 struct span {
-    uint64_t first;             /* message number */
+    uint64_t first; /* message number */
     uint32_t count;
     uint32_t matched, accepted; /* queues, so far */
     uint16_t waiting;           /* answers still to come; 0: settled */

@@ -120,8 +120,7 @@ void loss_send_letters(struct core *c)
     while ((n = list_pop(&c->letters)) != NULL) {
         struct letter *l = LIST_ITEM(n, struct letter, link);
         struct msg *m = l->msg;
-        struct msg_meta meta = {.headers = slice_of(l->headers, l->headers_n),
-                                .type = msg_type(m)};
+        struct msg_meta meta = {.headers = slice_of(l->headers, l->headers_n), .type = msg_type(m)};
         struct msg_view v = {m->data, m->len, &meta, m->block};
         struct run run = {.v = &v, .n = 1, .bytes = m->len, .type = msg_type(m)};
 
@@ -135,8 +134,8 @@ void loss_send_letters(struct core *c)
 static void announce(struct queue *q)
 {
     struct core *c = q->core;
-    struct core_event ev = {.kind = EVENT_SLOW_CONSUMER, .queue = q->label, .topic = "",
-                            .client = ""};
+    struct core_event ev = {
+        .kind = EVENT_SLOW_CONSUMER, .queue = q->label, .topic = "", .client = ""};
     const struct list_node *n = list_first(&q->taps);
 
     if (n) {

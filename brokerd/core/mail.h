@@ -59,8 +59,8 @@ struct mail_seen {
 /* want, make: name, then bindings (u8 length, filter)*, then own settings as headers. */
 struct mail_name {
     struct entry head;
-    handle_t queue;   /* made, known: where it lives; 0: it does not */
-    uint32_t reason;  /* made, known: why not */
+    handle_t queue;  /* made, known: where it lives; 0: it does not */
+    uint32_t reason; /* made, known: why not */
     uint32_t filters_n, headers_n;
     uint16_t name_n;
     _Alignas(8) uint8_t bytes[];

@@ -230,8 +230,8 @@ struct wish {
 
 static void post_wish(struct core *c, unsigned to, enum mail_kind kind, const struct wish *w)
 {
-    struct mail_name *m = mail_post(
-        c, to, kind, sizeof *m + w->name.n + w->filters_n + w->headers_n, true);
+    struct mail_name *m =
+        mail_post(c, to, kind, sizeof *m + w->name.n + w->filters_n + w->headers_n, true);
 
     if (!m) {
         c->count.reason[REASON_MEMORY]++;
@@ -495,8 +495,12 @@ void names_take_gone(struct core *c, const struct mail_name *m)
 void names_delete(struct queue *q, enum reason reason)
 {
     struct core *c = q->core;
-    struct core_event ev = {.kind = EVENT_QUEUE_GONE, .reason = reason, .count = q->waiting,
-                            .queue = q->name, .topic = "", .client = ""};
+    struct core_event ev = {.kind = EVENT_QUEUE_GONE,
+                            .reason = reason,
+                            .count = q->waiting,
+                            .queue = q->name,
+                            .topic = "",
+                            .client = ""};
     struct refusal why = {.reason = reason};
     char name[NAME_MAX_BYTES + 1];
     handle_t queue = q->handle;

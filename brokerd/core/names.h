@@ -27,16 +27,16 @@ struct parked {
 };
 
 struct named {
-    struct map_entry *entry;   /* NULL: gone, kept for its holders only */
-    handle_t queue;            /* NAMED_KNOWN */
+    struct map_entry *entry; /* NULL: gone, kept for its holders only */
+    handle_t queue;          /* NAMED_KNOWN */
     enum named_state state;
-    enum reason reason;        /* NAMED_UNKNOWN: why the last wish was refused */
-    struct list waiters;       /* struct consumer */
-    struct list parked;        /* struct parked */
-    unsigned refs;             /* publishers that point here */
-    uint64_t askers;           /* worker 0: whom to tell when it is made */
-    bool making;               /* worker 0: a home was asked to make it */
-    struct topic *topic;       /* its name, for messages sent straight to it */
+    enum reason reason;  /* NAMED_UNKNOWN: why the last wish was refused */
+    struct list waiters; /* struct consumer */
+    struct list parked;  /* struct parked */
+    unsigned refs;       /* publishers that point here */
+    uint64_t askers;     /* worker 0: whom to tell when it is made */
+    bool making;         /* worker 0: a home was asked to make it */
+    struct topic *topic; /* its name, for messages sent straight to it */
 };
 
 /* The directory's entry of a name, made if need be. NULL without memory. */

@@ -152,7 +152,7 @@ static enum put hold(struct offer *o, uint32_t i, struct queue *q, struct msg *m
 
     if (!h)
         return refuse(q, REASON_MEMORY);
-    *h = (struct held){msg_ref(m), o->publisher, o->first + i, q->core->now_ms};
+    *h = (struct held){msg_ref(m), o->publisher, o->first + i, q->core->now_ms, q->left};
     q->charged += m->charge;
     core_charge(q->core, m->charge);
     q->count.held++;
@@ -297,10 +297,13 @@ void offer_hold_due(struct queue *q)
 
         if (h->since_ms + q->policy.block_timeout_ms > c->now_ms)
             break;
-        if (q->left_ms < h->since_ms && !q->stuck) {
-            struct core_event ev = {.kind = EVENT_QUEUE_STUCK, .reason = REASON_FULL,
-                                    .count = deque_len(&q->held), .queue = q->label,
-                                    .topic = "", .client = ""};
+        if (q->left == h->left && !q->stuck) {
+            struct core_event ev = {.kind = EVENT_QUEUE_STUCK,
+                                    .reason = REASON_FULL,
+                                    .count = deque_len(&q->held),
+                                    .queue = q->label,
+                                    .topic = "",
+                                    .client = ""};
 
             q->stuck = true;
             c->ops->event(c->ctx, &ev);

@@ -16,14 +16,14 @@ struct offer {
     struct core *core;
     const struct run *run; /* at most RUN_MAX messages */
     struct topic *topic;
-    uint64_t id;           /* of the first message; the others follow */
+    uint64_t id; /* of the first message; the others follow */
     int64_t time_ms;
-    handle_t publisher;    /* who is told what became of held ones; 0 nobody */
-    uint64_t first;        /* number of the first message */
-    bool may_hold;         /* somebody waits for an answer */
-    uint32_t matched;      /* queues it was offered to */
-    bool exceptional;      /* the core's verdicts count */
-    bool keeps;            /* the core's kept messages count */
+    handle_t publisher;          /* who is told what became of held ones; 0 nobody */
+    uint64_t first;              /* number of the first message */
+    bool may_hold;               /* somebody waits for an answer */
+    uint32_t matched;            /* queues it was offered to */
+    bool exceptional;            /* the core's verdicts count */
+    bool keeps;                  /* the core's kept messages count */
     const struct queue *refuser; /* the first that refused a message, or NULL */
 };
 

@@ -658,7 +658,8 @@ static void tell_settled(struct publisher *p)
 static void grant(struct publisher *p)
 {
     struct core *c = p->ep->core;
-    uint64_t window = p->window, out = p->allowance + p->ledger.open;
+    /* The first message, which comes without credit, is not part of the window. */
+    uint64_t window = p->window, out = p->next > 1 ? p->allowance + p->ledger.open : 0;
 
     if (p->kind != PUBLISH_WINDOW || p->paused || c->draining)
         return;
@@ -667,7 +668,7 @@ static void grant(struct publisher *p)
         if (!list_linked(&p->starved))
             list_push_back(&c->starved, &p->starved);
     }
-    if (out >= window || window - out < (window + 1) / 2)
+    if (out >= window || window - out < (window + 1) / 2 || (p->next == 1 && p->allowance > 1))
         return;
     p->allowance += window - out;
     p->ep->ops->granted(p->ctx, (uint32_t)(window - out));

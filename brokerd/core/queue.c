@@ -32,7 +32,7 @@ struct queue *queue_new(struct core *c, struct slice name, struct slice label,
         return NULL;
     q->core = c;
     q->policy = *policy;
-    q->made_ms = q->left_ms = q->idle_since_ms = c->now_ms;
+    q->made_ms = q->idle_since_ms = c->now_ms;
     q->expiry_ms = INT64_MAX;
     init_containers(q);
     q->timer = (struct timer){.node = {.key = INT64_MAX}, .kind = TIMER_QUEUE};
@@ -160,7 +160,7 @@ void queue_let_go(struct queue *q, struct msg *m)
 {
     q->charged -= m->charge;
     core_charge(q->core, -(int64_t)m->charge);
-    q->left_ms = q->core->now_ms;
+    q->left++;
     msg_unref(m);
 }
 

@@ -25,18 +25,18 @@
 #include "libbroker/base/map.h"
 
 enum {
-    RUN_MAX = 256,                    /* messages handled together at most */
-    PUMP_MAX = 4096,                  /* deliveries of one queue before others have a turn */
-    PUMP_MAX_BYTES = 4 << 20,         /* the same, in bytes */
-    SHARE_MAX = 64,                   /* deliveries to one of several consumers at a time */
-    LEND_MESSAGES = 256,              /* credit lent to a queue on another worker */
-    LEND_BYTES = 256 * 1024,          /* the same, in bytes not yet written */
-    WINDOW_FIRST = 1024,              /* a publisher's window before sizes are known */
-    WINDOW_SHORT = 16,                /* while the budget is short, windows are this much less */
-    BUDGET_STEP = 1 << 20,            /* bytes drawn from or given back to the worker at once */
-    STARVED_RETRY_MS = 20,            /* publishers short of memory are looked at this often */
-    HEADERS_BYTES_MAX = 60 * 1024,    /* of one message, so that a dead letter's still fit */
-    LOSS_EVENT_MS = 1000,             /* losses of one queue are announced this often */
+    RUN_MAX = 256,                 /* messages handled together at most */
+    PUMP_MAX = 4096,               /* deliveries of one queue before others have a turn */
+    PUMP_MAX_BYTES = 4 << 20,      /* the same, in bytes */
+    SHARE_MAX = 64,                /* deliveries to one of several consumers at a time */
+    LEND_MESSAGES = 256,           /* credit lent to a queue on another worker */
+    LEND_BYTES = 256 * 1024,       /* the same, in bytes not yet written */
+    WINDOW_FIRST = 1024,           /* a publisher's window before sizes are known */
+    WINDOW_SHORT = 16,             /* while the budget is short, windows are this much less */
+    BUDGET_STEP = 1 << 20,         /* bytes drawn from or given back to the worker at once */
+    STARVED_RETRY_MS = 20,         /* publishers short of memory are looked at this often */
+    HEADERS_BYTES_MAX = 60 * 1024, /* of one message, so that a dead letter's still fit */
+    LOSS_EVENT_MS = 1000,          /* losses of one queue are announced this often */
 };
 
 /* ----------------------------------------------------------------------------------- timers */
@@ -76,6 +76,7 @@ struct held {
     handle_t publisher; /* 0: nobody waits for the answer */
     uint64_t number;
     int64_t since_ms;
+    uint64_t left; /* queue->left at that time */
 };
 
 /* Delivered and not yet settled. msg NULL: settled. */
@@ -91,49 +92,49 @@ struct queue_counters {
     uint64_t in, in_bytes;   /* accepted */
     uint64_t out, out_bytes; /* delivered, every attempt */
     uint64_t acked;
-    uint64_t redelivered;    /* second and later attempts */
-    uint64_t timeouts;       /* acks that did not come in time */
-    uint64_t late;           /* acks of what had settled already */
-    uint64_t held;           /* ever held */
-    uint64_t dead_letters;   /* sent to the dead-letter topic */
+    uint64_t redelivered;               /* second and later attempts */
+    uint64_t timeouts;                  /* acks that did not come in time */
+    uint64_t late;                      /* acks of what had settled already */
+    uint64_t held;                      /* ever held */
+    uint64_t dead_letters;              /* sent to the dead-letter topic */
     uint64_t reason[REASON_TABLE_SIZE]; /* refused and lost */
 };
 
 struct queue {
     struct core *core;
     handle_t handle;
-    struct list_node link;     /* in core->queues */
-    struct list_node pump;     /* in core->pump while something may be deliverable */
-    struct list_node lossy;    /* in core->lossy while losses wait to be announced */
-    struct list_node holding;  /* in core->holding while messages are held */
-    struct list_node doomed;   /* in core->doomed: to be ended at the end of the turn */
-    char *name;                /* anonymous: NULL */
-    char *label;               /* for people: the name, or the first filter */
-    struct named *named;       /* the directory's entry; NULL for anonymous */
+    struct list_node link;    /* in core->queues */
+    struct list_node pump;    /* in core->pump while something may be deliverable */
+    struct list_node lossy;   /* in core->lossy while losses wait to be announced */
+    struct list_node holding; /* in core->holding while messages are held */
+    struct list_node doomed;  /* in core->doomed: to be ended at the end of the turn */
+    char *name;               /* anonymous: NULL */
+    char *label;              /* for people: the name, or the first filter */
+    struct named *named;      /* the directory's entry; NULL for anonymous */
     struct queue_policy policy;
-    bool own_policy;           /* its maker asked for settings of its own: a reload keeps them */
-    struct list bindings;      /* struct binding */
-    unsigned unseen;           /* workers that have yet to learn of a binding, while made */
-    bool making;               /* the directory waits for that */
+    bool own_policy;      /* its maker asked for settings of its own: a reload keeps them */
+    struct list bindings; /* struct binding */
+    unsigned unseen;      /* workers that have yet to learn of a binding, while made */
+    bool making;          /* the directory waits for that */
 
-    struct deque fifo;         /* struct waiting, by sequence number */
-    struct heap back;          /* struct back by sequence number */
-    struct list delayed;       /* struct back */
-    struct deque held;         /* struct held */
-    uint64_t waiting, bytes;   /* messages and payload bytes that wait: fifo, back and delayed */
+    struct deque fifo;       /* struct waiting, by sequence number */
+    struct heap back;        /* struct back by sequence number */
+    struct list delayed;     /* struct back */
+    struct deque held;       /* struct held */
+    uint64_t waiting, bytes; /* messages and payload bytes that wait: fifo, back and delayed */
     uint64_t delayed_n;
-    uint64_t inflight;         /* in all taps */
-    int64_t charged;           /* bytes of the budget, in flight and held ones included */
-    bool own_ttl;              /* some message that waits has an expiry of its own */
-    bool stuck;                /* a hold ended and nothing had left meanwhile */
-    int64_t left_ms;           /* when a message last left */
-    int64_t expiry_ms;         /* nothing that waits expires before */
+    uint64_t inflight; /* in all taps */
+    int64_t charged;   /* bytes of the budget, in flight and held ones included */
+    bool own_ttl;      /* some message that waits has an expiry of its own */
+    bool stuck;        /* a hold ended and nothing had left meanwhile */
+    uint64_t left;     /* messages that have left, delivered or lost */
+    int64_t expiry_ms; /* nothing that waits expires before */
 
     struct list taps;
-    struct list hungry;        /* taps that would take a message */
+    struct list hungry; /* taps that would take a message */
     unsigned taps_n, hungry_n;
-    struct timer timer;        /* expiry, holds, idle expiry: the earliest */
-    int64_t idle_since_ms;     /* without a consumer since; INT64_MAX: has one */
+    struct timer timer;    /* expiry, holds, idle expiry: the earliest */
+    int64_t idle_since_ms; /* without a consumer since; INT64_MAX: has one */
 
     uint64_t gap[REASON_TABLE_SIZE]; /* lost since the last delivery */
     bool has_gap;
@@ -152,22 +153,22 @@ struct binding {
 /* A queue's side of a consumer. */
 struct tap {
     struct queue *queue;
-    handle_t handle;            /* 0 for a local one: nobody asks */
-    struct list_node link;      /* in queue->taps */
-    struct list_node hungry;    /* in queue->hungry */
-    struct consumer *consumer;  /* on this worker, or NULL */
-    handle_t remote;            /* the consumer on another, or 0 */
-    uint64_t credit;            /* deliveries it would take; CORE_UNLIMITED and more: any */
-    uint64_t numbered;          /* deliveries so far */
-    uint64_t written;           /* of those, known to have reached the socket */
-    uint64_t unwritten_bytes;   /* remote: payload on its way */
-    struct deque inflight;      /* struct flight by delivery number; named queues only */
-    uint64_t unsettled;         /* flights that are */
-    struct timer timer;         /* the earliest ack deadline */
+    handle_t handle;           /* 0 for a local one: nobody asks */
+    struct list_node link;     /* in queue->taps */
+    struct list_node hungry;   /* in queue->hungry */
+    struct consumer *consumer; /* on this worker, or NULL */
+    handle_t remote;           /* the consumer on another, or 0 */
+    uint64_t credit;           /* deliveries it would take; CORE_UNLIMITED and more: any */
+    uint64_t numbered;         /* deliveries so far */
+    uint64_t written;          /* of those, known to have reached the socket */
+    uint64_t unwritten_bytes;  /* remote: payload on its way */
+    struct deque inflight;     /* struct flight by delivery number; named queues only */
+    uint64_t unsettled;        /* flights that are */
+    struct timer timer;        /* the earliest ack deadline */
     bool manual_ack, stopped;
-    bool facts;                 /* wants sequence number, time and id of each message */
-    unsigned unseen;            /* remote: workers that have yet to learn of its bindings */
-    int64_t starved_ms;         /* out of credit or room since; 0: it is not */
+    bool facts;         /* wants sequence number, time and id of each message */
+    unsigned unseen;    /* remote: workers that have yet to learn of its bindings */
+    int64_t starved_ms; /* out of credit or room since; 0: it is not */
 };
 
 /* -------------------------------------------------------------------------------- endpoints */
@@ -189,17 +190,17 @@ struct endpoint {
     struct core *core;
     const struct endpoint_ops *ops;
     void *ctx;
-    struct list_node link;      /* in core->endpoints */
+    struct list_node link; /* in core->endpoints */
     struct list publishers, consumers;
-    struct deque marks;         /* struct mark, by rising position */
-    uint64_t position;          /* of the output, after the last delivery */
-    uint64_t written;           /* of it, at the socket */
-    bool writable, roomy;       /* net's word; less than OUT_HIGH_WATER unwritten */
-    bool is_broker;             /* may use names that begin with `$` */
-    unsigned unready;           /* consumers that are not */
+    struct deque marks;   /* struct mark, by rising position */
+    uint64_t position;    /* of the output, after the last delivery */
+    uint64_t written;     /* of it, at the socket */
+    bool writable, roomy; /* net's word; less than OUT_HIGH_WATER unwritten */
+    bool is_broker;       /* may use names that begin with `$` */
+    unsigned unready;     /* consumers that are not */
     struct list barriers;
-    struct list_node quiet;     /* in core->barriers while it has some that may be answered */
-    struct list_node wakeful;   /* in core->wakeful while it may have found room */
+    struct list_node quiet;   /* in core->barriers while it has some that may be answered */
+    struct list_node wakeful; /* in core->wakeful while it may have found room */
     const char *door;
     int64_t since_ms;
     char name[];
@@ -209,22 +210,22 @@ struct publisher {
     struct endpoint *ep;
     void *ctx;
     handle_t handle;
-    struct list_node link;      /* in endpoint->publishers */
-    struct list_node news;      /* in core->news while there is something to tell */
-    struct list_node starved;   /* in core->starved while the budget withholds credit */
+    struct list_node link;    /* in endpoint->publishers */
+    struct list_node news;    /* in core->news while there is something to tell */
+    struct list_node starved; /* in core->starved while the budget withholds credit */
     enum publisher_kind kind;
     bool paused;
-    uint64_t next;              /* number of the next message */
-    uint64_t told;              /* messages up to here have been reported */
+    uint64_t next; /* number of the next message */
+    uint64_t told; /* messages up to here have been reported */
     struct ledger ledger;
-    uint64_t allowance;         /* credit granted and not used */
-    uint32_t window, average;   /* messages; bytes of a message, lately */
-    struct route *route;        /* where the last run went, or NULL */
-    struct named *queue;        /* the same, straight to one queue, or NULL */
-    char *why;                  /* PUBLISH_ONCE: more about a refusal */
-    uint64_t count, bytes;      /* published */
+    uint64_t allowance;       /* credit granted and not used */
+    uint32_t window, average; /* messages; bytes of a message, lately */
+    struct route *route;      /* where the last run went, or NULL */
+    struct named *queue;      /* the same, straight to one queue, or NULL */
+    char *why;                /* PUBLISH_ONCE: more about a refusal */
+    uint64_t count, bytes;    /* published */
     uint64_t reason[REASON_TABLE_SIZE];
-    int64_t waiting_ms;         /* something unsettled since; 0: nothing */
+    int64_t waiting_ms; /* something unsettled since; 0: nothing */
 };
 
 enum consumer_state {
@@ -237,20 +238,20 @@ struct consumer {
     struct endpoint *ep;
     void *ctx;
     handle_t handle;
-    struct list_node link;      /* in endpoint->consumers */
-    struct list_node waiter;    /* in named->waiters while CONSUMER_NAMING; in core->readies */
+    struct list_node link;   /* in endpoint->consumers */
+    struct list_node waiter; /* in named->waiters while CONSUMER_NAMING; in core->readies */
     enum consumer_state state;
-    struct tap *tap;            /* on this worker, or NULL */
-    handle_t remote;            /* the tap on another, or 0 */
-    unsigned unseen;            /* workers that have yet to learn of the filters */
+    struct tap *tap; /* on this worker, or NULL */
+    handle_t remote; /* the tap on another, or 0 */
+    unsigned unseen; /* workers that have yet to learn of the filters */
     bool ready, manual_ack, stopped, facts;
-    uint64_t granted, lent;     /* remote: credit given so far; of that, lent to the tap */
-    uint64_t delivered;         /* number of the last delivery handed to the door */
-    uint64_t written;           /* of those, at the socket */
-    uint64_t marks;             /* of the endpoint that name it */
-    uint8_t *wants;             /* consume: bindings and own settings, packed (mail.h) */
+    uint64_t granted, lent;      /* remote: credit given so far; of that, lent to the tap */
+    uint64_t delivered;          /* number of the last delivery handed to the door */
+    uint64_t written;            /* of those, at the socket */
+    uint64_t marks;              /* of the endpoint that name it */
+    uint8_t *wants;              /* consume: bindings and own settings, packed (mail.h) */
     size_t filters_n, headers_n; /* bytes of each in `wants` */
-    char *label;                /* for people: the queue or the first filter */
+    char *label;                 /* for people: the queue or the first filter */
 };
 
 /* --------------------------------------------------------------------------------- the core */
@@ -260,7 +261,7 @@ struct letter {
     struct list_node link;
     struct msg *msg;
     char *topic;
-    size_t headers_n;   /* in place of the message's own */
+    size_t headers_n; /* in place of the message's own */
     uint8_t headers[];
 };
 
@@ -284,18 +285,18 @@ struct core {
     struct tree *tree;
     struct routes *routes;
     struct heap timers;
-    struct map names;           /* of queues: struct named */
-    struct map services;        /* struct service (call.c) */
+    struct map names;    /* of queues: struct named */
+    struct map services; /* struct service (call.c) */
     struct list endpoints, queues, letters;
     struct list pump, news, starved, lossy, holding, doomed, barriers, wakeful, readies;
-    int64_t used, drawn, left;  /* of the budget: charged here, drawn, what all have left */
-    bool started;               /* the configured queues have been asked for */
+    int64_t used, drawn, left; /* of the budget: charged here, drawn, what all have left */
+    bool started;              /* the configured queues have been asked for */
     struct answer_batch {
         handle_t publisher;
         uint64_t first;
         uint32_t count;
         struct answer a;
-    } late;                     /* answers that came one by one, gathered */
+    } late; /* answers that came one by one, gathered */
     bool draining;
     struct core_counters count;
 
