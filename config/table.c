@@ -47,7 +47,7 @@ static const struct setting rows[] = {
     {"", "placement", SETTING_WORD, "pack", FIELD(placement), .words = placements,
      .text = "Where a new connection goes: pack fills one worker before the next, spread takes "
              "them in turn."},
-    {"", "memory", SETTING_SIZE, "1GiB", MIB, UINT64_MAX - 1, FIELD(memory),
+    {"", "memory", SETTING_SIZE, "1GiB", MIB, 1024 * 1024 * GIB, FIELD(memory),
      .text = "Budget for everything that waits in brokerd. Above it, publishers are refused."},
     {"", "max-message", SETTING_SIZE, "64MiB", 1, 2 * GIB, FIELD(max_message),
      .text = "Largest message, reassembled."},

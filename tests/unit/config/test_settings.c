@@ -150,7 +150,7 @@ static const struct {
     /* all of a file, not only the first */
     {"workers = 0\nmemory = x\nqueue \"q\" {\n overflow = maybe\n}\nwokers = 1\n",
      "t.conf:1: workers: expected a number from 1 to 64, or auto, found \"0\"\n"
-     "t.conf:2: memory: expected a size from 1MiB to 18446744073709551614B, found \"x\"\n"
+     "t.conf:2: memory: expected a size from 1MiB to 1048576GiB, found \"x\"\n"
      "t.conf:4: overflow: expected block, drop-oldest, drop-newest or reject, found \"maybe\"\n"
      "t.conf:6: unknown key \"wokers\", did you mean \"workers\"?\n"},
     {"queue \"q\" { overflow = disconnect }\n", "~overflow: expected block, drop-oldest"},
