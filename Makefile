@@ -59,7 +59,7 @@ INNER_OBJ  := $(LIB_OBJ) $(call objects,$(DAEMON) $(filter-out %/main.c,$(CLI)) 
 SONAME  := libbroker.so.$(firstword $(subst ., ,$(VERSION)))
 LIB     := $(if $(CLIENT),$(OUT)/libbroker.a $(OUT)/libbroker.so)
 BINS    := $(if $(wildcard brokerd/main.c),$(OUT)/brokerd) \
-           $(if $(wildcard libbroker/cli/main.c),$(OUT)/broker)
+           $(if $(CLIENT),$(OUT)/broker)
 
 UNIT_BIN  := $(UNIT:%.c=$(OUT)/%)
 SIM_BIN   := $(SIM:%.c=$(OUT)/%)
