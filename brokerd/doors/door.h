@@ -20,13 +20,13 @@ struct link;
 
 /* What one connection may ask for; an immutable snapshot. */
 struct door_limits {
-    uint32_t first_frame_max;  /* bytes, before the handshake is done */
-    uint32_t frame_max;        /* bytes, after it */
-    uint64_t message_max;      /* bytes, reassembled */
-    uint64_t reassembly_max;   /* bytes of unfinished messages, all streams of a connection */
-    uint32_t streams_max;      /* open streams of a connection */
-    int64_t keepalive_min_ms;  /* shorter intervals of a peer count as this */
-    int64_t idle_max_ms;       /* longer lifetimes count as this */
+    uint32_t first_frame_max; /* bytes, before the handshake is done */
+    uint32_t frame_max;       /* bytes, after it */
+    uint64_t message_max;     /* bytes, reassembled */
+    uint64_t reassembly_max;  /* bytes of unfinished messages, all streams of a connection */
+    uint32_t streams_max;     /* open streams of a connection */
+    int64_t keepalive_min_ms; /* shorter intervals of a peer count as this */
+    int64_t idle_max_ms;      /* longer lifetimes count as this */
 };
 
 enum { DOOR_VIEWS = 256 };

@@ -35,7 +35,7 @@ struct out_seg {
 };
 
 enum {
-    OUT_FLUSH_NOW = 8 * 1024,   /* a run this large is written while its bytes are in cache */
+    OUT_FLUSH_NOW = 8 * 1024,    /* a run this large is written while its bytes are in cache */
     OUT_HIGH_WATER = 256 * 1024, /* nothing more is delivered to a connection above this */
     OUT_BY_REFERENCE = 16 * 1024 /* payloads from this size on are not copied */
 };
@@ -45,13 +45,13 @@ struct out {
     struct block_pool *pool;   /* where copied bytes live; not owned */
     struct out_seg *seg;       /* ring of seg_cap (a power of two), seg_n used from seg_head */
     uint32_t seg_cap, seg_head, seg_n;
-    struct block *tail;        /* block of the last segment if bytes may be added, else NULL */
-    size_t tail_used;          /* bytes of `tail` in use */
-    size_t pending;            /* bytes that wait */
-    uint64_t end;              /* bytes ever appended: the position after the last one */
-    bool is_dirty;             /* ops->dirty was called; net clears it */
-    bool blocked;              /* the kernel takes no more for now: net waits for it */
-    bool broken;               /* an append failed */
+    struct block *tail; /* block of the last segment if bytes may be added, else NULL */
+    size_t tail_used;   /* bytes of `tail` in use */
+    size_t pending;     /* bytes that wait */
+    uint64_t end;       /* bytes ever appended: the position after the last one */
+    bool is_dirty;      /* ops->dirty was called; net clears it */
+    bool blocked;       /* the kernel takes no more for now: net waits for it */
+    bool broken;        /* an append failed */
 };
 
 /* Make an empty output in place. `ops` (may be NULL) and `pool` must outlive it. */
