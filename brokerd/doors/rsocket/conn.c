@@ -1,0 +1,405 @@
+#include "brokerd/doors/rsocket/conn.h"
+
+#include "brokerd/doors/rsocket/calls.h"
+#include "brokerd/doors/rsocket/consume.h"
+#include "brokerd/doors/rsocket/publish.h"
+#include "brokerd/doors/rsocket/request.h"
+#include "brokerd/doors/rsocket/rsocket.h"
+#include "brokerd/doors/rsocket/send.h"
+#include "brokerd/doors/rsocket/setup.h"
+#include "libbroker/wire/rsocket.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* net knows a connection by the name that all doors share. */
+static struct conn *conn_of(struct door_conn *d)
+{
+    return (struct conn *)(void *)d;
+}
+
+void conn_close(struct conn *c, const char *why, bool clean)
+{
+    if (c->over)
+        return;
+    c->over = true;
+    link_close(c->link, why, clean);
+}
+
+void conn_fail(struct conn *c, uint32_t code, const char *text)
+{
+    if (c->over)
+        return;
+    send_error(c, 0, code, slice_str(text));
+    conn_close(c, text, false);
+}
+
+/* ------------------------------------------------------------------------ frames of a stream */
+
+/* Close what the stream holds in the core; end it without a word. */
+static void stream_close(struct stream *s)
+{
+    switch ((enum stream_kind)s->kind) {
+    case STREAM_CONSUME:
+        consume_detach((struct consume *)s);
+        break;
+    case STREAM_CALL:
+        calls_cancel((struct call_stream *)s);
+        break;
+    case STREAM_ONCE:
+    case STREAM_PUBLISH: /* its publisher, in conn_sweep(): it does no harm until then */
+    case STREAM_JOINING:
+    case STREAM_PING:
+        break;
+    }
+    stream_end(s);
+}
+
+static void close_and_fail(struct stream *s, const struct refusal *why)
+{
+    if (!s->quiet)
+        conn_refuse(s->conn, s->id, why, false);
+    stream_close(s);
+}
+
+/* The first fragment of a request. */
+static void on_request_part(struct conn *c, const struct rs_frame *f)
+{
+    bool quiet = f->type == RS_REQUEST_FNF;
+    struct rs_frame whole;
+    struct refusal why;
+    struct stream *s;
+    void *made;
+
+    if (stream_try(c, f->stream, STREAM_JOINING, sizeof *s, &made, &why) < 0) {
+        if (!quiet)
+            conn_refuse(c, f->stream, &why, false);
+        return;
+    }
+    s = made;
+    s->quiet = quiet;
+    if (stream_join(s, f, &whole, &why) < 0)
+        stream_fail(s, &why, false);
+}
+
+static void on_request(struct conn *c, const struct rs_frame *f, struct block *block)
+{
+    if (!(f->stream & 1) || (c->streams.n > 0 && streams_find(&c->streams, f->stream)))
+        return; /* "request id in use: ignore", and of the wrong parity */
+    if (rs_is_followed(f))
+        on_request_part(c, f);
+    else
+        request_begin(c, f, block);
+}
+
+static bool takes_payloads(const struct stream *s)
+{
+    return s->kind == STREAM_PUBLISH || s->kind == STREAM_JOINING ||
+           (s->kind == STREAM_CONSUME && ((const struct consume *)s)->channel);
+}
+
+/* A payload or request whose fragments are all here. */
+static void on_whole(struct stream *s, const struct rs_frame *f, struct block *block)
+{
+    struct refusal why;
+
+    if (s->kind == STREAM_JOINING) {
+        stream_end(s); /* its fragments stay until the sweep; the id is the request's now */
+        request_begin(s->conn, f, block);
+    } else if (!(f->flags & (RS_NEXT | RS_COMPLETE))) {
+        refuse(&why, REASON_INVALID, "a payload with neither NEXT nor COMPLETE");
+        close_and_fail(s, &why);
+    } else if (s->kind == STREAM_PUBLISH) {
+        publish_payload((struct publish *)s, f, block);
+    } else {
+        consume_payload((struct consume *)s, f);
+    }
+}
+
+static void on_payload(struct conn *c, const struct rs_frame *f, struct block *block)
+{
+    struct stream *s = streams_find(&c->streams, f->stream);
+    struct rs_frame whole;
+    struct refusal why;
+    int r;
+
+    if (!s || !takes_payloads(s))
+        return;
+    if (!s->join && !rs_is_followed(f)) {
+        on_whole(s, f, block);
+        return;
+    }
+    stream_cool(s); /* what looks like a plain payload may be a last fragment */
+    r = stream_join(s, f, &whole, &why);
+    if (r > 0) {
+        on_whole(s, &whole, NULL);
+        stream_join_end(s);
+    } else if (r < 0) {
+        close_and_fail(s, &why);
+    }
+}
+
+static void on_request_n(struct conn *c, const struct rs_frame *f)
+{
+    struct stream *s = streams_find(&c->streams, f->stream);
+    struct refusal why;
+
+    if (!s)
+        return;
+    if (f->number == 0) {
+        refuse(&why, REASON_INVALID, "request n is 0");
+        close_and_fail(s, &why);
+    } else if (s->kind == STREAM_CONSUME) {
+        consume_credit((struct consume *)s, f->number);
+    } else if (s->kind == STREAM_PUBLISH) {
+        publish_credit((struct publish *)s, f->number);
+    } else if (s->kind == STREAM_CALL) {
+        calls_credit((struct call_stream *)s, f->number);
+    }
+}
+
+static void on_stream_frame(struct conn *c, const struct rs_frame *f, struct block *block)
+{
+    struct stream *s;
+
+    switch (f->type) {
+    case RS_REQUEST_RESPONSE:
+    case RS_REQUEST_FNF:
+    case RS_REQUEST_STREAM:
+    case RS_REQUEST_CHANNEL:
+        on_request(c, f, block);
+        break;
+    case RS_PAYLOAD:
+        on_payload(c, f, block);
+        break;
+    case RS_REQUEST_N:
+        on_request_n(c, f);
+        break;
+    case RS_CANCEL:
+    case RS_ERROR:
+        s = streams_find(&c->streams, f->stream);
+        if (s)
+            stream_close(s);
+        break;
+    default: /* "connection-level frames on stream > 0: ignore" */
+        break;
+    }
+}
+
+/* -------------------------------------------------------------------- frames of the connection */
+
+static void on_peer_error(struct conn *c, const struct rs_frame *f)
+{
+    char text[128], why[192];
+
+    switch (f->number) {
+    case RS_CONNECTION_CLOSE: /* what runs may end, then we close */
+        c->draining = true;
+        break;
+    case RS_CONNECTION_ERROR:
+        (void)snprintf(why, sizeof why, "the peer ended it: %s", shown(f->data, text, sizeof text));
+        conn_close(c, why, true);
+        break;
+    default: /* setup codes, and those of streams, mean nothing here */
+        break;
+    }
+}
+
+static void on_connection_frame(struct conn *c, const struct rs_frame *f)
+{
+    switch (f->type) {
+    case RS_KEEPALIVE:
+        if (f->flags & RS_RESPOND)
+            send_keepalive(c, f->data);
+        break;
+    case RS_ERROR:
+        on_peer_error(c, f);
+        break;
+    case RS_RESUME:
+        conn_fail(c, RS_CONNECTION_ERROR, "RESUME after SETUP");
+        break;
+    default: /* a second SETUP, METADATA_PUSH, LEASE, RESUME_OK; requests on stream 0 */
+        break;
+    }
+}
+
+static bool is_known(uint8_t type)
+{
+    return type >= RS_SETUP && type <= RS_RESUME_OK; /* of EXT we know no extended type */
+}
+
+static void on_frame(struct conn *c, const struct rs_frame *f, struct block *block)
+{
+    if (!c->established) {
+        setup_first(c, f);
+    } else if (!is_known(f->type)) {
+        if (!(f->flags & RS_IGNORE))
+            conn_fail(c, RS_CONNECTION_ERROR, "a frame of an unknown type");
+    } else if (f->stream == 0) {
+        on_connection_frame(c, f);
+    } else {
+        on_stream_frame(c, f, block);
+    }
+}
+
+/* ------------------------------------------------------------------------------------ bytes in */
+
+static uint32_t frame_max(const struct conn *c)
+{
+    return c->established ? send_frame_max(c) : c->link->limits->first_frame_max;
+}
+
+/* The frame is no good: the peer's last, unless it may be skipped. */
+static void on_bad(struct conn *c, const struct rs_frame *f, size_t used, const char *text)
+{
+    if (!c->established)
+        conn_fail(c, RS_INVALID_SETUP, text);
+    else if (used == 0 || !(f->flags & RS_IGNORE))
+        conn_fail(c, RS_CONNECTION_ERROR, text);
+}
+
+/* Bytes of the frame that begins at `in` and is not all there; 0 if its length is not. */
+static size_t frame_need(struct slice in)
+{
+    return in.n >= RS_TCP_LENGTH ? RS_TCP_LENGTH + be_get_24(in.p) : 0;
+}
+
+/* Act on the frame at the front of `in`. Returns the bytes used, 0 if it is not all there. */
+static size_t take_frame(struct conn *c, struct slice in, struct block *block)
+{
+    const char *text = "";
+    struct rs_frame f;
+    size_t used = 0;
+
+    switch (rs_decode(frame_max(c), in.p, in.n, &f, &used, &text)) {
+    case WIRE_FRAME:
+        on_frame(c, &f, block);
+        return used;
+    case WIRE_BAD:
+        on_bad(c, &f, used, text);
+        return used;
+    case WIRE_MORE:
+        break;
+    }
+    c->link->need = frame_need(in);
+    return 0;
+}
+
+/* Leave for net: what has ended is released, and so is a connection that is over. */
+static void leave(struct conn *c)
+{
+    conn_sweep(c);
+    if (c->draining && c->streams.n == 0)
+        conn_close(c, "drained", true);
+    if (c->over)
+        conn_release(c);
+}
+
+static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *block)
+{
+    struct conn *c = conn_of(d);
+    struct slice rest = bytes;
+
+    c->heard_ms = core_now(c->link->core);
+    c->link->need = 0;
+    while (rest.n > 0 && !c->over) {
+        size_t used;
+
+        if (c->ended)
+            conn_sweep(c);
+        used = publish_scan(c, rest, block);
+
+        if (used == 0)
+            used = take_frame(c, rest, block);
+        if (used == 0)
+            break;
+        rest = slice_from(rest, used);
+    }
+    leave(c);
+    /* After the end nothing is looked at any more: it counts as used. */
+    return c->over ? bytes.n : bytes.n - rest.n;
+}
+
+/* ------------------------------------------------------------------------- the rest of a door */
+
+static struct door_conn *conn_open(struct link *l)
+{
+    struct conn *c = calloc(1, sizeof *c);
+
+    if (!c)
+        return NULL;
+    c->link = l;
+    c->type.id = CTYPE_NONE;
+    return (struct door_conn *)(void *)c;
+}
+
+static int64_t on_time(struct door_conn *d, int64_t now_ms)
+{
+    struct conn *c = conn_of(d);
+    char text[64];
+
+    if (!c->established || c->over)
+        return INT64_MAX; /* net waits for the first frame, and for the end */
+    if (now_ms - c->heard_ms >= c->lifetime_ms) {
+        (void)snprintf(text, sizeof text, "No keep-alive acks for %lld ms",
+                       (long long)c->lifetime_ms);
+        conn_fail(c, RS_CONNECTION_ERROR, text);
+    }
+    leave(c);
+    return c->over ? INT64_MAX : c->heard_ms + c->lifetime_ms;
+}
+
+static void on_drain(struct door_conn *d)
+{
+    struct conn *c = conn_of(d);
+    struct stream_table *t = &c->streams;
+
+    if (c->over)
+        return;
+    if (!c->established) {
+        conn_fail(c, RS_REJECTED_SETUP, "draining: the broker is about to stop");
+        return;
+    }
+    c->draining = true;
+    send_error(c, 0, RS_CONNECTION_CLOSE, SLICE("draining: the broker is about to stop"));
+    /* A channel that ends on the spot leaves the table, which may shrink or move: look again
+     * from the start then. Those told once are passed over. */
+    for (uint32_t i = 0, n = t->n; i < t->cap; i++) {
+        if (t->slot[i] && t->slot[i]->kind == STREAM_PUBLISH)
+            publish_drain((struct publish *)t->slot[i]);
+        if (t->n != n) {
+            n = t->n;
+            i = UINT32_MAX; /* 0 after the increment */
+        }
+    }
+    leave(c);
+}
+
+static bool is_established(const struct door_conn *d)
+{
+    return ((const struct conn *)(const void *)d)->established;
+}
+
+static void conn_free(struct door_conn *d)
+{
+    struct conn *c = conn_of(d);
+
+    if (!c)
+        return;
+    conn_release(c);
+    free(c->forget_memo);
+    if (c->type.id == CTYPE_NAMED)
+        free((void *)(uintptr_t)c->type.name.p);
+    free(c);
+}
+
+const struct door_ops rsocket_door = {
+    .name = "rsocket",
+    .recognise = setup_recognise,
+    .open = conn_open,
+    .on_bytes = on_bytes,
+    .on_time = on_time,
+    .on_drain = on_drain,
+    .established = is_established,
+    .free = conn_free,
+};

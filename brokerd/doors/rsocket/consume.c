@@ -1,0 +1,203 @@
+#include "brokerd/doors/rsocket/consume.h"
+
+#include "brokerd/doors/rsocket/send.h"
+#include "libbroker/base/headers.h"
+#include "libbroker/base/name.h"
+#include "libbroker/wire/broker_rs.h"
+#include "libbroker/wire/composite.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* What the stream asked for, gathered for core_attach(). */
+struct wish {
+    struct slice filters[META_FILTERS_MAX];
+    struct consume_options o;
+};
+
+static int add_filter(struct wish *w, struct slice filter, struct refusal *why)
+{
+    if (w->o.filters_n == META_FILTERS_MAX) {
+        refuse(why, REASON_LIMIT, "more than %d filters on one stream", META_FILTERS_MAX);
+        return -EINVAL;
+    }
+    w->filters[w->o.filters_n++] = filter;
+    return 0;
+}
+
+static int wish_of(const struct consume_request *r, struct wish *w, struct refusal *why)
+{
+    struct slice tags = r->meta->tags, tag;
+    int err = 0;
+
+    w->o = (struct consume_options){.filters = w->filters, .credit = r->frame->number};
+    if (r->is_queue) {
+        w->o.queue = r->name;
+        w->o.manual_ack = r->frame->type == RS_REQUEST_CHANNEL;
+    } else {
+        err = add_filter(w, r->name, why);
+    }
+    while (err == 0 && routing_next(&tags, &tag) > 0)
+        err = add_filter(w, tag, why);
+    return err;
+}
+
+/* The topic that a delivery need not name. */
+static struct slice silent_topic(const struct consume_request *r, const struct wish *w)
+{
+    if (r->name.n > NAME_MAX_BYTES)
+        return slice_of(NULL, 0); /* refused by the core */
+    if (!r->is_queue && (w->o.filters_n != 1 || !name_is_literal(r->name)))
+        return slice_of(NULL, 0);
+    return r->name;
+}
+
+static struct consume *consume_new(struct conn *c, const struct consume_request *r,
+                                   struct slice topic)
+{
+    struct consume *s = stream_new(c, r->id, STREAM_CONSUME, sizeof *s + topic.n);
+
+    if (!s)
+        return NULL;
+    s->channel = r->frame->type == RS_REQUEST_CHANNEL;
+    s->topic_n = (uint8_t)topic.n;
+    if (topic.n)
+        memcpy(s->topic, topic.p, topic.n);
+    return s;
+}
+
+/* Attach to the core; `left` is room for the headers left over. */
+static int attach(struct consume *s, const struct consume_request *r, struct wish *w, uint8_t *left,
+                  struct refusal *why)
+{
+    struct options options;
+    struct consumer *k = NULL;
+    int err = options_read(r->meta->headers, OPTION_FACTS | OPTION_OTHERS, left, &options, why);
+
+    if (err < 0)
+        return err;
+    s->facts = options.facts;
+    w->o.headers = options.headers;
+    err = core_attach(s->base.conn->ep, &w->o, s, &k, why);
+    if (err == -ENOMEM)
+        refuse_memory(why);
+    if (err == 0 && !s->base.gone)
+        s->k = k;
+    return err;
+}
+
+void consume_open(struct conn *c, const struct consume_request *r)
+{
+    struct refusal why = {REASON_NONE, ""};
+    struct consume *s;
+    struct wish w;
+    uint8_t *left;
+    int err;
+
+    err = wish_of(r, &w, &why);
+    if (err < 0) {
+        conn_refuse(c, r->id, &why, false);
+        return;
+    }
+    s = consume_new(c, r, silent_topic(r, &w));
+    if (!s)
+        return;
+    left = malloc(r->meta->headers.n + 1);
+    if (left) {
+        err = attach(s, r, &w, left, &why);
+    } else {
+        refuse_memory(&why);
+        err = -ENOMEM;
+    }
+    free(left);
+    if (err < 0) {
+        stream_fail(&s->base, &why, false);
+        return;
+    }
+    if (!s->channel || s->base.gone)
+        return;
+    send_request_n(c, r->id, RS_N_MAX); /* verbs have no limit */
+    consume_payload(s, &(struct rs_frame){.flags = (r->frame->flags & RS_COMPLETE) | RS_NEXT,
+                                          .data = r->frame->data});
+}
+
+static void consume_fail(struct consume *s, const struct refusal *why)
+{
+    consume_detach(s);
+    stream_fail(&s->base, why, false);
+}
+
+/* Carry out the verbs of one payload. False if the stream is over. */
+static bool settle(struct consume *s, struct slice data)
+{
+    struct consumer_verb v;
+    const char *text = "";
+    struct refusal why;
+
+    while (data.n > 0 && !s->base.gone) {
+        if (consumer_verb_next(&data, &v, &text) < 0) {
+            refuse(&why, REASON_INVALID, "%s", text);
+            consume_fail(s, &why);
+        } else if (core_ack(s->k, v.first, v.count, (enum ack_verb)v.kind, v.argument) < 0) {
+            refuse(&why, REASON_INVALID,
+                   "deliveries %" PRIu64 " to %" PRIu64 " have not all been made", v.first,
+                   v.first + v.count - 1);
+            consume_fail(s, &why);
+        }
+    }
+    return !s->base.gone;
+}
+
+void consume_payload(struct consume *s, const struct rs_frame *f)
+{
+    if ((f->flags & RS_NEXT) && !settle(s, f->data))
+        return;
+    if (f->flags & RS_COMPLETE) { /* what is unacknowledged returns to the queue */
+        consume_detach(s);
+        send_complete(s->base.conn, s->base.id);
+        stream_end(&s->base);
+    }
+}
+
+void consume_credit(struct consume *s, uint32_t n)
+{
+    core_grant(s->k, n);
+}
+
+void consume_detach(struct consume *s)
+{
+    core_detach(s->k);
+    s->k = NULL;
+}
+
+/* --------------------------------------------------------------------------------- callbacks */
+
+void consume_ready(void *ctx)
+{
+    (void)ctx; /* RSocket has no word for it; admin/ping is answered after it */
+}
+
+void consume_closed(void *ctx, const struct refusal *why, uint64_t lost)
+{
+    struct consume *s = ctx;
+    struct refusal more;
+
+    s->k = NULL;
+    if (s->base.gone)
+        return;
+    if (why->reason == REASON_NONE) {
+        send_complete(s->base.conn, s->base.id);
+        stream_end(&s->base);
+        return;
+    }
+    more = *why;
+    if (lost > 0) {
+        size_t n = strlen(more.text);
+
+        (void)snprintf(more.text + n, sizeof more.text - n, "; %" PRIu64 " messages were lost",
+                       lost);
+    }
+    stream_fail(&s->base, &more, false);
+}

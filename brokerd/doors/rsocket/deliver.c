@@ -1,0 +1,261 @@
+/* The hot path out: runs of deliveries into the connection's output.
+ *
+ *      plain      | 9 bytes of head | payload |
+ *      otherwise  | 9 bytes of head | u24 | topic item, type item, headers item | payload |
+ *
+ * Metadata that all messages of a run share (topic, type) are made once, as the *prefix*. A
+ * stretch of messages that need no more is written in one go: room for all of it is reserved at
+ * once. Others (headers, gaps, facts) and large ones go one by one. */
+#include "brokerd/doors/rsocket/consume.h"
+
+#include "brokerd/doors/rsocket/send.h"
+#include "libbroker/base/headers.h"
+#include "libbroker/base/name.h"
+#include "libbroker/wire/composite.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum {
+    TOPIC_ITEM_MAX = 5 + NAME_MAX_BYTES,
+    TYPE_ITEM_MAX = 4 + 1 + COMPOSITE_NAME_MAX,
+    PREFIX_MAX = TOPIC_ITEM_MAX + TYPE_ITEM_MAX,
+    OWN_HEADER_MAX = 64, /* bytes of one header we add: `$time` with an RFC 3339 time is 35 */
+    TEXT_MAX = 48,
+};
+
+/* One delivery call: what holds for all its messages. */
+struct job {
+    struct consume *s;
+    struct conn *c;
+    const struct delivery *d;
+    struct slice prefix; /* metadata of each message that has no type of its own */
+    size_t topic_item_n; /* bytes of it that name the topic */
+    uint32_t frame_max;
+    char time[TEXT_MAX]; /* with facts */
+};
+
+static bool topic_is_known(const struct job *j)
+{
+    const struct topic *t = j->d->topic;
+
+    return t->len == j->s->topic_n && memcmp(t->name, j->s->topic, t->len) == 0;
+}
+
+static uint8_t *put_topic(const struct job *j, uint8_t *p)
+{
+    if (topic_is_known(j))
+        return p;
+    if (j->c->metadata == METADATA_ROUTING)
+        return routing_put_tag(p, topic_slice(j->d->topic));
+    return composite_put_route(p, topic_slice(j->d->topic));
+}
+
+/* The item that says a type other than the connection's; nothing for one without a name. */
+static uint8_t *put_type(const struct job *j, uint8_t *p, struct ctype type)
+{
+    struct slice name;
+
+    if (j->c->metadata != METADATA_COMPOSITE || ctype_eq(type, j->c->type))
+        return p;
+    name = ctype_name(type);
+    return composite_data_type_size(name) ? composite_put_data_type(p, name) : p;
+}
+
+/* ------------------------------------------------------------------------ one after the other */
+
+static uint8_t *put_text(uint8_t *p, struct slice name, const char *text)
+{
+    return headers_put(p, name, slice_str(text));
+}
+
+static uint8_t *put_number(uint8_t *p, struct slice name, uint64_t n)
+{
+    char text[TEXT_MAX];
+
+    (void)snprintf(text, sizeof text, "%" PRIu64, n);
+    return put_text(p, name, text);
+}
+
+/* The headers the broker adds to message `i` of the run. */
+static uint8_t *put_own_headers(const struct job *j, uint8_t *p, uint32_t i)
+{
+    const struct delivery *d = j->d;
+    char text[TEXT_MAX];
+
+    for (unsigned g = 0; i == 0 && g < d->gaps_n; g++) {
+        (void)snprintf(text, sizeof text, "%" PRIu64 " %s", d->gaps[g].count,
+                       reason_name(d->gaps[g].reason));
+        p = put_text(p, SLICE("$gap"), text);
+    }
+    if (d->attempt > 1)
+        p = put_number(p, SLICE("$attempt"), d->attempt);
+    if (j->s->facts) {
+        p = put_number(p, SLICE("$seq"), d->seq + i);
+        p = put_text(p, SLICE("$time"), j->time);
+        p = put_number(p, SLICE("$id"), d->id + i);
+    }
+    return p;
+}
+
+/* The metadata of message `i` on a connection that knows routing tags only. */
+static uint8_t *put_tags(const struct job *j, uint8_t *p, uint32_t i)
+{
+    char text[TEXT_MAX];
+
+    p = put_topic(j, p);
+    for (unsigned g = 0; i == 0 && g < j->d->gaps_n; g++) {
+        (void)snprintf(text, sizeof text, "$gap=%" PRIu64 " %s", j->d->gaps[g].count,
+                       reason_name(j->d->gaps[g].reason));
+        p = routing_put_tag(p, slice_str(text));
+    }
+    return p;
+}
+
+/* The metadata of message `i`, headers and all. */
+static uint8_t *put_items(const struct job *j, uint8_t *p, uint32_t i)
+{
+    static const struct mime mime = {MIME_UNKNOWN,
+                                     {(const uint8_t *)HEADERS_MIME, sizeof HEADERS_MIME - 1}};
+    const struct msg_meta *meta = j->d->run.v[i].meta;
+    struct slice headers = meta ? meta->headers : slice_of(NULL, 0);
+    size_t head_n = composite_size(&mime, 0), n;
+    uint8_t *start;
+
+    p = put_topic(j, p);
+    p = put_type(j, p, meta ? meta->type : j->d->run.type);
+    start = p + head_n; /* the head says how many bytes follow: written after them */
+    n = (size_t)(put_own_headers(j, start, i) - start);
+    if (headers.n)
+        memcpy(start + n, headers.p, headers.n);
+    n += headers.n;
+    return n == 0 ? p : composite_put_head(p, &mime, n) + n;
+}
+
+static void deliver_one(const struct job *j, uint32_t i)
+{
+    const struct msg_view *v = &j->d->run.v[i];
+    uint8_t small[2048], *buf = small, *end;
+    size_t most = PREFIX_MAX + OWN_HEADER_MAX * (size_t)(6 + j->d->gaps_n) +
+                  (v->meta ? v->meta->headers.n : 0);
+
+    if (most > sizeof small)
+        buf = malloc(most);
+    if (!buf) {
+        j->c->link->out->broken = true; /* a stream with a hole must not go on */
+        return;
+    }
+    end = j->c->metadata == METADATA_ROUTING ? put_tags(j, buf, i) : put_items(j, buf, i);
+    send_payload(j->c, j->s->base.id,
+                 &(struct payload){
+                     .flags = RS_NEXT,
+                     .has_metadata = end > buf,
+                     .metadata = slice_of(buf, (size_t)(end - buf)),
+                     .data = slice_of(v->data, v->len),
+                     .block = v->block,
+                 });
+    if (buf != small)
+        free(buf);
+}
+
+/* --------------------------------------------------------------------------------- in one go */
+
+/* Does the message have something to say that the prefix does not? */
+static bool has_more_to_say(const struct run *run, const struct msg_meta *meta)
+{
+    return meta && (meta->headers.n > 0 || !ctype_eq(meta->type, run->type));
+}
+
+/* The messages from `first` on that need no more than the prefix and fit together into one large
+ * block: returns the one after the last, *ret_size the bytes they take with their heads. */
+static uint32_t stretch(const struct job *j, uint32_t first, size_t head_n, size_t *ret_size)
+{
+    const struct run *run = &j->d->run;
+    size_t size = 0;
+    uint32_t i;
+
+    for (i = first; i < run->n; i++) {
+        size_t one = head_n + run->v[i].len;
+
+        if (has_more_to_say(run, run->v[i].meta) || run->v[i].len >= OUT_BY_REFERENCE ||
+            one - RS_TCP_LENGTH > j->frame_max || (i > first && size + one > BLOCK_LARGE))
+            break;
+        size += one;
+    }
+    *ret_size = size;
+    return i;
+}
+
+/* Write messages first..end-1 as measured by stretch(). */
+static void deliver_stretch(const struct job *j, uint32_t first, uint32_t end, size_t size)
+{
+    const struct msg_view *v = j->d->run.v;
+    uint8_t *start = out_reserve(j->c->link->out, size), *p = start;
+    uint32_t id = j->s->base.id;
+
+    if (!start)
+        return; /* broken, net closes it */
+    if (j->prefix.n == 0) {
+        for (uint32_t i = first; i < end; i++) {
+            p = rs_put_payload_head(p, id, RS_NEXT, v[i].len);
+            memcpy(p, v[i].data, v[i].len);
+            p += v[i].len;
+        }
+    } else {
+        for (uint32_t i = first; i < end; i++) {
+            p = rs_put_payload_metadata_head(p, id, RS_NEXT, j->prefix, v[i].len);
+            memcpy(p, v[i].data, v[i].len);
+            p += v[i].len;
+        }
+    }
+    out_commit(j->c->link->out, (size_t)(p - start));
+}
+
+/* Does message `i` carry headers of ours? */
+static bool has_own_headers(const struct job *j, uint32_t i)
+{
+    return (i == 0 && j->d->gaps_n > 0) ||
+           (j->c->metadata == METADATA_COMPOSITE && (j->d->attempt > 1 || j->s->facts));
+}
+
+static void format_time(int64_t wall_ms, char *buf, size_t size)
+{
+    time_t seconds = (time_t)(wall_ms / 1000);
+    struct tm tm;
+    size_t n;
+
+    if (!gmtime_r(&seconds, &tm) || (n = strftime(buf, size, "%Y-%m-%dT%H:%M:%S", &tm)) == 0)
+        buf[n = 0] = '\0';
+    (void)snprintf(buf + n, size - n, ".%03dZ", (int)(wall_ms % 1000));
+}
+
+uint64_t consume_deliver(void *ctx, const struct delivery *d)
+{
+    struct consume *s = ctx;
+    struct job j = {.s = s, .c = s->base.conn, .d = d, .frame_max = send_frame_max(s->base.conn)};
+    uint8_t prefix[PREFIX_MAX], *p;
+    size_t head_n, size;
+
+    p = put_topic(&j, prefix);
+    p = put_type(&j, p, d->run.type);
+    j.prefix = slice_of(prefix, (size_t)(p - prefix));
+    head_n = j.prefix.n ? rs_payload_metadata_head_size(j.prefix.n) : RS_PAYLOAD_HEAD_SIZE;
+    if (s->facts)
+        format_time(d->time_ms, j.time, sizeof j.time);
+    for (uint32_t i = 0; i < d->run.n;) {
+        uint32_t end = i;
+
+        if (!has_own_headers(&j, i))
+            end = stretch(&j, i, head_n, &size);
+        if (end > i) {
+            deliver_stretch(&j, i, end, size);
+            i = end;
+        } else {
+            deliver_one(&j, i++);
+        }
+    }
+    send_end(j.c);
+    return j.c->link->out->end;
+}

@@ -1,0 +1,220 @@
+#include "brokerd/doors/rsocket/meta.h"
+
+#include "libbroker/base/headers.h"
+#include "libbroker/base/units.h"
+#include "libbroker/wire/composite.h"
+
+#include <errno.h>
+
+struct ctype ctype_of(struct slice name)
+{
+    int id = mime_id(name);
+
+    if (id >= 0)
+        return (struct ctype){.id = (uint8_t)id};
+    if (name.n == 0 || name.n > COMPOSITE_NAME_MAX)
+        return (struct ctype){.id = CTYPE_NONE};
+    return (struct ctype){.id = CTYPE_NAMED, .name = name};
+}
+
+struct slice ctype_name(struct ctype t)
+{
+    const char *known;
+
+    if (t.id == CTYPE_NAMED)
+        return t.name;
+    known = t.id < CTYPE_NONE ? mime_name(t.id) : NULL;
+    return known ? slice_str(known) : slice_of(NULL, 0);
+}
+
+static int bad(struct refusal *why, const char *text)
+{
+    refuse(why, REASON_INVALID, "%s", text);
+    return -EINVAL;
+}
+
+static int read_tags(struct slice tags, struct meta *m, struct refusal *why)
+{
+    struct slice rest, tag;
+    int r;
+
+    if (m->has_route)
+        return 0; /* the first routing item counts */
+    r = routing_next(&tags, &m->route);
+    if (r < 0)
+        return bad(why, "a routing tag is cut short");
+    if (r == 0)
+        return 0;
+    m->has_route = true;
+    m->tags = rest = tags;
+    while ((r = routing_next(&rest, &tag)) > 0)
+        ;
+    return r < 0 ? bad(why, "a routing tag is cut short") : 0;
+}
+
+static int read_headers(struct slice headers, struct meta *m, struct refusal *why)
+{
+    static const struct headers_limits limits = {META_HEADERS_COUNT, META_HEADERS_MAX};
+    const char *text = "headers are broken";
+
+    if (headers_check(headers, &limits, &text) < 0)
+        return bad(why, text);
+    m->headers = headers;
+    return 0;
+}
+
+static int read_type(struct slice value, struct meta *m, struct refusal *why)
+{
+    struct mime mime;
+
+    if (data_type_decode(value, &mime) < 0)
+        return bad(why, "the content type (item 0x7A) is cut short");
+    m->has_type = true;
+    if (mime.id >= 0)
+        m->type = (struct ctype){.id = (uint8_t)mime.id};
+    else
+        m->type = ctype_of(mime.name);
+    return 0;
+}
+
+static int read_composite(struct slice rest, struct meta *m, struct refusal *why)
+{
+    struct composite_item item;
+    int r;
+
+    while ((r = composite_next(&rest, &item)) > 0) {
+        r = 0;
+        if (item.mime.id == MIME_ROUTING)
+            r = read_tags(item.value, m, why);
+        else if (item.mime.id == MIME_DATA_TYPE)
+            r = read_type(item.value, m, why);
+        else if (item.mime.id == MIME_UNKNOWN && slice_eq(item.mime.name, SLICE(HEADERS_MIME)))
+            r = read_headers(item.value, m, why);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? bad(why, "composite metadata are cut short") : 0;
+}
+
+int meta_read(const struct conn *c, bool has_metadata, struct slice metadata, struct meta *ret,
+              struct refusal *ret_why)
+{
+    *ret = (struct meta){.type = c->type};
+    if (!has_metadata)
+        return 0;
+    if (metadata.n > META_MAX) {
+        refuse(ret_why, REASON_INVALID, "metadata are over %d bytes", META_MAX);
+        return -EINVAL;
+    }
+    switch ((enum conn_metadata)c->metadata) {
+    case METADATA_COMPOSITE:
+        return read_composite(metadata, ret, ret_why);
+    case METADATA_ROUTING:
+        return read_tags(metadata, ret, ret_why);
+    case METADATA_OPAQUE:
+        break;
+    }
+    return 0;
+}
+
+/* ---------------------------------------------------------------------------------- options */
+
+static int bad_value(struct refusal *why, const struct header *h, const char *wanted)
+{
+    char name[64], value[64];
+
+    refuse(why, REASON_INVALID, "header %s is %s, not \"%s\"", shown(h->name, name, sizeof name),
+           wanted, shown(h->value, value, sizeof value));
+    return -EINVAL;
+}
+
+static int take_ttl(const struct header *h, struct options *o, struct refusal *why)
+{
+    if (units_parse_time(h->value, UNITS_PLAIN_MS, &o->ttl_ms) < 0)
+        return bad_value(why, h, "a number of milliseconds, at least 1");
+    return 0;
+}
+
+static int take_flag(const struct header *h, bool *ret, struct refusal *why)
+{
+    if (h->value.n != 1 || (h->value.p[0] != '0' && h->value.p[0] != '1'))
+        return bad_value(why, h, "1 or 0");
+    *ret = h->value.p[0] == '1';
+    return 0;
+}
+
+static int take_require(const struct header *h, struct options *o, struct refusal *why)
+{
+    return take_flag(h, &o->require, why);
+}
+
+static int take_facts(const struct header *h, struct options *o, struct refusal *why)
+{
+    return take_flag(h, &o->facts, why);
+}
+
+static int take_confirm(const struct header *h, struct options *o, struct refusal *why)
+{
+    o->confirm_loss = slice_eq(h->value, SLICE("loss"));
+    if (!o->confirm_loss && !slice_eq(h->value, SLICE("all")))
+        return bad_value(why, h, "all or loss");
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    enum option option;
+    /* NULL: it stays among the headers. */
+    int (*take)(const struct header *h, struct options *o, struct refusal *why);
+} known[] = {
+    {"$ttl", OPTION_TTL, take_ttl},       {"$require", OPTION_REQUIRE, take_require},
+    {"$reply-to", OPTION_REPLY_TO, NULL}, {"$confirm", OPTION_CONFIRM, take_confirm},
+    {"$facts", OPTION_FACTS, take_facts},
+};
+
+/* 1: taken. 0: it stays. -EINVAL. */
+static int option_take(const struct header *h, unsigned allowed, struct options *o,
+                       struct refusal *why)
+{
+    char name[64];
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (!(allowed & known[i].option) || !slice_eq(h->name, slice_str(known[i].name)))
+            continue;
+        if (!known[i].take)
+            return 0;
+        return known[i].take(h, o, why) < 0 ? -EINVAL : 1;
+    }
+    if (allowed & OPTION_OTHERS)
+        return 0;
+    if (slice_eq(h->name, SLICE("$dedup")))
+        refuse(why, REASON_INVALID, "header $dedup: deduplication is not supported yet");
+    else
+        refuse(why, REASON_INVALID, "header %s is not known here",
+               shown(h->name, name, sizeof name));
+    return -EINVAL;
+}
+
+int options_read(struct slice headers, unsigned allowed, uint8_t *left, struct options *ret,
+                 struct refusal *ret_why)
+{
+    struct slice rest = headers;
+    struct header h;
+    uint8_t *end = left;
+    bool any = false;
+
+    *ret = (struct options){.headers = headers};
+    while (headers_next(&rest, &h) > 0) {
+        int r = h.name.p[0] == '$' ? option_take(&h, allowed, ret, ret_why) : 0;
+
+        if (r < 0)
+            return r;
+        if (r == 0)
+            end = headers_put(end, h.name, h.value);
+        else
+            any = true;
+    }
+    if (any)
+        ret->headers = slice_of(left, (size_t)(end - left));
+    return 0;
+}

@@ -1,0 +1,125 @@
+/* The hot path in: consecutive messages straight from the bytes into a run.
+ *
+ * No frame is decoded here, only looked at; what is not exactly a plain message with the
+ * metadata of the one before is left to the decoder. Views lie in the worker's scratch, and the
+ * core is called once a run. */
+#include "brokerd/doors/rsocket/publish.h"
+
+#include "brokerd/doors/rsocket/send.h"
+#include "libbroker/wire/rsocket.h"
+
+enum { PLAIN_METADATA = 3 }; /* bytes of the metadata's length */
+
+struct scan {
+    struct msg_view *v;
+    const uint8_t *p, *end; /* what is left to look at */
+    const struct msg_meta *meta;
+    struct slice metadata; /* each frame's, if it has any */
+    struct block *block;
+    uint64_t bytes; /* payloads taken */
+    uint32_t n;     /* messages taken */
+    uint32_t frame_max;
+    uint16_t word; /* type and flags each frame must have */
+};
+
+/* Take the frame at s->p if it is whole, has the right type and the right metadata. */
+static inline bool take(struct scan *s, uint32_t len)
+{
+    const uint8_t *data = s->p + RS_HEAD_SIZE, *next = s->p + RS_TCP_LENGTH + len;
+
+    if (len < RS_HEADER || len > s->frame_max || (size_t)(s->end - s->p) < RS_TCP_LENGTH + len)
+        return false;
+    if (s->word & RS_METADATA) {
+        if ((size_t)(next - data) < PLAIN_METADATA + s->metadata.n ||
+            be_get_24(data) != s->metadata.n ||
+            (s->metadata.n && memcmp(data + PLAIN_METADATA, s->metadata.p, s->metadata.n) != 0))
+            return false;
+        data += PLAIN_METADATA + s->metadata.n;
+    }
+    s->v[s->n++] = (struct msg_view){data, (uint32_t)(next - data), s->meta, s->block};
+    s->bytes += (uint64_t)(next - data);
+    s->p = next;
+    return true;
+}
+
+static struct scan scan_start(struct conn *c, struct slice in, struct block *block)
+{
+    return (struct scan){
+        .v = c->link->scratch->views,
+        .p = in.p,
+        .end = in.p + in.n,
+        .block = block,
+        .frame_max = send_frame_max(c),
+    };
+}
+
+static void expect(struct scan *s, uint16_t word, const struct memo *m)
+{
+    s->word = word;
+    if (!(word & RS_METADATA))
+        return;
+    s->metadata = m->metadata;
+    s->meta = m->has_meta ? &m->meta : NULL;
+}
+
+static size_t scan_channel(struct conn *c, struct publish *ch, uint16_t word, struct scan *s)
+{
+    const uint8_t *start = s->p;
+    const struct memo *m = word & RS_METADATA ? ch->memo : NULL;
+    uint32_t id = ch->base.id, len, of;
+    uint16_t found;
+    struct run run;
+
+    if ((word & RS_METADATA) && (!m || !m->valid))
+        return 0;
+    expect(s, word, m);
+    while (s->n < DOOR_VIEWS && rs_peek(s->p, (size_t)(s->end - s->p), &len, &of, &found) &&
+           of == id && found == word && take(s, len))
+        ;
+    if (s->n == 0)
+        return 0;
+    run = (struct run){.v = s->v, .n = s->n, .bytes = s->bytes, .type = m ? m->type : c->type};
+    publish_channel_run(ch, &run);
+    return (size_t)(s->p - start);
+}
+
+static size_t scan_forget(struct conn *c, struct scan *s)
+{
+    const uint8_t *start = s->p;
+    uint32_t len, id;
+    uint16_t found;
+    struct run run;
+
+    if (!c->forget_memo || !c->forget_memo->valid)
+        return 0;
+    expect(s, RS_TYPE_FLAGS(RS_REQUEST_FNF, RS_METADATA), c->forget_memo);
+    while (s->n < DOOR_VIEWS && rs_peek(s->p, (size_t)(s->end - s->p), &len, &id, &found) &&
+           found == s->word && (id & 1) && (c->streams.n == 0 || !streams_find(&c->streams, id)) &&
+           take(s, len))
+        ;
+    if (s->n == 0)
+        return 0;
+    run = (struct run){.v = s->v, .n = s->n, .bytes = s->bytes, .type = c->forget_memo->type};
+    publish_forget_run(c, &run);
+    return (size_t)(s->p - start);
+}
+
+size_t publish_scan(struct conn *c, struct slice in, struct block *block)
+{
+    uint32_t len, id;
+    uint16_t word;
+    struct scan s;
+
+    if (!rs_peek(in.p, in.n, &len, &id, &word))
+        return 0;
+    if (c->hot && id == c->hot->id &&
+        (word == RS_PLAIN_PAYLOAD || word == RS_TYPE_FLAGS(RS_PAYLOAD, RS_NEXT | RS_METADATA))) {
+        s = scan_start(c, in, block);
+        return scan_channel(c, (struct publish *)c->hot, word, &s);
+    }
+    if (word == RS_TYPE_FLAGS(RS_REQUEST_FNF, RS_METADATA)) {
+        s = scan_start(c, in, block);
+        return scan_forget(c, &s);
+    }
+    return 0;
+}

@@ -1,0 +1,37 @@
+/* send.h - frames into a connection's output.
+ *
+ * Why      One place that knows the frame limit, copies what is small and refers to what is large.
+ * Errors   None: an output that finds no memory is broken, and net closes the connection.
+ * Thread   The connection's worker. Callable from the core's callbacks. */
+#ifndef BROKERD_DOORS_RSOCKET_SEND_H
+#define BROKERD_DOORS_RSOCKET_SEND_H
+
+#include "brokerd/doors/rsocket/conn.h"
+
+/* What a PAYLOAD says. */
+struct payload {
+    uint16_t flags; /* of RS_NEXT, RS_COMPLETE */
+    bool has_metadata;
+    struct slice metadata;
+    struct slice data;
+    struct block *block; /* holds data, which may be referred to; NULL: copy */
+};
+
+/* A PAYLOAD on stream `id`, in fragments if it is larger than the frame limit. Does not end the
+ * run: send_end(). */
+void send_payload(struct conn *c, uint32_t id, const struct payload *p);
+
+/* The largest frame we send, without its TCP length. */
+uint32_t send_frame_max(const struct conn *c);
+
+/* What was sent is complete: it may go to the socket. */
+void send_end(struct conn *c);
+
+/* These are complete in themselves. */
+void send_complete(struct conn *c, uint32_t id);
+void send_error(struct conn *c, uint32_t id, uint32_t code, struct slice text);
+void send_request_n(struct conn *c, uint32_t id, uint32_t n);
+void send_cancel(struct conn *c, uint32_t id);
+void send_keepalive(struct conn *c, struct slice data);
+
+#endif

@@ -1,0 +1,144 @@
+#include "brokerd/doors/rsocket/setup.h"
+
+#include "brokerd/doors/rsocket/calls.h"
+#include "brokerd/doors/rsocket/consume.h"
+#include "brokerd/doors/rsocket/meta.h"
+#include "brokerd/doors/rsocket/publish.h"
+#include "libbroker/wire/rsocket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define MIME_COMPOSITE_NAME "message/x.rsocket.composite-metadata.v0"
+#define MIME_ROUTING_NAME "message/x.rsocket.routing.v0"
+
+static const struct endpoint_ops endpoint_ops = {
+    .deliver = consume_deliver,
+    .ready = consume_ready,
+    .closed = consume_closed,
+    .settled = publish_settled,
+    .granted = publish_granted,
+    .barrier = calls_barrier,
+};
+
+/* What is wrong with it, in the order of the table of RSocket's "Setup"; 0 for nothing. */
+static uint32_t refusal_code(const struct rs_frame *f, const char **ret_text)
+{
+    if (f->stream == 0 && f->type == RS_RESUME) {
+        *ret_text = "sessions cannot be resumed here: connect with SETUP";
+        return RS_REJECTED_RESUME;
+    }
+    if (f->stream != 0 || f->type != RS_SETUP) {
+        *ret_text = "the first frame must be SETUP, on stream 0";
+        return RS_INVALID_SETUP;
+    }
+    if (f->setup.major != 1 || f->setup.minor != 0) {
+        *ret_text = "only version 1.0 is spoken here";
+        return RS_UNSUPPORTED_SETUP;
+    }
+    if (f->flags & RS_RESUME_ENABLE) {
+        *ret_text = "resumable sessions are not supported yet";
+        return RS_REJECTED_SETUP;
+    }
+    if (f->flags & RS_LEASE_FLAG) {
+        *ret_text = "leases are not supported yet";
+        return RS_REJECTED_SETUP;
+    }
+    return 0;
+}
+
+static enum conn_metadata metadata_kind(struct slice mime)
+{
+    if (slice_eq(mime, SLICE(MIME_COMPOSITE_NAME)))
+        return METADATA_COMPOSITE;
+    if (slice_eq(mime, SLICE(MIME_ROUTING_NAME)))
+        return METADATA_ROUTING;
+    return METADATA_OPAQUE;
+}
+
+/* The data type, its name copied. -ENOMEM. */
+static int keep_type(struct conn *c, struct slice mime)
+{
+    struct ctype t = ctype_of(mime);
+    uint8_t *name;
+
+    if (t.id == CTYPE_NAMED) {
+        name = malloc(t.name.n);
+        if (!name)
+            return -ENOMEM;
+        memcpy(name, t.name.p, t.name.n);
+        t.name.p = name;
+    }
+    c->type = t;
+    return 0;
+}
+
+/* Silence that we bear: the client's word, within our limits. */
+static int64_t lifetime(const struct door_limits *l, const struct rs_setup *s)
+{
+    int64_t interval = s->keepalive_ms, ms = s->lifetime_ms;
+
+    if (interval < l->keepalive_min_ms)
+        interval = l->keepalive_min_ms;
+    if (ms < interval)
+        ms = interval;
+    return ms < l->idle_max_ms ? ms : l->idle_max_ms;
+}
+
+/* Metadata of SETUP: whole, and no service to be registered. */
+static uint32_t metadata_code(const struct conn *c, const struct rs_frame *f,
+                              struct refusal *ret_why)
+{
+    struct meta m;
+
+    if (meta_read(c, f->has_metadata, f->metadata, &m, ret_why) < 0)
+        return RS_INVALID_SETUP;
+    if (!m.has_route || !slice_starts(m.route, SLICE("serve/")))
+        return 0;
+    refuse(ret_why, REASON_NOT_FOUND, "this broker does not pass calls on to clients yet");
+    return RS_UNSUPPORTED_SETUP;
+}
+
+void setup_first(struct conn *c, const struct rs_frame *f)
+{
+    const struct endpoint_desc desc = {c->link->peer, "rsocket"};
+    struct refusal why;
+    const char *text;
+    uint32_t code = refusal_code(f, &text);
+
+    if (code) {
+        conn_fail(c, code, text);
+        return;
+    }
+    c->metadata = metadata_kind(f->setup.metadata_mime);
+    code = metadata_code(c, f, &why);
+    if (code) {
+        conn_fail(c, code, why.text);
+        return;
+    }
+    if (keep_type(c, f->setup.data_mime) < 0 ||
+        core_endpoint_open(c->link->core, &desc, &endpoint_ops, c, &c->ep) < 0) {
+        conn_fail(c, RS_REJECTED_SETUP, "the broker has no memory for this");
+        return;
+    }
+    c->link->endpoint = c->ep;
+    c->lifetime_ms = lifetime(c->link->limits, &f->setup);
+    c->established = true;
+}
+
+/* | u24 length | u32 stream | u16 type and flags |: the stream is 0, the type SETUP or RESUME.
+ * Any other known type on a small stream id is a client that forgot its SETUP; no other
+ * protocol begins so, and we can tell it. */
+enum door_match setup_recognise(struct slice first)
+{
+    uint8_t type;
+
+    for (size_t i = 3; i <= 5; i++) {
+        if (first.n > i && first.p[i] != 0)
+            return DOOR_NO;
+    }
+    if (first.n <= 7)
+        return DOOR_MORE;
+    type = first.p[7] >> 2;
+    return type >= RS_SETUP && type <= RS_RESUME_OK ? DOOR_YES : DOOR_NO;
+}

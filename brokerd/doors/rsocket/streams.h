@@ -1,0 +1,55 @@
+/* streams.h - the open streams of one connection, found by id.
+ *
+ * Why      Ids are the client's choice, up to 31 bits, and arrive in any order.
+ * Shape    An open-addressed table of pointers, a power of two of slots, at most three quarters
+ *          full. It is made for the first stream and freed with the last: an idle connection has
+ *          none.
+ * Owner    The streams belong to whoever made them; the table only finds them.
+ * Thread   The connection's worker. */
+#ifndef BROKERD_DOORS_RSOCKET_STREAMS_H
+#define BROKERD_DOORS_RSOCKET_STREAMS_H
+
+#include "libbroker/wire/reassembly.h"
+
+struct conn;
+
+enum stream_kind {
+    STREAM_JOINING, /* a request that came in fragments, of which some are missing */
+    STREAM_ONCE,    /* publish, request-response: publish.h */
+    STREAM_PUBLISH, /* publish, request-channel: publish.h */
+    STREAM_CONSUME, /* subscribe and consume: consume.h */
+    STREAM_CALL,    /* call and admin: calls.h */
+    STREAM_PING,    /* admin/ping, until all before it is ready */
+};
+
+/* What all kinds have in common; the first member of each. */
+struct stream {
+    struct conn *conn;
+    struct reassembly *join; /* fragments gathered so far; NULL: no sequence runs */
+    struct stream *next;     /* among those that have ended */
+    uint32_t id;
+    uint8_t kind; /* enum stream_kind */
+    bool quiet;   /* fire-and-forget: never answered, not even with ERROR */
+    bool gone;    /* not in the table any more: nothing is written for it */
+};
+
+/* Zeroed memory is an empty table. */
+struct stream_table {
+    struct stream **slot;
+    uint32_t cap; /* slots, a power of two, or 0 */
+    uint32_t n;   /* streams */
+};
+
+/* The stream called `id`, or NULL. */
+struct stream *streams_find(const struct stream_table *t, uint32_t id);
+
+/* Add `s`, whose id is not there yet. 0 or -ENOMEM. */
+int streams_add(struct stream_table *t, struct stream *s);
+
+/* Take `s` out; it is there. */
+void streams_remove(struct stream_table *t, const struct stream *s);
+
+/* Forget all streams at once; NULL slots aside, slot[0..cap-1] were they. */
+void streams_fini(struct stream_table *t);
+
+#endif
