@@ -17,7 +17,7 @@
 static int refuse(struct refusal *why, enum reason reason, int error, const char *text)
 {
     why->reason = reason;
-    snprintf(why->text, sizeof why->text, "%s: %s", reason_name(reason), text);
+    snprintf(why->text, sizeof why->text, "%s: %.200s", reason_name(reason), text);
     return error;
 }
 
