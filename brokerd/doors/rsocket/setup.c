@@ -101,7 +101,7 @@ static uint32_t metadata_code(const struct conn *c, const struct rs_frame *f,
 
 void setup_first(struct conn *c, const struct rs_frame *f)
 {
-    const struct endpoint_desc desc = {c->link->peer, "rsocket"};
+    const struct endpoint_desc desc = {.name = c->link->peer, .door = "rsocket"};
     struct refusal why;
     const char *text;
     uint32_t code = refusal_code(f, &text);
