@@ -338,7 +338,7 @@ void cl_publishers_end(broker *b, int error)
     broker_publisher *p;
 
     TAILQ_FOREACH(p, &b->publishers, link)
-    cl_publisher_end(p, error == BROKER_OK ? BROKER_CLOSED : error, "the handle is closed");
+    cl_publisher_end(p, error, "the handle is closed");
 }
 
 void cl_publishers_tick(broker *b, int64_t now)

@@ -99,12 +99,13 @@ static bool may_retry(const broker *b, bool was_established, bool for_good)
 static void finish(broker *b, int error, const char *text)
 {
     char copy[CL_TEXT_MAX];
+    int told = error == BROKER_OK || error == BROKER_TIMED_OUT ? BROKER_CLOSED : error;
 
     memcpy(copy, text, strlen(text) + 1);
     b->closing = b->closed = true; /* refuse new work before the callbacks can ask for any */
-    cl_requests_end(b, error);
-    cl_subscriptions_end(b, error);
-    cl_publishers_end(b, error);
+    cl_requests_end(b, told);
+    cl_subscriptions_end(b, told);
+    cl_publishers_end(b, told);
     cl_link_close(b);
     b->reconnect_at = CL_NEVER;
     b->state = BROKER_STATE_CLOSED;

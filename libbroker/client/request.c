@@ -200,10 +200,8 @@ void cl_requests_lost(broker *b)
 
 void cl_requests_end(broker *b, int error)
 {
-    int status = error == BROKER_OK ? BROKER_CLOSED : error;
-
     while (!TAILQ_EMPTY(&b->requests))
-        fail(b, TAILQ_FIRST(&b->requests), status, BROKER_REASON_NONE, "the handle is closed");
+        fail(b, TAILQ_FIRST(&b->requests), error, BROKER_REASON_NONE, "the handle is closed");
 }
 
 void cl_requests_tick(broker *b, int64_t now)

@@ -91,8 +91,7 @@ void cl_subscriptions_end(broker *b, int error)
     {
         cl_stream_close(b, &s->stream);
         cl_subscription_drop_verbs(s);
-        cl_subscription_end(s, error == BROKER_OK ? BROKER_CLOSED : error, BROKER_REASON_NONE,
-                            "the handle is closed");
+        cl_subscription_end(s, error, BROKER_REASON_NONE, "the handle is closed");
     }
 }
 

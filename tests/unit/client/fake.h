@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -21,6 +22,7 @@
 #include "libbroker/base/headers.h"
 #include "libbroker/wire/broker_rs.h"
 #include "libbroker/wire/composite.h"
+#include "libbroker/wire/reassembly.h"
 #include "libbroker/wire/rsocket.h"
 
 struct fake {
@@ -135,7 +137,8 @@ static inline void fake_next(struct fake *k)
     int64_t end = fake_now() + 5000;
     const char *why = "";
 
-    memmove(k->in, k->in + k->used, k->in_n - k->used);
+    if (k->in_n > k->used)
+        memmove(k->in, k->in + k->used, k->in_n - k->used);
     k->in_n -= k->used;
     k->used = 0;
     for (;;) {
