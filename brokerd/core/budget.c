@@ -1,6 +1,6 @@
 /* The memory budget as one core sees it: what it has charged, what it has drawn for that from
  * the worker in steps, and what was left for all when it last asked. */
-#include "brokerd/core/state.h"
+#include "brokerd/core/budget.h"
 
 void core_charge(struct core *c, int64_t delta)
 {
@@ -20,4 +20,20 @@ void core_charge(struct core *c, int64_t delta)
 bool core_short_of_memory(const struct core *c)
 {
     return c->left + (c->drawn - c->used) <= 0;
+}
+
+struct msg *budget_keep(struct core *c, const struct msg_view *v, const struct msg_origin *from)
+{
+    struct msg *m = msg_keep(v, from);
+
+    if (m)
+        core_charge(c, m->charge);
+    return m;
+}
+
+void budget_unref(struct core *c, struct msg *m)
+{
+    if (m && m->refs == 1)
+        core_charge(c, -(int64_t)m->charge);
+    msg_unref(m);
 }

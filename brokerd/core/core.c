@@ -84,7 +84,7 @@ static void free_names(struct core *c)
         while ((l = list_pop(&n->parked)) != NULL) {
             struct parked *k = LIST_ITEM(l, struct parked, link);
 
-            msg_unref(k->msg);
+            budget_unref(c, k->msg);
             free(k);
         }
         named_free(n);
@@ -108,7 +108,7 @@ void core_free(struct core *c)
         core_endpoint_close(ep);
     }
     while ((n = list_pop(&c->letters)) != NULL)
-        loss_free_letter(LIST_ITEM(n, struct letter, link));
+        loss_free_letter(c, LIST_ITEM(n, struct letter, link));
     free_names(c);
     services_free(c);
     routes_free(c->routes);

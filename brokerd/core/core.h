@@ -160,9 +160,9 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
 /* Close it with all its publishers and consumers; no callback comes after. What was delivered
  * beyond the last core_written() position goes back uncounted. NULL is fine. */
 void core_endpoint_close(struct endpoint *ep);
-/* Whether the endpoint's output has room (below OUT_HIGH_WATER); true at first. `false` may come
- * from within deliver(), when what it wrote was flushed: it only sets a mark, looked at before
- * the next delivery. */
+/* Whether the endpoint's output has room (below OUT_HIGH_WATER); true at first. This and
+ * core_written() only note what they are told until the next core_tick(): they alone may be
+ * called from within deliver(), where a long run is written at once. */
 void core_writable(struct endpoint *ep, bool writable);
 /* Output up to this position has been written to the socket. */
 void core_written(struct endpoint *ep, uint64_t position);

@@ -256,9 +256,9 @@ static uint32_t deliver_to(struct tap *t, uint64_t most, uint64_t *bytes)
     if (!q->name)
         for (uint32_t i = 0; i < d.run.n; i++)
             queue_let_go(q, q->core->taken[i]);
-    list_remove(&t->hungry); /* behind the others, if it is hungry still */
-    q->hungry_n--;
     tap_look(t);
+    if (list_linked(&t->hungry)) /* behind the others */
+        list_move_to_back(&q->hungry, &t->hungry);
     return d.run.n;
 }
 

@@ -1,5 +1,6 @@
 #include "brokerd/core/loss.h"
 
+#include "brokerd/core/budget.h"
 #include "brokerd/core/publish.h"
 #include "libbroker/base/headers.h"
 
@@ -106,9 +107,9 @@ void loss_message(struct queue *q, struct msg *m, uint32_t attempts, enum reason
         write_letter(q, m, attempts, reason);
 }
 
-void loss_free_letter(struct letter *l)
+void loss_free_letter(struct core *c, struct letter *l)
 {
-    msg_unref(l->msg);
+    budget_unref(c, l->msg);
     free(l->topic);
     free(l);
 }
@@ -125,7 +126,7 @@ void loss_send_letters(struct core *c)
         struct run run = {.v = &v, .n = 1, .bytes = m->len, .type = msg_type(m)};
 
         publish_internal(c, slice_str(l->topic), &run);
-        loss_free_letter(l);
+        loss_free_letter(c, l);
     }
 }
 

@@ -20,7 +20,7 @@ void loss_message(struct queue *q, struct msg *m, uint32_t attempts, enum reason
 void loss_send_letters(struct core *c);
 
 /* Drop a letter that will not be sent. */
-void loss_free_letter(struct letter *l);
+void loss_free_letter(struct core *c, struct letter *l);
 
 /* Tell the worker of losses, each queue at most once in LOSS_EVENT_MS. Returns when the next
  * may be told, INT64_MAX if none waits. */

@@ -71,7 +71,7 @@ static struct msg *keep(struct offer *o, uint32_t i)
     if (!c->kept[i]) {
         struct msg_origin from = {o->topic, o->run->type, o->id + i, o->time_ms, c->now_ms};
 
-        c->kept[i] = msg_keep(&o->run->v[i], &from);
+        c->kept[i] = budget_keep(c, &o->run->v[i], &from);
     }
     return c->kept[i];
 }
@@ -81,7 +81,7 @@ void offer_end(struct offer *o)
     if (!o->keeps)
         return;
     for (uint32_t i = 0; i < o->run->n; i++)
-        msg_unref(o->core->kept[i]);
+        budget_unref(o->core, o->core->kept[i]);
 }
 
 /* ------------------------------------------------------------------------- policies */
@@ -153,8 +153,8 @@ static enum put hold(struct offer *o, uint32_t i, struct queue *q, struct msg *m
     if (!h)
         return refuse(q, REASON_MEMORY);
     *h = (struct held){msg_ref(m), o->publisher, o->first + i, q->core->now_ms, q->left};
-    q->charged += m->charge;
-    core_charge(q->core, m->charge);
+    q->charged += m->charge + PLACE_CHARGE;
+    core_charge(q->core, PLACE_CHARGE);
     q->count.held++;
     if (!list_linked(&q->holding))
         list_push_back(&q->core->holding, &q->holding);
@@ -238,7 +238,7 @@ static void answer_held(struct queue *q, enum put what, enum reason reason)
     if (what != PUT_ACCEPTED)
         a.reason = (uint16_t)reason;
     publish_answer(q->core, h->publisher, h->number, 1, &a);
-    msg_unref(h->msg);
+    budget_unref(q->core, h->msg);
     deque_pop(&q->held);
     if (deque_len(&q->held) == 0)
         list_remove(&q->holding);
@@ -249,8 +249,8 @@ static struct msg *uncharge_held(struct queue *q)
 {
     struct held *h = deque_slot(&q->held, deque_first(&q->held));
 
-    q->charged -= h->msg->charge;
-    core_charge(q->core, -(int64_t)h->msg->charge);
+    q->charged -= h->msg->charge + PLACE_CHARGE;
+    core_charge(q->core, -PLACE_CHARGE);
     return h->msg;
 }
 

@@ -281,7 +281,7 @@ static int park(struct publisher *p, struct offer *o)
     for (uint32_t i = 0; i < o->run->n; i++) {
         struct msg_origin from = {n->topic, o->run->type, o->id + i, o->time_ms, c->now_ms};
         struct parked *k = calloc(1, sizeof *k);
-        struct msg *m = k && budget_left(c) > 0 ? msg_keep(&o->run->v[i], &from) : NULL;
+        struct msg *m = k && budget_left(c) > 0 ? budget_keep(c, &o->run->v[i], &from) : NULL;
         struct answer lost = {.done = 1, .reason = REASON_MEMORY};
 
         if (!m) {
@@ -291,7 +291,7 @@ static int park(struct publisher *p, struct offer *o)
             continue;
         }
         *k = (struct parked){{0}, m, o->publisher, o->first + i, o->may_hold};
-        core_charge(c, m->charge);
+        core_charge(c, PLACE_CHARGE);
         list_push_back(&n->parked, &k->link);
     }
     if (n->state == NAMED_UNKNOWN)
@@ -539,7 +539,7 @@ void publish_unpark(struct core *c, struct named *n)
 
         if (m->expires_ms != INT64_MAX)
             meta.ttl_ms = m->expires_ms > c->now_ms ? m->expires_ms - c->now_ms : 1;
-        core_charge(c, -(int64_t)m->charge);
+        core_charge(c, -PLACE_CHARGE);
         if (n->state != NAMED_KNOWN) {
             c->count.reason[n->reason]++;
             publish_answer(c, k->publisher, k->number, 1, &refused);
@@ -550,7 +550,7 @@ void publish_unpark(struct core *c, struct named *n)
             c->count.reason[REASON_NO_CREDIT]++;
             publish_answer(c, k->publisher, k->number, 1, &refused);
         }
-        msg_unref(m);
+        budget_unref(c, m);
         free(k);
     }
 }

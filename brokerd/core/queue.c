@@ -51,10 +51,15 @@ struct queue *queue_new(struct core *c, struct slice name, struct slice label,
     return q;
 }
 
+static void drop_place(struct core *c, struct msg *m)
+{
+    core_charge(c, -PLACE_CHARGE);
+    budget_unref(c, m);
+}
+
 static void free_back(struct queue *q, struct back *b)
 {
-    core_charge(q->core, -(int64_t)b->msg->charge);
-    msg_unref(b->msg);
+    drop_place(q->core, b->msg);
     free(b);
 }
 
@@ -67,8 +72,7 @@ static void free_waiting(struct queue *q)
         struct waiting *w = deque_slot(&q->fifo, deque_first(&q->fifo));
 
         if (w->msg)
-            core_charge(q->core, -(int64_t)w->msg->charge);
-        msg_unref(w->msg);
+            drop_place(q->core, w->msg);
     }
     while ((n = heap_min(&q->back)) != NULL) {
         heap_remove(&q->back, n);
@@ -83,8 +87,7 @@ static void free_waiting(struct queue *q)
     for (; deque_len(&q->held); deque_pop(&q->held)) {
         struct held *h = deque_slot(&q->held, deque_first(&q->held));
 
-        core_charge(q->core, -(int64_t)h->msg->charge);
-        msg_unref(h->msg);
+        drop_place(q->core, h->msg);
     }
 }
 
@@ -141,8 +144,8 @@ int queue_push(struct queue *q, struct msg *m)
     *w = (struct waiting){m, q->core->now_ms};
     q->waiting++;
     q->bytes += m->len;
-    q->charged += m->charge;
-    core_charge(q->core, m->charge);
+    q->charged += m->charge + PLACE_CHARGE;
+    core_charge(q->core, PLACE_CHARGE);
     q->count.in++;
     q->count.in_bytes += m->len;
     note_expiry(q, m, w->since_ms);
@@ -158,10 +161,9 @@ static void unwait(struct queue *q, const struct msg *m)
 
 void queue_let_go(struct queue *q, struct msg *m)
 {
-    q->charged -= m->charge;
-    core_charge(q->core, -(int64_t)m->charge);
+    q->charged -= m->charge + PLACE_CHARGE;
     q->left++;
-    msg_unref(m);
+    drop_place(q->core, m);
 }
 
 static void drop_expired(struct queue *q, struct msg *m, uint32_t attempts)

@@ -9,7 +9,7 @@
 #ifndef BROKERD_CORE_QUEUE_H
 #define BROKERD_CORE_QUEUE_H
 
-#include "brokerd/core/state.h"
+#include "brokerd/core/budget.h"
 
 /* An empty queue, `name` NULL for an anonymous one; `label` and `name` are copied. NULL
  * without memory. */
@@ -19,12 +19,6 @@ struct queue *queue_new(struct core *c, struct slice name, struct slice label,
 /* Free the queue with all it holds, counting nothing: see queue_end() in deliver.h. It must
  * have no taps and no bindings. */
 void queue_free(struct queue *q);
-
-/* Bytes of budget that are left for all, as far as this core knows. */
-static inline int64_t budget_left(const struct core *c)
-{
-    return c->left + (c->drawn - c->used);
-}
 
 /* Why `q` takes no message of `len` bytes that costs `charge`; REASON_NONE: it does. An empty
  * queue takes any, while the budget lasts. */

@@ -51,27 +51,6 @@ static bool may_write(const struct conn *c)
     return c->state < CONN_LINGERING && !c->out.broken;
 }
 
-/* Perhaps from within the core: it may be told that there is no room, and nothing else. */
-static void flush(struct out *o)
-{
-    struct conn *c = conn_of(o);
-
-    if (may_write(c) && !o->blocked)
-        write_pending(c);
-    if (o->pending >= OUT_HIGH_WATER && !c->told_full && c->link.endpoint) {
-        c->told_full = true;
-        core_writable(c->link.endpoint, false);
-    }
-    conn_mark_dirty(c);
-}
-
-static void dirty(struct out *o)
-{
-    conn_mark_dirty(conn_of(o));
-}
-
-const struct out_ops conn_out_ops = {flush, dirty};
-
 static void tell_core(struct conn *c)
 {
     struct endpoint *ep = c->link.endpoint;
@@ -93,6 +72,25 @@ static void tell_core(struct conn *c)
         c->nw->core_told = true;
     }
 }
+
+/* Perhaps from within the core, which bears to be told what was written and whether there is
+ * room: so a long backlog goes on as fast as the socket takes it. */
+static void flush(struct out *o)
+{
+    struct conn *c = conn_of(o);
+
+    if (may_write(c) && !o->blocked)
+        write_pending(c);
+    tell_core(c);
+    conn_mark_dirty(c);
+}
+
+static void dirty(struct out *o)
+{
+    conn_mark_dirty(conn_of(o));
+}
+
+const struct out_ops conn_out_ops = {flush, dirty};
 
 /* A peer that does not take its answers is not read until it does. */
 static void brake_reading(struct conn *c)

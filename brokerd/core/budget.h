@@ -1,0 +1,25 @@
+/* budget.h - kept messages and what they cost: each once, however many queues share it, and a
+ * little for each place in a queue.
+ *
+ * Thread   The core's worker. */
+#ifndef BROKERD_CORE_BUDGET_H
+#define BROKERD_CORE_BUDGET_H
+
+#include "brokerd/core/state.h"
+
+/* Bytes charged for a message's place in a queue, besides the message. */
+enum { PLACE_CHARGE = 32 };
+
+/* Bytes of the budget that are left for all, as far as this core knows. */
+static inline int64_t budget_left(const struct core *c)
+{
+    return c->left + (c->drawn - c->used);
+}
+
+/* msg_keep(), charged to the budget. */
+struct msg *budget_keep(struct core *c, const struct msg_view *v, const struct msg_origin *from);
+
+/* msg_unref(), given back to the budget with the last reference. NULL is fine. */
+void budget_unref(struct core *c, struct msg *m);
+
+#endif
