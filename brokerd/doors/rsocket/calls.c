@@ -9,7 +9,7 @@
 static void on_next(void *ctx, struct slice data, struct ctype type)
 {
     struct call_stream *s = ctx;
-    struct conn *c = s->base.conn;
+    struct peer *c = s->base.peer;
     uint8_t item[4 + 1 + COMPOSITE_NAME_MAX];
     struct payload p = {.flags = RS_NEXT, .data = data};
     struct slice name = ctype_name(type);
@@ -37,7 +37,7 @@ static void on_complete(void *ctx)
     if (s->base.gone)
         return;
     if (!s->answered)
-        send_complete(s->base.conn, s->base.id);
+        send_complete(s->base.peer, s->base.id);
     stream_end(&s->base);
 }
 
@@ -52,7 +52,7 @@ static void on_refused(void *ctx, const struct refusal *why)
         stream_fail(&s->base, why, false);
 }
 
-void calls_open(struct conn *c, const struct call_request *r)
+void calls_open(struct peer *c, const struct call_request *r)
 {
     static const struct call_ops ops = {on_next, on_complete, on_refused};
     struct call_stream *s = stream_new(c, r->id, STREAM_CALL, sizeof *s);
@@ -87,7 +87,7 @@ void calls_cancel(struct call_stream *s)
 
 /* ----------------------------------------------------------------------------------- barrier */
 
-void calls_ping(struct conn *c, uint32_t id)
+void calls_ping(struct peer *c, uint32_t id)
 {
     struct stream *s = stream_new(c, id, STREAM_PING, sizeof *s);
     struct refusal why;
@@ -100,7 +100,7 @@ void calls_ping(struct conn *c, uint32_t id)
 
 void calls_barrier(void *ctx, uint64_t token)
 {
-    struct conn *c = ctx;
+    struct peer *c = ctx;
     struct stream *s = streams_find(&c->streams, (uint32_t)token);
 
     if (!s || s->kind != STREAM_PING)

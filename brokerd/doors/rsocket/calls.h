@@ -6,7 +6,7 @@
 #define BROKERD_DOORS_RSOCKET_CALLS_H
 
 #include "brokerd/core/call.h"
-#include "brokerd/doors/rsocket/conn.h"
+#include "brokerd/doors/rsocket/peer.h"
 
 struct call_stream {
     struct stream base;
@@ -21,14 +21,14 @@ struct call_request {
     const struct rs_frame *frame;
 };
 
-void calls_open(struct conn *c, const struct call_request *r);
+void calls_open(struct peer *c, const struct call_request *r);
 void calls_credit(struct call_stream *s, uint32_t n);
 /* Cancel the call, if it still runs. Not from the core's callbacks. */
 void calls_cancel(struct call_stream *s);
 
 /* admin/ping: answered, empty, when all this connection asked for before is ready. */
-void calls_ping(struct conn *c, uint32_t id);
-/* The core's callback; ctx is the struct conn. */
+void calls_ping(struct peer *c, uint32_t id);
+/* The core's callback; ctx is the struct peer. */
 void calls_barrier(void *ctx, uint64_t token);
 
 #endif

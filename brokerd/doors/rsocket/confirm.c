@@ -76,7 +76,7 @@ static bool waiting(const struct confirms *cs)
 
 /* One confirm: as many entries as a frame should have. What it calls settled ends before the
  * first entry left out. Returns the entries written. */
-static uint32_t send_one(struct confirms *cs, struct conn *c, uint32_t id, uint32_t from)
+static uint32_t send_one(struct confirms *cs, struct peer *c, uint32_t id, uint32_t from)
 {
     uint32_t n = cs->n - from;
     size_t size;
@@ -93,7 +93,7 @@ static uint32_t send_one(struct confirms *cs, struct conn *c, uint32_t id, uint3
     return n;
 }
 
-void confirms_send(struct confirms *cs, struct conn *c, uint32_t id)
+void confirms_send(struct confirms *cs, struct peer *c, uint32_t id)
 {
     uint32_t sent = 0;
 

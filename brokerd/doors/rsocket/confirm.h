@@ -10,7 +10,7 @@
 #ifndef BROKERD_DOORS_RSOCKET_CONFIRM_H
 #define BROKERD_DOORS_RSOCKET_CONFIRM_H
 
-#include "brokerd/doors/rsocket/conn.h"
+#include "brokerd/doors/rsocket/peer.h"
 #include "libbroker/wire/broker_rs.h"
 
 enum { CONFIRMS_WAITING_MAX = 1024 }; /* entries; then no more messages are granted */
@@ -32,7 +32,7 @@ void confirms_grant(struct confirms *cs, uint32_t n);
 int confirms_note(struct confirms *cs, uint64_t upto, const struct outcome *o, size_t n);
 
 /* Tell the peer what it has credit for, on stream `id`. */
-void confirms_send(struct confirms *cs, struct conn *c, uint32_t id);
+void confirms_send(struct confirms *cs, struct peer *c, uint32_t id);
 
 /* Too many exceptions wait. */
 static inline bool confirms_full(const struct confirms *cs)

@@ -54,7 +54,7 @@ static struct slice silent_topic(const struct consume_request *r, const struct w
     return r->name;
 }
 
-static struct consume *consume_new(struct conn *c, const struct consume_request *r,
+static struct consume *consume_new(struct peer *c, const struct consume_request *r,
                                    struct slice topic)
 {
     struct consume *s = stream_new(c, r->id, STREAM_CONSUME, sizeof *s + topic.n);
@@ -80,7 +80,7 @@ static int attach(struct consume *s, const struct consume_request *r, struct wis
         return err;
     s->facts = options.facts;
     w->o.headers = options.headers;
-    err = core_attach(s->base.conn->ep, &w->o, s, &k, why);
+    err = core_attach(s->base.peer->ep, &w->o, s, &k, why);
     if (err == -ENOMEM)
         refuse_memory(why);
     if (err == 0 && !s->base.gone)
@@ -88,7 +88,7 @@ static int attach(struct consume *s, const struct consume_request *r, struct wis
     return err;
 }
 
-void consume_open(struct conn *c, const struct consume_request *r)
+void consume_open(struct peer *c, const struct consume_request *r)
 {
     struct refusal why = {REASON_NONE, ""};
     struct consume *s;
@@ -98,7 +98,7 @@ void consume_open(struct conn *c, const struct consume_request *r)
 
     err = wish_of(r, &w, &why);
     if (err < 0) {
-        conn_refuse(c, r->id, &why, false);
+        peer_refuse(c, r->id, &why, false);
         return;
     }
     s = consume_new(c, r, silent_topic(r, &w));
@@ -156,7 +156,7 @@ void consume_payload(struct consume *s, const struct rs_frame *f)
         return;
     if (f->flags & RS_COMPLETE) { /* what is unacknowledged returns to the queue */
         consume_detach(s);
-        send_complete(s->base.conn, s->base.id);
+        send_complete(s->base.peer, s->base.id);
         stream_end(&s->base);
     }
 }
@@ -188,7 +188,7 @@ void consume_closed(void *ctx, const struct refusal *why, uint64_t lost)
     if (s->base.gone)
         return;
     if (why->reason == REASON_NONE) {
-        send_complete(s->base.conn, s->base.id);
+        send_complete(s->base.peer, s->base.id);
         stream_end(&s->base);
         return;
     }

@@ -26,7 +26,7 @@ struct consume_request {
     const struct meta *meta;
 };
 
-void consume_open(struct conn *c, const struct consume_request *r);
+void consume_open(struct peer *c, const struct consume_request *r);
 
 /* A whole PAYLOAD on a consume channel: verbs, or the end, or both. */
 void consume_payload(struct consume *s, const struct rs_frame *f);

@@ -29,7 +29,7 @@ enum {
 /* One delivery call: what holds for all its messages. */
 struct job {
     struct consume *s;
-    struct conn *c;
+    struct peer *c;
     const struct delivery *d;
     struct slice prefix; /* metadata of each message that has no type of its own */
     size_t topic_item_n; /* bytes of it that name the topic */
@@ -234,7 +234,7 @@ static void format_time(int64_t wall_ms, char *buf, size_t size)
 uint64_t consume_deliver(void *ctx, const struct delivery *d)
 {
     struct consume *s = ctx;
-    struct job j = {.s = s, .c = s->base.conn, .d = d, .frame_max = send_frame_max(s->base.conn)};
+    struct job j = {.s = s, .c = s->base.peer, .d = d, .frame_max = send_frame_max(s->base.peer)};
     uint8_t prefix[PREFIX_MAX], *p;
     size_t head_n, size;
 

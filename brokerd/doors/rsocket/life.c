@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-int stream_try(struct conn *c, uint32_t id, enum stream_kind kind, size_t size, void **ret_s,
+int stream_try(struct peer *c, uint32_t id, enum stream_kind kind, size_t size, void **ret_s,
                struct refusal *ret_why)
 {
     struct stream *s;
@@ -21,7 +21,7 @@ int stream_try(struct conn *c, uint32_t id, enum stream_kind kind, size_t size, 
     s = calloc(1, size);
     if (!s)
         goto no_memory;
-    s->conn = c;
+    s->peer = c;
     s->id = id;
     s->kind = (uint8_t)kind;
     if (streams_add(&c->streams, s) < 0)
@@ -35,13 +35,13 @@ no_memory:
     return -ENOMEM;
 }
 
-void *stream_new(struct conn *c, uint32_t id, enum stream_kind kind, size_t size)
+void *stream_new(struct peer *c, uint32_t id, enum stream_kind kind, size_t size)
 {
     struct refusal why;
     void *s = NULL;
 
     if (stream_try(c, id, kind, size, &s, &why) < 0)
-        conn_refuse(c, id, &why, false);
+        peer_refuse(c, id, &why, false);
     return s;
 }
 
@@ -50,15 +50,15 @@ static void bury(struct stream *s)
 {
     stream_cool(s);
     s->gone = true;
-    s->next = s->conn->ended;
-    s->conn->ended = s;
+    s->next = s->peer->ended;
+    s->peer->ended = s;
 }
 
 void stream_end(struct stream *s)
 {
     if (s->gone)
         return;
-    streams_remove(&s->conn->streams, s);
+    streams_remove(&s->peer->streams, s);
     bury(s);
 }
 
@@ -67,13 +67,13 @@ void stream_fail(struct stream *s, const struct refusal *why, bool partly)
     if (s->gone)
         return;
     if (!s->quiet)
-        conn_refuse(s->conn, s->id, why, partly);
+        peer_refuse(s->peer, s->id, why, partly);
     stream_end(s);
 }
 
 /* --------------------------------------------------------------------------------- fragments */
 
-void conn_joining(struct conn *c, int64_t delta)
+void peer_joining(struct peer *c, int64_t delta)
 {
     if (delta == 0)
         return;
@@ -85,7 +85,7 @@ void stream_join_end(struct stream *s)
 {
     if (!s->join)
         return;
-    conn_joining(s->conn, -(int64_t)reassembly_bytes(s->join));
+    peer_joining(s->peer, -(int64_t)reassembly_bytes(s->join));
     reassembly_fini(s->join);
     free(s->join);
     s->join = NULL;
@@ -115,8 +115,8 @@ static void explain(int err, bool by_message, const struct door_limits *l, struc
  * of this connection leave. */
 static uint64_t join_max(const struct stream *s, bool *ret_by_message)
 {
-    const struct door_limits *l = s->conn->link->limits;
-    uint64_t others = s->conn->joining - reassembly_bytes(s->join);
+    const struct door_limits *l = s->peer->link->limits;
+    uint64_t others = s->peer->joining - reassembly_bytes(s->join);
     uint64_t room = l->reassembly_max > others ? l->reassembly_max - others : 0;
     uint64_t message =
         l->message_max < UINT32_MAX - META_MAX ? l->message_max + META_MAX : UINT32_MAX;
@@ -128,7 +128,7 @@ static uint64_t join_max(const struct stream *s, bool *ret_by_message)
 int stream_join(struct stream *s, const struct rs_frame *f, struct rs_frame *ret_whole,
                 struct refusal *ret_why)
 {
-    struct conn *c = s->conn;
+    struct peer *c = s->peer;
     bool by_message = false;
     size_t before;
     uint64_t max;
@@ -145,7 +145,7 @@ int stream_join(struct stream *s, const struct rs_frame *f, struct rs_frame *ret
     before = reassembly_bytes(s->join);
     max = join_max(s, &by_message);
     r = core_short_of_memory(c->link->core) ? -ENOMEM : reassembly_add(s->join, f, max, ret_whole);
-    conn_joining(c, (int64_t)reassembly_bytes(s->join) - (int64_t)before);
+    peer_joining(c, (int64_t)reassembly_bytes(s->join) - (int64_t)before);
     if (r >= 0 || r == -EINVAL)
         return r > 0;
     explain(r, by_message, c->link->limits, ret_why);
@@ -180,7 +180,7 @@ static void stream_free(struct stream *s)
     free(s);
 }
 
-void conn_sweep(struct conn *c)
+void peer_sweep(struct peer *c)
 {
     struct stream *s;
 
@@ -190,14 +190,14 @@ void conn_sweep(struct conn *c)
     }
 }
 
-void conn_release(struct conn *c)
+void peer_release(struct peer *c)
 {
     for (uint32_t i = 0; i < c->streams.cap; i++) {
         if (c->streams.slot[i])
             bury(c->streams.slot[i]);
     }
     streams_fini(&c->streams);
-    conn_sweep(c);
+    peer_sweep(c);
     core_publisher_close(c->forget);
     c->forget = NULL;
     core_endpoint_close(c->ep);

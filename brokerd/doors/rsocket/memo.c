@@ -23,7 +23,7 @@ static int make_room(struct memo **m, size_t n)
     return 0;
 }
 
-int memo_read(struct memo **m, const struct conn *c, struct slice metadata, unsigned allowed,
+int memo_read(struct memo **m, const struct peer *c, struct slice metadata, unsigned allowed,
               struct refusal *ret_why)
 {
     struct memo *o;

@@ -30,7 +30,7 @@ static inline bool memo_knows(const struct memo *m, struct slice metadata)
 
 /* Read `metadata` into *m, which is made or made larger (NULL at first; free() ends it).
  * `allowed`: of enum option. -EINVAL or -ENOMEM with *ret_why; *m is then not valid. */
-int memo_read(struct memo **m, const struct conn *c, struct slice metadata, unsigned allowed,
+int memo_read(struct memo **m, const struct peer *c, struct slice metadata, unsigned allowed,
               struct refusal *ret_why);
 
 #endif

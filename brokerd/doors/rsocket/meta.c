@@ -96,7 +96,7 @@ static int read_composite(struct slice rest, struct meta *m, struct refusal *why
     return r < 0 ? bad(why, "composite metadata are cut short") : 0;
 }
 
-int meta_read(const struct conn *c, bool has_metadata, struct slice metadata, struct meta *ret,
+int meta_read(const struct peer *c, bool has_metadata, struct slice metadata, struct meta *ret,
               struct refusal *ret_why)
 {
     *ret = (struct meta){.type = c->type};
@@ -106,7 +106,7 @@ int meta_read(const struct conn *c, bool has_metadata, struct slice metadata, st
         refuse(ret_why, REASON_INVALID, "metadata are over %d bytes", META_MAX);
         return -EINVAL;
     }
-    switch ((enum conn_metadata)c->metadata) {
+    switch ((enum peer_metadata)c->metadata) {
     case METADATA_COMPOSITE:
         return read_composite(metadata, ret, ret_why);
     case METADATA_ROUTING:
@@ -161,15 +161,23 @@ static int take_confirm(const struct header *h, struct options *o, struct refusa
     return 0;
 }
 
+static int take_nothing(const struct header *h, struct options *o, struct refusal *why)
+{
+    (void)h, (void)o, (void)why;
+    return 0;
+}
+
 static const struct {
     const char *name;
     enum option option;
-    /* NULL: it stays among the headers. */
+    bool stays; /* among the headers */
     int (*take)(const struct header *h, struct options *o, struct refusal *why);
 } known[] = {
-    {"$ttl", OPTION_TTL, take_ttl},       {"$require", OPTION_REQUIRE, take_require},
-    {"$reply-to", OPTION_REPLY_TO, NULL}, {"$confirm", OPTION_CONFIRM, take_confirm},
-    {"$facts", OPTION_FACTS, take_facts},
+    {"$ttl", OPTION_TTL, false, take_ttl},
+    {"$require", OPTION_REQUIRE, false, take_require},
+    {"$reply-to", OPTION_REPLY_TO, true, take_nothing},
+    {"$confirm", OPTION_CONFIRM, false, take_confirm},
+    {"$facts", OPTION_FACTS, true, take_facts},
 };
 
 /* 1: taken. 0: it stays. -EINVAL. */
@@ -181,9 +189,9 @@ static int option_take(const struct header *h, unsigned allowed, struct options 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (!(allowed & known[i].option) || !slice_eq(h->name, slice_str(known[i].name)))
             continue;
-        if (!known[i].take)
-            return 0;
-        return known[i].take(h, o, why) < 0 ? -EINVAL : 1;
+        if (known[i].take(h, o, why) < 0)
+            return -EINVAL;
+        return known[i].stays ? 0 : 1;
     }
     if (allowed & OPTION_OTHERS)
         return 0;

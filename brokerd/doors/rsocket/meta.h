@@ -7,7 +7,7 @@
 #ifndef BROKERD_DOORS_RSOCKET_META_H
 #define BROKERD_DOORS_RSOCKET_META_H
 
-#include "brokerd/doors/rsocket/conn.h"
+#include "brokerd/doors/rsocket/peer.h"
 
 enum {
     META_MAX = 65536,         /* bytes of one request's metadata that we look at */
@@ -25,7 +25,7 @@ struct meta {
     struct ctype type; /* of item 0x7A, else the connection's */
 };
 
-int meta_read(const struct conn *c, bool has_metadata, struct slice metadata, struct meta *ret,
+int meta_read(const struct peer *c, bool has_metadata, struct slice metadata, struct meta *ret,
               struct refusal *ret_why);
 
 /* The `$` headers a door takes for itself. */
@@ -34,7 +34,7 @@ enum option {
     OPTION_REQUIRE = 2,
     OPTION_REPLY_TO = 4, /* stays among the headers */
     OPTION_CONFIRM = 8,
-    OPTION_FACTS = 16,
+    OPTION_FACTS = 16,  /* stays too: the core must keep them */
     OPTION_OTHERS = 32, /* names we do not know stay among the headers: the core's to judge */
 
     OPTIONS_MESSAGE = OPTION_TTL | OPTION_REQUIRE | OPTION_REPLY_TO,

@@ -50,7 +50,7 @@ static struct msg_view view_of(struct slice data, struct block *block, const str
 
 /* --------------------------------------------------------------------------- fire and forget */
 
-void publish_forget(struct conn *c, const struct publish_request *r)
+void publish_forget(struct peer *c, const struct publish_request *r)
 {
     const struct target to = {r->is_queue, r->target};
     struct refusal why = {REASON_NONE, ""};
@@ -72,7 +72,7 @@ void publish_forget(struct conn *c, const struct publish_request *r)
     }
 }
 
-void publish_forget_run(struct conn *c, const struct run *run)
+void publish_forget_run(struct peer *c, const struct run *run)
 {
     struct refusal why = {REASON_NONE, ""};
 
@@ -82,7 +82,7 @@ void publish_forget_run(struct conn *c, const struct run *run)
 
 /* -------------------------------------------------------------------------- request-response */
 
-void publish_once(struct conn *c, const struct publish_request *r)
+void publish_once(struct peer *c, const struct publish_request *r)
 {
     const struct target to = {r->is_queue, r->target};
     struct once *s = stream_new(c, r->id, STREAM_ONCE, sizeof *s);
@@ -93,7 +93,7 @@ void publish_once(struct conn *c, const struct publish_request *r)
 
     if (!s)
         return;
-    err = core_publisher_open(s->base.conn->ep, PUBLISH_ONCE, s, &s->p);
+    err = core_publisher_open(s->base.peer->ep, PUBLISH_ONCE, s, &s->p);
     if (err < 0)
         explain(err, &why);
     else
@@ -135,13 +135,13 @@ static void once_settled(struct once *s, const struct outcome *o)
         return;
     if (reason_is_refusal(o->reason) && (s->require || o->reason != REASON_NO_MATCH)) {
         explain_outcome(o, &why);
-        conn_refuse(s->base.conn, s->base.id, &why, o->accepted > 0);
+        peer_refuse(s->base.peer, s->base.id, &why, o->accepted > 0);
     } else {
         (void)publish_answer_put(data, answer);
         send_payload(
-            s->base.conn, s->base.id,
+            s->base.peer, s->base.id,
             &(struct payload){.flags = RS_NEXT | RS_COMPLETE, .data = slice_of(data, sizeof data)});
-        send_end(s->base.conn);
+        send_end(s->base.peer);
     }
     stream_end(&s->base);
 }
@@ -183,7 +183,7 @@ static int channel_memo(struct publish *s, struct slice metadata, unsigned allow
 {
     struct slice target = slice_of(s->target, s->target_n);
     struct refusal why = {REASON_NONE, ""};
-    int r = memo_read(&s->memo, s->base.conn, metadata, allowed, &why);
+    int r = memo_read(&s->memo, s->base.peer, metadata, allowed, &why);
 
     if (r == 0 && s->memo->has_route && s->target_n == 0) {
         s->target_due = true;
@@ -215,11 +215,11 @@ static void channel_message(struct publish *s, const struct rs_frame *f, struct 
     struct msg_view v = view_of(f->data, block, m);
     struct run run = {.v = &v, .n = 1, .bytes = v.len};
 
-    run.type = m ? m->type : s->base.conn->type;
+    run.type = m ? m->type : s->base.peer->type;
     publish_channel_run(s, &run);
 }
 
-static struct publish *channel_new(struct conn *c, const struct publish_request *r)
+static struct publish *channel_new(struct peer *c, const struct publish_request *r)
 {
     struct publish *s = stream_new(c, r->id, STREAM_PUBLISH, sizeof *s + r->target.n);
 
@@ -230,7 +230,6 @@ static struct publish *channel_new(struct conn *c, const struct publish_request 
     if (r->target.n)
         memcpy(s->target, r->target.p, r->target.n);
     s->target_due = r->target.n > 0;
-    s->prepaid = s->target_due;
     confirms_grant(&s->confirms, r->frame->number);
     return s;
 }
@@ -248,7 +247,7 @@ static uint64_t untold(const struct confirms *cs)
 /* COMPLETE up, and everything settled: the last words. */
 static void channel_finish(struct publish *s)
 {
-    struct conn *c = s->base.conn;
+    struct peer *c = s->base.peer;
     struct refusal why;
 
     if (!s->up_done || s->base.gone || s->confirms.settled < s->sent)
@@ -257,14 +256,14 @@ static void channel_finish(struct publish *s)
         refuse(&why, (enum reason)s->confirms.entries[0].reason,
                "%" PRIu64 " messages were not accepted by every queue; no credit to tell which",
                untold(&s->confirms));
-        conn_refuse(c, s->base.id, &why, true);
+        peer_refuse(c, s->base.id, &why, true);
     } else {
         send_complete(c, s->base.id);
     }
     stream_end(&s->base);
 }
 
-void publish_channel(struct conn *c, const struct publish_request *r)
+void publish_channel(struct peer *c, const struct publish_request *r)
 {
     const unsigned allowed = r->target.n ? OPTIONS_MESSAGE | OPTION_CONFIRM : OPTION_CONFIRM;
     struct refusal why = {REASON_NONE, ""};
@@ -310,7 +309,7 @@ void publish_payload(struct publish *s, const struct rs_frame *f, struct block *
         stream_cool(&s->base);
         channel_finish(s);
     } else {
-        s->base.conn->hot = &s->base;
+        s->base.peer->hot = &s->base;
     }
 }
 
@@ -321,13 +320,13 @@ static void pass_on_credit(struct publish *s)
     if (n == 0 || s->up_done || confirms_full(&s->confirms))
         return;
     s->withheld -= n;
-    send_request_n(s->base.conn, s->base.id, n);
+    send_request_n(s->base.peer, s->base.id, n);
 }
 
 void publish_credit(struct publish *s, uint32_t n)
 {
     confirms_grant(&s->confirms, n);
-    confirms_send(&s->confirms, s->base.conn, s->base.id);
+    confirms_send(&s->confirms, s->base.peer, s->base.id);
     pass_on_credit(s);
 }
 
@@ -337,7 +336,7 @@ void publish_drain(struct publish *s)
         return;
     s->up_done = true;
     stream_cool(&s->base);
-    send_cancel(s->base.conn, s->base.id);
+    send_cancel(s->base.peer, s->base.id);
     channel_finish(s);
 }
 
@@ -355,10 +354,10 @@ void publish_settled(void *ctx, uint64_t upto, const struct outcome *o, size_t n
     if (base->gone)
         return;
     if (confirms_note(&s->confirms, upto, o, n) < 0) {
-        base->conn->link->out->broken = true; /* outcomes would be missing: net closes it */
+        base->peer->link->out->broken = true; /* outcomes would be missing: net closes it */
         return;
     }
-    confirms_send(&s->confirms, base->conn, base->id);
+    confirms_send(&s->confirms, base->peer, base->id);
     pass_on_credit(s);
     channel_finish(s);
 }
@@ -369,10 +368,6 @@ void publish_granted(void *ctx, uint32_t n)
 
     if (s->base.gone)
         return;
-    if (s->prepaid && n > 0) {
-        s->prepaid = false;
-        n--;
-    }
     s->withheld += n;
     pass_on_credit(s);
 }

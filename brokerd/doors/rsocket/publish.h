@@ -25,7 +25,6 @@ struct publish {
     struct confirms confirms;
     uint64_t sent;     /* messages taken */
     uint64_t withheld; /* granted by the core, not yet passed on */
-    bool prepaid;      /* the first message came before any credit: one grant less */
     bool is_queue;     /* targets are queues */
     bool target_due;   /* the next run goes to another target than the last */
     bool up_done;      /* the peer sends no more, or we take no more */
@@ -43,9 +42,9 @@ struct publish_request {
     const struct meta *meta;
 };
 
-void publish_forget(struct conn *c, const struct publish_request *r);
-void publish_once(struct conn *c, const struct publish_request *r);
-void publish_channel(struct conn *c, const struct publish_request *r);
+void publish_forget(struct peer *c, const struct publish_request *r);
+void publish_once(struct peer *c, const struct publish_request *r);
+void publish_channel(struct peer *c, const struct publish_request *r);
 
 /* A whole PAYLOAD on a channel: a message, or the end, or both. */
 void publish_payload(struct publish *s, const struct rs_frame *f, struct block *block);
@@ -58,12 +57,12 @@ void publish_drain(struct publish *s);
 
 /* A run in the same way as the messages before it. */
 void publish_channel_run(struct publish *s, const struct run *run);
-void publish_forget_run(struct conn *c, const struct run *run);
+void publish_forget_run(struct peer *c, const struct run *run);
 
 /* Publish the messages at the front of `in` that go on as the one before: plain payloads on the
  * channel c->hot, or with the metadata it knows; fire-and-forget with the metadata of the last.
  * Returns the bytes used, 0 if the first frame is none of these (or not all there). */
-size_t publish_scan(struct conn *c, struct slice in, struct block *block);
+size_t publish_scan(struct peer *c, struct slice in, struct block *block);
 
 /* The core's callbacks for publishers of this door; ctx is the struct stream. */
 void publish_settled(void *ctx, uint64_t upto, const struct outcome *o, size_t n);

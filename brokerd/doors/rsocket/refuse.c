@@ -1,5 +1,5 @@
 /* Refusals: how they are worded, and how they become ERROR frames. */
-#include "brokerd/doors/rsocket/conn.h"
+#include "brokerd/doors/rsocket/peer.h"
 #include "brokerd/doors/rsocket/send.h"
 
 #include "libbroker/base/utf8.h"
@@ -24,7 +24,7 @@ void refuse_memory(struct refusal *ret)
     refuse(ret, REASON_MEMORY, "the broker has no memory for this");
 }
 
-void conn_refuse(struct conn *c, uint32_t id, const struct refusal *why, bool partly)
+void peer_refuse(struct peer *c, uint32_t id, const struct refusal *why, bool partly)
 {
     send_error(c, id, reason_rs_code(why->reason, partly), slice_str(why->text));
 }

@@ -8,7 +8,7 @@
 #include "libbroker/wire/rsocket.h"
 
 struct request {
-    struct conn *c;
+    struct peer *c;
     const struct rs_frame *f;
     struct block *block;
     struct meta meta;
@@ -20,7 +20,7 @@ static void request_refuse(const struct request *r, const struct refusal *why)
     if (r->f->type == RS_REQUEST_FNF) /* "Never answered, not even with ERROR" */
         log_trace("doors", "%s: fire-and-forget dropped: %s", r->c->link->peer, why->text);
     else
-        conn_refuse(r->c, r->f->stream, why, false);
+        peer_refuse(r->c, r->f->stream, why, false);
 }
 
 /* ----------------------------------------------------------------------------- the routes */
@@ -223,7 +223,7 @@ static int check(const struct request *r, struct refusal *why)
     return 0;
 }
 
-void request_begin(struct conn *c, const struct rs_frame *f, struct block *block)
+void request_begin(struct peer *c, const struct rs_frame *f, struct block *block)
 {
     struct request r = {.c = c, .f = f, .block = block};
     const struct route *route = NULL;

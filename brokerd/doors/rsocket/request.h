@@ -6,10 +6,10 @@
 #ifndef BROKERD_DOORS_RSOCKET_REQUEST_H
 #define BROKERD_DOORS_RSOCKET_REQUEST_H
 
-#include "brokerd/doors/rsocket/conn.h"
+#include "brokerd/doors/rsocket/peer.h"
 
 /* Begin what `f`, a whole request whose id is free, asks for. `block` holds its data; NULL: to
  * be copied. Refusals are answered, but for fire-and-forget. */
-void request_begin(struct conn *c, const struct rs_frame *f, struct block *block);
+void request_begin(struct peer *c, const struct rs_frame *f, struct block *block);
 
 #endif

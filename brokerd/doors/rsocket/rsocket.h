@@ -1,7 +1,7 @@
 /* rsocket.h - the RSocket door, as doors.c lists it.
  *
  * Why      The native protocol: credit in both directions on every stream.
- * Shape    conn.c takes bytes in and knows the connection's state; setup.c opens it; streams.c
+ * Shape    peer.c takes bytes in and knows the connection's state; setup.c opens it; streams.c
  *          keeps its streams; meta.c reads what a request's metadata say; request.c finds the
  *          route; publish.c, consume.c and calls.c are the streams; confirm.c, deliver.c and
  *          send.c write what goes down.

@@ -42,7 +42,7 @@ static inline bool take(struct scan *s, uint32_t len)
     return true;
 }
 
-static struct scan scan_start(struct conn *c, struct slice in, struct block *block)
+static struct scan scan_start(struct peer *c, struct slice in, struct block *block)
 {
     return (struct scan){
         .v = c->link->scratch->views,
@@ -62,7 +62,7 @@ static void expect(struct scan *s, uint16_t word, const struct memo *m)
     s->meta = m->has_meta ? &m->meta : NULL;
 }
 
-static size_t scan_channel(struct conn *c, struct publish *ch, uint16_t word, struct scan *s)
+static size_t scan_channel(struct peer *c, struct publish *ch, uint16_t word, struct scan *s)
 {
     const uint8_t *start = s->p;
     const struct memo *m = word & RS_METADATA ? ch->memo : NULL;
@@ -83,7 +83,7 @@ static size_t scan_channel(struct conn *c, struct publish *ch, uint16_t word, st
     return (size_t)(s->p - start);
 }
 
-static size_t scan_forget(struct conn *c, struct scan *s)
+static size_t scan_forget(struct peer *c, struct scan *s)
 {
     const uint8_t *start = s->p;
     uint32_t len, id;
@@ -104,7 +104,7 @@ static size_t scan_forget(struct conn *c, struct scan *s)
     return (size_t)(s->p - start);
 }
 
-size_t publish_scan(struct conn *c, struct slice in, struct block *block)
+size_t publish_scan(struct peer *c, struct slice in, struct block *block)
 {
     uint32_t len, id;
     uint16_t word;

@@ -2,7 +2,7 @@
 
 #include "libbroker/wire/rsocket.h"
 
-uint32_t send_frame_max(const struct conn *c)
+uint32_t send_frame_max(const struct peer *c)
 {
     uint32_t max = c->link->limits->frame_max;
 
@@ -11,12 +11,12 @@ uint32_t send_frame_max(const struct conn *c)
     return max < RS_FRAME_MAX ? max : RS_FRAME_MAX;
 }
 
-void send_end(struct conn *c)
+void send_end(struct peer *c)
 {
     out_end(c->link->out);
 }
 
-static void commit(struct conn *c, const uint8_t *from, const uint8_t *to)
+static void commit(struct peer *c, const uint8_t *from, const uint8_t *to)
 {
     out_commit(c->link->out, (size_t)(to - from));
 }
@@ -29,7 +29,7 @@ static uint8_t *put(uint8_t *p, struct slice s)
 }
 
 /* One fragment, or a whole frame: its head and metadata, then the data by copy or reference. */
-static void send_fragment(struct conn *c, const struct rs_fragment *f, struct block *block)
+static void send_fragment(struct peer *c, const struct rs_fragment *f, struct block *block)
 {
     struct out *o = c->link->out;
     bool refer = block && f->data.n >= OUT_BY_REFERENCE;
@@ -46,7 +46,7 @@ static void send_fragment(struct conn *c, const struct rs_fragment *f, struct bl
         (void)out_block(o, block, f->data); /* the output knows when it is broken */
 }
 
-void send_payload(struct conn *c, uint32_t id, const struct payload *p)
+void send_payload(struct peer *c, uint32_t id, const struct payload *p)
 {
     struct rs_frame frame = {
         .stream = id,
@@ -64,7 +64,7 @@ void send_payload(struct conn *c, uint32_t id, const struct payload *p)
         send_fragment(c, &fragment, p->block);
 }
 
-void send_complete(struct conn *c, uint32_t id)
+void send_complete(struct peer *c, uint32_t id)
 {
     uint8_t *start = out_reserve(c->link->out, RS_PAYLOAD_HEAD_SIZE);
 
@@ -73,7 +73,7 @@ void send_complete(struct conn *c, uint32_t id)
     send_end(c);
 }
 
-void send_error(struct conn *c, uint32_t id, uint32_t code, struct slice text)
+void send_error(struct peer *c, uint32_t id, uint32_t code, struct slice text)
 {
     uint8_t *start = out_reserve(c->link->out, rs_error_size(text.n));
 
@@ -82,7 +82,7 @@ void send_error(struct conn *c, uint32_t id, uint32_t code, struct slice text)
     send_end(c);
 }
 
-void send_request_n(struct conn *c, uint32_t id, uint32_t n)
+void send_request_n(struct peer *c, uint32_t id, uint32_t n)
 {
     uint8_t *start = out_reserve(c->link->out, RS_REQUEST_N_SIZE);
 
@@ -91,7 +91,7 @@ void send_request_n(struct conn *c, uint32_t id, uint32_t n)
     send_end(c);
 }
 
-void send_cancel(struct conn *c, uint32_t id)
+void send_cancel(struct peer *c, uint32_t id)
 {
     uint8_t *start = out_reserve(c->link->out, RS_CANCEL_SIZE);
 
@@ -100,7 +100,7 @@ void send_cancel(struct conn *c, uint32_t id)
     send_end(c);
 }
 
-void send_keepalive(struct conn *c, struct slice data)
+void send_keepalive(struct peer *c, struct slice data)
 {
     uint8_t *start = out_reserve(c->link->out, rs_keepalive_size(data.n));
 

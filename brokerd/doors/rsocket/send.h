@@ -6,7 +6,7 @@
 #ifndef BROKERD_DOORS_RSOCKET_SEND_H
 #define BROKERD_DOORS_RSOCKET_SEND_H
 
-#include "brokerd/doors/rsocket/conn.h"
+#include "brokerd/doors/rsocket/peer.h"
 
 /* What a PAYLOAD says. */
 struct payload {
@@ -19,19 +19,19 @@ struct payload {
 
 /* A PAYLOAD on stream `id`, in fragments if it is larger than the frame limit. Does not end the
  * run: send_end(). */
-void send_payload(struct conn *c, uint32_t id, const struct payload *p);
+void send_payload(struct peer *c, uint32_t id, const struct payload *p);
 
 /* The largest frame we send, without its TCP length. */
-uint32_t send_frame_max(const struct conn *c);
+uint32_t send_frame_max(const struct peer *c);
 
 /* What was sent is complete: it may go to the socket. */
-void send_end(struct conn *c);
+void send_end(struct peer *c);
 
 /* These are complete in themselves. */
-void send_complete(struct conn *c, uint32_t id);
-void send_error(struct conn *c, uint32_t id, uint32_t code, struct slice text);
-void send_request_n(struct conn *c, uint32_t id, uint32_t n);
-void send_cancel(struct conn *c, uint32_t id);
-void send_keepalive(struct conn *c, struct slice data);
+void send_complete(struct peer *c, uint32_t id);
+void send_error(struct peer *c, uint32_t id, uint32_t code, struct slice text);
+void send_request_n(struct peer *c, uint32_t id, uint32_t n);
+void send_cancel(struct peer *c, uint32_t id);
+void send_keepalive(struct peer *c, struct slice data);
 
 #endif

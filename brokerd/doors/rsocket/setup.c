@@ -47,7 +47,7 @@ static uint32_t refusal_code(const struct rs_frame *f, const char **ret_text)
     return 0;
 }
 
-static enum conn_metadata metadata_kind(struct slice mime)
+static enum peer_metadata metadata_kind(struct slice mime)
 {
     if (slice_eq(mime, SLICE(MIME_COMPOSITE_NAME)))
         return METADATA_COMPOSITE;
@@ -57,7 +57,7 @@ static enum conn_metadata metadata_kind(struct slice mime)
 }
 
 /* The data type, its name copied. -ENOMEM. */
-static int keep_type(struct conn *c, struct slice mime)
+static int keep_type(struct peer *c, struct slice mime)
 {
     struct ctype t = ctype_of(mime);
     uint8_t *name;
@@ -86,7 +86,7 @@ static int64_t lifetime(const struct door_limits *l, const struct rs_setup *s)
 }
 
 /* Metadata of SETUP: whole, and no service to be registered. */
-static uint32_t metadata_code(const struct conn *c, const struct rs_frame *f,
+static uint32_t metadata_code(const struct peer *c, const struct rs_frame *f,
                               struct refusal *ret_why)
 {
     struct meta m;
@@ -99,7 +99,7 @@ static uint32_t metadata_code(const struct conn *c, const struct rs_frame *f,
     return RS_UNSUPPORTED_SETUP;
 }
 
-void setup_first(struct conn *c, const struct rs_frame *f)
+void setup_first(struct peer *c, const struct rs_frame *f)
 {
     const struct endpoint_desc desc = {.name = c->link->peer, .door = "rsocket"};
     struct refusal why;
@@ -107,18 +107,18 @@ void setup_first(struct conn *c, const struct rs_frame *f)
     uint32_t code = refusal_code(f, &text);
 
     if (code) {
-        conn_fail(c, code, text);
+        peer_fail(c, code, text);
         return;
     }
     c->metadata = metadata_kind(f->setup.metadata_mime);
     code = metadata_code(c, f, &why);
     if (code) {
-        conn_fail(c, code, why.text);
+        peer_fail(c, code, why.text);
         return;
     }
     if (keep_type(c, f->setup.data_mime) < 0 ||
         core_endpoint_open(c->link->core, &desc, &endpoint_ops, c, &c->ep) < 0) {
-        conn_fail(c, RS_REJECTED_SETUP, "the broker has no memory for this");
+        peer_fail(c, RS_REJECTED_SETUP, "the broker has no memory for this");
         return;
     }
     c->link->endpoint = c->ep;

@@ -7,10 +7,10 @@
 #ifndef BROKERD_DOORS_RSOCKET_SETUP_H
 #define BROKERD_DOORS_RSOCKET_SETUP_H
 
-#include "brokerd/doors/rsocket/conn.h"
+#include "brokerd/doors/rsocket/peer.h"
 
 /* The connection's first frame. Afterwards c->established or c->over. */
-void setup_first(struct conn *c, const struct rs_frame *f);
+void setup_first(struct peer *c, const struct rs_frame *f);
 
 /* Do a connection's first bytes look like RSocket over TCP? */
 enum door_match setup_recognise(struct slice first);

@@ -11,7 +11,7 @@
 
 #include "libbroker/wire/reassembly.h"
 
-struct conn;
+struct peer;
 
 enum stream_kind {
     STREAM_JOINING, /* a request that came in fragments, of which some are missing */
@@ -24,7 +24,7 @@ enum stream_kind {
 
 /* What all kinds have in common; the first member of each. */
 struct stream {
-    struct conn *conn;
+    struct peer *peer;
     struct reassembly *join; /* fragments gathered so far; NULL: no sequence runs */
     struct stream *next;     /* among those that have ended */
     uint32_t id;

@@ -199,7 +199,7 @@ START_TEST(channel_to_one_topic)
             "= p1 publish type=0x06 'fifth'\n"
             "= p1 publish type=0x06 'sixth'\n"
             "= p1 publish type=0x06 ''\n"
-            "< N 1 n=99\n"); /* the first came before any credit: one less */
+            "< N 1 n=100\n"); /* the first needed none of it */
     talk(t, "> PAYLOAD 1 NEXT tag=b 'elsewhere'\n"
             "= p1 closed\n"
             "< ERROR 1 code=0x204 'invalid: this channel is for one name; one without can have "
@@ -227,7 +227,7 @@ START_TEST(channel_goes_in_runs)
             "= p1 publish type=0x06 { headers=5 } 'd'\n"
             "= p1 publish type=0x06 { headers=5 } 'e' { headers=5 } 'f'\n"
             "= p1 publish type=0x06 'g' 'h'\n"
-            "< N 1 n=99\n");
+            "< N 1 n=100\n");
     talk_end(t);
 }
 END_TEST
@@ -263,7 +263,7 @@ START_TEST(channel_to_queues)
             "= p2 opened window\n"
             "= p2 publish queue=r type=0x06 'y'\n"
             "< N 1 n=100\n"
-            "< N 3 n=99\n");
+            "< N 3 n=100\n");
     talk_end(t);
 }
 END_TEST
@@ -415,7 +415,7 @@ START_TEST(channel_completes)
             "= p1 opened window\n"
             "= p1 publish topic=a type=0x06 'x'\n"
             "= p1 publish type=0x06 'y'\n"
-            "< N 1 n=99\n");
+            "< N 1 n=100\n");
     settled(1, 1, fine, 1);
     talk(t, "< PAYLOAD 1 NEXT hex=0000000000000001\n");
     granted(1, 7); /* no more is wanted */
@@ -458,7 +458,7 @@ START_TEST(channel_completes_without_credit_for_confirms)
             "= p1 opened window\n"
             "= p1 publish topic=a type=0x06 'x'\n"
             "= p1 publish type=0x06 'y'\n"
-            "< N 1 n=99\n");
+            "< N 1 n=100\n");
     settled(1, 1, &(struct outcome){1, 1, REASON_NONE, 1, 1, NULL}, 1);
     settled(1, 2, &fine, 1);
     talk(t, "< PAYLOAD 1 NEXT hex=0000000000000001\n"
@@ -471,7 +471,7 @@ START_TEST(channel_completes_without_credit_for_confirms)
             "= p2 publish topic=a type=0x06 'x'\n"
             "= p2 publish type=0x06 'y'\n"
             "= p2 publish type=0x06 'z'\n"
-            "< N 3 n=99\n");
+            "< N 3 n=100\n");
     settled(2, 1, &(struct outcome){1, 1, REASON_NONE, 1, 1, NULL}, 1);
     settled(2, 3, &(struct outcome){2, 2, lost.reason, 1, 0, NULL}, 1);
     talk(t, "> PAYLOAD 3 COMPLETE\n"
@@ -493,13 +493,13 @@ START_TEST(channel_is_cancelled)
             "= p1 opened window\n"
             "= p1 publish topic=a type=0x06 'x'\n"
             "= p1 closed\n"
-            "< N 1 n=99\n");
+            "< N 1 n=100\n");
     talk(t, "> CHANNEL 3 n=5 route=publish/a 'x'\n"
             "> ERROR 3 code=0x201 'gave up'\n"
             "= p2 opened window\n"
             "= p2 publish topic=a type=0x06 'x'\n"
             "= p2 closed\n"
-            "< N 3 n=99\n");
+            "< N 3 n=100\n");
     talk_end(t);
 }
 END_TEST
@@ -581,7 +581,7 @@ START_TEST(channel_messages_in_fragments)
             "= p1 publish type=0x06 { headers=5 } 'two'\n"
             "= p1 publish type=0x06 'three'\n"
             "= p1 closed\n"
-            "< N 1 n=99\n");
+            "< N 1 n=100\n");
     ck_assert_int_eq(fake.charged, 0);
     talk_end(t);
 }
@@ -676,7 +676,7 @@ START_TEST(a_run_is_at_most_256)
     talk(t, "> CHANNEL 1 n=5 route=publish/a 'x'\n"
             "= p1 opened window\n"
             "= p1 publish topic=a type=0x06 'x'\n"
-            "< N 1 n=99\n");
+            "< N 1 n=100\n");
     fake.show_runs = true;
     fake.silent = true;
     for (int i = 0; i < 600; i++)

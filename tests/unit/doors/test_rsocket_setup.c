@@ -249,7 +249,7 @@ START_TEST(drain_tells_the_client)
             "= p1 opened window\n"
             "= p1 publish topic=a type=0x06 'x'\n"
             "= k1 attach filter=a credit=5\n"
-            "< N 1 n=99\n");
+            "< N 1 n=100\n");
     rsocket_door.on_drain(t->conn);
     talk(t, "> PAYLOAD 1 NEXT 'too late'\n"
             "< ERROR 0 code=0x102 'draining: the broker is about to stop'\n"

@@ -1,21 +1,21 @@
-/* conn.h - one RSocket connection: what its parts share.
+/* peer.h - one RSocket connection: what its parts share.
  *
  * Why      A request, a delivery, a confirm are each a file of their own; here is what they have
  *          in common: the connection, its streams' beginning and end, refusals.
  * Shape    States: opened, established (SETUP accepted), ended (nothing more is read or
  *          written). A stream that has ended leaves the table at once, but its memory and what
- *          it holds in the core live until conn_sweep(): the core's callbacks may end a stream
+ *          it holds in the core live until peer_sweep(): the core's callbacks may end a stream
  *          while the door works on it, and may not call the core to close what it held.
  * Owner    net owns the connection; the connection its streams.
  * Thread   The connection's worker. */
-#ifndef BROKERD_DOORS_RSOCKET_CONN_H
-#define BROKERD_DOORS_RSOCKET_CONN_H
+#ifndef BROKERD_DOORS_RSOCKET_PEER_H
+#define BROKERD_DOORS_RSOCKET_PEER_H
 
 #include "brokerd/doors/door.h"
 #include "brokerd/doors/rsocket/streams.h"
 
 /* What SETUP said of metadata. */
-enum conn_metadata {
+enum peer_metadata {
     METADATA_OPAQUE,    /* something else: no routes */
     METADATA_COMPOSITE, /* message/x.rsocket.composite-metadata.v0 */
     METADATA_ROUTING,   /* message/x.rsocket.routing.v0 alone: routes and topics, no headers */
@@ -23,19 +23,19 @@ enum conn_metadata {
 
 struct memo;
 
-struct conn {
+struct peer {
     struct link *link;
     struct endpoint *ep; /* from SETUP on */
     struct stream_table streams;
     struct stream *hot;       /* publish channel of the last plain payload, or NULL */
-    struct stream *ended;     /* streams out of the table, until conn_sweep() */
+    struct stream *ended;     /* streams out of the table, until peer_sweep() */
     struct publisher *forget; /* for all fire-and-forget, made for the first */
     struct memo *forget_memo; /* metadata of the last one */
     struct ctype type;        /* data type of SETUP; its name is ours */
     int64_t heard_ms;         /* when the last bytes came */
     int64_t lifetime_ms;      /* of silence, then the peer is dead */
     uint64_t joining;         /* bytes of unfinished messages, all streams */
-    uint8_t metadata;         /* enum conn_metadata */
+    uint8_t metadata;         /* enum peer_metadata */
     bool established, over;   /* over: net has been told to close */
     bool draining;            /* takes no new requests; closed with its last stream */
 };
@@ -43,39 +43,39 @@ struct conn {
 /* ------------------------------------------------------------------------------- connection */
 
 /* Send ERROR `code` on stream 0 and close. `text`: for the peer and the log. */
-void conn_fail(struct conn *c, uint32_t code, const char *text);
+void peer_fail(struct peer *c, uint32_t code, const char *text);
 
 /* Close without a word: what is in the output is still written. */
-void conn_close(struct conn *c, const char *why, bool clean);
+void peer_close(struct peer *c, const char *why, bool clean);
 
 /* Free the streams that have ended and close what they held in the core. Not from the core's
  * callbacks. */
-void conn_sweep(struct conn *c);
+void peer_sweep(struct peer *c);
 
 /* Give up all streams and the endpoint: the core knows nothing of the connection any more. */
-void conn_release(struct conn *c);
+void peer_release(struct peer *c);
 
 /* Bytes of unfinished messages changed by `delta`. */
-void conn_joining(struct conn *c, int64_t delta);
+void peer_joining(struct peer *c, int64_t delta);
 
 /* ---------------------------------------------------------------------------------- streams */
 
 /* A stream in the table, `size` bytes that begin with struct stream, the rest zero. NULL if there
  * is no memory or no room, then the request has been refused. */
-void *stream_new(struct conn *c, uint32_t id, enum stream_kind kind, size_t size);
+void *stream_new(struct peer *c, uint32_t id, enum stream_kind kind, size_t size);
 
 /* The same, with the refusal in *ret_why: nothing is sent. 0, -EMFILE, -ENOMEM. */
-int stream_try(struct conn *c, uint32_t id, enum stream_kind kind, size_t size, void **ret_s,
+int stream_try(struct peer *c, uint32_t id, enum stream_kind kind, size_t size, void **ret_s,
                struct refusal *ret_why);
 
-/* `s` has ended: out of the table. What it holds is released by conn_sweep(). Twice is fine. */
+/* `s` has ended: out of the table. What it holds is released by peer_sweep(). Twice is fine. */
 void stream_end(struct stream *s);
 
 /* The next PAYLOAD of `s` is not a plain message: publish_scan() keeps off. */
 static inline void stream_cool(const struct stream *s)
 {
-    if (s->conn->hot == s)
-        s->conn->hot = NULL;
+    if (s->peer->hot == s)
+        s->peer->hot = NULL;
 }
 
 /* End it with an ERROR, unless it is quiet. Nothing happens if it has ended. */
@@ -97,7 +97,7 @@ void refuse(struct refusal *ret, enum reason reason, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* `why` as an ERROR on stream `id`. `partly`: some queues have the message. */
-void conn_refuse(struct conn *c, uint32_t id, const struct refusal *why, bool partly);
+void peer_refuse(struct peer *c, uint32_t id, const struct refusal *why, bool partly);
 
 /* -ENOMEM as a refusal. */
 void refuse_memory(struct refusal *ret);

@@ -1,4 +1,4 @@
-#include "brokerd/doors/rsocket/conn.h"
+#include "brokerd/doors/rsocket/peer.h"
 
 #include "brokerd/doors/rsocket/calls.h"
 #include "brokerd/doors/rsocket/consume.h"
@@ -13,12 +13,12 @@
 #include <stdlib.h>
 
 /* net knows a connection by the name that all doors share. */
-static struct conn *conn_of(struct door_conn *d)
+static struct peer *peer_of(struct door_conn *d)
 {
-    return (struct conn *)(void *)d;
+    return (struct peer *)(void *)d;
 }
 
-void conn_close(struct conn *c, const char *why, bool clean)
+void peer_close(struct peer *c, const char *why, bool clean)
 {
     if (c->over)
         return;
@@ -26,12 +26,12 @@ void conn_close(struct conn *c, const char *why, bool clean)
     link_close(c->link, why, clean);
 }
 
-void conn_fail(struct conn *c, uint32_t code, const char *text)
+void peer_fail(struct peer *c, uint32_t code, const char *text)
 {
     if (c->over)
         return;
     send_error(c, 0, code, slice_str(text));
-    conn_close(c, text, false);
+    peer_close(c, text, false);
 }
 
 /* ------------------------------------------------------------------------ frames of a stream */
@@ -47,7 +47,7 @@ static void stream_close(struct stream *s)
         calls_cancel((struct call_stream *)s);
         break;
     case STREAM_ONCE:
-    case STREAM_PUBLISH: /* its publisher, in conn_sweep(): it does no harm until then */
+    case STREAM_PUBLISH: /* its publisher, in peer_sweep(): it does no harm until then */
     case STREAM_JOINING:
     case STREAM_PING:
         break;
@@ -58,12 +58,12 @@ static void stream_close(struct stream *s)
 static void close_and_fail(struct stream *s, const struct refusal *why)
 {
     if (!s->quiet)
-        conn_refuse(s->conn, s->id, why, false);
+        peer_refuse(s->peer, s->id, why, false);
     stream_close(s);
 }
 
 /* The first fragment of a request. */
-static void on_request_part(struct conn *c, const struct rs_frame *f)
+static void on_request_part(struct peer *c, const struct rs_frame *f)
 {
     bool quiet = f->type == RS_REQUEST_FNF;
     struct rs_frame whole;
@@ -73,7 +73,7 @@ static void on_request_part(struct conn *c, const struct rs_frame *f)
 
     if (stream_try(c, f->stream, STREAM_JOINING, sizeof *s, &made, &why) < 0) {
         if (!quiet)
-            conn_refuse(c, f->stream, &why, false);
+            peer_refuse(c, f->stream, &why, false);
         return;
     }
     s = made;
@@ -82,7 +82,7 @@ static void on_request_part(struct conn *c, const struct rs_frame *f)
         stream_fail(s, &why, false);
 }
 
-static void on_request(struct conn *c, const struct rs_frame *f, struct block *block)
+static void on_request(struct peer *c, const struct rs_frame *f, struct block *block)
 {
     if (!(f->stream & 1) || (c->streams.n > 0 && streams_find(&c->streams, f->stream)))
         return; /* "request id in use: ignore", and of the wrong parity */
@@ -105,7 +105,7 @@ static void on_whole(struct stream *s, const struct rs_frame *f, struct block *b
 
     if (s->kind == STREAM_JOINING) {
         stream_end(s); /* its fragments stay until the sweep; the id is the request's now */
-        request_begin(s->conn, f, block);
+        request_begin(s->peer, f, block);
     } else if (!(f->flags & (RS_NEXT | RS_COMPLETE))) {
         refuse(&why, REASON_INVALID, "a payload with neither NEXT nor COMPLETE");
         close_and_fail(s, &why);
@@ -116,7 +116,7 @@ static void on_whole(struct stream *s, const struct rs_frame *f, struct block *b
     }
 }
 
-static void on_payload(struct conn *c, const struct rs_frame *f, struct block *block)
+static void on_payload(struct peer *c, const struct rs_frame *f, struct block *block)
 {
     struct stream *s = streams_find(&c->streams, f->stream);
     struct rs_frame whole;
@@ -139,7 +139,7 @@ static void on_payload(struct conn *c, const struct rs_frame *f, struct block *b
     }
 }
 
-static void on_request_n(struct conn *c, const struct rs_frame *f)
+static void on_request_n(struct peer *c, const struct rs_frame *f)
 {
     struct stream *s = streams_find(&c->streams, f->stream);
     struct refusal why;
@@ -158,7 +158,7 @@ static void on_request_n(struct conn *c, const struct rs_frame *f)
     }
 }
 
-static void on_stream_frame(struct conn *c, const struct rs_frame *f, struct block *block)
+static void on_stream_frame(struct peer *c, const struct rs_frame *f, struct block *block)
 {
     struct stream *s;
 
@@ -188,7 +188,7 @@ static void on_stream_frame(struct conn *c, const struct rs_frame *f, struct blo
 
 /* -------------------------------------------------------------------- frames of the connection */
 
-static void on_peer_error(struct conn *c, const struct rs_frame *f)
+static void on_peer_error(struct peer *c, const struct rs_frame *f)
 {
     char text[128], why[192];
 
@@ -198,14 +198,14 @@ static void on_peer_error(struct conn *c, const struct rs_frame *f)
         break;
     case RS_CONNECTION_ERROR:
         (void)snprintf(why, sizeof why, "the peer ended it: %s", shown(f->data, text, sizeof text));
-        conn_close(c, why, true);
+        peer_close(c, why, true);
         break;
     default: /* setup codes, and those of streams, mean nothing here */
         break;
     }
 }
 
-static void on_connection_frame(struct conn *c, const struct rs_frame *f)
+static void on_connection_frame(struct peer *c, const struct rs_frame *f)
 {
     switch (f->type) {
     case RS_KEEPALIVE:
@@ -216,7 +216,7 @@ static void on_connection_frame(struct conn *c, const struct rs_frame *f)
         on_peer_error(c, f);
         break;
     case RS_RESUME:
-        conn_fail(c, RS_CONNECTION_ERROR, "RESUME after SETUP");
+        peer_fail(c, RS_CONNECTION_ERROR, "RESUME after SETUP");
         break;
     default: /* a second SETUP, METADATA_PUSH, LEASE, RESUME_OK; requests on stream 0 */
         break;
@@ -228,13 +228,13 @@ static bool is_known(uint8_t type)
     return type >= RS_SETUP && type <= RS_RESUME_OK; /* of EXT we know no extended type */
 }
 
-static void on_frame(struct conn *c, const struct rs_frame *f, struct block *block)
+static void on_frame(struct peer *c, const struct rs_frame *f, struct block *block)
 {
     if (!c->established) {
         setup_first(c, f);
     } else if (!is_known(f->type)) {
         if (!(f->flags & RS_IGNORE))
-            conn_fail(c, RS_CONNECTION_ERROR, "a frame of an unknown type");
+            peer_fail(c, RS_CONNECTION_ERROR, "a frame of an unknown type");
     } else if (f->stream == 0) {
         on_connection_frame(c, f);
     } else {
@@ -244,18 +244,18 @@ static void on_frame(struct conn *c, const struct rs_frame *f, struct block *blo
 
 /* ------------------------------------------------------------------------------------ bytes in */
 
-static uint32_t frame_max(const struct conn *c)
+static uint32_t frame_max(const struct peer *c)
 {
     return c->established ? send_frame_max(c) : c->link->limits->first_frame_max;
 }
 
 /* The frame is no good: the peer's last, unless it may be skipped. */
-static void on_bad(struct conn *c, const struct rs_frame *f, size_t used, const char *text)
+static void on_bad(struct peer *c, const struct rs_frame *f, size_t used, const char *text)
 {
     if (!c->established)
-        conn_fail(c, RS_INVALID_SETUP, text);
+        peer_fail(c, RS_INVALID_SETUP, text);
     else if (used == 0 || !(f->flags & RS_IGNORE))
-        conn_fail(c, RS_CONNECTION_ERROR, text);
+        peer_fail(c, RS_CONNECTION_ERROR, text);
 }
 
 /* Bytes of the frame that begins at `in` and is not all there; 0 if its length is not. */
@@ -265,7 +265,7 @@ static size_t frame_need(struct slice in)
 }
 
 /* Act on the frame at the front of `in`. Returns the bytes used, 0 if it is not all there. */
-static size_t take_frame(struct conn *c, struct slice in, struct block *block)
+static size_t take_frame(struct peer *c, struct slice in, struct block *block)
 {
     const char *text = "";
     struct rs_frame f;
@@ -286,18 +286,18 @@ static size_t take_frame(struct conn *c, struct slice in, struct block *block)
 }
 
 /* Leave for net: what has ended is released, and so is a connection that is over. */
-static void leave(struct conn *c)
+static void leave(struct peer *c)
 {
-    conn_sweep(c);
+    peer_sweep(c);
     if (c->draining && c->streams.n == 0)
-        conn_close(c, "drained", true);
+        peer_close(c, "drained", true);
     if (c->over)
-        conn_release(c);
+        peer_release(c);
 }
 
 static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *block)
 {
-    struct conn *c = conn_of(d);
+    struct peer *c = peer_of(d);
     struct slice rest = bytes;
 
     c->heard_ms = core_now(c->link->core);
@@ -306,7 +306,7 @@ static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *bl
         size_t used;
 
         if (c->ended)
-            conn_sweep(c);
+            peer_sweep(c);
         used = publish_scan(c, rest, block);
 
         if (used == 0)
@@ -322,9 +322,9 @@ static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *bl
 
 /* ------------------------------------------------------------------------- the rest of a door */
 
-static struct door_conn *conn_open(struct link *l)
+static struct door_conn *peer_open(struct link *l)
 {
-    struct conn *c = calloc(1, sizeof *c);
+    struct peer *c = calloc(1, sizeof *c);
 
     if (!c)
         return NULL;
@@ -335,7 +335,7 @@ static struct door_conn *conn_open(struct link *l)
 
 static int64_t on_time(struct door_conn *d, int64_t now_ms)
 {
-    struct conn *c = conn_of(d);
+    struct peer *c = peer_of(d);
     char text[64];
 
     if (!c->established || c->over)
@@ -343,7 +343,7 @@ static int64_t on_time(struct door_conn *d, int64_t now_ms)
     if (now_ms - c->heard_ms >= c->lifetime_ms) {
         (void)snprintf(text, sizeof text, "No keep-alive acks for %lld ms",
                        (long long)c->lifetime_ms);
-        conn_fail(c, RS_CONNECTION_ERROR, text);
+        peer_fail(c, RS_CONNECTION_ERROR, text);
     }
     leave(c);
     return c->over ? INT64_MAX : c->heard_ms + c->lifetime_ms;
@@ -351,13 +351,13 @@ static int64_t on_time(struct door_conn *d, int64_t now_ms)
 
 static void on_drain(struct door_conn *d)
 {
-    struct conn *c = conn_of(d);
+    struct peer *c = peer_of(d);
     struct stream_table *t = &c->streams;
 
     if (c->over)
         return;
     if (!c->established) {
-        conn_fail(c, RS_REJECTED_SETUP, "draining: the broker is about to stop");
+        peer_fail(c, RS_REJECTED_SETUP, "draining: the broker is about to stop");
         return;
     }
     c->draining = true;
@@ -377,16 +377,16 @@ static void on_drain(struct door_conn *d)
 
 static bool is_established(const struct door_conn *d)
 {
-    return ((const struct conn *)(const void *)d)->established;
+    return ((const struct peer *)(const void *)d)->established;
 }
 
-static void conn_free(struct door_conn *d)
+static void peer_free(struct door_conn *d)
 {
-    struct conn *c = conn_of(d);
+    struct peer *c = peer_of(d);
 
     if (!c)
         return;
-    conn_release(c);
+    peer_release(c);
     free(c->forget_memo);
     if (c->type.id == CTYPE_NAMED)
         free((void *)(uintptr_t)c->type.name.p);
@@ -396,10 +396,10 @@ static void conn_free(struct door_conn *d)
 const struct door_ops rsocket_door = {
     .name = "rsocket",
     .recognise = setup_recognise,
-    .open = conn_open,
+    .open = peer_open,
     .on_bytes = on_bytes,
     .on_time = on_time,
     .on_drain = on_drain,
     .established = is_established,
-    .free = conn_free,
+    .free = peer_free,
 };
