@@ -39,7 +39,7 @@ static int split_host(const char *s, size_t n, struct cl_url *u)
     if (!u->host || !u->port)
         return BROKER_NO_MEMORY;
     if (strspn(u->port, "0123456789") != strlen(u->port) || strlen(u->port) > 5 ||
-        atoi(u->port) < 1 || atoi(u->port) > 65535)
+        strtol(u->port, NULL, 10) < 1 || strtol(u->port, NULL, 10) > 65535)
         return BROKER_INVALID;
     return BROKER_OK;
 }
