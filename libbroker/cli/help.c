@@ -96,12 +96,12 @@ static void bash_case(FILE *f, const char *path, const struct cli_command *c)
     fputs("\" ;;\n", f);
 }
 
-static void bash_values(FILE *f, const struct cli_option *options)
+static void bash_values(FILE *f, const char *path, const struct cli_option *options)
 {
     for (const struct cli_option *o = options; o && o->name; o++) {
         if (o->kind != CLI_WORD && strcmp(o->arg ? o->arg : "", "FILE") != 0)
             continue;
-        fprintf(f, "        *\" --%s\")", o->name);
+        fprintf(f, "        \"%s --%s\")", path, o->name);
         if (o->kind == CLI_WORD) {
             fputs(" mapfile -t COMPREPLY < <(compgen -W \"", f);
             for (size_t i = 0; o->words[i]; i++)
@@ -115,8 +115,7 @@ static void bash_values(FILE *f, const struct cli_option *options)
 
 static void bash_value_cases(FILE *f, const char *path, const struct cli_command *c)
 {
-    (void)path;
-    bash_values(f, c->options);
+    bash_values(f, path, c->options);
 }
 
 static void bash_path(FILE *f, const char *path, const struct cli_command *c)
@@ -131,7 +130,7 @@ void cli_complete_bash(FILE *f)
 
     fputs("# bash completion for broker, made by `broker completion bash`.\n"
           "_broker() {\n"
-          "    local word=${COMP_WORDS[COMP_CWORD]} path= words= i\n"
+          "    local word=${COMP_WORDS[COMP_CWORD]} path='' words='' i\n"
           "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
           "        case \"$path ${COMP_WORDS[i]}\" in\n"
           "        *\" -\"*) break ;;\n"

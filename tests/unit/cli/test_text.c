@@ -82,31 +82,31 @@ START_TEST(output_grows_and_flushes)
     struct sigaction action = {.sa_handler = on_alarm};
     struct cli_out o;
     int fds[2];
-    char *big = malloc(1 << 20), *back = malloc(1 << 20);
+    char *big = malloc(160 << 10), *back = malloc(160 << 10);
     size_t got = 0, put = 0;
 
     sigaction(SIGALRM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     ck_assert_int_eq(pipe(fds), 0);
-    memset(big, 'x', 1 << 20);
+    memset(big, 'x', 160 << 10);
     cli_out_init(&o, fds[1]);
     ck_assert_int_eq(cli_out_put(&o, "head", 4), 0);
     ck_assert_int_eq(cli_out_flush(&o), 0);
-    ck_assert_int_eq(read(fds[0], back, 1 << 20), 4);
-    for (; put < 1 << 20; put += 1 << 15)
+    ck_assert_int_eq(read(fds[0], back, 160 << 10), 4);
+    for (; put < 160 << 10; put += 1 << 15)
         ck_assert_int_eq(cli_out_put(&o, big + put, 1 << 15), 0);
-    ck_assert_uint_eq(cli_out_waiting(&o), 1 << 20);
+    ck_assert_uint_eq(cli_out_waiting(&o), 160 << 10);
     /* A pipe nobody reads takes some of it; SIGALRM ends the wait. */
     ck_assert_int_eq(cli_out_flush(&o), -EAGAIN);
-    while (got < 1 << 20) {
-        ssize_t n = read(fds[0], back + got, (1 << 20) - got);
+    while (got < 160 << 10) {
+        ssize_t n = read(fds[0], back + got, (160 << 10) - got);
 
         ck_assert_int_gt(n, 0);
         got += (size_t)n;
         if (cli_out_waiting(&o) > 0)
             (void)cli_out_flush(&o);
     }
-    ck_assert_mem_eq(big, back, 1 << 20);
+    ck_assert_mem_eq(big, back, 160 << 10);
     close(fds[0]);
     ck_assert_int_eq(cli_out_put(&o, "x", 1), 0);
     ck_assert_int_eq(cli_out_flush(&o), -EPIPE);

@@ -1,0 +1,69 @@
+# bash completion for broker, made by `broker completion bash`.
+_broker() {
+    local word=${COMP_WORDS[COMP_CWORD]} path='' words='' i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case "$path ${COMP_WORDS[i]}" in
+        *" -"*) break ;;
+        esac
+        case "${path:+$path }${COMP_WORDS[i]}" in
+        "pub") path="pub" ;;
+        "sub") path="sub" ;;
+        "queue") path="queue" ;;
+        "queue ls") path="queue ls" ;;
+        "queue add") path="queue add" ;;
+        "queue info") path="queue info" ;;
+        "queue peek") path="queue peek" ;;
+        "queue purge") path="queue purge" ;;
+        "queue move") path="queue move" ;;
+        "queue rm") path="queue rm" ;;
+        "bench") path="bench" ;;
+        "bench pub") path="bench pub" ;;
+        "bench sub") path="bench sub" ;;
+        "bench pubsub") path="bench pubsub" ;;
+        "bench request") path="bench request" ;;
+        "top") path="top" ;;
+        "why") path="why" ;;
+        "ping") path="ping" ;;
+        "info") path="info" ;;
+        "events") path="events" ;;
+        "route") path="route" ;;
+        "completion") path="completion" ;;
+        esac
+    done
+    case "$path ${COMP_WORDS[COMP_CWORD - 1]}" in
+        "pub --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+        "sub --ack") mapfile -t COMPREPLY < <(compgen -W "auto manual" -- "$word"); return ;;
+        "sub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
+        "bench pub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
+        "bench sub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
+        "bench pubsub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
+        "bench request --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
+    esac
+    case "$path" in
+        "") words=" pub sub queue bench top why ping info events route completion --help --version" ;;
+        "pub") words=" --lines -l --file -f --count -n --rate --header -H --type --ttl --dedup --require --queue --confirm --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "sub") words=" --count -n --credit -c --raw -r --no-newline --hex -x --queue --ack --overflow --max-messages --set --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "queue") words=" ls add info peek purge move rm" ;;
+        "queue ls") words=" --all -a --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "queue add") words=" --bind -b --set --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "queue info") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "queue peek") words=" --count -n --bytes --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "queue purge") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "queue move") words=" --count -n --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "queue rm") words=" --if-empty --if-unused --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "bench") words=" pub sub pubsub request" ;;
+        "bench pub") words=" --count -n --seconds --size --topics --topic --publishers -P --subscribers -S --window -w --rate --overflow --slow --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "bench sub") words=" --count -n --seconds --size --topics --topic --publishers -P --subscribers -S --window -w --rate --overflow --slow --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "bench pubsub") words=" --count -n --seconds --size --topics --topic --publishers -P --subscribers -S --window -w --rate --overflow --slow --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "bench request") words=" --count -n --seconds --size --topics --topic --publishers -P --subscribers -S --window -w --rate --overflow --slow --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "top") words=" --count -n --interval -i --limit --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "why") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "ping") words=" --count -n --interval -i --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "info") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "events") words=" --count -n --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "route") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "completion") words=" bash zsh --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+complete -F _broker broker
