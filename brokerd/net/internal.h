@@ -199,9 +199,6 @@ void listeners_close(struct net *net);
 int socket_listen_tcp(const struct sockaddr *addr, socklen_t len, char *err, size_t err_size);
 int socket_listen_unix(const char *path, char *err, size_t err_size);
 
-/* The URL of a listening socket, as clients may use it. -errno. */
-int socket_url(int fd, char *buf, size_t size);
-
 /* Who is at the other end: "127.0.0.1:4242", "[::1]:4242", "unix:pid=77,uid=0". */
 void socket_peer(int fd, const struct sockaddr_storage *addr, char *buf, size_t size);
 

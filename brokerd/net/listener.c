@@ -84,7 +84,7 @@ static int listener_add(struct net *net, int fd, uint32_t door_set, bool is_adop
     *l = (struct listener){.net = net, .fd = fd, .doors = door_set};
     event_assign(&l->ev, worker_base(workers_get(net->ws, 0)), fd, EV_READ | EV_PERSIST,
                  on_listener, l);
-    r = socket_url(fd, url, sizeof url);
+    r = net_socket_url(fd, url, sizeof url);
     if (r < 0) {
         snprintf(err, err_size, "not a socket that can be listened on: %s", strerror(-r));
         goto fail;

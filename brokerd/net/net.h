@@ -85,6 +85,9 @@ int net_listen(struct net *net, const struct net_listener_desc *d, char *err, si
 int net_adopt(struct net *net, int fd, const struct net_listener_desc *d, char *err,
               size_t err_size);
 
+/* The URL of a listening socket, as clients may use it: "tcp://127.0.0.1:7070". -errno. */
+int net_socket_url(int fd, char *buf, size_t size);
+
 /* How many listening sockets there are, and the URL of one, with its real port; borrowed. Before
  * workers_start(), or own of worker 0. */
 size_t net_listeners(const struct net *net);

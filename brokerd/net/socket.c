@@ -112,7 +112,7 @@ static void address_text(const struct sockaddr_storage *addr, char *buf, size_t 
     }
 }
 
-int socket_url(int fd, char *buf, size_t size)
+int net_socket_url(int fd, char *buf, size_t size)
 {
     struct sockaddr_storage addr = {0};
     socklen_t len = sizeof addr;

@@ -144,7 +144,9 @@ static void sleep_until(struct worker *w, int64_t due_ms, bool busy)
         set_timer(w, due_ms);
         w->stats.sleeps++;
     }
-    event_base_loop(w->base, busy ? EVLOOP_NONBLOCK : EVLOOP_ONCE);
+    /* Once in any case: without that it would go on as long as something is ready, and what is
+     * ready stays so until we have read it. */
+    event_base_loop(w->base, EVLOOP_ONCE | (busy ? EVLOOP_NONBLOCK : 0));
     mailbox_awake(&w->mailbox);
     w->turn_ns = busy ? now_ns : worker_clock_ns();
     publish_busy(w, w->turn_ns);

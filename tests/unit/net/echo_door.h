@@ -1,0 +1,124 @@
+/* echo_door.h - a protocol for tests of net: frames of 'E', a length of 24 bits, and so many
+ * bytes, that come back as they are. Some contents are commands. And a second protocol, "slow",
+ * whose first bytes must be "SLOWLY" to be known, and which answers "ok". */
+#ifndef TESTS_UNIT_NET_ECHO_DOOR_H
+#define TESTS_UNIT_NET_ECHO_DOOR_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "brokerd/doors/door.h"
+
+enum { ECHO_HEAD = 4 };
+
+struct door_conn {
+    struct link *link;
+    bool established;
+};
+
+static enum door_match echo_recognise(struct slice first)
+{
+    return first.p[0] == 'E' ? DOOR_YES : DOOR_NO;
+}
+
+static struct door_conn *echo_open(struct link *l)
+{
+    struct door_conn *c = calloc(1, sizeof *c);
+
+    if (!c)
+        return NULL;
+    c->link = l;
+    l->endpoint = (struct endpoint *)c; /* for the fake core */
+    return c;
+}
+
+static void echo_frame(struct door_conn *c, struct slice frame, struct block *block)
+{
+    struct slice body = slice_from(frame, ECHO_HEAD);
+
+    c->established = true;
+    if (slice_eq(body, SLICE("quit"))) {
+        out_copy(c->link->out, "bye!", 4);
+        link_close(c->link, "asked to", true);
+    } else if (slice_eq(body, SLICE("bad"))) {
+        link_close(c->link, "bad frame", false);
+    } else if (frame.n >= OUT_BY_REFERENCE) {
+        out_block(c->link->out, block, frame);
+    } else {
+        out_copy(c->link->out, frame.p, frame.n);
+    }
+    out_end(c->link->out);
+}
+
+static size_t echo_on_bytes(struct door_conn *c, struct slice bytes, struct block *block)
+{
+    size_t used = 0;
+
+    while (bytes.n - used >= ECHO_HEAD) {
+        const uint8_t *p = bytes.p + used;
+        size_t n = ECHO_HEAD + ((size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3]);
+
+        if (p[0] != 'E') {
+            link_close(c->link, "no frame", false);
+            return used;
+        }
+        if (n > bytes.n - used) {
+            c->link->need = n;
+            break;
+        }
+        echo_frame(c, slice_of(p, n), block);
+        used += n;
+    }
+    return used;
+}
+
+static int64_t echo_on_time(struct door_conn *c, int64_t now_ms)
+{
+    (void)c;
+    return now_ms + 1000;
+}
+
+static void echo_on_drain(struct door_conn *c)
+{
+    out_copy(c->link->out, "drain", 5);
+    out_end(c->link->out);
+}
+
+static bool echo_established(const struct door_conn *c)
+{
+    return c->established;
+}
+
+static void echo_free(struct door_conn *c)
+{
+    free(c);
+}
+
+static enum door_match slow_recognise(struct slice first)
+{
+    struct slice all = SLICE("SLOWLY");
+
+    if (first.n >= all.n)
+        return slice_starts(first, all) ? DOOR_YES : DOOR_NO;
+    return memcmp(first.p, all.p, first.n) == 0 ? DOOR_MORE : DOOR_NO;
+}
+
+static size_t slow_on_bytes(struct door_conn *c, struct slice bytes, struct block *block)
+{
+    (void)block;
+    c->established = true;
+    out_copy(c->link->out, "ok", 2);
+    out_end(c->link->out);
+    return bytes.n;
+}
+
+static const struct door_ops echo_door = {"echo",           echo_recognise, echo_open,
+                                          echo_on_bytes,    echo_on_time,   echo_on_drain,
+                                          echo_established, echo_free};
+static const struct door_ops slow_door = {"slow",           slow_recognise, echo_open,
+                                          slow_on_bytes,    echo_on_time,   echo_on_drain,
+                                          echo_established, echo_free};
+
+const struct door_ops *const doors[] = {&echo_door, &slow_door, NULL};
+
+#endif

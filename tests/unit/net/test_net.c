@@ -1,0 +1,786 @@
+/* Connections over real sockets, with a door that echoes and a core that only counts. */
+#include <arpa/inet.h>
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "brokerd/net/internal.h"
+#include "brokerd/net/net.h"
+#include "tests/unit/net/echo_door.h"
+#include "tests/unit/worker/fake_core.h"
+
+enum { PATIENCE_MS = 30000 };
+
+/* ---- the rest of a fake core */
+
+static atomic_uint full_told, room_told, drains;
+static atomic_int_fast64_t charged, charged_most;
+
+void core_charge(struct core *c, int64_t delta)
+{
+    int64_t now = atomic_fetch_add(&charged, delta) + delta;
+
+    (void)c;
+    if (now > atomic_load(&charged_most))
+        atomic_store(&charged_most, now);
+}
+
+void core_writable(struct endpoint *ep, bool writable)
+{
+    (void)ep;
+    atomic_fetch_add(writable ? &room_told : &full_told, 1);
+}
+
+void core_written(struct endpoint *ep, uint64_t position)
+{
+    (void)ep;
+    (void)position;
+}
+
+void core_drain(struct core *c)
+{
+    (void)c;
+    atomic_fetch_add(&drains, 1);
+}
+
+/* ---- a net that runs, and what it did */
+
+static struct workers *workers;
+static struct net *net;
+static struct net_stats all; /* summed by end() */
+
+static const struct net_options usual = {
+    .max_connections = 100,
+    .first_frame_ms = PATIENCE_MS,
+    .linger_ms = PATIENCE_MS,
+    .door = {.first_frame_max = 65536, .frame_max = 1 << 24},
+};
+
+static void make(unsigned n, const struct net_options *o)
+{
+    struct workers_options wo = {.n = n, .placement = PLACEMENT_SPREAD, .memory = 64 << 20};
+
+    log_setup(LEVEL_ERROR, LOG_FORMAT_PLAIN);
+    atomic_store(&charged, 0);
+    ck_assert_int_eq(workers_new(&wo, &workers), 0);
+    ck_assert_int_eq(net_new(workers, o, &net), 0);
+}
+
+static void listen_tcp(const char *host)
+{
+    char err[NET_TEXT_MAX];
+    struct net_listener_desc d = {.name = "test", .host = host};
+
+    ck_assert_msg(net_listen(net, &d, err, sizeof err) == 0, "%s", err);
+}
+
+static void begin(unsigned n, const struct net_options *o)
+{
+    make(n, o);
+    listen_tcp("127.0.0.1");
+    ck_assert_int_eq(workers_start(workers), 0);
+}
+
+static void end(void)
+{
+    workers_stop(workers);
+    workers_join(workers);
+    memset(&all, 0, sizeof all);
+    for (unsigned i = 0; i < workers_count(workers); i++) {
+        struct net_stats s = net_worker_stats(net, i);
+
+        all.accepted += s.accepted;
+        all.handed_over += s.handed_over;
+        all.reads += s.reads;
+        all.reads_paused += s.reads_paused;
+        for (unsigned e = 0; e < NET_ENDS; e++)
+            all.ended[e] += s.ended[e];
+    }
+    net_free(net);
+    ck_assert_int_eq(atomic_load(&charged), 0);
+    for (unsigned i = 0; i < workers_count(workers); i++)
+        ck_assert_uint_eq(worker_connections(workers_get(workers, i)), 0);
+    workers_free(workers);
+}
+
+/* ---- a client */
+
+static int client_at(const char *url)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET};
+    struct timeval patience = {PATIENCE_MS / 1000, 0};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    to.sin_port = htons((uint16_t)atoi(strrchr(url, ':') + 1));
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    return fd;
+}
+
+static int client(void)
+{
+    return client_at(net_listener_url(net, 0));
+}
+
+static void put(int fd, const void *p, size_t n)
+{
+    ck_assert_int_eq(send(fd, p, n, MSG_NOSIGNAL), (ssize_t)n);
+}
+
+static void get(int fd, void *p, size_t n)
+{
+    ck_assert_int_eq(recv(fd, p, n, MSG_WAITALL), (ssize_t)n);
+}
+
+static void get_text(int fd, const char *text)
+{
+    char buf[64] = "";
+
+    get(fd, buf, strlen(text));
+    ck_assert_str_eq(buf, text);
+}
+
+/* The end: in good order if `clean`, else perhaps by a reset. */
+static void get_end(int fd, bool clean)
+{
+    char c;
+    ssize_t n = recv(fd, &c, 1, 0);
+
+    ck_assert_msg(n == 0 || (!clean && n < 0 && errno == ECONNRESET), "%zd %s", n, strerror(errno));
+    close(fd);
+}
+
+static size_t frame(uint8_t *p, size_t n, uint8_t fill)
+{
+    p[0] = 'E';
+    p[1] = (uint8_t)(n >> 16);
+    p[2] = (uint8_t)(n >> 8);
+    p[3] = (uint8_t)n;
+    memset(p + ECHO_HEAD, fill, n);
+    return ECHO_HEAD + n;
+}
+
+static void command(int fd, const char *word)
+{
+    uint8_t buf[64];
+
+    frame(buf, strlen(word), 0);
+    memcpy(buf + ECHO_HEAD, word, strlen(word));
+    put(fd, buf, ECHO_HEAD + strlen(word));
+}
+
+/* Send all of it, reading what comes back meanwhile: it must be the same. */
+static void exchange(int fd, const uint8_t *p, size_t n, size_t step)
+{
+    size_t sent = 0, got = 0;
+    uint8_t *back = malloc(n);
+
+    while (got < n) {
+        struct pollfd at = {fd, (short)(POLLIN | (sent < n ? POLLOUT : 0)), 0};
+
+        ck_assert_int_gt(poll(&at, 1, PATIENCE_MS), 0);
+        if (at.revents & POLLOUT) {
+            ssize_t r =
+                send(fd, p + sent, n - sent < step ? n - sent : step, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+            sent += r > 0 ? (size_t)r : 0;
+        }
+        if (at.revents & POLLIN) {
+            ssize_t r = recv(fd, back + got, n - got, MSG_DONTWAIT);
+
+            if (r <= 0)
+                ck_abort_msg("ended after %zu of %zu", got, n);
+            got += (size_t)r;
+        }
+    }
+    ck_assert(memcmp(p, back, n) == 0);
+    free(back);
+}
+
+/* Wait for something that workers do. */
+static void wait_for(bool (*holds)(void))
+{
+    for (int i = 0; i < PATIENCE_MS && !holds(); i++)
+        poll(NULL, 0, 1);
+    ck_assert(holds());
+}
+
+static bool nobody_there(void)
+{
+    return net_connections(net) == 0;
+}
+
+/* ---- frames arrive whole, however they are cut */
+
+static const struct {
+    size_t sizes[6]; /* of frames, repeated until there are a few megabytes */
+    size_t total, step;
+} cuts[] = {
+    {{0, 1, 5}, 200, 1},
+    {{128}, 3 << 20, 100000},
+    {{128, 1000, 70000}, 6 << 20, 7777},
+    {{16384}, 8 << 20, 1 << 20},
+    {{65536, 3, 100000, 40000}, 8 << 20, 50001},
+    {{5000000, 10, 3000000}, 20 << 20, 1 << 20},
+};
+
+START_TEST(frames_come_back)
+{
+    uint8_t *p = malloc(cuts[_i].total + (8 << 20));
+    struct net_options o = usual;
+    size_t n = 0;
+    int fd;
+
+    for (unsigned i = 0; n < cuts[_i].total; i++) {
+        size_t k = 0;
+
+        while (k < 6 && cuts[_i].sizes[k])
+            k++;
+        k += k == 0 ? 3 : 0;
+        n += frame(p + n, cuts[_i].sizes[i % k], (uint8_t)i);
+    }
+    o.door.first_frame_max = 1 << 24;
+    begin(2, &o);
+    fd = client();
+    for (unsigned i = 0; i < 2; i++) { /* of which the second goes to the other worker */
+        exchange(fd, p, n, cuts[_i].step);
+        close(fd);
+        fd = client();
+    }
+    command(fd, "quit");
+    get_text(fd, "bye!");
+    get_end(fd, true);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(all.accepted, 3);
+    ck_assert_uint_eq(all.handed_over, 1);
+    ck_assert_uint_eq(all.ended[NET_END_PEER], 2);
+    ck_assert_uint_eq(all.ended[NET_END_ASKED], 1);
+    free(p);
+}
+END_TEST
+
+/* ---- which protocol */
+
+START_TEST(first_bytes_tell)
+{
+    int fd;
+
+    begin(1, &usual);
+    fd = client();
+    put(fd, "SL", 2);
+    put(fd, "OWL", 3);
+    put(fd, "Y", 1);
+    get_text(fd, "ok");
+    close(fd);
+    fd = client();
+    put(fd, "SLOWER", 6);
+    get_end(fd, false);
+    fd = client();
+    put(fd, "\x16\x03\x01", 3);
+    get_end(fd, false);
+    fd = client();
+    put(fd, "SLO", 3);
+    close(fd);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(all.ended[NET_END_UNKNOWN], 2);
+    ck_assert_uint_eq(all.ended[NET_END_CUT], 1);
+}
+END_TEST
+
+START_TEST(a_listener_may_be_narrowed)
+{
+    const char *names[] = {"slow"};
+    struct net_listener_desc d = {
+        .name = "test", .host = "127.0.0.1", .protocols = names, .n_protocols = 1};
+    char err[NET_TEXT_MAX];
+    int fd;
+
+    make(1, &usual);
+    ck_assert_int_eq(net_listen(net, &d, err, sizeof err), 0);
+    names[0] = "fast";
+    ck_assert_int_eq(net_listen(net, &d, err, sizeof err), -EPROTONOSUPPORT);
+    ck_assert_int_eq(workers_start(workers), 0);
+    fd = client();
+    command(fd, "hello");
+    get_end(fd, false);
+    fd = client();
+    put(fd, "SLOWLY", 6);
+    get_text(fd, "ok");
+    close(fd);
+    end();
+    ck_assert_uint_eq(all.ended[NET_END_UNKNOWN], 1);
+}
+END_TEST
+
+/* ---- limits before the handshake */
+
+START_TEST(the_first_frame_must_come_in_time)
+{
+    struct net_options o = usual;
+    int idle, half, fine;
+
+    o.first_frame_ms = 150;
+    begin(2, &o);
+    fine = client();
+    command(fine, "hello");
+    idle = client();
+    half = client();
+    put(half, "E\0\0", 3);
+    get_end(idle, true);
+    get_end(half, false);
+    get_text(fine, "E");
+    command(fine, "quit"); /* its time was over as well, had it not said hello */
+    close(fine);
+    end();
+    ck_assert_uint_eq(all.ended[NET_END_FIRST_TIME], 2);
+}
+END_TEST
+
+START_TEST(the_first_frame_has_a_limit)
+{
+    uint8_t *p = calloc(1, 200000);
+    int fd;
+
+    begin(1, &usual);
+    fd = client();
+    frame(p, 100000, 'x');
+    put(fd, p, 10);
+    get_end(fd, false);
+    fd = client();
+    exchange(fd, p, frame(p, 65000, 'x'), 1 << 20);
+    exchange(fd, p, frame(p, 100000, 'x'), 1 << 20);
+    close(fd);
+    end();
+    ck_assert_uint_eq(all.ended[NET_END_FIRST_SIZE], 1);
+    free(p);
+}
+END_TEST
+
+/* ---- last words */
+
+START_TEST(last_words_survive_unread_input)
+{
+    static uint8_t more[3 << 20];
+    int fd;
+
+    begin(1, &usual);
+    fd = client();
+    command(fd, "quit");
+    /* Megabytes that nobody will read: closed at once, they would make a reset. */
+    put(fd, more, sizeof more);
+    get_text(fd, "bye!");
+    get_end(fd, true);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(all.ended[NET_END_ASKED], 1);
+}
+END_TEST
+
+START_TEST(who_lingers_too_long_is_cut_off)
+{
+    struct net_options o = usual;
+    int fd;
+
+    o.linger_ms = 100;
+    begin(1, &o);
+    fd = client();
+    command(fd, "quit");
+    get_text(fd, "bye!");
+    wait_for(nobody_there); /* although we never close */
+    close(fd);
+    fd = client();
+    command(fd, "bad");
+    get_end(fd, false);
+    end();
+    ck_assert_uint_eq(all.ended[NET_END_ASKED], 1);
+    ck_assert_uint_eq(all.ended[NET_END_DOOR], 1);
+}
+END_TEST
+
+/* ---- back-pressure */
+
+START_TEST(who_does_not_take_answers_is_not_read)
+{
+    static uint8_t p[100000], back[sizeof p];
+    size_t n = frame(p, 60000, 'x'), sent = 0, got = 0;
+    int fd, idle = 0;
+
+    begin(1, &usual);
+    atomic_store(&full_told, 0);
+    atomic_store(&room_told, 0);
+    atomic_store(&charged_most, 0);
+    fd = client();
+    while (idle < 50) { /* until nothing has moved for a while */
+        size_t at = sent % n;
+        ssize_t r = send(fd, p + at, n - at, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        ck_assert_uint_lt(sent, 64 << 20);
+        sent += r > 0 ? (size_t)r : 0;
+        idle = r > 0 ? 0 : idle + 1;
+        if (r <= 0)
+            poll(NULL, 0, 2);
+    }
+    if (sent % n)
+        sent -= sent % n; /* of the last frame, only a part is there: it will not come back */
+    while (got < sent) {
+        size_t want = n - got % n, left = sent - got;
+        ssize_t r = recv(fd, back, want < left ? want : left, 0);
+
+        ck_assert_int_gt(r, 0);
+        ck_assert(memcmp(back, p + got % n, (size_t)r) == 0);
+        got += (size_t)r;
+    }
+    close(fd);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_ge(all.reads_paused, 1);
+    ck_assert_uint_ge(atomic_load(&full_told), 1);
+    ck_assert_uint_eq(atomic_load(&full_told), atomic_load(&room_told));
+    ck_assert_int_ge(atomic_load(&charged_most), OUT_STOP_READING);
+    ck_assert_int_le(atomic_load(&charged_most), 4 * OUT_STOP_READING);
+}
+END_TEST
+
+/* ---- too many */
+
+START_TEST(connections_have_a_limit)
+{
+    struct net_options o = usual;
+    int fd[5];
+
+    o.max_connections = 3;
+    begin(2, &o);
+    for (int i = 0; i < 5; i++)
+        fd[i] = client();
+    get_end(fd[3], false);
+    get_end(fd[4], false);
+    for (int i = 0; i < 3; i++) {
+        command(fd[i], "quit");
+        get_text(fd[i], "bye!");
+        get_end(fd[i], true);
+    }
+    wait_for(nobody_there);
+    fd[0] = client();
+    command(fd[0], "quit");
+    get_text(fd[0], "bye!");
+    close(fd[0]);
+    end();
+    ck_assert_uint_eq(all.ended[NET_END_MAX_CONNECTIONS], 2);
+}
+END_TEST
+
+START_TEST(without_descriptors_others_go_on)
+{
+    struct rlimit l;
+    int fd, other[64], spare[1024], spares = 0, others = 0;
+
+    begin(1, &usual);
+    fd = client();
+    command(fd, "hello");
+    get_text(fd, "E");
+    getrlimit(RLIMIT_NOFILE, &l);
+    l.rlim_cur = 128;
+    setrlimit(RLIMIT_NOFILE, &l);
+    while ((spare[spares] = open("/dev/null", O_RDONLY)) >= 0)
+        spares++;
+    /* The client's sockets use up descriptors of the same process: give some back, fewer than both
+     * ends of the connections need. */
+    for (int i = 0; i < 5; i++)
+        close(spare[--spares]);
+    for (; others < 3; others++)
+        other[others] = client();
+    get_end(other[2], false); /* refused, not left hanging */
+    command(fd, "quit");
+    get(fd, (char[8]){0}, 8);
+    get_text(fd, "bye!");
+    get_end(fd, true);
+    for (int i = 0; i < 2; i++)
+        close(other[i]);
+    while (spares)
+        close(spare[--spares]);
+    wait_for(nobody_there);
+    fd = client();
+    command(fd, "quit");
+    get_text(fd, "bye!");
+    close(fd);
+    end();
+    ck_assert_uint_ge(all.ended[NET_END_NO_DESCRIPTOR], 1);
+}
+END_TEST
+
+/* ---- addresses */
+
+START_TEST(unix_sockets)
+{
+    char err[NET_TEXT_MAX], dir[] = "/tmp/test_net.XXXXXX", path[64], url[80];
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    struct net_listener_desc d = {.name = "test", .path = path};
+    struct stat st;
+    int fd;
+
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/s", dir);
+    snprintf(url, sizeof url, "unix://%s", path);
+    memcpy(to.sun_path, path, strlen(path));
+    make(1, &usual);
+    /* A socket that nobody listens on any more is in the way only for a moment... */
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&to, sizeof to), 0);
+    close(fd);
+    ck_assert_msg(net_listen(net, &d, err, sizeof err) == 0, "%s", err);
+    ck_assert_str_eq(net_listener_url(net, 0), url);
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 0777, 0660);
+    /* ...but one in use is not taken away, nor anything else of that name. */
+    ck_assert_int_eq(net_listen(net, &d, err, sizeof err), -EADDRINUSE);
+    ck_assert_int_eq(workers_start(workers), 0);
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    command(fd, "quit");
+    get_text(fd, "bye!");
+    get_end(fd, true);
+    end();
+    ck_assert_int_eq(stat(path, &st), -1); /* removed */
+    fd = open(path, O_CREAT | O_WRONLY, 0600);
+    close(fd);
+    make(1, &usual);
+    ck_assert_int_eq(net_listen(net, &d, err, sizeof err), -EADDRINUSE);
+    end();
+    ck_assert_int_eq(unlink(path), 0);
+    rmdir(dir);
+}
+END_TEST
+
+START_TEST(an_address_in_use_is_told)
+{
+    char err[NET_TEXT_MAX];
+    struct net_listener_desc d = {.name = "test", .host = "127.0.0.1"};
+
+    make(1, &usual);
+    listen_tcp("127.0.0.1");
+    d.port = (uint16_t)atoi(strrchr(net_listener_url(net, 0), ':') + 1);
+    ck_assert_int_eq(net_listen(net, &d, err, sizeof err), -EADDRINUSE);
+    ck_assert_ptr_nonnull(strstr(err, "cannot bind"));
+    d.host = "no-such-host.invalid";
+    ck_assert_int_lt(net_listen(net, &d, err, sizeof err), 0);
+    ck_assert_int_eq(net_adopt(net, 0, &d, err, sizeof err), -ENOTSOCK);
+    end();
+}
+END_TEST
+
+START_TEST(sockets_are_taken_over)
+{
+    char err[NET_TEXT_MAX], url[NET_TEXT_MAX];
+    struct net_listener_desc d = {.name = "handed"};
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    make(1, &usual);
+    ck_assert_int_eq(net_adopt(net, fd, &d, err, sizeof err), -ENOTSOCK); /* does not listen */
+    ck_assert_int_eq(listen(fd, 10), 0);
+    ck_assert_int_eq(net_socket_url(fd, url, sizeof url), 0);
+    ck_assert_int_eq(net_adopt(net, fd, &d, err, sizeof err), 0);
+    ck_assert_str_eq(net_listener_url(net, 0), url);
+    ck_assert_int_eq(workers_start(workers), 0);
+    fd = client_at(url);
+    command(fd, "quit");
+    get_text(fd, "bye!");
+    get_end(fd, true);
+    end();
+}
+END_TEST
+
+/* ---- administration and the end */
+
+struct seen {
+    unsigned n;
+    uint64_t id;
+    char peer[PEER_TEXT_MAX], door[16], state[16];
+};
+
+static void see(void *ctx, const struct net_conn_info *info)
+{
+    struct seen *s = ctx;
+
+    s->n++;
+    s->id = info->id;
+    snprintf(s->peer, sizeof s->peer, "%s", info->peer);
+    snprintf(s->door, sizeof s->door, "%s", info->door);
+    snprintf(s->state, sizeof s->state, "%s", info->state);
+}
+
+static struct seen seen;
+static atomic_bool looked;
+
+static void look_and_kill(void *arg, struct worker *w)
+{
+    (void)arg;
+    net_each_connection(net, worker_id(w), see, &seen);
+    if (net_kill(net, seen.id) == 0 && net_kill(net, seen.id) == -ENOENT)
+        atomic_store(&looked, true);
+}
+
+static bool has_looked(void)
+{
+    return atomic_load(&looked);
+}
+
+START_TEST(connections_are_listed_and_killed)
+{
+    int fd;
+
+    begin(1, &usual);
+    fd = client();
+    command(fd, "hello");
+    get_text(fd, "E");
+    get(fd, (char[8]){0}, 8);
+    ck_assert_int_eq(workers_call(workers, 0, look_and_kill, NULL), 0);
+    wait_for(has_looked);
+    get_end(fd, false);
+    end();
+    ck_assert_uint_eq(seen.n, 1);
+    ck_assert_uint_eq(net_connection_worker(seen.id), 0);
+    ck_assert(strncmp(seen.peer, "127.0.0.1:", 10) == 0);
+    ck_assert_str_eq(seen.door, "echo");
+    ck_assert_str_eq(seen.state, "open");
+    ck_assert_uint_eq(all.ended[NET_END_KILLED], 1);
+}
+END_TEST
+
+static const int64_t evict_over_ms[] = {0, 200};
+
+enum { DRAINED = 20 };
+
+static bool all_there(void)
+{
+    return net_connections(net) == DRAINED + 1;
+}
+
+START_TEST(drains_and_closes)
+{
+    enum { N = DRAINED };
+    int fd[N], idle;
+
+    begin(3, &usual);
+    for (int i = 0; i < N; i++) {
+        fd[i] = client();
+        command(fd[i], "");
+        get(fd[i], (char[4]){0}, 4);
+    }
+    idle = client();
+    wait_for(all_there);
+    atomic_store(&drains, 0);
+    ck_assert_int_eq(net_drain(net), 0);
+    get_end(idle, false); /* has no handshake: nothing is lost */
+    for (int i = 0; i < N; i++)
+        get_text(fd[i], "drain");
+    command(fd[0], ""); /* who is there may go on for a while */
+    get(fd[0], (char[4]){0}, 4);
+    ck_assert_int_eq(net_close_all(net, evict_over_ms[_i]), 0);
+    for (int i = 0; i < N; i++)
+        get_end(fd[i], true);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(all.ended[NET_END_DRAINED], N + 1);
+    ck_assert_uint_eq(atomic_load(&drains), 3);
+}
+END_TEST
+
+START_TEST(connections_left_at_the_end_are_freed)
+{
+    int fd[3];
+
+    begin(2, &usual);
+    for (int i = 0; i < 3; i++) {
+        fd[i] = client();
+        command(fd[i], "hello");
+        get_text(fd[i], "E");
+    }
+    put(fd[0], "E\0", 2);
+    end();
+    for (int i = 0; i < 3; i++)
+        close(fd[i]);
+}
+END_TEST
+
+START_TEST(new_limits_for_new_connections)
+{
+    struct net_options o = usual;
+    uint8_t p[300];
+    int old, fd;
+
+    begin(2, &usual);
+    old = client();
+    command(old, "hello");
+    get_text(old, "E");
+    get(old, (char[8]){0}, 8);
+    o.door.first_frame_max = 100;
+    ck_assert_int_eq(net_configure(net, &o), 0);
+    ck_assert_int_eq(net_configure(net, &o), 0);
+    for (int i = 0; i < 2; i++) { /* one on each worker */
+        fd = client();
+        frame(p, 200, 'x');
+        put(fd, p, 150);
+        get_end(fd, false);
+    }
+    exchange(old, p, frame(p, 200, 'x'), 1000);
+    close(old);
+    end();
+    ck_assert_uint_eq(all.ended[NET_END_FIRST_SIZE], 2);
+}
+END_TEST
+
+START_TEST(an_idle_connection_is_small)
+{
+    ck_assert_uint_lt(sizeof(struct conn), 640);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("net");
+    TCase *tc = tcase_create("net");
+    SRunner *runner;
+    int failed;
+
+    tcase_set_timeout(tc, 2 * PATIENCE_MS / 1000);
+    tcase_add_loop_test(tc, frames_come_back, 0, (int)(sizeof cuts / sizeof cuts[0]));
+    tcase_add_test(tc, first_bytes_tell);
+    tcase_add_test(tc, a_listener_may_be_narrowed);
+    tcase_add_test(tc, the_first_frame_must_come_in_time);
+    tcase_add_test(tc, the_first_frame_has_a_limit);
+    tcase_add_test(tc, last_words_survive_unread_input);
+    tcase_add_test(tc, who_lingers_too_long_is_cut_off);
+    tcase_add_test(tc, who_does_not_take_answers_is_not_read);
+    tcase_add_test(tc, connections_have_a_limit);
+    tcase_add_test(tc, without_descriptors_others_go_on);
+    tcase_add_test(tc, unix_sockets);
+    tcase_add_test(tc, an_address_in_use_is_told);
+    tcase_add_test(tc, sockets_are_taken_over);
+    tcase_add_test(tc, connections_are_listed_and_killed);
+    tcase_add_loop_test(tc, drains_and_closes, 0, 2);
+    tcase_add_test(tc, connections_left_at_the_end_are_freed);
+    tcase_add_test(tc, new_limits_for_new_connections);
+    tcase_add_test(tc, an_idle_connection_is_small);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
