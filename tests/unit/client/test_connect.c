@@ -134,6 +134,37 @@ START_TEST(tries_the_next_address)
 }
 END_TEST
 
+/* A name is looked up on a thread; localhost may have a second address that nobody listens at. */
+START_TEST(looks_names_up)
+{
+    struct fake k;
+    struct broker_options o = noted;
+    char url[64];
+
+    fake_init(&k);
+    snprintf(url, sizeof url, "tcp://localhost:%s", strrchr(k.url, ':') + 1);
+    o.url = url;
+    o.no_reconnect = true;
+    fake_connected(&k, &o);
+    ck_assert_str_eq(broker_url(k.client), url);
+    broker_free(k.client);
+    fake_fini(&k);
+}
+END_TEST
+
+/* One that is looked up when the handle goes: nothing is lost, nobody is waited for. */
+START_TEST(leaves_a_lookup_behind)
+{
+    struct broker_options o = noted;
+    broker *b;
+
+    o.url = "tcp://no-such-host.invalid:1";
+    ck_assert_int_eq(broker_new(&o, &b, NULL, 0), BROKER_OK);
+    ck_assert_int_eq(broker_connect(b, 0), BROKER_OK);
+    broker_free(b);
+}
+END_TEST
+
 START_TEST(refused_for_good)
 {
     struct fake k;
@@ -329,6 +360,8 @@ int main(void)
                             stays_away_when_told,
                             nobody_there,
                             tries_the_next_address,
+                            looks_names_up,
+                            leaves_a_lookup_behind,
                             refused_for_good,
                             keeps_alive,
                             hears_nothing,
