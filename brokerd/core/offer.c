@@ -175,7 +175,8 @@ static enum put put_full(struct offer *o, uint32_t i, struct queue *q, struct ms
         q->full_since_ms = q->core->now_ms;
     if (q->policy.overflow != OVERFLOW_BLOCK)
         return overflow(q, m, q->policy.overflow, why, ret_reason);
-    if (o->may_hold && !q->stuck && !q->core->draining) {
+    /* A hold costs memory too: where there is none, the fallback decides at once. */
+    if (o->may_hold && !q->stuck && !q->core->draining && !core_short_of_memory(q->core)) {
         *ret_reason = REASON_MEMORY; /* should the hold itself find none */
         return hold(o, i, q, m);
     }
@@ -211,6 +212,7 @@ static enum put put(struct offer *o, uint32_t i, struct queue *q, enum reason *r
 void offer_to(struct offer *o, struct queue *q)
 {
     uint32_t i = deliver_direct(o, q);
+    bool holds = false;
 
     o->matched++;
     for (; i < o->run->n; i++) {
@@ -220,10 +222,17 @@ void offer_to(struct offer *o, struct queue *q)
         if (what == PUT_ACCEPTED)
             continue;
         note(o, i, what, reason);
+        holds |= what == PUT_HELD;
         if (what == PUT_REFUSED && !o->refuser)
             o->refuser = q;
     }
-    if (q->hungry_n)
+    if (!q->hungry_n)
+        return;
+    /* What is delivered makes room for what is held. That one is held must be told before what
+     * became of it, so this waits until the offer is over. */
+    if (holds)
+        deliver_later(q);
+    else
         deliver_pump(q);
 }
 
@@ -263,16 +272,18 @@ void offer_admit(struct queue *q)
         struct msg *m = h->msg;
         enum put what;
 
-        /* What it costs is charged already. */
-        if (queue_full(q, m->len, 0) != REASON_NONE)
+        if (queue_at_limit(q, m->len)) /* what it costs is charged already */
             break;
         uncharge_held(q);
         what = push(q, m);
         answer_held(q, what, REASON_MEMORY);
         any = true;
     }
-    if (any)
-        queue_arm(q);
+    if (!any)
+        return;
+    queue_arm(q);
+    if (q->hungry_n)
+        deliver_later(q);
 }
 
 static void end_first_hold(struct queue *q, enum reason reason)

@@ -278,6 +278,9 @@ static int park(struct publisher *p, struct offer *o)
     struct named *n = p->queue;
     struct span s = {.first = o->first, .count = o->run->n, .waiting = 1};
 
+    /* First, for answers may come from below. */
+    if (p->kind != PUBLISH_FORGET && ledger_add(&p->ledger, &s) < 0)
+        return -ENOMEM;
     for (uint32_t i = 0; i < o->run->n; i++) {
         struct msg_origin from = {n->topic, o->run->type, o->id + i, o->time_ms, c->now_ms};
         struct parked *k = calloc(1, sizeof *k);
@@ -296,7 +299,7 @@ static int park(struct publisher *p, struct offer *o)
     }
     if (n->state == NAMED_UNKNOWN)
         names_want(c, n, NULL, 0, 0);
-    return p->kind == PUBLISH_FORGET ? 0 : ledger_add(&p->ledger, &s);
+    return 0;
 }
 
 static int publish_to_queue(struct publisher *p, struct offer *o)

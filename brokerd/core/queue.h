@@ -20,14 +20,20 @@ struct queue *queue_new(struct core *c, struct slice name, struct slice label,
  * have no taps and no bindings. */
 void queue_free(struct queue *q);
 
+/* Whether `q` is at its own limits for a message of `len` bytes. An empty queue takes any. */
+static inline bool queue_at_limit(const struct queue *q, uint32_t len)
+{
+    return q->waiting &&
+           (q->waiting >= q->policy.max_messages || q->bytes + len > q->policy.max_bytes);
+}
+
 /* Why `q` takes no message of `len` bytes that costs `charge`; REASON_NONE: it does. An empty
  * queue takes any, while the budget lasts. */
 static inline enum reason queue_full(const struct queue *q, uint32_t len, uint32_t charge)
 {
     int64_t left = budget_left(q->core);
 
-    if (q->waiting &&
-        (q->waiting >= q->policy.max_messages || q->bytes + len > q->policy.max_bytes))
+    if (queue_at_limit(q, len))
         return REASON_FULL;
     return charge > left || q->charged > left ? REASON_MEMORY : REASON_NONE;
 }

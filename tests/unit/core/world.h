@@ -176,6 +176,31 @@ static inline void world_stop(struct world *w)
                 entry_release(e);
 }
 
+/* A set with one rule: `filter` ("": none) has the default policy with `settings` ("key=value
+ * key=value") applied. */
+static inline struct policy_set *world_policy(enum policy_kind kind, const char *filter,
+                                              const char *settings)
+{
+    struct queue_policy policy = policy_default(kind);
+    struct policy_globals globals = policy_globals_default();
+    struct policy_set *set;
+    char err[POLICY_ERROR_MAX], copy[512];
+
+    snprintf(copy, sizeof copy, "%s", settings);
+    if (policy_set_new(&globals, &set) < 0)
+        abort();
+    for (char *key = strtok(copy, " "); key; key = strtok(NULL, " ")) {
+        char *value = strchr(key, '=');
+
+        if (policy_set_key(&policy, kind, slice_of(key, (size_t)(value - key)),
+                           slice_str(value + 1), err, sizeof err) < 0)
+            abort();
+    }
+    if (*filter && policy_set_add(set, kind, slice_str(filter), &policy, NULL, 0) < 0)
+        abort();
+    return set;
+}
+
 /* ----------------------------------------------------------------------------- peers */
 
 static inline void world_note_headers(struct world_peer *p, struct slice rest)
