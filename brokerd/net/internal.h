@@ -124,7 +124,7 @@ struct net_worker {
     struct door_scratch *scratch;
     uint64_t next_id;
     bool is_draining;
-    bool core_told; /* core_written() or core_writable() in this pass */
+    bool core_told; /* core_written() or core_writable() since the last tick began */
     struct log_limit log[NET_LOGS];
     struct net_stats stats;
 };

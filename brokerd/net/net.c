@@ -47,6 +47,7 @@ static bool on_input(void *ctx)
     more = read_ready(nw);
     while ((n = wheel_pop(&nw->wheel, now)) != NULL)
         conn_on_time(LIST_ITEM(n, struct conn, timer), now);
+    nw->core_told = false; /* a tick follows: only what is told in it, or later, needs another */
     return more;
 }
 
@@ -57,14 +58,16 @@ static bool on_output(void *ctx)
     struct net_worker *nw = ctx;
     struct list now;
     struct list_node *l;
+    bool told;
 
-    nw->core_told = false;
     list_init(&now);
     while ((l = list_pop(&nw->dirty)) != NULL)
         list_push_back(&now, l);
     while ((l = list_pop(&now)) != NULL)
         conn_output(LIST_ITEM(l, struct conn, in_dirty));
-    return nw->core_told;
+    told = nw->core_told;
+    nw->core_told = false;
+    return told;
 }
 
 static int64_t on_release(void *ctx)

@@ -1,0 +1,641 @@
+/* brokerd: options, start, signals, stop. The only place that holds all the pieces.
+ *
+ * Workers have threads of their own; this one waits for signals and watches over the end:
+ *
+ *      RUNNING --SIGTERM--> DRAINING --> CLOSING --> ENDED
+ *         |                    ^
+ *         +--SIGUSR2--> EVICTING
+ *
+ * DRAINING: listeners are closed, peers told, and what publishers wait for is settled. CLOSING:
+ * connections write what they still have. EVICTING: as DRAINING, but connections go by and by. Each
+ * has its deadline; a second SIGTERM ends at once. */
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "brokerd/net/net.h"
+#include "brokerd/net/systemd.h"
+#include "brokerd/worker/worker.h"
+#include "config/options.h"
+#include "libbroker/base/log.h"
+
+enum {
+    LINGER_MS = 2000,    /* for a peer to read our last words */
+    CLOSING_MS = 3000,   /* for all of them */
+    LOOK_MS = 20,        /* how often it is looked whether a phase is over */
+    LISTEN_FDS_MAX = 64, /* sockets taken over from a service manager */
+    EVENT_KINDS = EVENT_UNROUTABLE + 1
+};
+
+enum phase { RUNNING, EVICTING, DRAINING, CLOSING, ENDED };
+
+/* Workers asked the same question; each answers by counting. Asked anew only when all answered. */
+struct round {
+    atomic_uint answered, yes;
+};
+
+struct broker {
+    struct options options;
+    struct settings *settings; /* in force */
+    struct settings *started;  /* at the start: what takes a restart is still as there */
+    struct workers *workers;
+    struct net *net;
+    struct log_limit (*limits)[EVENT_KINDS]; /* for each worker */
+
+    struct event_base *base;
+    struct event *signals[5];
+    struct event *look; /* at the end of phases */
+    struct event *watchdog;
+    enum phase phase;
+    int64_t deadline_ms; /* of the phase */
+    struct round drained, alive;
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* ---- rounds of questions */
+
+static bool round_over(struct round *r, const struct broker *b)
+{
+    return atomic_load(&r->answered) == workers_count(b->workers);
+}
+
+static void round_start(struct round *r, struct broker *b, worker_fn *fn)
+{
+    atomic_store(&r->answered, 0);
+    atomic_store(&r->yes, 0);
+    for (unsigned i = 0; i < workers_count(b->workers); i++)
+        if (workers_call(b->workers, i, fn, r) < 0)
+            atomic_fetch_add(&r->answered, 1); /* as a no */
+}
+
+static void answer_drained(void *arg, struct worker *w)
+{
+    struct round *r = arg;
+
+    if (core_drained(worker_core(w)))
+        atomic_fetch_add(&r->yes, 1);
+    atomic_fetch_add(&r->answered, 1);
+}
+
+static void answer_alive(void *arg, struct worker *w)
+{
+    struct round *r = arg;
+
+    (void)w;
+    atomic_fetch_add(&r->yes, 1);
+    atomic_fetch_add(&r->answered, 1);
+}
+
+static bool all_said_yes(struct round *r, const struct broker *b)
+{
+    return atomic_load(&r->yes) == workers_count(b->workers);
+}
+
+/* ---- what the core tells */
+
+/* On a worker's thread. */
+static void on_core_event(void *ctx, struct worker *w, const struct core_event *ev)
+{
+    static const char *const what[EVENT_KINDS] = {
+        [EVENT_SLOW_CONSUMER] = "a consumer is too slow, messages were lost",
+        [EVENT_QUEUE_MADE] = "queue made",
+        [EVENT_QUEUE_GONE] = "queue deleted",
+        [EVENT_QUEUE_STUCK] = "a queue is stuck: its consumers take nothing",
+        [EVENT_DEAD_LETTER] = "messages became dead letters",
+        [EVENT_REFUSED] = "publishes were refused",
+        [EVENT_UNROUTABLE] = "messages matched no queue",
+    };
+    struct broker *b = ctx;
+    bool is_plain = ev->kind == EVENT_QUEUE_MADE || ev->kind == EVENT_QUEUE_GONE;
+    enum log_level level = is_plain                       ? LEVEL_INFO
+                           : ev->kind == EVENT_UNROUTABLE ? LEVEL_DEBUG
+                                                          : LEVEL_WARNING;
+    uint64_t more;
+
+    if (!log_enabled(level) ||
+        !log_limit_pass(&b->limits[worker_id(w)][ev->kind], worker_now(w), &more))
+        return;
+    log_line(level, "%s: queue \"%s\" topic \"%s\" client \"%s\" reason %s count %llu (%llu more)",
+             what[ev->kind], ev->queue, ev->topic, ev->client, reason_name(ev->reason),
+             (unsigned long long)ev->count, (unsigned long long)more);
+}
+
+/* ---- settings */
+
+static void complain(void *ctx, const char *text)
+{
+    (void)ctx;
+    fprintf(stderr, "brokerd: %s\n", text);
+}
+
+static void complain_to_log(void *ctx, const char *text)
+{
+    (void)ctx;
+    log_error("settings: %s", text);
+}
+
+static uint32_t at_most_32(uint64_t n)
+{
+    return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+static struct net_options net_options_of(const struct settings *s)
+{
+    const struct settings_limits *l = &s->limits;
+
+    return (struct net_options){.max_connections = l->max_connections,
+                                .first_frame_ms = l->first_frame_ms,
+                                .linger_ms = LINGER_MS,
+                                .door = {.first_frame_max = at_most_32(l->first_frame_max),
+                                         .frame_max = at_most_32(l->frame_max),
+                                         .message_max = s->max_message,
+                                         .reassembly_max = l->reassembly_max,
+                                         .streams_max = l->max_streams,
+                                         .keepalive_min_ms = l->keepalive_min_ms,
+                                         .idle_max_ms = l->idle_max_ms}};
+}
+
+static void set_log(const struct settings *s)
+{
+    log_setup((enum log_level)s->log_level, (enum log_format)s->log_format);
+}
+
+static enum placement placement_of(const struct settings *s)
+{
+    return s->placement == SETTINGS_SPREAD ? PLACEMENT_SPREAD : PLACEMENT_PACK;
+}
+
+/* ---- reload */
+
+static void take_policies(void *arg, struct worker *w)
+{
+    struct policy_set *set = arg;
+
+    core_configure(worker_core(w), set);
+    policy_set_unref(set);
+}
+
+static void tell_change(void *ctx, const struct settings_change *ch)
+{
+    if (!ch->restart)
+        log_notice("reload: %s = %s (was %s)", ch->what, ch->after, ch->before);
+    (void)ctx;
+}
+
+static void tell_restart(void *ctx, const struct settings_change *ch)
+{
+    if (ch->restart)
+        log_warning("reload: %s = %s takes a restart; it stays %s", ch->what, ch->after,
+                    ch->before);
+    (void)ctx;
+}
+
+static int apply(struct broker *b, const struct settings *s)
+{
+    struct net_options o = net_options_of(s);
+    int failed = net_configure(b->net, &o);
+
+    set_log(s);
+    workers_set_memory(b->workers, s->memory);
+    workers_set_placement(b->workers, placement_of(s));
+    for (unsigned i = 0; i < workers_count(b->workers); i++) {
+        int r = workers_call(b->workers, i, take_policies, policy_set_ref(s->policies));
+
+        if (r < 0) {
+            policy_set_unref(s->policies);
+            failed = r;
+        }
+    }
+    return failed;
+}
+
+static void reload(struct broker *b)
+{
+    struct settings *s = NULL;
+    int r;
+
+    if (b->phase != RUNNING)
+        return;
+    systemd_notify_reloading();
+    r = settings_load(b->options.file, &b->options.overrides, complain_to_log, NULL, &s);
+    if (r < 0) {
+        log_error("reload: the settings are not as they should be; the old ones stay: %s",
+                  strerror(-r));
+    } else {
+        settings_diff(b->settings, s, tell_change, NULL);
+        settings_diff(b->started, s, tell_restart, NULL);
+        r = apply(b, s);
+        if (r < 0)
+            log_error("reload: not everywhere: %s; reload again", strerror(-r));
+        if (b->settings != b->started)
+            settings_free(b->settings);
+        b->settings = s;
+        log_notice("reloaded %s", s->file ? s->file : "the defaults");
+    }
+    systemd_notify("READY=1");
+}
+
+/* ---- stopping */
+
+static void set_phase(struct broker *b, enum phase phase, int64_t lasts_ms)
+{
+    static const struct timeval look = {0, LOOK_MS * 1000};
+
+    b->phase = phase;
+    b->deadline_ms = now_ms() + lasts_ms;
+    if (phase == ENDED)
+        event_base_loopbreak(b->base);
+    else
+        event_add(b->look, &look);
+}
+
+static void begin_drain(struct broker *b)
+{
+    if (net_drain(b->net) < 0)
+        log_error("out of memory: not every connection was told that we drain");
+}
+
+static void evict(struct broker *b)
+{
+    if (b->phase != RUNNING)
+        return;
+    log_notice("draining: %u connections have %lld ms", net_connections(b->net),
+               (long long)b->settings->drain_ms);
+    systemd_notify("STOPPING=1\nSTATUS=Draining");
+    begin_drain(b);
+    (void)net_close_all(b->net, b->settings->drain_ms);
+    set_phase(b, EVICTING, b->settings->drain_ms + CLOSING_MS);
+}
+
+static void stop(struct broker *b, int signal)
+{
+    if (b->phase >= DRAINING) {
+        log_notice("stopping at once");
+        set_phase(b, ENDED, 0);
+        return;
+    }
+    log_notice("stopping (%s)", signal == SIGINT ? "SIGINT" : "SIGTERM");
+    systemd_notify("STOPPING=1\nSTATUS=Stopping");
+    begin_drain(b);
+    round_start(&b->drained, b, answer_drained);
+    set_phase(b, DRAINING, b->settings->drain_ms);
+}
+
+static void close_connections(struct broker *b)
+{
+    (void)net_close_all(b->net, 0);
+    set_phase(b, CLOSING, CLOSING_MS);
+}
+
+/* Is this phase over? Then the next one begins. */
+static void on_look(evutil_socket_t fd, short what, void *ctx)
+{
+    struct broker *b = ctx;
+    bool is_late = now_ms() >= b->deadline_ms;
+
+    (void)fd;
+    (void)what;
+    switch (b->phase) {
+    case RUNNING:
+    case ENDED:
+        return;
+    case EVICTING:
+        if (net_connections(b->net) == 0 || is_late) {
+            log_notice("drained: %u connections left", net_connections(b->net));
+            stop(b, SIGTERM);
+        }
+        return;
+    case DRAINING:
+        if (round_over(&b->drained, b) && all_said_yes(&b->drained, b)) {
+            close_connections(b);
+        } else if (is_late) {
+            log_warning("stopping: not everything was settled in time");
+            close_connections(b);
+        } else if (round_over(&b->drained, b)) {
+            round_start(&b->drained, b, answer_drained);
+        }
+        return;
+    case CLOSING:
+        if (net_connections(b->net) != 0 && !is_late)
+            return;
+        if (is_late && net_connections(b->net))
+            log_warning("stopping: %u connections did not take what was left for them",
+                        net_connections(b->net));
+        set_phase(b, ENDED, 0);
+        return;
+    }
+}
+
+/* ---- signals and the watchdog */
+
+static void on_signal(evutil_socket_t signal, short what, void *ctx)
+{
+    struct broker *b = ctx;
+
+    (void)what;
+    switch (signal) {
+    case SIGHUP:
+        reload(b);
+        break;
+    case SIGUSR2:
+        evict(b);
+        break;
+    default:
+        stop(b, (int)signal);
+        break;
+    }
+}
+
+/* Only if every worker has answered since: one that hangs shall not look healthy. */
+static void on_watchdog(evutil_socket_t fd, short what, void *ctx)
+{
+    struct broker *b = ctx;
+
+    (void)fd;
+    (void)what;
+    if (!round_over(&b->alive, b))
+        return;
+    if (all_said_yes(&b->alive, b))
+        systemd_notify("WATCHDOG=1");
+    round_start(&b->alive, b, answer_alive);
+}
+
+static int watch_signals(struct broker *b)
+{
+    static const int which[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
+    uint64_t watchdog_us = systemd_watchdog_us();
+
+    b->base = event_base_new();
+    if (!b->base)
+        return -ENOMEM;
+    for (size_t i = 0; i < sizeof which / sizeof which[0]; i++) {
+        b->signals[i] = evsignal_new(b->base, which[i], on_signal, b);
+        if (!b->signals[i] || event_add(b->signals[i], NULL) < 0)
+            return -ENOMEM;
+    }
+    b->look = event_new(b->base, -1, EV_PERSIST, on_look, b);
+    b->watchdog = event_new(b->base, -1, EV_PERSIST, on_watchdog, b);
+    if (!b->look || !b->watchdog)
+        return -ENOMEM;
+    if (watchdog_us) {
+        uint64_t us = watchdog_us / 3;
+        struct timeval tv = {(time_t)(us / 1000000), (suseconds_t)(us % 1000000)};
+
+        round_start(&b->alive, b, answer_alive);
+        return event_add(b->watchdog, &tv) == 0 ? 0 : -ENOMEM;
+    }
+    return 0;
+}
+
+/* ---- listeners */
+
+static int exit_status_of(int error)
+{
+    return error == -EACCES || error == -EPERM ? EXIT_NO_PERMISSION : EXIT_SYSTEM_ERROR;
+}
+
+static struct net_listener_desc desc_of(const struct settings_listener *l)
+{
+    return (struct net_listener_desc){.name = l->url,
+                                      .host = l->transport == SETTINGS_TCP ? l->host : NULL,
+                                      .port = l->port,
+                                      .path = l->path,
+                                      .protocols = l->protocols,
+                                      .n_protocols = l->n_protocols};
+}
+
+/* The configured listener that a socket handed over stands for: by its address. NULL: none. */
+static const struct settings_listener *listener_for(const struct settings *s, const char *url)
+{
+    for (size_t i = 0; i < s->n_listeners; i++)
+        if (strcmp(s->listeners[i].url, url) == 0)
+            return &s->listeners[i];
+    return NULL;
+}
+
+static bool is_local(const char *url)
+{
+    return strncmp(url, "unix://", 7) == 0 || strncmp(url, "tcp://127.", 10) == 0 ||
+           strncmp(url, "tcp://[::1]", 11) == 0;
+}
+
+/* Take over one socket. A name that is a protocol's narrows it to that one. */
+static int adopt(struct broker *b, int fd, const char *name)
+{
+    struct net_listener_desc d = {.name = name};
+    const struct settings_listener *l;
+    char err[NET_TEXT_MAX], url[NET_TEXT_MAX];
+    int r = net_socket_url(fd, url, sizeof url);
+
+    if (r < 0) {
+        fprintf(stderr, "brokerd: descriptor %d (%s): not a socket: %s\n", fd, name, strerror(-r));
+        return r;
+    }
+    l = listener_for(b->settings, url);
+    if (!is_local(url) && (!l || !l->insecure)) {
+        fprintf(stderr,
+                "brokerd: %s (%s): others than this host can reach it and nobody is authenticated: "
+                "the settings need a listen section for it with insecure = true\n",
+                url, name);
+        return -EINVAL;
+    }
+    if (l)
+        d = desc_of(l);
+    for (size_t i = 0; !l && doors[i]; i++)
+        if (strcmp(doors[i]->name, name) == 0) {
+            d.protocols = &d.name;
+            d.n_protocols = 1;
+        }
+    r = net_adopt(b->net, fd, &d, err, sizeof err);
+    if (r < 0)
+        fprintf(stderr, "brokerd: %s (%s): %s\n", url, name, err);
+    return r;
+}
+
+/* Sockets handed over take the place of the settings' listeners, which then only say what is
+ * special about one of the same address. */
+static int open_listeners(struct broker *b)
+{
+    const struct settings *s = b->settings;
+    char buf[4096], err[NET_TEXT_MAX];
+    const char *names[LISTEN_FDS_MAX];
+    size_t n = systemd_listen_fds(buf, sizeof buf, names, LISTEN_FDS_MAX);
+
+    for (size_t i = 0; i < n; i++)
+        if (adopt(b, SYSTEMD_FIRST_FD + (int)i, names[i]) < 0)
+            return EXIT_SYSTEM_ERROR;
+    for (size_t i = 0; n == 0 && i < s->n_listeners; i++) {
+        struct net_listener_desc d = desc_of(&s->listeners[i]);
+        int r;
+
+        r = net_listen(b->net, &d, err, sizeof err);
+        if (r < 0) {
+            fprintf(stderr, "brokerd: cannot listen on %s: %s\n", d.name, err);
+            return exit_status_of(r);
+        }
+    }
+    return 0;
+}
+
+/* The line that says so, and where; written whatever the log's level. */
+static void say_ready(const struct broker *b)
+{
+    char line[2048];
+    size_t n = (size_t)snprintf(line, sizeof line, "brokerd %s ready on ", BROKER_BUILD_VERSION);
+
+    for (size_t i = 0; i < net_listeners(b->net) && n < sizeof line; i++)
+        n += (size_t)snprintf(line + n, sizeof line - n, "%s%s", i ? ", " : "",
+                              net_listener_url(b->net, i));
+    if (b->settings->log_format == LOG_FORMAT_JSON && log_enabled(LEVEL_NOTICE))
+        log_notice("%s", line);
+    else
+        fprintf(stderr, "%s\n", line);
+    systemd_notify("READY=1\nSTATUS=Serving");
+}
+
+/* ---- begin and end */
+
+/* As many descriptors as we may have: each connection is one. */
+static void raise_limits(void)
+{
+    struct rlimit l;
+
+    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+        l.rlim_cur = l.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &l);
+    }
+}
+
+static int make_pieces(struct broker *b)
+{
+    const struct settings *s = b->settings;
+    struct timespec wall;
+    struct workers_options wo = {.n = s->workers,
+                                 .placement = placement_of(s),
+                                 .memory = s->memory,
+                                 .policies = s->policies,
+                                 .event = on_core_event,
+                                 .ctx = b};
+    struct net_options no = net_options_of(s);
+    int r;
+
+    clock_gettime(CLOCK_REALTIME, &wall);
+    wo.id_base = (uint64_t)wall.tv_sec * 1000000 + (uint64_t)wall.tv_nsec / 1000;
+    b->limits = calloc(s->workers, sizeof *b->limits);
+    if (!b->limits)
+        return -ENOMEM;
+    for (unsigned i = 0; i < s->workers; i++)
+        for (unsigned k = 0; k < EVENT_KINDS; k++)
+            b->limits[i][k] = (struct log_limit){.burst = 3, .per_ms = 10000};
+    r = workers_new(&wo, &b->workers);
+    if (r < 0)
+        return r;
+    r = net_new(b->workers, &no, &b->net);
+    return r < 0 ? r : watch_signals(b);
+}
+
+static void free_pieces(struct broker *b)
+{
+    for (size_t i = 0; i < sizeof b->signals / sizeof b->signals[0]; i++)
+        if (b->signals[i])
+            event_free(b->signals[i]);
+    if (b->look)
+        event_free(b->look);
+    if (b->watchdog)
+        event_free(b->watchdog);
+    if (b->base)
+        event_base_free(b->base);
+    net_free(b->net);
+    workers_free(b->workers);
+    free(b->limits);
+    if (b->started != b->settings)
+        settings_free(b->started);
+    settings_free(b->settings);
+    options_fini(&b->options);
+    libevent_global_shutdown();
+}
+
+static int run(struct broker *b)
+{
+    int r;
+
+    raise_limits();
+    r = make_pieces(b);
+    if (r < 0) {
+        fprintf(stderr, "brokerd: cannot start: %s\n", strerror(-r));
+        return exit_status_of(r);
+    }
+    r = open_listeners(b);
+    if (r != 0)
+        return r;
+    r = workers_start(b->workers);
+    if (r < 0) {
+        fprintf(stderr, "brokerd: cannot start a thread: %s\n", strerror(-r));
+        return EXIT_SYSTEM_ERROR;
+    }
+    say_ready(b);
+    event_base_dispatch(b->base);
+    workers_stop(b->workers);
+    workers_join(b->workers);
+    log_notice("stopped");
+    return EXIT_STOPPED;
+}
+
+/* Settings, and what needs nothing else. Returns an exit status, or -1: run. */
+static int prepare(struct broker *b, int argc, char **argv)
+{
+    char err[SETTINGS_ERROR_MAX];
+    int r = options_parse(argc, argv, &b->options, err, sizeof err);
+
+    if (r < 0) {
+        fprintf(stderr, "brokerd: %s\n", err);
+        options_usage(stderr);
+        return r == -ENOMEM ? EXIT_SYSTEM_ERROR : EXIT_BAD_USAGE;
+    }
+    if (b->options.help) {
+        options_usage(stdout);
+        return EXIT_STOPPED;
+    }
+    if (b->options.version) {
+        printf("brokerd %s\n", BROKER_BUILD_VERSION);
+        return EXIT_STOPPED;
+    }
+    r = settings_load(b->options.file, &b->options.overrides, complain, NULL, &b->settings);
+    if (r < 0)
+        return settings_exit_status(r);
+    b->started = b->settings;
+    if (b->options.check) {
+        fprintf(stderr, "brokerd: %s: the settings are as they should be\n",
+                b->settings->file ? b->settings->file : "defaults");
+        return EXIT_STOPPED;
+    }
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct broker b = {0};
+    int status;
+
+    signal(SIGPIPE, SIG_IGN);
+    status = prepare(&b, argc, argv);
+    if (status < 0) {
+        set_log(b.settings);
+        status = run(&b);
+    }
+    free_pieces(&b);
+    return status;
+}
