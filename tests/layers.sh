@@ -18,7 +18,7 @@ brokerd/core     : libbroker/base | $no_system|jansson|hiredis|confuse
 brokerd/worker   : brokerd/core libbroker/base | jansson|hiredis|confuse
 brokerd/doors    : brokerd/core libbroker/wire libbroker/base | event2/|sys/socket|hiredis|confuse
 brokerd/net      : brokerd/doors/door.h brokerd/doors/table.h brokerd/worker libbroker/base | hiredis|confuse|jansson
-brokerd/admin    : brokerd/core brokerd/worker libbroker/base | event2/|hiredis|confuse
+brokerd/admin    : brokerd/core/core.h brokerd/core/call.h brokerd/core/inspect.h brokerd/core/manage.h brokerd/worker libbroker/base | event2/|hiredis|confuse
 brokerd/store    : brokerd/core brokerd/worker libbroker/base | confuse
 brokerd/webhooks : brokerd/core brokerd/worker libbroker/base | hiredis|confuse
 "

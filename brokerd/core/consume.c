@@ -99,6 +99,7 @@ static struct consumer *consumer_new(struct endpoint *ep, void *ctx, struct slic
         return NULL;
     k->ep = ep;
     k->ctx = ctx;
+    k->since_ms = ep->core->now_ms;
     k->label = strndup((const char *)label.p, label.n);
     k->handle = slots_put(&ep->core->slots, SLOT_CONSUMER, k);
     if (!k->label || !k->handle) {

@@ -29,6 +29,7 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
     ep->is_broker = d->is_broker;
     ep->writable = ep->roomy = true;
     ep->since_ms = c->now_ms;
+    ep->id = (uint64_t)c->id << 56 | ++c->count.endpoints;
     memcpy(ep->name, d->name, n);
     list_init(&ep->publishers);
     list_init(&ep->consumers);
@@ -109,6 +110,7 @@ void endpoint_deliver(struct consumer *k, const struct delivery *d)
 
     ep->position = ep->ops->deliver(k->ctx, d);
     k->delivered = d->first + d->run.n - 1;
+    ep->delivered += d->run.n;
     if (ep->position > ep->written)
         add_mark(k, k->delivered, d->run.bytes);
     else

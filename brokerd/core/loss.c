@@ -154,6 +154,14 @@ static void announce(struct queue *q)
         q->unannounced[r] = 0;
         c->ops->event(c->ctx, &ev);
     }
+    if (q->count.dead_letters != q->announced_letters) {
+        ev.kind = EVENT_DEAD_LETTER;
+        ev.reason = REASON_NONE;
+        ev.count = q->count.dead_letters - q->announced_letters;
+        ev.topic = q->policy.dead_letter;
+        q->announced_letters = q->count.dead_letters;
+        c->ops->event(c->ctx, &ev);
+    }
     q->announced_ms = c->now_ms;
 }
 

@@ -332,7 +332,7 @@ static int publish_to_topic(struct publisher *p, struct offer *o)
         return refuse_run(p, o, REASON_MEMORY);
     o->topic = r->topic;
     posted = route_out(o, r);
-    if (!o->matched && !posted)
+    if (!o->matched && !posted && !p->ep->is_broker) /* nobody need listen to the broker */
         o->core->count.unroutable += o->run->n;
     return enter(p, o, posted);
 }
@@ -353,6 +353,7 @@ static int publish_some(struct publisher *p, const struct run *run)
     p->next += run->n;
     p->count += run->n;
     p->bytes += run->bytes;
+    p->ep->published += run->n;
     c->count.published += run->n;
     c->count.published_bytes += run->bytes;
     return p->queue ? publish_to_queue(p, &o) : publish_to_topic(p, &o);
@@ -419,6 +420,37 @@ int core_publish(struct publisher *p, const struct target *to, const struct run 
     if (p->kind != PUBLISH_FORGET)
         has_news(p);
     return run->n <= RUN_MAX ? publish_some(p, run) : publish_long(p, run);
+}
+
+int publish_moved(struct publisher *p, handle_t queue, struct msg *m)
+{
+    struct core *c = p->ep->core;
+    struct msg_meta meta = {.headers = msg_headers(m), .type = {.id = CTYPE_NONE}};
+    struct msg_view v = {m->data, m->len, &meta, m->block};
+    struct run run = {.v = &v, .n = 1, .bytes = m->len, .type = msg_type(m)};
+    struct offer o = {.core = c,
+                      .run = &run,
+                      .topic = m->topic,
+                      .id = m->id,
+                      .time_ms = m->time_ms,
+                      .publisher = p->handle,
+                      .first = p->next++,
+                      .may_hold = true};
+    struct queue *q = slots_get(&c->slots, SLOT_QUEUE, queue);
+
+    if (m->expires_ms != INT64_MAX)
+        meta.ttl_ms = m->expires_ms > c->now_ms ? m->expires_ms - c->now_ms : 1;
+    has_news(p);
+    if (handle_worker(queue) != c->id) {
+        if (post_run(&o, handle_worker(queue), queue) == 0)
+            return enter(p, &o, 1);
+        refused_there(&o);
+        return enter(p, &o, 0);
+    }
+    if (!q)
+        return refuse_run(p, &o, REASON_NOT_FOUND);
+    offer_to(&o, q);
+    return enter(p, &o, 0);
 }
 
 void publish_internal(struct core *c, struct slice topic, const struct run *run)

@@ -91,8 +91,22 @@ static void free_waiting(struct queue *q)
     }
 }
 
+/* The broker's totals go on counting what queues that are gone have counted. */
+static void bequeath(const struct queue *q)
+{
+    struct queue_counters *all = &q->core->count.gone;
+
+    all->acked += q->count.acked;
+    all->nacked += q->count.nacked;
+    all->redelivered += q->count.redelivered;
+    all->late += q->count.late;
+    all->timeouts += q->count.timeouts;
+    all->dead_letters += q->count.dead_letters;
+}
+
 void queue_free(struct queue *q)
 {
+    bequeath(q);
     free_waiting(q);
     deque_fini(&q->fifo);
     heap_fini(&q->back);

@@ -92,9 +92,10 @@ struct queue_counters {
     uint64_t in, in_bytes;   /* accepted */
     uint64_t out, out_bytes; /* delivered, every attempt */
     uint64_t acked;
-    uint64_t redelivered;               /* second and later attempts */
-    uint64_t timeouts;                  /* acks that did not come in time */
-    uint64_t late;                      /* acks of what had settled already */
+    uint64_t redelivered; /* second and later attempts */
+    uint64_t timeouts;    /* acks that did not come in time */
+    uint64_t late;        /* acks of what had settled already */
+    uint64_t nacked;
     uint64_t held;                      /* ever held */
     uint64_t dead_letters;              /* sent to the dead-letter topic */
     uint64_t reason[REASON_TABLE_SIZE]; /* refused and lost */
@@ -139,6 +140,7 @@ struct queue {
     uint64_t gap[REASON_TABLE_SIZE]; /* lost since the last delivery */
     bool has_gap;
     uint64_t unannounced[REASON_TABLE_SIZE];
+    uint64_t announced_letters; /* of count.dead_letters */
     int64_t announced_ms;
     int64_t made_ms, full_since_ms; /* full since; 0: it is not */
     struct queue_counters count;
@@ -202,6 +204,8 @@ struct endpoint {
     struct list_node quiet;   /* in core->barriers while it has some that may be answered */
     struct list_node wakeful; /* in core->wakeful while it may have found room */
     const char *door;
+    uint64_t id;                   /* worker (8 bits), number */
+    uint64_t published, delivered; /* messages */
     int64_t since_ms;
     char name[];
 };
@@ -252,6 +256,7 @@ struct consumer {
     uint8_t *wants;              /* consume: bindings and own settings, packed (mail.h) */
     size_t filters_n, headers_n; /* bytes of each in `wants` */
     char *label;                 /* for people: the queue or the first filter */
+    int64_t since_ms;            /* attached at */
 };
 
 /* --------------------------------------------------------------------------------- the core */
@@ -271,6 +276,8 @@ struct core_counters {
     uint64_t unroutable;
     uint64_t reason[REASON_TABLE_SIZE]; /* refused and lost, all queues */
     uint64_t stale_handles;             /* entries that found nothing */
+    uint64_t endpoints;                 /* ever opened */
+    struct queue_counters gone;         /* of queues that are */
 };
 
 struct core {

@@ -198,6 +198,7 @@ void tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, 
             break;
         case ACK_NACK:
             give_back(q, f, true, arg_ms);
+            q->count.nacked++;
             break;
         case ACK_REJECT:
             reject(q, f);

@@ -1,0 +1,451 @@
+#include "brokerd/core/inspect.h"
+
+#include "brokerd/core/names.h"
+#include "brokerd/core/queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* ------------------------------------------------------------------------------ totals */
+
+static void add_settled(struct inspect_counters *to, const struct queue_counters *from)
+{
+    to->acked += from->acked;
+    to->nacked += from->nacked;
+    to->redelivered += from->redelivered;
+    to->late += from->late;
+    to->timeouts += from->timeouts;
+    to->dead_lettered += from->dead_letters;
+}
+
+void inspect_totals(const struct core *c, struct inspect_totals *ret)
+{
+    const struct list_node *n;
+
+    *ret = (struct inspect_totals){
+        .count = {.published = c->count.published,
+                  .delivered = c->count.delivered,
+                  .unroutable = c->count.unroutable},
+        .used = c->used,
+        .short_of_memory = core_short_of_memory(c),
+        .draining = c->draining,
+    };
+    memcpy(ret->count.reason, c->count.reason, sizeof ret->count.reason);
+    add_settled(&ret->count, &c->count.gone);
+    for (n = list_first(&c->queues); n; n = list_next(&c->queues, n)) {
+        const struct queue *q = LIST_ITEM(n, const struct queue, link);
+
+        add_settled(&ret->count, &q->count);
+        *(q->name ? &ret->queues : &ret->subscriptions) += 1;
+    }
+    for (n = list_first(&c->endpoints); n; n = list_next(&c->endpoints, n))
+        if (!LIST_ITEM(n, const struct endpoint, link)->is_broker)
+            ret->endpoints++;
+}
+
+/* ------------------------------------------------------------------------------ queues */
+
+static int64_t age(const struct core *c, int64_t since_ms)
+{
+    return c->now_ms > since_ms ? c->now_ms - since_ms : 0;
+}
+
+/* How long the message that is first in line has waited. */
+static int64_t oldest(const struct queue *q)
+{
+    if (q->back.n)
+        return age(q->core, HEAP_ITEM(q->back.nodes[0], struct back, timer.node)->since_ms);
+    for (uint64_t i = deque_first(&q->fifo); i != deque_end(&q->fifo); i++) {
+        const struct waiting *w = deque_slot(&q->fifo, i);
+
+        if (w->msg)
+            return age(q->core, w->since_ms);
+    }
+    return -1;
+}
+
+/* What it noted when it last found no room may be history: half empty, it is not full. */
+static bool is_full(const struct queue *q)
+{
+    if (!q->full_since_ms)
+        return false;
+    return deque_len(&q->held) || q->waiting > q->policy.max_messages / 2 ||
+           q->bytes > q->policy.max_bytes / 2;
+}
+
+static const char *owner_of(const struct queue *q)
+{
+    const struct list_node *n = list_first(&q->taps);
+    const struct tap *t = n ? LIST_ITEM(n, const struct tap, link) : NULL;
+
+    return !q->name && t && t->consumer ? t->consumer->ep->name : "";
+}
+
+static void fill_queue(const struct queue *q, struct inspect_queue *ret)
+{
+    *ret = (struct inspect_queue){
+        .id = q->handle,
+        .name = q->name,
+        .label = q->label,
+        .client = owner_of(q),
+        .depth = q->waiting,
+        .bytes = q->bytes,
+        .unacked = q->inflight,
+        .delayed = q->delayed_n,
+        .held = deque_len(&q->held),
+        .consumers = q->taps_n,
+        .hungry = q->hungry_n,
+        .oldest_ms = oldest(q),
+        .full_ms = is_full(q) ? age(q->core, q->full_since_ms) : -1,
+        .stuck = q->stuck,
+        .policy = &q->policy,
+        .count = {.published = q->count.in, .delivered = q->count.out},
+    };
+    add_settled(&ret->count, &q->count);
+    memcpy(ret->count.reason, q->count.reason, sizeof ret->count.reason);
+}
+
+uint32_t inspect_queues(const struct core *c, uint32_t from, uint32_t steps, inspect_queue_fn *fn,
+                        void *ctx)
+{
+    for (; from < c->slots.n; from++) {
+        const struct slot *s = &c->slots.slot[from];
+        struct inspect_queue q;
+
+        if (!steps--)
+            return from;
+        if (s->kind != SLOT_QUEUE || ((const struct queue *)s->object)->making)
+            continue;
+        fill_queue(s->object, &q);
+        if (!fn(ctx, &q))
+            return 0;
+    }
+    return 0;
+}
+
+static const struct queue *queue_of(const struct core *c, uint64_t id)
+{
+    const struct queue *q = slots_get(&c->slots, SLOT_QUEUE, id);
+
+    return q && !q->making ? q : NULL;
+}
+
+bool inspect_queue(const struct core *c, uint64_t id, struct inspect_queue *ret)
+{
+    const struct queue *q = queue_of(c, id);
+
+    if (q)
+        fill_queue(q, ret);
+    return q != NULL;
+}
+
+uint64_t inspect_find_queue(const struct core *c, struct slice name)
+{
+    const struct named *n = map_get(&c->names, name);
+
+    return n && n->state == NAMED_KNOWN ? n->queue : 0;
+}
+
+void inspect_bindings(const struct core *c, uint64_t queue, inspect_filter_fn *fn, void *ctx)
+{
+    const struct queue *q = queue_of(c, queue);
+    const struct list_node *n;
+
+    for (n = q ? list_first(&q->bindings) : NULL; n; n = list_next(&q->bindings, n))
+        if (!fn(ctx, LIST_ITEM(n, const struct binding, link)->filter))
+            return;
+}
+
+static struct slice first_match(const struct queue *q, struct slice topic)
+{
+    const struct list_node *n;
+
+    for (n = list_first(&q->bindings); n; n = list_next(&q->bindings, n)) {
+        const struct binding *b = LIST_ITEM(n, const struct binding, link);
+
+        if (name_filter_matches(b->filter, topic))
+            return b->filter;
+    }
+    return slice_of(NULL, 0);
+}
+
+int inspect_route(const struct core *c, struct slice topic, inspect_route_fn *fn, void *ctx)
+{
+    struct tree_result r = {0};
+    int error = tree_match(c->tree, topic, &r);
+
+    for (size_t i = 0; error == 0 && i < r.n; i++) {
+        struct inspect_queue q;
+
+        fill_queue(r.queues[i], &q);
+        if (!fn(ctx, &q, first_match(r.queues[i], topic)))
+            break;
+    }
+    tree_result_fini(&r);
+    return error;
+}
+
+/* ---------------------------------------------------------------------------- messages */
+
+struct peek {
+    uint32_t left;
+    inspect_message_fn *fn;
+    void *ctx;
+};
+
+/* True while more are wanted. */
+static bool show(struct peek *p, const struct msg *m, uint64_t seq, uint32_t attempts,
+                 const char *state)
+{
+    struct inspect_message im = {.seq = seq,
+                                 .id = m->id,
+                                 .topic = topic_slice(m->topic),
+                                 .data = slice_of(m->data, m->len),
+                                 .headers = msg_headers(m),
+                                 .type = msg_type(m),
+                                 .time_ms = m->time_ms,
+                                 .attempts = attempts,
+                                 .state = state};
+
+    if (!p->left)
+        return false;
+    p->left--;
+    return p->fn(p->ctx, &im) && p->left;
+}
+
+static int by_seq(const void *a, const void *b)
+{
+    uint64_t x = (*(const struct back *const *)a)->seq, y = (*(const struct back *const *)b)->seq;
+
+    return x < y ? -1 : x > y;
+}
+
+/* What came back lies in a heap: sorted only for people. 1: go on. */
+static int show_back(struct peek *p, const struct queue *q)
+{
+    const struct back **all;
+    bool more = true;
+
+    if (!q->back.n)
+        return 1;
+    all = malloc(q->back.n * sizeof *all);
+    if (!all)
+        return -ENOMEM;
+    for (size_t i = 0; i < q->back.n; i++)
+        all[i] = HEAP_ITEM(q->back.nodes[i], struct back, timer.node);
+    qsort(all, q->back.n, sizeof *all, by_seq);
+    for (size_t i = 0; more && i < q->back.n; i++)
+        more = show(p, all[i]->msg, all[i]->seq, all[i]->attempts, "waiting");
+    free(all);
+    return more;
+}
+
+static bool show_waiting(struct peek *p, const struct queue *q)
+{
+    for (uint64_t i = deque_first(&q->fifo); i != deque_end(&q->fifo); i++) {
+        const struct waiting *w = deque_slot(&q->fifo, i);
+
+        if (w->msg && !show(p, w->msg, i, 0, "waiting"))
+            return false;
+    }
+    for (const struct list_node *n = list_first(&q->delayed); n; n = list_next(&q->delayed, n)) {
+        const struct back *b = LIST_ITEM(n, const struct back, link);
+
+        if (!show(p, b->msg, b->seq, b->attempts, "delayed"))
+            return false;
+    }
+    return true;
+}
+
+static bool show_flights(struct peek *p, const struct tap *t)
+{
+    for (uint64_t i = deque_first(&t->inflight); i != deque_end(&t->inflight); i++) {
+        const struct flight *f = deque_slot(&t->inflight, i);
+
+        if (f->msg && !show(p, f->msg, f->seq, f->attempts, "unacked"))
+            return false;
+    }
+    return true;
+}
+
+int inspect_peek(const struct core *c, uint64_t queue, uint32_t n, inspect_message_fn *fn,
+                 void *ctx)
+{
+    const struct queue *q = queue_of(c, queue);
+    struct peek p = {n, fn, ctx};
+    const struct list_node *l;
+    int r = q && n ? show_back(&p, q) : 0;
+
+    if (r <= 0 || !show_waiting(&p, q))
+        return r < 0 ? r : 0;
+    for (l = list_first(&q->taps); l; l = list_next(&q->taps, l))
+        if (!show_flights(&p, LIST_ITEM(l, const struct tap, link)))
+            return 0;
+    for (uint64_t i = deque_first(&q->held); i != deque_end(&q->held); i++)
+        if (!show(&p, ((const struct held *)deque_slot(&q->held, i))->msg, 0, 0, "held"))
+            break;
+    return 0;
+}
+
+/* ----------------------------------------------------------------------------- parties */
+
+void inspect_taps(const struct core *c, uint64_t queue, inspect_tap_fn *fn, void *ctx)
+{
+    const struct queue *q = queue_of(c, queue);
+    const struct list_node *n;
+
+    for (n = q ? list_first(&q->taps) : NULL; n; n = list_next(&q->taps, n)) {
+        const struct tap *t = LIST_ITEM(n, const struct tap, link);
+        struct inspect_tap it = {
+            .consumer = t->consumer ? t->consumer->handle : t->remote,
+            .credit = t->credit,
+            .unacked = t->unsettled,
+            .delivered = t->numbered,
+            .manual_ack = t->manual_ack,
+            .stopped = t->stopped,
+            .inflight_full = q->name && t->unsettled >= q->policy.max_inflight,
+            .stalled_ms = list_linked(&t->hungry) ? -1 : age(c, t->starved_ms),
+        };
+
+        if (!fn(ctx, &it))
+            return;
+    }
+}
+
+static void fill_consumer(const struct consumer *k, struct inspect_consumer *ret)
+{
+    const struct endpoint *ep = k->ep;
+    /* Of a queue elsewhere the consumer's side knows what was granted, and is ahead of the tap. */
+    uint64_t credit = k->tap ? k->tap->credit : k->granted - k->delivered;
+
+    *ret = (struct inspect_consumer){
+        .id = k->handle,
+        .client = ep->id,
+        .queue = k->tap ? k->tap->queue->handle : 0,
+        .client_name = ep->name,
+        .door = ep->door,
+        .label = k->label,
+        .is_named = !k->tap || k->tap->queue->name,
+        .credit = credit < CORE_UNLIMITED / 2 ? credit : CORE_UNLIMITED,
+        .delivered = k->delivered,
+        .manual_ack = k->manual_ack,
+        .has_room = ep->writable && ep->roomy,
+        .since_ms = age(ep->core, k->since_ms),
+    };
+}
+
+bool inspect_consumer(const struct core *c, uint64_t id, struct inspect_consumer *ret)
+{
+    const struct consumer *k = slots_get(&c->slots, SLOT_CONSUMER, id);
+
+    if (k)
+        fill_consumer(k, ret);
+    return k != NULL;
+}
+
+static void fill_publisher(const struct publisher *p, struct inspect_publisher *ret)
+{
+    const struct core *c = p->ep->core;
+
+    *ret = (struct inspect_publisher){
+        .id = p->handle,
+        .client = p->ep->id,
+        .client_name = p->ep->name,
+        .door = p->ep->door,
+        .to_queue = p->queue != NULL,
+        .open = p->ledger.open,
+        .published = p->count,
+        .waiting_ms = p->ledger.open && p->waiting_ms ? age(c, p->waiting_ms) : -1,
+        .window = p->window,
+        .allowance = p->allowance,
+        .paused = p->paused,
+        .starved = list_linked(&p->starved),
+    };
+    if (p->queue)
+        ret->to = topic_slice(p->queue->topic);
+    else if (p->route)
+        ret->to = topic_slice(p->route->topic);
+}
+
+bool inspect_publisher(const struct core *c, uint64_t id, struct inspect_publisher *ret)
+{
+    const struct publisher *p = slots_get(&c->slots, SLOT_PUBLISHER, id);
+
+    if (p)
+        fill_publisher(p, ret);
+    return p != NULL;
+}
+
+void inspect_holders(const struct core *c, uint64_t queue, inspect_holder_fn *fn, void *ctx)
+{
+    const struct queue *q = queue_of(c, queue);
+    struct inspect_holder now = {0};
+
+    if (!q)
+        return;
+    for (uint64_t i = deque_first(&q->held); i != deque_end(&q->held); i++) {
+        const struct held *h = deque_slot(&q->held, i);
+
+        if (now.n && h->publisher == now.publisher) {
+            now.n++;
+            continue;
+        }
+        if (now.n && !fn(ctx, &now))
+            return;
+        now = (struct inspect_holder){h->publisher, 1, age(c, h->since_ms)};
+    }
+    if (now.n)
+        fn(ctx, &now);
+}
+
+/* ------------------------------------------------------------------------- connections */
+
+void inspect_endpoints(const struct core *c, inspect_endpoint_fn *fn, void *ctx)
+{
+    const struct list_node *n;
+
+    for (n = list_first(&c->endpoints); n; n = list_next(&c->endpoints, n)) {
+        const struct endpoint *ep = LIST_ITEM(n, const struct endpoint, link);
+        struct inspect_endpoint e = {
+            .id = ep->id,
+            .name = ep->name,
+            .door = ep->door,
+            .is_broker = ep->is_broker,
+            .since_ms = age(c, ep->since_ms),
+            .published = ep->published,
+            .delivered = ep->delivered,
+            .output_bytes = ep->position > ep->written ? ep->position - ep->written : 0,
+            .has_room = ep->writable && ep->roomy,
+            .ep = ep,
+        };
+
+        if (!fn(ctx, &e))
+            return;
+    }
+}
+
+void inspect_publishers_of(const struct endpoint *ep, inspect_publisher_fn *fn, void *ctx)
+{
+    const struct list_node *n;
+
+    for (n = list_first(&ep->publishers); n; n = list_next(&ep->publishers, n)) {
+        struct inspect_publisher p;
+
+        fill_publisher(LIST_ITEM(n, const struct publisher, link), &p);
+        if (!fn(ctx, &p))
+            return;
+    }
+}
+
+void inspect_consumers_of(const struct endpoint *ep, inspect_consumer_fn *fn, void *ctx)
+{
+    const struct list_node *n;
+
+    for (n = list_first(&ep->consumers); n; n = list_next(&ep->consumers, n)) {
+        struct inspect_consumer k;
+
+        fill_consumer(LIST_ITEM(n, const struct consumer, link), &k);
+        if (!fn(ctx, &k))
+            return;
+    }
+}

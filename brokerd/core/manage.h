@@ -1,0 +1,40 @@
+/* manage.h - what admin may do to the queues of a core: empty, delete, move.
+ *
+ * Shape    A queue is named by its id (inspect.h) and lives on this core.
+ *          A move takes messages off a queue batch by batch and publishes them to another one as
+ *          any publisher would: on whatever worker that is, held in front of it if need be. What
+ *          is accepted there has left here; what is not goes back to its place.
+ * Owner    A struct move is the caller's, from core_move_open() to core_move_close().
+ * Errors   -ENOENT: no such queue here, or one without a name where it needs one.
+ * Thread   The core's worker; not from within the core's callbacks. */
+#ifndef BROKERD_CORE_MANAGE_H
+#define BROKERD_CORE_MANAGE_H
+
+#include "brokerd/core/core.h"
+
+/* Drop all that waits or is delayed; *ret says how many. */
+int core_queue_purge(struct core *c, uint64_t queue, uint64_t *ret);
+
+/* Delete a queue with a name; *ret_lost: messages that waited or were unacknowledged. */
+int core_queue_delete(struct core *c, uint64_t queue, uint64_t *ret_lost);
+
+struct move;
+
+/* Move up to `n` of the messages that wait now to the queue called `to`. -ENOENT: there is none
+ * of either; -EPIPE draining; -ENOMEM. */
+int core_move_open(struct core *c, uint64_t queue, struct slice to, uint64_t n, struct move **ret);
+
+/* Go on as far as it can. True when it is over. To be called in each turn, after core_tick(). */
+bool core_move_step(struct move *m);
+
+/* Take no more: it is over when what is on its way has arrived. */
+void core_move_stop(struct move *m);
+
+/* How many have arrived, and why it ended early: REASON_NONE if it did not. */
+uint64_t core_move_done(const struct move *m, enum reason *ret_reason);
+
+/* Forget it. What is on its way and not answered yet goes back to its place, so that it may be
+ * in both queues. NULL is fine. */
+void core_move_close(struct move *m);
+
+#endif
