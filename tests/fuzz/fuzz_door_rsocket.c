@@ -1,0 +1,188 @@
+/* Any bytes as a client of the RSocket door, with a real core behind it and a subscriber to
+ * everything beside it: the door neither crashes nor reads past what came, takes no more than it
+ * was given, and writes only whole frames.
+ *
+ * The first byte says how: bit 0 begins with a good SETUP, bits 1 and 2 how many bytes come at a
+ * time, bit 3 with routing metadata instead of composite, bit 4 two workers, bit 5 a client that
+ * reads nothing. */
+#include "brokerd/doors/rsocket/rsocket.h"
+#include "libbroker/wire/composite.h"
+#include "libbroker/wire/rsocket.h"
+#include "tests/fuzz/fuzz_support.h"
+#include "tests/unit/core/world.h"
+
+#define COMPOSITE "message/x.rsocket.composite-metadata.v0"
+#define ROUTING "message/x.rsocket.routing.v0"
+
+enum { WITH_SETUP = 1, ALL_AT_ONCE = 2, PAIRS = 4, TAGS = 8, TWO_CORES = 16, STALLED = 32 };
+
+static const struct door_limits limits = {.first_frame_max = 4096,
+                                          .frame_max = 8192,
+                                          .message_max = 16384,
+                                          .reassembly_max = 32768,
+                                          .streams_max = 16,
+                                          .keepalive_min_ms = 100,
+                                          .idle_max_ms = 60000};
+
+/* What net would be for one connection. */
+struct side {
+    struct link link;
+    struct out out;
+    struct block_pool pool;
+    struct door_scratch scratch;
+    struct door_conn *conn;
+    struct world *w;
+    bool closed;
+};
+
+static void side_close(struct link *l, const char *why, bool clean)
+{
+    struct side *s = (struct side *)l;
+
+    (void)clean;
+    must(!s->closed && *why);
+    s->closed = true;
+}
+
+static void side_open(struct side *s, struct world *w, unsigned core)
+{
+    memset(s, 0, sizeof *s);
+    s->w = w;
+    out_init(&s->out, NULL, &s->pool);
+    s->link = (struct link){.core = w->core[core],
+                            .out = &s->out,
+                            .limits = &limits,
+                            .scratch = &s->scratch,
+                            .peer = "fuzz",
+                            .close = side_close};
+    s->conn = rsocket_door.open(&s->link);
+    must(s->conn);
+}
+
+/* The output holds whole frames only. */
+static void side_read(struct side *s)
+{
+    size_t n = s->out.pending, at = 0, used;
+    uint8_t *all = malloc(n + 1);
+    const char *why = "";
+    struct rs_frame f;
+    struct iovec iov;
+
+    must(all && !s->out.broken);
+    while (s->out.pending > 0) {
+        must(out_peek(&s->out, &iov, 1) == 1);
+        memcpy(all + at, iov.iov_base, iov.iov_len);
+        at += iov.iov_len;
+        out_consume(&s->out, iov.iov_len);
+    }
+    for (at = 0; at < n; at += used)
+        must(rs_decode(limits.frame_max, all + at, n - at, &f, &used, &why) == WIRE_FRAME);
+    free(all);
+    if (s->link.endpoint)
+        core_written(s->link.endpoint, s->out.end);
+}
+
+/* Bytes in memory of their own, so that a sanitizer sees a read past them. Returns how many were
+ * used. */
+static size_t side_feed(struct side *s, const uint8_t *p, size_t n)
+{
+    struct block *b = block_new(n);
+    size_t used;
+
+    must(b);
+    memcpy(b->bytes, p, n);
+    used = rsocket_door.on_bytes(s->conn, slice_of(b->bytes, n), b);
+    must(used <= n);
+    must(s->closed || n - used < RS_TCP_LENGTH || s->link.need > n - used);
+    block_unref(b);
+    return used;
+}
+
+static void side_end(struct side *s)
+{
+    rsocket_door.free(s->conn);
+    must(!s->link.endpoint);
+    out_fini(&s->out);
+    block_pool_fini(&s->pool);
+}
+
+static size_t put_setup(uint8_t *p, struct slice metadata_mime)
+{
+    struct rs_frame f = {.type = RS_SETUP,
+                         .setup = {.major = 1,
+                                   .keepalive_ms = 1000,
+                                   .lifetime_ms = 5000,
+                                   .metadata_mime = metadata_mime,
+                                   .data_mime = SLICE("text/plain")}};
+
+    return (size_t)(rs_put(p, &f) - p);
+}
+
+/* Everything that is published arrives here too. */
+static void listen_to_all(struct side *s)
+{
+    uint8_t in[512], route[64], *end = composite_put_route(route, SLICE("subscribe/#"));
+    size_t n = put_setup(in, SLICE(COMPOSITE));
+    struct rs_frame f = {.type = RS_REQUEST_STREAM,
+                         .stream = 1,
+                         .number = RS_N_MAX,
+                         .has_metadata = true,
+                         .metadata = slice_of(route, (size_t)(end - route))};
+
+    n = (size_t)(rs_put(in + n, &f) - in);
+    must(side_feed(s, in, n) == n);
+}
+
+static void turn(struct side *client, struct side *listener, bool stalled)
+{
+    world_run(client->w);
+    if (!stalled || client->out.pending > 1 << 20)
+        side_read(client);
+    side_read(listener);
+}
+
+static void converse(struct side *client, struct side *listener, unsigned how, const uint8_t *data,
+                     size_t size)
+{
+    size_t step = how & ALL_AT_ONCE ? size : how & PAIRS ? 2 : 1, kept = 0;
+
+    for (size_t end = 0; end < size && !client->closed;) {
+        end = size - end < step ? size : end + step;
+        kept += side_feed(client, data + kept, end - kept);
+        turn(client, listener, how & STALLED);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct policy_globals globals = {.max_message_bytes = 16384,
+                                                  .create_queues = true};
+    struct policy_set *policies;
+    struct side client, listener;
+    struct world w;
+    uint8_t setup[256];
+    unsigned how;
+
+    if (size < 2)
+        return 0;
+    how = data[0];
+    must(policy_set_new(&globals, &policies) == 0);
+    world_start(&w, how & TWO_CORES ? 2 : 1, policies, 1 << 20);
+    side_open(&listener, &w, 0);
+    listen_to_all(&listener);
+    side_open(&client, &w, w.n - 1);
+    if (how & WITH_SETUP)
+        (void)side_feed(&client, setup,
+                        put_setup(setup, how & TAGS ? SLICE(ROUTING) : SLICE(COMPOSITE)));
+    converse(&client, &listener, how, data + 1, size - 1);
+    if (!client.closed && how & STALLED)
+        rsocket_door.on_drain(client.conn);
+    (void)rsocket_door.on_time(client.conn, w.now + 100000);
+    turn(&client, &listener, false);
+    side_end(&client);
+    world_run(&w);
+    side_end(&listener);
+    world_stop(&w);
+    policy_set_unref(policies);
+    return 0;
+}
