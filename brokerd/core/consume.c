@@ -266,6 +266,74 @@ static int subscribe(struct consumer *k, const struct consume_options *o, struct
     return 0;
 }
 
+/* ------------------------------------------------------------------ attaching to a queue */
+
+static int attach_here(struct consumer *k, struct queue *q, struct refusal *why)
+{
+    int unseen = names_bind_packed(q, k->wants, k->filters_n, k->handle);
+
+    k->tap = unseen < 0 ? NULL : tap_new(q, k, 0);
+    if (!k->tap)
+        return refuse(why, REASON_MEMORY, -ENOMEM, "no memory to attach to the queue");
+    k->tap->manual_ack = k->manual_ack;
+    k->tap->facts = k->facts;
+    k->tap->stopped = k->stopped;
+    k->tap->credit = k->granted;
+    k->unseen += (unsigned)unseen;
+    k->state = CONSUMER_LIVE;
+    if (!k->unseen)
+        now_ready(k);
+    tap_look(k->tap);
+    return 0;
+}
+
+static int attach_there(struct consumer *k, handle_t queue, struct refusal *why)
+{
+    struct core *c = k->ep->core;
+    struct mail_attach *m =
+        mail_post(c, handle_worker(queue), MAIL_ATTACH, sizeof *m + k->filters_n, true);
+
+    if (!m)
+        return refuse(why, REASON_MEMORY, -ENOMEM, "no memory to attach to the queue");
+    k->state = CONSUMER_ATTACHING;
+    k->lent = k->granted < LEND_MESSAGES ? k->granted : LEND_MESSAGES;
+    m->queue = queue;
+    m->consumer = k->handle;
+    m->credit = k->lent;
+    m->manual_ack = k->manual_ack;
+    m->facts = k->facts;
+    m->filters_n = (uint32_t)k->filters_n;
+    if (k->filters_n)
+        memcpy(m->bytes, k->wants, k->filters_n);
+    return 0;
+}
+
+/* What became of the wish for a queue is known: attach to it, or say why not. */
+static int go_on(struct consumer *k, const struct named *n, struct refusal *why)
+{
+    struct queue *q;
+
+    if (n->state != NAMED_KNOWN)
+        return refuse(why, n->reason, -ENOENT,
+                      n->reason == REASON_NOT_FOUND ? "no such queue, and create-queues is false"
+                                                    : "the queue could not be made");
+    if (handle_worker(n->queue) != k->ep->core->id)
+        return attach_there(k, n->queue, why);
+    q = slots_get(&k->ep->core->slots, SLOT_QUEUE, n->queue);
+    if (!q)
+        return refuse(why, REASON_NOT_FOUND, -ENOENT, "the queue has just been deleted");
+    return attach_here(k, q, why);
+}
+
+void consumer_named(struct consumer *k, struct named *n)
+{
+    struct refusal why;
+
+    list_remove(&k->waiter);
+    if (go_on(k, n, &why) < 0)
+        consumer_closed(k, &why, 0);
+}
+
 /* --------------------------------------------------------------------------- consume */
 
 /* Bindings and own settings, packed for whoever makes or holds the queue. */
@@ -310,9 +378,14 @@ static int consume(struct consumer *k, const struct consume_options *o, struct r
     if (!n)
         return -ENOMEM;
     k->state = CONSUMER_NAMING;
-    list_push_back(&n->waiters, &k->waiter);
+    names_hold(n);
     names_want(c, n, k->wants, k->filters_n, k->headers_n);
-    return 0;
+    if (n->state == NAMED_WANTED)
+        list_push_back(&n->waiters, &k->waiter);
+    else
+        r = go_on(k, n, why);
+    names_release(c, n);
+    return r;
 }
 
 int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
@@ -335,78 +408,6 @@ int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
     }
     *ret = k;
     return 0;
-}
-
-static void end_unattached(struct consumer *k, enum reason reason, const char *text)
-{
-    struct refusal why;
-
-    refuse(&why, reason, 0, text);
-    consumer_closed(k, &why, 0);
-}
-
-static void attach_here(struct consumer *k, struct queue *q)
-{
-    int unseen = names_bind_packed(q, k->wants, k->filters_n, k->handle);
-
-    k->tap = unseen < 0 ? NULL : tap_new(q, k, 0);
-    if (!k->tap) {
-        end_unattached(k, REASON_MEMORY, "no memory to attach to the queue");
-        return;
-    }
-    k->tap->manual_ack = k->manual_ack;
-    k->tap->facts = k->facts;
-    k->tap->stopped = k->stopped;
-    k->tap->credit = k->granted;
-    k->unseen += (unsigned)unseen;
-    k->state = CONSUMER_LIVE;
-    if (!k->unseen)
-        now_ready(k);
-    tap_look(k->tap);
-}
-
-static void attach_there(struct consumer *k, handle_t queue)
-{
-    struct core *c = k->ep->core;
-    struct mail_attach *m =
-        mail_post(c, handle_worker(queue), MAIL_ATTACH, sizeof *m + k->filters_n, true);
-
-    if (!m) {
-        end_unattached(k, REASON_MEMORY, "no memory to attach to the queue");
-        return;
-    }
-    k->state = CONSUMER_ATTACHING;
-    k->lent = k->granted < LEND_MESSAGES ? k->granted : LEND_MESSAGES;
-    m->queue = queue;
-    m->consumer = k->handle;
-    m->credit = k->lent;
-    m->manual_ack = k->manual_ack;
-    m->facts = k->facts;
-    m->filters_n = (uint32_t)k->filters_n;
-    if (k->filters_n)
-        memcpy(m->bytes, k->wants, k->filters_n);
-}
-
-void consumer_named(struct consumer *k, struct named *n)
-{
-    struct queue *q;
-
-    list_remove(&k->waiter);
-    if (n->state != NAMED_KNOWN) {
-        end_unattached(k, n->reason,
-                       n->reason == REASON_NOT_FOUND ? "no such queue, and create-queues is false"
-                                                     : "the queue could not be made");
-        return;
-    }
-    if (handle_worker(n->queue) != k->ep->core->id) {
-        attach_there(k, n->queue);
-        return;
-    }
-    q = slots_get(&k->ep->core->slots, SLOT_QUEUE, n->queue);
-    if (q)
-        attach_here(k, q);
-    else
-        end_unattached(k, REASON_NOT_FOUND, "the queue has just been deleted");
 }
 
 /* ---------------------------------------------------------------------- credit, acks */

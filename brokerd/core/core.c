@@ -352,8 +352,8 @@ int64_t core_tick(struct core *c)
     do_what_is_due(c);
     admit_held(c);
     pump_all(c);
-    end_doomed(c);
     loss_send_letters(c);
+    end_doomed(c);
     publish_flush(c);
     publish_tell(c);
     consumer_tell_ready(c);

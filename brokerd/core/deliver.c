@@ -113,7 +113,7 @@ uint32_t deliver_direct(const struct offer *o, struct queue *q)
     uint32_t i = 0;
 
     /* A named queue keeps what it hands out until it is settled. */
-    if (!first || q->name || q->waiting || deque_len(&q->held))
+    if (!first || q->name || deque_len(&q->fifo) || deque_len(&q->held))
         return 0;
     t = LIST_ITEM(first, struct tap, hungry);
     while (i < o->run->n && list_linked(&t->hungry)) {

@@ -342,6 +342,9 @@ static void announce_made(struct queue *q)
     struct core_event ev = {.kind = EVENT_QUEUE_MADE, .queue = q->name, .topic = "", .client = ""};
 
     q->making = false;
+    if (q->idle_since_ms != INT64_MAX) /* unused from now on, not while nobody knew of it */
+        q->idle_since_ms = q->core->now_ms;
+    queue_arm(q);
     q->core->ops->event(q->core->ctx, &ev);
     report_made(q->core, slice_str(q->name), q->handle, REASON_NONE);
 }
@@ -508,6 +511,8 @@ void names_delete(struct queue *q, enum reason reason)
     snprintf(name, sizeof name, "%s", q->name);
     snprintf(why.text, sizeof why.text, "%s: the queue was deleted", reason_name(reason));
     c->ops->event(c->ctx, &ev);
+    if (q->making) /* those who wait for it must hear what became of it */
+        report_made(c, slice_str(name), 0, reason);
     queue_end(q, reason, &why);
     gone(c, slice_str(name), queue);
     if (c->id)

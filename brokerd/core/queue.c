@@ -219,7 +219,7 @@ bool queue_head(struct queue *q, struct head *ret)
 
         if (!w->msg)
             continue;
-        if (q->expiry_ms > q->core->now_ms || !expired(q, w->msg, w->since_ms)) {
+        if ((q->expiry_ms > q->core->now_ms && !q->own_ttl) || !expired(q, w->msg, w->since_ms)) {
             *ret = (struct head){w->msg, deque_first(&q->fifo), w->since_ms, 0, NULL};
             return true;
         }
@@ -390,7 +390,8 @@ void queue_arm(struct queue *q)
         at = h->since_ms + q->policy.block_timeout_ms;
         due = at < due ? at : due;
     }
-    if (q->name && q->idle_since_ms != INT64_MAX && q->policy.expires_ms != POLICY_NEVER) {
+    if (q->name && !q->making && q->idle_since_ms != INT64_MAX &&
+        q->policy.expires_ms != POLICY_NEVER) {
         at = q->idle_since_ms + q->policy.expires_ms;
         due = at < due ? at : due;
     }
