@@ -45,11 +45,13 @@ UNIT  := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c tests/unit/*/*/tes
 SIM   := $(wildcard tests/sim/*.c)
 FUZZ  := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH := $(wildcard tests/bench/*.c)
+LOAD  := $(wildcard tests/bench/load/*.c)
 SHARED := $(wildcard tests/suites/*.c)
 
-HEADERS := $(wildcard libbroker/*/*.h brokerd/*/*.h brokerd/*/*/*.h config/*.h tests/*/*.h)
+HEADERS := $(wildcard libbroker/*/*.h brokerd/*/*.h brokerd/*/*/*.h config/*.h tests/*/*.h \
+           tests/bench/load/*.h)
 SOURCES := $(BASE) $(WIRE) $(CLIENT) $(CLI) $(DAEMON) $(wildcard brokerd/main.c)
-ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(SHARED) $(wildcard tests/fuzz/*.c)
+ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(SHARED) $(wildcard tests/fuzz/*.c)
 
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
 LIB_OBJ    := $(call objects,$(BASE) $(WIRE) $(CLIENT))
@@ -65,6 +67,7 @@ UNIT_BIN  := $(UNIT:%.c=$(OUT)/%)
 SIM_BIN   := $(SIM:%.c=$(OUT)/%)
 FUZZ_BIN  := $(FUZZ:%.c=$(OUT)/%)
 BENCH_BIN := $(BENCH:%.c=$(OUT)/%)
+LOAD_BIN  := $(OUT)/tests/bench/load/load $(OUT)/tests/bench/load/relay
 
 # ---- How it is compiled ----
 
@@ -152,6 +155,14 @@ $(UNIT_BIN) $(SIM_BIN) $(BENCH_BIN): $(OUT)/%: $(OBJ)/%.o $(OBJ)/inner.a
 	@echo "  LINK  $@"
 	@$(link) -pie -o $@ $^ $(CHECK_LIBS) $(DAEMON_LIBS) -lm
 
+# The load generator and the relays it is compared with: codecs of ours, nothing else.
+$(OUT)/tests/bench/load/load: $(call objects,$(filter-out %/relay.c,$(LOAD)))
+$(OUT)/tests/bench/load/relay: $(OBJ)/tests/bench/load/relay.o
+$(LOAD_BIN): $(call objects,$(BASE) $(WIRE))
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(link) -pie -o $@ $^ $(CLIENT_LIBS)
+
 ifeq ($(SANITIZE),fuzzer)
 FUZZ_MAIN := -fsanitize=fuzzer
 else
@@ -166,7 +177,7 @@ $(FUZZ_BIN): $(OUT)/%: $(OBJ)/%.o $(filter %.o,$(FUZZ_MAIN)) $(OBJ)/inner.a
 
 again = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: run test check check-unit tests bench fuzz fuzz-all deps
+.PHONY: run test check check-unit tests bench bench-nats fuzz fuzz-all deps
 run: ## build, start brokerd on a free port and show messages flowing
 	@tests/deps.sh build
 	@$(again) all
@@ -185,6 +196,11 @@ check-unit: $(UNIT_BIN) ## build and run the unit tests only
 bench: all $(BENCH_BIN) ## build and run the benchmarks
 	@set -e; for b in $(BENCH_BIN) $(wildcard tests/bench/*.sh); do \
 	    echo "== $$b"; OUT=$(OUT) $$b; done
+
+bench-nats: ## compare with nats-server side by side: ROUNDS=3 ROUND_SECONDS=3 SIZES="16 128 1024"
+	@tests/deps.sh build peers
+	@$(again) all $(LOAD_BIN)
+	@OUT=$(OUT) ROUNDS="$(ROUNDS)" ROUND_SECONDS="$(ROUND_SECONDS)" SIZES="$(SIZES)" tests/bench/load/nats.sh
 
 fuzz: ## fuzz each parser for FUZZ_SECONDS with libFuzzer (clang-14)
 	@tests/deps.sh build fuzz

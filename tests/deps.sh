@@ -1,7 +1,7 @@
 #!/bin/bash
 # Install with apt-get what is missing, and say so; do nothing, quickly, if all is there.
 #
-#   tests/deps.sh [build] [test] [lint] [fuzz]
+#   tests/deps.sh [build] [test] [lint] [fuzz] [peers]
 #
 # Runs before anything else on a bare Debian 12, so it needs bash and dpkg only.
 set -eu
@@ -13,6 +13,7 @@ declare -A packages=(
     [test]="check g++=c++ nodejs=node npm=npm ca-certificates"
     [lint]="clang-format-14 clang-tidy-14 shellcheck=shellcheck"
     [fuzz]="clang-14 libclang-rt-14-dev"
+    [peers]="nats-server=nats-server"
 )
 
 # Is this entry of the table there?
