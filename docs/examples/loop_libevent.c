@@ -50,7 +50,7 @@ static void on_state(broker *b, const struct broker_event *ev, void *user)
     struct program *p = user;
 
     (void)b;
-    if (ev->state == BROKER_STATE_DISCONNECTED || ev->state == BROKER_STATE_CLOSED)
+    if (ev->error != BROKER_OK)
         fprintf(stderr, "%s: %s %s\n", ev->url, broker_strerror(ev->error), ev->text);
     if (ev->state == BROKER_STATE_CLOSED)
         event_base_loopbreak(p->base);
