@@ -26,13 +26,12 @@ kill_and_start_again() {
 
 brokerd_start
 mkfifo "$TMP/go"
-exec 3<>"$TMP/go"
-background "$TMP/reconnect" "$count" <"$TMP/go" >"$TMP/said"
+background "$TMP/reconnect" "$count" "$TMP/go" >"$TMP/said"
 client=$!
 wait_until 60 grep -q half "$TMP/said"
 kill_and_start_again
 kill_and_start_again
-echo go >&3
+echo go >"$TMP/go"
 ended_within 60 "$client"
 cat "$TMP/said"
 assert_eq "$status" 0 "exit status of the client"

@@ -1,9 +1,9 @@
 /* Publish numbered messages to ourselves while the broker is killed and started again.
  *
- *     reconnect COUNT
+ *     reconnect COUNT FIFO
  *
- * Says "half" when the first half has been heard, and waits for a line on standard input before it
- * goes on, so that the test can do its deed while messages are under way. Ends with 0 if every
+ * Says "half" when the first half has been heard; the test does its deed while the other half is
+ * under way, and then writes a line to FIFO. Ends with 0 if every
  * message has settled, the last one was heard, and what was not heard was told of as a gap. */
 #include <broker.h>
 #include <pthread.h>
@@ -101,6 +101,16 @@ static void wait_heard(long last)
     pthread_mutex_unlock(&t.lock);
 }
 
+static int wait_line(const char *path)
+{
+    FILE *f = fopen(path, "r");
+    int c = f ? getc(f) : EOF;
+
+    if (f)
+        fclose(f);
+    return c != EOF;
+}
+
 int main(int argc, char **argv)
 {
     static const char *const filter[] = {"numbers"};
@@ -108,13 +118,18 @@ int main(int argc, char **argv)
         .on_state = on_state, .reconnect_min_ms = 10, .reconnect_max_ms = 50};
     struct broker_subscribe_options so = {.on_message = on_message, .on_gap = on_gap};
     struct broker_publisher_options po = {.topic = "numbers", .on_confirm = on_confirm};
-    long count = argc > 1 ? atol(argv[1]) : 1000;
+    long count;
     struct broker_publisher_stats st;
     broker_subscription *s;
     broker_publisher *p;
     broker *b;
     int r;
 
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s COUNT FIFO\n", argv[0]);
+        return 2;
+    }
+    count = atol(argv[1]);
     if (broker_new(&o, &b, NULL, 0) != BROKER_OK || broker_start(b) != BROKER_OK)
         return EXIT_FAILURE;
     if ((r = broker_connect(b, 5000)) != BROKER_OK ||
@@ -129,7 +144,7 @@ int main(int argc, char **argv)
     /* the broker dies somewhere in here */
     if ((r = publish(p, count / 2 + 1, count)) != BROKER_OK)
         return give_up(b, "second half", r);
-    if (getchar() == EOF)
+    if (!wait_line(argv[2]))
         return EXIT_FAILURE;
     if ((r = broker_publisher_drain(p, 30000)) != BROKER_OK)
         return give_up(b, "drain", r);
