@@ -1,5 +1,6 @@
 #include "brokerd/core/consume.h"
 
+#include "brokerd/core/access.h"
 #include "brokerd/core/deliver.h"
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/loss.h"
@@ -81,12 +82,19 @@ static int check_names(const struct endpoint *ep, const struct consume_options *
     const char *error = NULL;
 
     if (o->queue.n)
-        error = name_queue_error(o->queue, ep->is_broker ? NAME_OF_BROKER : NAME_OF_CLIENT);
+        error = name_queue_error(o->queue, NAME_OF_BROKER);
     for (unsigned i = 0; i < o->filters_n && !error; i++)
         error = name_filter_error(o->filters[i]);
     if (!o->queue.n && !o->filters_n)
         error = "a subscription needs a filter";
-    return error ? refuse(why, REASON_INVALID, -EINVAL, error) : 0;
+    if (error)
+        return refuse(why, REASON_INVALID, -EINVAL, error);
+    if (o->queue.n && !access_allowed(ep, ACCESS_CONSUME, o->queue))
+        return access_denied(o->queue, why);
+    for (unsigned i = 0; i < o->filters_n; i++)
+        if (!access_allowed(ep, ACCESS_SUBSCRIBE, o->filters[i]))
+            return access_denied(o->filters[i], why);
+    return 0;
 }
 
 /* ------------------------------------------------------------------------------ life */

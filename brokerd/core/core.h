@@ -198,6 +198,7 @@ struct target {
  *  0         taken
  *  -EINVAL   bad name, or no target yet: *ret_why says so, no message was numbered
  *  -ENOBUFS  beyond the credit granted; none was taken
+ *  -EACCES   not its name to use (*ret_why)
  *  -EPIPE    draining (*ret_why)
  *  -ENOMEM */
 int core_publish(struct publisher *p, const struct target *to, const struct run *run,

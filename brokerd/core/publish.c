@@ -1,5 +1,7 @@
 #include "brokerd/core/publish.h"
 
+#include "brokerd/core/access.h"
+#include "brokerd/core/budget.h"
 #include "brokerd/core/mail.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/queue.h"
@@ -89,11 +91,6 @@ static int bad_name(struct refusal *why, const char *text)
     return -EINVAL;
 }
 
-static enum name_owner owner_of(const struct endpoint *ep)
-{
-    return ep->is_broker ? NAME_OF_BROKER : NAME_OF_CLIENT;
-}
-
 static int aim_at_topic(struct publisher *p, struct slice name, struct refusal *why)
 {
     struct core *c = p->ep->core;
@@ -102,9 +99,11 @@ static int aim_at_topic(struct publisher *p, struct slice name, struct refusal *
 
     if (p->route && slice_eq(topic_slice(p->route->topic), name))
         return 0;
-    error = name_topic_error(name, owner_of(p->ep));
+    error = name_topic_error(name, NAME_OF_BROKER);
     if (error)
         return bad_name(why, error);
+    if (!access_allowed(p->ep, ACCESS_PUBLISH, name))
+        return access_denied(name, why);
     r = route_get(c->routes, name);
     if (!r)
         return -ENOMEM;
@@ -123,9 +122,11 @@ static int aim_at_queue(struct publisher *p, struct slice name, struct refusal *
 
     if (p->queue && p->queue->entry && slice_eq(map_key(p->queue->entry), name))
         return 0;
-    error = name_queue_error(name, owner_of(p->ep));
+    error = name_queue_error(name, NAME_OF_BROKER);
     if (error)
         return bad_name(why, error);
+    if (!access_allowed(p->ep, ACCESS_SEND, name))
+        return access_denied(name, why);
     n = names_get(c, name);
     if (!n)
         return -ENOMEM;

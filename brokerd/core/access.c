@@ -1,0 +1,13 @@
+#include "brokerd/core/access.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+int access_denied(struct slice name, struct refusal *why)
+{
+    why->reason = REASON_DENIED;
+    snprintf(why->text, sizeof why->text,
+             "denied: \"%.*s\" belongs to the broker, as all that begins with $",
+             (int)(name.n < 120 ? name.n : 120), (const char *)name.p);
+    return -EACCES;
+}

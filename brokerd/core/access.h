@@ -1,0 +1,24 @@
+/* access.h - who may use which name: asked wherever a name enters the core.
+ *
+ * Why      One question in one place. Today the broker's own names are the only ones that are
+ *          not everybody's; users and their rights will be answered for here, too.
+ * Thread   The core's worker. */
+#ifndef BROKERD_CORE_ACCESS_H
+#define BROKERD_CORE_ACCESS_H
+
+#include "brokerd/core/state.h"
+
+enum access_verb { ACCESS_PUBLISH, ACCESS_SEND, ACCESS_SUBSCRIBE, ACCESS_CONSUME };
+
+/* Whether `ep` may do this with `name`, a valid one. What begins with `$` belongs to the broker:
+ * clients may listen to it and nothing else. */
+static inline bool access_allowed(const struct endpoint *ep, enum access_verb verb,
+                                  struct slice name)
+{
+    return verb == ACCESS_SUBSCRIBE || ep->is_broker || name.n == 0 || name.p[0] != '$';
+}
+
+/* Say that it may not: `why` gets the text, -EACCES is returned. */
+int access_denied(struct slice name, struct refusal *why);
+
+#endif
