@@ -351,7 +351,8 @@ static void announce_made(struct queue *q)
 
 static void make_here(struct core *c, const struct wish *w)
 {
-    struct slice headers = slice_of(w->wants + w->filters_n, w->headers_n);
+    struct slice headers =
+        w->headers_n ? slice_of(w->wants + w->filters_n, w->headers_n) : slice_of(NULL, 0);
     struct queue_policy policy;
     struct refusal why;
     struct queue *q;
