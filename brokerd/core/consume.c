@@ -276,6 +276,15 @@ static int subscribe(struct consumer *k, const struct consume_options *o, struct
 
 /* ------------------------------------------------------------------ attaching to a queue */
 
+/* What a consumer has been granted in all, when `used` of it are used up and `n` more come:
+ * once so much is open that it means no limit, it has none for good. */
+static uint64_t add_credit(uint64_t granted, uint64_t used, uint64_t n)
+{
+    uint64_t open = granted - used;
+
+    return open >= CORE_UNLIMITED || n >= CORE_UNLIMITED - open ? UINT64_MAX / 2 : granted + n;
+}
+
 static int attach_here(struct consumer *k, struct queue *q, struct refusal *why)
 {
     int unseen = names_bind_packed(q, k->wants, k->filters_n, k->handle);
@@ -378,7 +387,7 @@ static int consume(struct consumer *k, const struct consume_options *o, struct r
 
     if (r < 0)
         return r;
-    k->granted = o->credit;
+    k->granted = add_credit(0, 0, o->credit);
     k->manual_ack = o->manual_ack;
     if (pack_wants(k, o) < 0)
         return -ENOMEM;
@@ -420,12 +429,6 @@ int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
 
 /* ---------------------------------------------------------------------- credit, acks */
 
-/* Adding up to more than 63 bits means no limit all the same. */
-static uint64_t add_credit(uint64_t a, uint64_t n)
-{
-    return a + n < UINT64_MAX / 2 ? a + n : UINT64_MAX / 2;
-}
-
 void consumer_lend(struct consumer *k)
 {
     uint64_t upto = k->written + LEND_MESSAGES;
@@ -442,11 +445,11 @@ void consumer_lend(struct consumer *k)
 
 void core_grant(struct consumer *k, uint64_t n)
 {
-    k->granted = add_credit(k->granted, n);
     if (k->tap) {
-        k->tap->credit = add_credit(k->tap->credit, n);
+        k->tap->credit = add_credit(k->tap->credit, 0, n);
         tap_look(k->tap);
     } else {
+        k->granted = add_credit(k->granted, k->delivered, n);
         consumer_lend(k);
     }
 }

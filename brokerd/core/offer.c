@@ -4,6 +4,7 @@
 #include "brokerd/core/loss.h"
 #include "brokerd/core/publish.h"
 #include "brokerd/core/queue.h"
+#include "brokerd/core/tap.h"
 
 enum put { PUT_ACCEPTED, PUT_DROPPED, PUT_REFUSED, PUT_HELD };
 
@@ -112,6 +113,23 @@ static enum put push(struct queue *q, struct msg *m)
     return refuse(q, REASON_MEMORY);
 }
 
+/* A message of a subscription is lost and its policy is to end it for that, at the end of the
+ * turn; nothing is delivered with that hole before it. */
+static void doom(struct queue *q)
+{
+    loss_count(q, REASON_FULL, 1);
+    q->gap[REASON_FULL]++;
+    if (list_linked(&q->doomed))
+        return;
+    list_push_back(&q->core->doomed, &q->doomed);
+    for (struct list_node *n = list_first(&q->taps); n; n = list_next(&q->taps, n)) {
+        struct tap *t = LIST_ITEM(n, struct tap, link);
+
+        t->stopped = true;
+        tap_look(t);
+    }
+}
+
 /* Apply a policy that does not hold to a message the queue has no room for. */
 static enum put overflow(struct queue *q, struct msg *m, enum overflow policy, enum reason why,
                          enum reason *ret_reason)
@@ -134,10 +152,7 @@ static enum put overflow(struct queue *q, struct msg *m, enum overflow policy, e
         *ret_reason = REASON_DROP_NEWEST;
         return PUT_DROPPED;
     case OVERFLOW_DISCONNECT:
-        loss_count(q, REASON_FULL, 1);
-        q->gap[REASON_FULL]++;
-        if (!list_linked(&q->doomed))
-            list_push_back(&q->core->doomed, &q->doomed);
+        doom(q);
         return PUT_DROPPED;
     case OVERFLOW_BLOCK: /* a fallback is never block: the settings see to it */
     case OVERFLOW_REJECT:
