@@ -26,6 +26,9 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_return
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
 
+# Check gives each test 4 s; a machine that does other things besides may need more.
+export CK_DEFAULT_TIMEOUT=${CK_DEFAULT_TIMEOUT:-$((30 * patience))}
+
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 
