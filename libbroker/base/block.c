@@ -13,6 +13,18 @@ struct block *block_new(size_t size)
     return b;
 }
 
+struct block *block_resize(struct block *b, size_t size)
+{
+    struct block *r;
+
+    if (!b)
+        return block_new(size);
+    r = realloc(b, sizeof *r + size);
+    if (r)
+        r->size = size;
+    return r;
+}
+
 void block_unref(struct block *b)
 {
     if (!b)

@@ -23,6 +23,11 @@ struct block {
 /* A block of `size` bytes (at least 1) with one reference, the caller's; bytes undefined. */
 struct block *block_new(size_t size);
 
+/* Another size for `b` (NULL: a new block), whose only reference is the caller's: the bytes that
+ * fit stay. The block to use from now on, the same or another; NULL without memory, `b` is as
+ * before. */
+struct block *block_resize(struct block *b, size_t size);
+
 /* One more reference; returns `b`. */
 static inline struct block *block_ref(struct block *b)
 {

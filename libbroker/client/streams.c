@@ -146,7 +146,7 @@ static void break_off(broker *b, struct cl_stream *st, const char *text)
 static void payload(broker *b, struct cl_stream *st, const struct rs_frame *f)
 {
     struct rs_frame whole;
-    uint8_t *own;
+    struct block *own;
 
     if (!reassembly_active(&st->re) && !rs_is_followed(f)) {
         to_owner(b, st, f);
@@ -158,7 +158,7 @@ static void payload(broker *b, struct cl_stream *st, const struct rs_frame *f)
     case REASSEMBLY_DONE:
         own = reassembly_take(&st->re); /* the owner may close the stream meanwhile */
         to_owner(b, st, &whole);
-        free(own);
+        block_unref(own);
         break;
     case -EMSGSIZE:
         break_off(b, st, "too-large: a message is larger than this client's max_message");

@@ -2,7 +2,6 @@
 #include "libbroker/wire/reassembly.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 enum { FIRST_CAP = 4096 }; /* bytes: fragments are rarely smaller than this together */
 
@@ -13,16 +12,16 @@ void reassembly_init(struct reassembly *r)
 
 void reassembly_fini(struct reassembly *r)
 {
-    free(r->buf);
+    block_unref(r->block);
     reassembly_init(r);
 }
 
-uint8_t *reassembly_take(struct reassembly *r)
+struct block *reassembly_take(struct reassembly *r)
 {
-    uint8_t *buf = r->buf;
+    struct block *b = r->block;
 
     reassembly_init(r);
-    return buf;
+    return b;
 }
 
 /* Room for `n` more bytes: doubles, so that each byte is moved a constant number of times, but
@@ -30,8 +29,8 @@ uint8_t *reassembly_take(struct reassembly *r)
 static int reserve(struct reassembly *r, size_t n, size_t max_bytes)
 {
     size_t used = r->metadata_n + r->data_n;
-    size_t cap = r->cap ? r->cap : FIRST_CAP;
-    uint8_t *buf;
+    size_t held = reassembly_bytes(r), cap = held ? held : FIRST_CAP;
+    struct block *b;
 
     if (n > max_bytes || used > max_bytes - n)
         return -EMSGSIZE;
@@ -39,20 +38,19 @@ static int reserve(struct reassembly *r, size_t n, size_t max_bytes)
         cap = cap <= SIZE_MAX / 2 ? cap * 2 : SIZE_MAX;
     if (cap > max_bytes)
         cap = max_bytes > used + n ? max_bytes : used + n;
-    if (cap <= r->cap)
+    if (cap <= held)
         return 0;
-    buf = realloc(r->buf, cap);
-    if (!buf)
+    b = block_resize(r->block, cap);
+    if (!b)
         return -ENOMEM;
-    r->buf = buf;
-    r->cap = cap;
+    r->block = b;
     return 0;
 }
 
 static void append(struct reassembly *r, struct slice s, size_t *part)
 {
     if (s.n)
-        memcpy(r->buf + r->metadata_n + r->data_n, s.p, s.n);
+        memcpy(r->block->bytes + r->metadata_n + r->data_n, s.p, s.n);
     *part += s.n;
 }
 
@@ -68,18 +66,33 @@ static uint16_t whole_flags(const struct reassembly *r)
     return (r->flags & kept) | (r->has_metadata ? RS_METADATA : 0);
 }
 
+/* A large message may live long: it gives back what growing by doubling took too much. */
+static void trim(struct reassembly *r)
+{
+    size_t used = r->metadata_n + r->data_n;
+    struct block *b;
+
+    if (r->block->size - used <= used / 8 || r->block->size == FIRST_CAP)
+        return;
+    b = block_resize(r->block, used);
+    if (b)
+        r->block = b;
+}
+
 static void finish(struct reassembly *r, uint32_t stream, struct rs_frame *ret_whole)
 {
+    if (r->block)
+        trim(r);
     *ret_whole = (struct rs_frame){
         .stream = stream,
         .type = r->type,
         .flags = whole_flags(r),
         .number = r->number,
         .has_metadata = r->has_metadata,
-        .metadata = slice_of(r->buf, r->metadata_n),
+        .metadata = slice_of(r->metadata_n ? r->block->bytes : NULL, r->metadata_n),
     };
     if (r->data_n)
-        ret_whole->data = slice_of(r->buf + r->metadata_n, r->data_n);
+        ret_whole->data = slice_of(r->block->bytes + r->metadata_n, r->data_n);
     r->type = 0; /* idle; the buffer stays for who reads or takes it */
 }
 

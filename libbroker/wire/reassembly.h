@@ -12,11 +12,12 @@
 #ifndef BROKER_WIRE_REASSEMBLY_H
 #define BROKER_WIRE_REASSEMBLY_H
 
+#include "libbroker/base/block.h"
 #include "libbroker/wire/rsocket.h"
 
 struct reassembly {
-    uint8_t *buf; /* metadata_n bytes of metadata, then data_n of data; NULL when idle */
-    size_t cap, metadata_n, data_n;
+    struct block *block; /* metadata_n bytes of metadata, then data_n of data; NULL when idle */
+    size_t metadata_n, data_n;
     uint32_t number; /* initial n of the request */
     uint16_t flags;  /* NEXT and COMPLETE of all fragments so far */
     uint8_t type;    /* of the first fragment; 0: no sequence runs */
@@ -41,7 +42,7 @@ static inline bool reassembly_active(const struct reassembly *r)
 /* Bytes of memory held now, for the caller's budget. */
 static inline size_t reassembly_bytes(const struct reassembly *r)
 {
-    return r->cap;
+    return r->block ? r->block->size : 0;
 }
 
 /* Add the next frame of the stream: a request or PAYLOAD, or in mid-sequence a PAYLOAD.
@@ -59,8 +60,8 @@ static inline size_t reassembly_bytes(const struct reassembly *r)
 int reassembly_add(struct reassembly *r, const struct rs_frame *f, size_t max_bytes,
                    struct rs_frame *ret_whole);
 
-/* After REASSEMBLY_DONE: the malloc'ed buffer that the whole frame's slices point into passes to
- * the caller, who frees it; NULL if the frame was not copied. */
-uint8_t *reassembly_take(struct reassembly *r);
+/* After REASSEMBLY_DONE: the block that the whole frame's slices point into passes to the caller,
+ * with its one reference; NULL if the frame was not copied. */
+struct block *reassembly_take(struct reassembly *r);
 
 #endif

@@ -132,7 +132,7 @@ static void on_payload(struct peer *c, const struct rs_frame *f, struct block *b
     stream_cool(s); /* what looks like a plain payload may be a last fragment */
     r = stream_join(s, f, &whole, &why);
     if (r > 0) {
-        on_whole(s, &whole, NULL);
+        on_whole(s, &whole, s->join->block);
         stream_join_end(s);
     } else if (r < 0) {
         close_and_fail(s, &why);

@@ -41,7 +41,7 @@ static int publish_run(struct publisher *p, const struct target *to, const struc
 static struct msg_view view_of(struct slice data, struct block *block, const struct memo *m)
 {
     return (struct msg_view){
-        .data = data.p,
+        .data = data.n ? data.p : (const uint8_t *)"", /* who copies none may not copy from NULL */
         .len = (uint32_t)data.n,
         .meta = m && m->has_meta ? &m->meta : NULL,
         .block = block,

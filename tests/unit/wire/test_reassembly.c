@@ -248,20 +248,20 @@ START_TEST(taken_memory_is_the_callers)
     struct rs_frame b = MORE(RS_PAYLOAD, RS_NEXT, "cd");
     struct rs_frame whole, other;
     struct reassembly r;
-    uint8_t *mine;
+    struct block *mine;
 
     reassembly_init(&r);
     ck_assert_int_eq(reassembly_add(&r, &a, 100, &whole), REASSEMBLY_MORE);
     ck_assert_int_eq(reassembly_add(&r, &b, 100, &whole), REASSEMBLY_DONE);
     mine = reassembly_take(&r);
-    ck_assert_ptr_eq(mine, whole.data.p);
+    ck_assert_ptr_eq(mine->bytes, whole.data.p);
     ck_assert_uint_eq(reassembly_bytes(&r), 0);
     ck_assert_int_eq(reassembly_add(&r, &a, 100, &other), REASSEMBLY_MORE);
     reassembly_fini(&r);
     ck_assert(slice_eq(whole.data, SLICE("abcd")));
     ck_assert_int_eq(reassembly_add(&r, &b, 1, &other), REASSEMBLY_DONE); /* never cut */
     ck_assert_ptr_null(reassembly_take(&r));
-    free(mine);
+    block_unref(mine);
 }
 END_TEST
 
