@@ -198,6 +198,8 @@ int cli_exit_code(int error, int reason)
         return reason == BROKER_REASON_DRAINING ? CLI_UNREACHABLE : CLI_DENIED;
     case BROKER_GAP:
         return CLI_LOST;
+    case BROKER_INVALID: /* a name or number that this side found wrong */
+        return CLI_USAGE;
     default:
         return reason == BROKER_REASON_DENIED ? CLI_DENIED : CLI_FAILED;
     }
