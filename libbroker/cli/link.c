@@ -244,12 +244,14 @@ static void on_answer(broker *b, const struct broker_receipt *r, broker_message 
 
 static int wait_answer(struct cli_link *l, const char *what, struct answer *a)
 {
+    int before = *l->cli->interrupts; /* a command told to stop may still ask, to end well */
+
     while (!a->done) {
         int r = cli_link_wait(l, BROKER_FOREVER, NULL);
 
         if (r != CLI_OK)
             return r;
-        if (cli_interrupted(l->cli))
+        if (*l->cli->interrupts != before)
             return CLI_FAILED;
     }
     if (a->receipt.status != BROKER_OK)
