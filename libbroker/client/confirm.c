@@ -37,9 +37,9 @@ bool cl_publishers_settled(const broker *b, bool sent_only)
 {
     const broker_publisher *p;
 
-    TAILQ_FOREACH(p, &b->publishers, link)
-    if (!p->ended && p->settled != (sent_only ? p->sendable : p->published))
-        return false;
+    TAILQ_FOREACH (p, &b->publishers, link)
+        if (!p->ended && p->settled != (sent_only ? p->sendable : p->published))
+            return false;
     return true;
 }
 
@@ -140,6 +140,8 @@ static bool add_outcome(broker_publisher *p, const struct broker_outcome *o)
     count_outcome(p, o);
     if (!at)
         return false;
+    if (o->reason == BROKER_REASON_NO_MATCH && p->loss_only && !p->any_required)
+        return true; /* the program does not want to hear of it */
     memcpy(at, o, sizeof *o);
     p->outcomes.n += sizeof *o;
     return true;
@@ -306,17 +308,16 @@ void cl_publishers_opened(broker *b)
 {
     broker_publisher *p;
 
-    TAILQ_FOREACH(p, &b->publishers, link)
-    if (!p->ended)
-        cl_publisher_open(p);
+    TAILQ_FOREACH (p, &b->publishers, link)
+        if (!p->ended)
+            cl_publisher_open(p);
 }
 
 void cl_publishers_lost(broker *b)
 {
     broker_publisher *p;
 
-    TAILQ_FOREACH(p, &b->publishers, link)
-    {
+    TAILQ_FOREACH (p, &b->publishers, link) {
         bool was_open = p->granted || p->stopped;
 
         cl_stream_close(b, &p->stream);
@@ -337,8 +338,8 @@ void cl_publishers_end(broker *b, int error)
 {
     broker_publisher *p;
 
-    TAILQ_FOREACH(p, &b->publishers, link)
-    cl_publisher_end(p, error, "the handle is closed");
+    TAILQ_FOREACH (p, &b->publishers, link)
+        cl_publisher_end(p, error, "the handle is closed");
 }
 
 void cl_publishers_tick(broker *b, int64_t now)
@@ -346,8 +347,7 @@ void cl_publishers_tick(broker *b, int64_t now)
     broker_publisher *p;
 
     b->publishers_due = CL_NEVER;
-    TAILQ_FOREACH(p, &b->publishers, link)
-    {
+    TAILQ_FOREACH (p, &b->publishers, link) {
         if (p->reopen_at <= now && b->link.state == CL_LINK_OPEN && !b->link.draining) {
             p->reopen_at = CL_NEVER;
             if (p->stream.id != 0)

@@ -188,6 +188,7 @@ static int64_t take(broker_publisher *p, const char *topic, struct slice data,
         p->topic[name.n] = '\0';
         p->topic_n = name.n;
     }
+    p->any_required = p->any_required || (o && o->require);
     cl_publisher_refresh(p);
     if (p->q.pending > 0)
         added(p);

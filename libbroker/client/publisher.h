@@ -29,7 +29,9 @@ struct broker_publisher {
     struct cl_outq q;
 
     bool dirty; /* in broker.dirty_publishers */
-    bool to_queue, loss_only;
+    bool to_queue;
+    bool loss_only;    /* do not tell of messages that no queue matched */
+    bool any_required; /* unless one of them had `require`: then that is a refusal */
     bool granted;      /* the broker has granted credit on this stream */
     bool stopped;      /* and has taken it back: it is about to stop */
     bool completing;   /* our COMPLETE is queued */

@@ -129,9 +129,9 @@ static void abandon(broker *b, const struct cl_waiter *w)
 {
     struct cl_request *r;
 
-    TAILQ_FOREACH(r, &b->requests, link)
-    if (r->teller.waiter == w)
-        break;
+    TAILQ_FOREACH (r, &b->requests, link)
+        if (r->teller.waiter == w)
+            break;
     if (!r)
         return;
     if (r->stream.id != 0)
@@ -168,17 +168,17 @@ void cl_requests_opened(broker *b)
 {
     struct cl_request *r;
 
-    TAILQ_FOREACH(r, &b->requests, link)
-    send_request(b, r);
+    TAILQ_FOREACH (r, &b->requests, link)
+        send_request(b, r);
 }
 
 bool cl_requests_sent(const broker *b)
 {
     const struct cl_request *r;
 
-    TAILQ_FOREACH(r, &b->requests, link)
-    if (r->stream.id != 0)
-        return true;
+    TAILQ_FOREACH (r, &b->requests, link)
+        if (r->stream.id != 0)
+            return true;
     return false;
 }
 
@@ -186,9 +186,9 @@ void cl_requests_lost(broker *b)
 {
     struct cl_request *r, *next;
 
-    TAILQ_FOREACH(r, &b->requests, link)
-    if (r->publish)
-        cl_stream_close(b, &r->stream); /* waits for the next connection */
+    TAILQ_FOREACH (r, &b->requests, link)
+        if (r->publish)
+            cl_stream_close(b, &r->stream); /* waits for the next connection */
     for (r = TAILQ_FIRST(&b->requests); r; r = next) {
         next = TAILQ_NEXT(r, link);
         if (r->stream.id == 0)

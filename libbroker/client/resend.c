@@ -136,14 +136,8 @@ static bool rewind_queue(broker_publisher *p)
 
 static int build_route(broker_publisher *p)
 {
-    static const struct broker_header loss = {"$confirm", "loss"};
-    int r;
-
     cl_meta_begin(p->b);
-    r = cl_meta_route(p->b, "", slice_str(p->to_queue ? "send" : "publish"));
-    if (r == BROKER_OK && p->loss_only)
-        r = cl_meta_settings(p->b, NULL, 0, &loss);
-    return r;
+    return cl_meta_route(p->b, "", slice_str(p->to_queue ? "send" : "publish"));
 }
 
 void cl_publisher_open(broker_publisher *p)

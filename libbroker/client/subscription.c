@@ -55,22 +55,21 @@ void cl_subscriptions_opened(broker *b)
 {
     broker_subscription *s;
 
-    TAILQ_FOREACH(s, &b->subscriptions, link)
-    if (!s->gone && !s->ended)
-        open_stream(s);
-    TAILQ_FOREACH(s, &b->subscriptions, link)
-    if (s->missed) {
-        s->missed = false;
-        cl_subscription_gap(s, 0, BROKER_REASON_DISCONNECTED);
-    }
+    TAILQ_FOREACH (s, &b->subscriptions, link)
+        if (!s->gone && !s->ended)
+            open_stream(s);
+    TAILQ_FOREACH (s, &b->subscriptions, link)
+        if (s->missed) {
+            s->missed = false;
+            cl_subscription_gap(s, 0, BROKER_REASON_DISCONNECTED);
+        }
 }
 
 void cl_subscriptions_lost(broker *b)
 {
     broker_subscription *s;
 
-    TAILQ_FOREACH(s, &b->subscriptions, link)
-    {
+    TAILQ_FOREACH (s, &b->subscriptions, link) {
         bool was_open = s->stream.id != 0;
 
         cl_stream_close(b, &s->stream);
@@ -87,8 +86,7 @@ void cl_subscriptions_end(broker *b, int error)
 {
     broker_subscription *s;
 
-    TAILQ_FOREACH(s, &b->subscriptions, link)
-    {
+    TAILQ_FOREACH (s, &b->subscriptions, link) {
         cl_stream_close(b, &s->stream);
         cl_subscription_drop_verbs(s);
         cl_subscription_end(s, error, BROKER_REASON_NONE, "the handle is closed");

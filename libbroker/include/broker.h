@@ -398,7 +398,8 @@ typedef void broker_publisher_end_fn(broker_publisher *p, int error, const char 
 struct broker_publisher_options {
     const char *topic; /* where messages go that name no topic; may be NULL */
     bool to_queue;     /* names are those of queues: whatever their bindings */
-    /* Report only messages that some queue did not take, not those that matched none. */
+    /* Report only messages that some queue did not take, not those that matched none (unless a
+     * message was published with `require`). */
     bool loss_only;
     size_t max_messages; /* unsettled messages kept; default: broker_options.outbox_messages */
     size_t max_bytes;    /* and their bytes; default: broker_options.outbox_bytes */
@@ -447,8 +448,8 @@ BROKER_API int broker_publisher_drain(broker_publisher *p, int timeout_ms);
 struct broker_publisher_stats {
     uint64_t published; /* taken by broker_publisher_publish() */
     uint64_t settled;   /* of these, settled, whatever the outcome */
-    uint64_t unmatched; /* settled, no queue matched and none was required */
-    uint64_t refused;   /* settled with accepted < matched, or refused (reasons 1 to 12) */
+    uint64_t unmatched; /* settled, no queue matched */
+    uint64_t refused;   /* settled, refused by a queue or by the broker (reasons 2 to 12) */
     uint64_t dropped;   /* settled with accepted < matched by a queue's policy (20 and above) */
     uint64_t unknown;   /* given up: nothing is known */
     uint64_t resent;    /* sent again after a reconnect */

@@ -440,12 +440,28 @@ START_TEST(frees_after_the_last_word)
 }
 END_TEST
 
-START_TEST(confirms_losses_only)
+START_TEST(tells_of_losses_only)
 {
+    static const struct confirm_entry none[] = {{1, 1, BROKER_REASON_NO_MATCH, 0, 0},
+                                                {2, 1, BROKER_REASON_FULL, 1, 0}};
+    static const struct confirm_entry required[] = {{3, 1, BROKER_REASON_NO_MATCH, 0, 0}};
+    struct broker_publish_options require = {.require = true};
     struct fake k;
+    broker_publisher *p =
+        start(&k, NULL, (struct broker_publisher_options){.topic = "t", .loss_only = true});
 
-    (void)start(&k, NULL, (struct broker_publisher_options){.topic = "t", .loss_only = true});
-    ck_slice(header_of(&k.f, "$confirm"), "loss");
+    ck_assert_uint_eq(header_of(&k.f, "$confirm").n, 0); /* we need to know what has settled */
+    say_n(&k, 1, 100);
+    ck_assert_int_eq(put(p, NULL, "1"), 1);
+    ck_assert_int_eq(put(p, NULL, "2"), 2);
+    want(&k, RS_PAYLOAD);
+    want(&k, RS_PAYLOAD);
+    say_confirm(&k, 1, 2, none, 2);
+    fake_until(&k, strcmp(log_text, "[2 2+1 full 0/1]") == 0);
+    ck_assert_int_eq(broker_publisher_publish(p, NULL, "3", 1, &require), 3);
+    want(&k, RS_PAYLOAD);
+    say_confirm(&k, 1, 3, required, 1);
+    fake_until(&k, strcmp(log_text, "[2 2+1 full 0/1][3 3+1 no-match 0/0]") == 0);
     broker_free(k.client);
     fake_fini(&k);
 }
@@ -512,7 +528,7 @@ int main(void)
                             sends_again_property,
                             outlives_a_broker_that_stops,
                             frees_after_the_last_word,
-                            confirms_losses_only,
+                            tells_of_losses_only,
                             one_by_one,
                             NULL};
 
