@@ -92,7 +92,7 @@ void stream_join_end(struct stream *s)
 }
 
 /* What reassembly_add() did not like, for the peer. */
-static void explain(int err, bool by_message, const struct door_limits *l, struct refusal *why)
+static void explain_join(int err, bool by_message, const struct door_limits *l, struct refusal *why)
 {
     switch (err) {
     case -EPROTO:
@@ -148,7 +148,7 @@ int stream_join(struct stream *s, const struct rs_frame *f, struct rs_frame *ret
     peer_joining(c, (int64_t)reassembly_bytes(s->join) - (int64_t)before);
     if (r >= 0 || r == -EINVAL)
         return r > 0;
-    explain(r, by_message, c->link->limits, ret_why);
+    explain_join(r, by_message, c->link->limits, ret_why);
     stream_join_end(s);
     return r;
 }

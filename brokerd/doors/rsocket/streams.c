@@ -22,7 +22,7 @@ struct stream *streams_find(const struct stream_table *t, uint32_t id)
     }
 }
 
-static void put(struct stream_table *t, struct stream *s)
+static void put_slot(struct stream_table *t, struct stream *s)
 {
     uint32_t i = home(t, s->id);
 
@@ -39,7 +39,7 @@ static int resize(struct stream_table *t, uint32_t cap)
         return -ENOMEM;
     for (uint32_t i = 0; i < t->cap; i++) {
         if (t->slot[i])
-            put(&larger, t->slot[i]);
+            put_slot(&larger, t->slot[i]);
     }
     free(t->slot);
     *t = larger;
@@ -54,7 +54,7 @@ int streams_add(struct stream_table *t, struct stream *s)
         if (r < 0)
             return r;
     }
-    put(t, s);
+    put_slot(t, s);
     t->n++;
     return 0;
 }
