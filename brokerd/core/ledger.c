@@ -144,8 +144,8 @@ int64_t ledger_answer(struct ledger *l, uint64_t first, uint32_t count, const st
         s->matched += a->matched;
         s->accepted += a->accepted;
         s->reason = worse_reason(s->reason, a->reason);
-        s->waiting = (uint16_t)(s->waiting + a->more);
-        s->waiting = (uint16_t)(s->waiting > a->done ? s->waiting - a->done : 0);
+        s->waiting += a->more;
+        s->waiting = s->waiting > a->done ? s->waiting - a->done : 0;
         if (s->waiting == 0)
             settled += s->count;
         if (!join(l, i))

@@ -21,7 +21,7 @@ struct span {
     uint64_t first; /* message number */
     uint32_t count;
     uint32_t matched, accepted; /* queues, so far */
-    uint16_t waiting;           /* answers still to come; 0: settled */
+    uint32_t waiting;           /* answers still to come; 0: settled */
     uint16_t reason;            /* first refusal or else drop among the answers */
 };
 
@@ -34,8 +34,8 @@ struct ledger {
 /* What one answer says of each message in a range. */
 struct answer {
     uint32_t matched, accepted;
-    uint16_t done; /* answers this stands for */
-    uint16_t more; /* answers that will come beside those foreseen */
+    uint32_t done; /* answers this stands for */
+    uint32_t more; /* answers that will come beside those foreseen */
     uint16_t reason;
 };
 

@@ -231,7 +231,7 @@ static void add_range(void *ctx, const struct offer_range *r)
                      .count = r->n,
                      .matched = r->matched,
                      .accepted = r->accepted,
-                     .waiting = (uint16_t)(r->held + a->posted),
+                     .waiting = r->held + a->posted,
                      .reason = (uint16_t)r->reason};
 
     if (s.waiting && !a->p->waiting_ms)
@@ -485,7 +485,7 @@ static void answer_range(void *ctx, const struct offer_range *r)
     struct answer answer = {.matched = r->matched,
                             .accepted = r->accepted,
                             .done = 1,
-                            .more = (uint16_t)r->held,
+                            .more = r->held,
                             .reason = (uint16_t)r->reason};
 
     publish_answer(a->c, a->o->publisher, a->o->first + r->first, r->n, &answer);

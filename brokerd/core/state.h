@@ -313,8 +313,8 @@ struct core {
     struct msg_meta in_metas[RUN_MAX];
     struct msg *kept[RUN_MAX];
     struct verdict {
-        uint16_t missed; /* queues that did not accept; those that hold it are not counted */
-        uint16_t held;   /* queues that hold it */
+        uint32_t missed; /* queues that did not accept; those that hold it are not counted */
+        uint32_t held;   /* queues that hold it */
         uint16_t reason;
     } verdicts[RUN_MAX];
     struct msg_view views[RUN_MAX];
