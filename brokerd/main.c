@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "brokerd/admin/admin.h"
 #include "brokerd/net/net.h"
 #include "brokerd/net/systemd.h"
 #include "brokerd/worker/worker.h"
@@ -30,7 +31,6 @@ enum {
     CLOSING_MS = 3000,   /* for all of them */
     LOOK_MS = 20,        /* how often it is looked whether a phase is over */
     LISTEN_FDS_MAX = 64, /* sockets taken over from a service manager */
-    EVENT_KINDS = EVENT_UNROUTABLE + 1
 };
 
 enum phase { RUNNING, EVICTING, DRAINING, CLOSING, ENDED };
@@ -46,7 +46,7 @@ struct broker {
     struct settings *started;  /* at the start: what takes a restart is still as there */
     struct workers *workers;
     struct net *net;
-    struct log_limit (*limits)[EVENT_KINDS]; /* for each worker */
+    struct admin *admin;
 
     struct event_base *base;
     struct event *signals[5];
@@ -104,34 +104,69 @@ static bool all_said_yes(struct round *r, const struct broker *b)
     return atomic_load(&r->yes) == workers_count(b->workers);
 }
 
-/* ---- what the core tells */
+/* ---- what admin asks of the net; on the worker in question */
 
-/* On a worker's thread. */
-static void on_core_event(void *ctx, struct worker *w, const struct core_event *ev)
+struct telling {
+    admin_connection_fn *fn;
+    void *ctx;
+};
+
+static void tell_connection(void *ctx, const struct net_conn_info *i)
 {
-    static const char *const what[EVENT_KINDS] = {
-        [EVENT_SLOW_CONSUMER] = "a consumer is too slow, messages were lost",
-        [EVENT_QUEUE_MADE] = "queue made",
-        [EVENT_QUEUE_GONE] = "queue deleted",
-        [EVENT_QUEUE_STUCK] = "a queue is stuck: its consumers take nothing",
-        [EVENT_DEAD_LETTER] = "messages became dead letters",
-        [EVENT_REFUSED] = "publishes were refused",
-        [EVENT_UNROUTABLE] = "messages matched no queue",
-    };
-    struct broker *b = ctx;
-    bool is_plain = ev->kind == EVENT_QUEUE_MADE || ev->kind == EVENT_QUEUE_GONE;
-    enum log_level level = is_plain                       ? LEVEL_INFO
-                           : ev->kind == EVENT_UNROUTABLE ? LEVEL_DEBUG
-                                                          : LEVEL_WARNING;
-    uint64_t more;
+    const struct telling *to = ctx;
+    struct admin_connection c = {.id = i->id,
+                                 .peer = i->peer,
+                                 .door = i->door,
+                                 .state = i->state,
+                                 .since_ms = i->since_ms,
+                                 .bytes_in = i->bytes_in,
+                                 .bytes_out = i->bytes_out,
+                                 .pending_out = i->pending_out,
+                                 .is_reading = i->is_reading};
 
-    if (!log_enabled(level) ||
-        !log_limit_pass(&b->limits[worker_id(w)][ev->kind], worker_now(w), &more))
-        return;
-    log_line(level, "%s: queue \"%s\" topic \"%s\" client \"%s\" reason %s count %llu (%llu more)",
-             what[ev->kind], ev->queue, ev->topic, ev->client, reason_name(ev->reason),
-             (unsigned long long)ev->count, (unsigned long long)more);
+    to->fn(to->ctx, &c);
 }
+
+static void tell_connections(void *ctx, unsigned worker, admin_connection_fn *fn, void *fn_ctx)
+{
+    const struct broker *b = ctx;
+    struct telling to = {fn, fn_ctx};
+
+    net_each_connection(b->net, worker, tell_connection, &to);
+}
+
+static void tell_ended(void *ctx, unsigned worker, admin_count_fn *fn, void *fn_ctx)
+{
+    const struct broker *b = ctx;
+    struct net_stats s = net_worker_stats(b->net, worker);
+
+    for (unsigned i = 0; i < NET_ENDS; i++)
+        if (s.ended[i])
+            fn(fn_ctx, net_end_name((enum net_end)i), s.ended[i]);
+}
+
+static const char *tell_listener(void *ctx, size_t i)
+{
+    const struct broker *b = ctx;
+
+    return i < net_listeners(b->net) ? net_listener_url(b->net, i) : NULL;
+}
+
+static unsigned home_of_connection(void *ctx, uint64_t id)
+{
+    (void)ctx;
+    return net_connection_worker(id);
+}
+
+static int kill_connection(void *ctx, uint64_t id)
+{
+    const struct broker *b = ctx;
+
+    return net_kill(b->net, id);
+}
+
+static const struct admin_net admin_net = {tell_connections, tell_ended, tell_listener,
+                                           home_of_connection, kill_connection};
 
 /* ---- settings */
 
@@ -211,6 +246,7 @@ static int apply(struct broker *b, const struct settings *s)
     set_log(s);
     workers_set_memory(b->workers, s->memory);
     workers_set_placement(b->workers, placement_of(s));
+    admin_set_placement(b->admin, placement_of(s));
     for (unsigned i = 0; i < workers_count(b->workers); i++) {
         int r = workers_call(b->workers, i, take_policies, policy_set_ref(s->policies));
 
@@ -527,23 +563,25 @@ static int make_pieces(struct broker *b)
                                  .placement = placement_of(s),
                                  .memory = s->memory,
                                  .policies = s->policies,
-                                 .event = on_core_event,
-                                 .ctx = b};
+                                 .event = admin_event};
+    struct admin_options ao = {
+        .version = BROKER_BUILD_VERSION, .workers = s->workers, .net = &admin_net, .net_ctx = b};
     struct net_options no = net_options_of(s);
     int r;
 
     clock_gettime(CLOCK_REALTIME, &wall);
     wo.id_base = (uint64_t)wall.tv_sec * 1000000 + (uint64_t)wall.tv_nsec / 1000;
-    b->limits = calloc(s->workers, sizeof *b->limits);
-    if (!b->limits)
-        return -ENOMEM;
-    for (unsigned i = 0; i < s->workers; i++)
-        for (unsigned k = 0; k < EVENT_KINDS; k++)
-            b->limits[i][k] = (struct log_limit){.burst = 3, .per_ms = 10000};
+    r = admin_new(&ao, &b->admin);
+    if (r < 0)
+        return r;
+    admin_set_placement(b->admin, wo.placement);
+    wo.ctx = b->admin;
     r = workers_new(&wo, &b->workers);
     if (r < 0)
         return r;
     r = net_new(b->workers, &no, &b->net);
+    if (r == 0)
+        r = admin_start(b->admin, b->workers);
     return r < 0 ? r : watch_signals(b);
 }
 
@@ -559,8 +597,8 @@ static void free_pieces(struct broker *b)
     if (b->base)
         event_base_free(b->base);
     net_free(b->net);
+    admin_free(b->admin);
     workers_free(b->workers);
-    free(b->limits);
     if (b->started != b->settings)
         settings_free(b->started);
     settings_free(b->settings);

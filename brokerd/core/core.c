@@ -105,7 +105,7 @@ void core_free(struct core *c)
 
         for (l = list_first(&ep->consumers); l; l = list_next(&ep->consumers, l))
             LIST_ITEM(l, struct consumer, link)->remote = 0;
-        core_endpoint_close(ep);
+        endpoint_free(ep);
     }
     while ((n = list_pop(&c->letters)) != NULL)
         loss_free_letter(c, LIST_ITEM(n, struct letter, link));

@@ -42,6 +42,8 @@ enum core_event_kind {
     EVENT_DEAD_LETTER,
     EVENT_REFUSED,    /* a publish was refused */
     EVENT_UNROUTABLE, /* a publish matched nothing */
+    EVENT_CONNECTED,  /* a client's endpoint was opened */
+    EVENT_DISCONNECTED,
 };
 
 /* Something worth a log line and a `$SYS` message; strings are borrowed, may be "". */

@@ -14,6 +14,14 @@ enum { MARK_BYTES = 64 * 1024 };
 
 /* ------------------------------------------------------------------------------ life */
 
+static void tell(const struct endpoint *ep, enum core_event_kind kind)
+{
+    struct core_event ev = {.kind = kind, .queue = "", .topic = "", .client = ep->name};
+
+    if (!ep->is_broker)
+        ep->core->ops->event(ep->core->ctx, &ev);
+}
+
 int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
                        const struct endpoint_ops *ops, void *ctx, struct endpoint **ret)
 {
@@ -36,16 +44,23 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
     list_init(&ep->barriers);
     deque_init(&ep->marks, sizeof(struct mark));
     list_push_back(&c->endpoints, &ep->link);
+    tell(ep, EVENT_CONNECTED);
     *ret = ep;
     return 0;
 }
 
 void core_endpoint_close(struct endpoint *ep)
 {
-    struct list_node *n;
-
     if (!ep)
         return;
+    tell(ep, EVENT_DISCONNECTED);
+    endpoint_free(ep);
+}
+
+void endpoint_free(struct endpoint *ep)
+{
+    struct list_node *n;
+
     while ((n = list_first(&ep->publishers)) != NULL)
         publisher_free(LIST_ITEM(n, struct publisher, link));
     while ((n = list_first(&ep->consumers)) != NULL)

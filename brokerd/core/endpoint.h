@@ -6,6 +6,9 @@
 
 #include "brokerd/core/state.h"
 
+/* core_endpoint_close() without telling anybody: the core itself goes. */
+void endpoint_free(struct endpoint *ep);
+
 /* Hand a delivery to the consumer's door; note where in the output it ends. */
 void endpoint_deliver(struct consumer *k, const struct delivery *d);
 

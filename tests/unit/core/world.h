@@ -34,7 +34,7 @@ struct world {
     } port[WORLD_CORES];
     struct world_box box[WORLD_CORES][WORLD_CORES]; /* from, to */
     int64_t now, memory;
-    uint64_t events[8];
+    uint64_t events[EVENT_DISCONNECTED + 1];
 };
 
 /* A connection: its endpoint, and what its one consumer and publisher were told. */

@@ -1,0 +1,210 @@
+#include "brokerd/admin/admin.h"
+
+#include "brokerd/admin/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+const struct command admin_commands[] = {
+    {"info", NULL, cmd_info},
+    {"top", (const struct field[]){{"limit", FIELD_COUNT, false}, {0}}, cmd_top},
+    {"connections", NULL, cmd_connections},
+    {"kill", (const struct field[]){{"connection", FIELD_TEXT, true}, {0}}, cmd_kill},
+    {"route", (const struct field[]){{"topic", FIELD_TEXT, true}, {0}}, cmd_route},
+    {"why", (const struct field[]){{"what", FIELD_TEXT, true}, {0}}, cmd_why},
+    {"queue-ls",
+     (const struct field[]){{"filter", FIELD_TEXT, false}, {"all", FIELD_FLAG, false}, {0}},
+     cmd_queue_ls},
+    {"queue-add",
+     (const struct field[]){{"queue", FIELD_TEXT, true},
+                            {"bind", FIELD_TEXTS, false},
+                            {"settings", FIELD_SETTINGS, false},
+                            {0}},
+     cmd_queue_add},
+    {"queue-info", (const struct field[]){{"queue", FIELD_TEXT, true}, {0}}, cmd_queue_info},
+    {"queue-peek",
+     (const struct field[]){{"queue", FIELD_TEXT, true},
+                            {"count", FIELD_COUNT, false},
+                            {"bytes", FIELD_COUNT, false},
+                            {0}},
+     cmd_queue_peek},
+    {"queue-purge", (const struct field[]){{"queue", FIELD_TEXT, true}, {0}}, cmd_queue_purge},
+    {"queue-move",
+     (const struct field[]){
+         {"queue", FIELD_TEXT, true}, {"to", FIELD_TEXT, true}, {"count", FIELD_COUNT, false}, {0}},
+     cmd_queue_move},
+    {"queue-rm",
+     (const struct field[]){{"queue", FIELD_TEXT, true},
+                            {"if_empty", FIELD_FLAG, false},
+                            {"if_unused", FIELD_FLAG, false},
+                            {0}},
+     cmd_queue_rm},
+    {NULL, NULL, NULL},
+};
+
+/* ------------------------------------------------------------------------------- the turn */
+
+void desk_add_job(struct desk *d, struct job *j)
+{
+    j->link = (struct list_node){0};
+    list_push_back(&d->jobs, &j->link);
+}
+
+/* Each job there is now, once: a step may begin others. */
+static void do_jobs(struct desk *d)
+{
+    const struct list_node *last = list_last(&d->jobs);
+    struct list_node *n;
+
+    while (last && (n = list_pop(&d->jobs)) != NULL) {
+        struct job *j = LIST_ITEM(n, struct job, link);
+        bool was_last = n == last;
+
+        if (!j->step(j))
+            list_push_back(&d->jobs, n);
+        if (was_last)
+            break;
+    }
+}
+
+/* After the core's tick: what it has told us by now is published, and jobs go on with it. */
+static bool on_output(void *ctx)
+{
+    struct desk *d = ctx;
+    bool busy = !list_empty(&d->jobs);
+
+    do_jobs(d);
+    return events_publish(d) || busy;
+}
+
+static int64_t on_release(void *ctx)
+{
+    struct desk *d = ctx;
+
+    if (!list_empty(&d->stranded)) {
+        ask_resume_stranded(d);
+        return worker_now(d->worker) + 10;
+    }
+    if (!list_empty(&d->jobs))
+        return worker_now(d->worker) + 5;
+    return list_empty(&d->events) ? INT64_MAX : 0;
+}
+
+static const struct worker_hook hook = {.output = on_output, .release = on_release};
+
+/* -------------------------------------------------------------------------------- service */
+
+static void on_open(void *ctx, struct call *call, struct slice method, struct slice data)
+{
+    ask_open(ctx, call, method, data);
+}
+
+static void on_gone(void *ctx, struct call *call)
+{
+    (void)ctx;
+    if (call_state(call))
+        ask_gone(call_state(call));
+}
+
+static const struct call_server server = {.open = on_open, .gone = on_gone};
+
+/* Events are published without waiting for an answer: of these two nothing is ever called. */
+static void on_settled(void *ctx, uint64_t upto, const struct outcome *o, size_t n)
+{
+    (void)ctx;
+    (void)upto;
+    (void)o;
+    (void)n;
+}
+
+/* ----------------------------------------------------------------------------------- life */
+
+static int64_t clock_ms(clockid_t id)
+{
+    struct timespec ts;
+
+    clock_gettime(id, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int admin_new(const struct admin_options *o, struct admin **ret)
+{
+    struct admin *a = calloc(1, sizeof *a + o->workers * sizeof a->desk[0]);
+
+    if (!a)
+        return -ENOMEM;
+    a->o = *o;
+    a->started_ms = clock_ms(CLOCK_MONOTONIC);
+    a->started_wall_ms = clock_ms(CLOCK_REALTIME);
+    for (unsigned i = 0; i < o->workers; i++) {
+        struct desk *d = &a->desk[i];
+
+        d->admin = a;
+        list_init(&d->asks);
+        list_init(&d->stranded);
+        list_init(&d->jobs);
+        list_init(&d->events);
+        for (unsigned k = 0; k < EVENT_KINDS; k++)
+            d->limits[k] = (struct log_limit){.burst = 5, .per_ms = 1000};
+    }
+    *ret = a;
+    return 0;
+}
+
+static int desk_start(struct desk *d, struct worker *w)
+{
+    static const struct endpoint_desc desc = {.name = "$SYS", .door = "admin", .is_broker = true};
+    static const struct endpoint_ops ops = {.settled = on_settled};
+    int r;
+
+    d->worker = w;
+    d->core = worker_core(w);
+    r = core_endpoint_open(d->core, &desc, &ops, d, &d->ep);
+    if (r == 0)
+        r = core_publisher_open(d->ep, PUBLISH_FORGET, d, &d->publisher);
+    if (r == 0)
+        r = core_serve(d->core, "admin", &server, d);
+    if (r == 0)
+        r = worker_add_hook(w, &hook, d);
+    return r;
+}
+
+int admin_start(struct admin *a, struct workers *ws)
+{
+    int r = 0;
+
+    a->workers = ws;
+    for (unsigned i = 0; i < a->o.workers && r == 0; i++)
+        r = desk_start(&a->desk[i], workers_get(ws, i));
+    return r;
+}
+
+void admin_set_placement(struct admin *a, enum placement placement)
+{
+    atomic_store(&a->placement, placement);
+}
+
+static void desk_fini(struct desk *d)
+{
+    struct list_node *n;
+
+    while ((n = list_pop(&d->jobs)) != NULL) {
+        struct job *j = LIST_ITEM(n, struct job, link);
+
+        j->free(j);
+    }
+    while ((n = list_first(&d->asks)) != NULL)
+        ask_free(LIST_ITEM(n, struct ask, link));
+    events_free(d);
+    core_endpoint_close(d->ep);
+}
+
+void admin_free(struct admin *a)
+{
+    if (!a)
+        return;
+    for (unsigned i = 0; i < a->o.workers; i++)
+        desk_fini(&a->desk[i]);
+    free(a);
+}

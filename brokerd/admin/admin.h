@@ -1,0 +1,68 @@
+/* admin.h - the service `admin`, which answers people, and the events on `$SYS`.
+ *
+ * Why      Whoever runs a broker asks what waits and why, and looks after queues. Doors pass such
+ *          calls on by name; what is asked and answered stands in docs/admin-api.md.
+ * Shape    On every worker the service is registered, an endpoint of the broker's own publishes
+ *          events, and a hook of the turn does what calls have begun. A call that needs other
+ *          workers travels to them, one after the other, and back to its caller.
+ * Owner    struct admin is the caller's: admin_new(), workers_new() with admin_event(),
+ *          admin_start(), ..., workers_join(), close the connections, admin_free(), workers_free().
+ * Errors   0 or -errno.
+ * Thread   As each function says. */
+#ifndef BROKERD_ADMIN_ADMIN_H
+#define BROKERD_ADMIN_ADMIN_H
+
+#include "brokerd/worker/worker.h"
+
+struct admin;
+
+/* A connection, as the net sees it; borrowed for a call. */
+struct admin_connection {
+    uint64_t id;
+    const char *peer, *door, *state;
+    int64_t since_ms; /* wall clock */
+    uint64_t bytes_in, bytes_out, pending_out;
+    bool is_reading;
+};
+
+typedef void admin_connection_fn(void *fn_ctx, const struct admin_connection *c);
+typedef void admin_count_fn(void *fn_ctx, const char *word, uint64_t n);
+
+/* What admin asks of the net, which it does not know. All run on the worker in question. */
+struct admin_net {
+    /* Tell each connection of the worker. */
+    void (*connections)(void *ctx, unsigned worker, admin_connection_fn *fn, void *fn_ctx);
+    /* Tell how many connections of the worker ended, by the word for why; only those above 0. */
+    void (*ended)(void *ctx, unsigned worker, admin_count_fn *fn, void *fn_ctx);
+    /* The i-th URL listened on, NULL past the last. Worker 0. */
+    const char *(*listener)(void *ctx, size_t i);
+    /* Which worker a connection lives on, and closing it there; -ENOENT. */
+    unsigned (*home)(void *ctx, uint64_t id);
+    int (*kill)(void *ctx, uint64_t id);
+};
+
+struct admin_options {
+    const char *version;         /* static */
+    unsigned workers;            /* how many there will be */
+    const struct admin_net *net; /* outlives the admin; NULL: none (tests) */
+    void *net_ctx;
+};
+
+/* An admin that hears events but answers nobody yet. -ENOMEM. */
+int admin_new(const struct admin_options *o, struct admin **ret);
+
+/* Serve on all of `ws`, which must not run yet. -ENOMEM, -ENOSPC. */
+int admin_start(struct admin *a, struct workers *ws);
+
+/* The placement that info tells. Any thread. */
+void admin_set_placement(struct admin *a, enum placement placement);
+
+/* Free it, and what has not been answered. After workers_join() and after the connections are
+ * closed, before workers_free(). NULL is fine. */
+void admin_free(struct admin *a);
+
+/* What workers_options.event wants; `ctx` is the admin. Writes a log line and lets the turn
+ * publish it on `$SYS`. The worker's thread, from within its core. */
+void admin_event(void *ctx, struct worker *w, const struct core_event *ev);
+
+#endif

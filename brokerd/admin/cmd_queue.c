@@ -1,0 +1,286 @@
+/* Looking at queues, emptying and deleting them. */
+#include "brokerd/admin/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { PEEK_COUNT = 10, PEEK_COUNT_MAX = 1000, PEEK_BYTES = 1024, PEEK_BYTES_MAX = 65536 };
+enum { PEEK_ANSWER_MAX = 4 << 20 }; /* bytes of payload and headers in one answer, about */
+
+/* Every command about one queue begins so: find it, go to its home. */
+static void visit_queue(struct ask *a, struct desk *d, ask_fn *visit, ask_fn *then)
+{
+    a->queue = request_queue(a, d, "queue");
+    if (a->queue)
+        ask_visit(a, d, inspect_home(a->queue), visit, then);
+    else
+        ask_refused(a, d);
+}
+
+static bool look(struct ask *a, struct desk *d, struct inspect_queue *q)
+{
+    if (inspect_queue(d->core, a->queue, q))
+        return true;
+    ask_refuse(a, REASON_NOT_FOUND, "no queue \"%s\"", request_text(a, "queue"));
+    return false;
+}
+
+/* What most answers begin with. */
+static void tell_name(struct ask *a)
+{
+    json_object_set_new(a->answer, "queue", json_text(request_text(a, "queue")));
+}
+
+/* ----------------------------------------------------------------------------------------- ls */
+
+struct listing {
+    const char *filter; /* NULL: all */
+    bool anonymous;
+    json_t *to;
+};
+
+static bool list_one(void *ctx, const struct inspect_queue *q)
+{
+    const struct listing *l = ctx;
+
+    if (!q->name && !l->anonymous)
+        return true;
+    if (!l->filter || name_filter_matches(slice_str(l->filter), slice_str(q->label)))
+        json_array_append_new(l->to, json_queue(q));
+    return true;
+}
+
+static void visit_list(struct ask *a, struct desk *d)
+{
+    struct listing l = {request_text(a, "filter"), request_flag(a, "all"),
+                        json_object_get(a->answer, "queues")};
+
+    a->cursor = inspect_queues(d->core, a->cursor, WALK_STEPS, list_one, &l);
+    a->again = a->cursor != 0;
+}
+
+static const char *sort_key(const json_t *q)
+{
+    const char *name = json_string_value(json_object_get(q, "name"));
+
+    return name ? name : "\xff"; /* those without one come last, by id */
+}
+
+static int by_name(const void *x, const void *y)
+{
+    const json_t *a = *(json_t *const *)x, *b = *(json_t *const *)y;
+    int r = strcmp(sort_key(a), sort_key(b));
+
+    return r ? r
+             : strcmp(json_string_value(json_object_get(a, "id")),
+                      json_string_value(json_object_get(b, "id")));
+}
+
+/* The array in another order. Without memory it stays as it is. */
+static void sort(json_t *array, int (*compare)(const void *, const void *))
+{
+    size_t n = json_array_size(array);
+    json_t **all = malloc((n ? n : 1) * sizeof *all);
+
+    if (!all)
+        return;
+    for (size_t i = 0; i < n; i++)
+        all[i] = json_incref(json_array_get(array, i));
+    qsort(all, n, sizeof *all, compare);
+    json_array_clear(array);
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(array, all[i]);
+    free(all);
+}
+
+static void then_list(struct ask *a, struct desk *d)
+{
+    sort(json_object_get(a->answer, "queues"), by_name);
+    ask_answer(a, d);
+}
+
+void cmd_queue_ls(struct ask *a, struct desk *d)
+{
+    const char *filter = request_text(a, "filter");
+    const char *error = filter ? name_filter_error(slice_str(filter)) : NULL;
+
+    if (error) {
+        ask_refuse(a, REASON_INVALID, "filter: %s", error);
+        ask_refused(a, d);
+        return;
+    }
+    json_object_set_new(a->answer, "queues", json_array());
+    ask_visit_all(a, d, visit_list, then_list);
+}
+
+/* --------------------------------------------------------------------------------------- info */
+
+static bool add_tap(void *ctx, const struct inspect_tap *t)
+{
+    json_t *k = json_object(), *counters = json_object();
+
+    json_object_set_new(k, "id", json_id('k', t->consumer));
+    json_object_set_new(k, "worker", json_number(inspect_home(t->consumer)));
+    json_object_set_new(k, "ack", json_string(t->manual_ack ? "manual" : "auto"));
+    json_object_set_new(k, "unacked", json_number(t->unacked));
+    if (t->stalled_ms >= 0 && !t->stopped)
+        json_object_set_new(k, "stalled_ms", json_integer(t->stalled_ms));
+    if (t->inflight_full)
+        json_object_set_new(k, "stalled_by", json_string("inflight"));
+    json_object_set_new(counters, "delivered", json_number(t->delivered));
+    json_object_set_new(k, "counters", counters);
+    json_array_append_new(ctx, k);
+    return true;
+}
+
+static void visit_home(struct ask *a, struct desk *d)
+{
+    struct inspect_queue q;
+    json_t *list = json_array(), *info;
+
+    if (look(a, d, &q)) {
+        inspect_taps(d->core, q.id, add_tap, list);
+        info = json_queue_info(d, &q);
+        json_object_update(a->answer, info);
+        json_object_set(a->answer, "consumer_list", list);
+        json_decref(info);
+    }
+    json_decref(list);
+}
+
+/* The connection's side knows whose it is and what it has granted. */
+static void complete(json_t *k, const struct inspect_consumer *c)
+{
+    json_t *credit = c->credit < CORE_UNLIMITED ? json_number(c->credit) : json_null();
+
+    json_object_set_new(k, "client", json_text(c->client_name));
+    json_object_set_new(k, "client_id", json_id('c', c->client));
+    json_object_set_new(k, "door", json_text(c->door));
+    json_object_set_new(k, "credit", credit);
+    json_object_set_new(k, "since_ms", json_integer(c->since_ms));
+    if (!json_object_get(k, "stalled_ms") || json_object_get(k, "stalled_by"))
+        return;
+    if (!c->has_room)
+        json_object_set_new(k, "stalled_by", json_string("output"));
+    else if (c->credit == 0)
+        json_object_set_new(k, "stalled_by", json_string("credit"));
+    else /* it has granted more meanwhile */
+        json_object_del(k, "stalled_ms");
+}
+
+static void visit_consumers(struct ask *a, struct desk *d)
+{
+    json_t *list = json_object_get(a->answer, "consumer_list"), *k;
+    size_t i;
+
+    json_array_foreach(list, i, k)
+    {
+        uint64_t id = id_parse('k', json_string_value(json_object_get(k, "id")));
+        struct inspect_consumer c;
+
+        if (inspect_consumer(d->core, id, &c))
+            complete(k, &c);
+    }
+}
+
+static void then_consumers(struct ask *a, struct desk *d)
+{
+    ask_visit_all(a, d, visit_consumers, a->after);
+}
+
+void queue_tell(struct ask *a, struct desk *d, ask_fn *then)
+{
+    a->after = then;
+    ask_visit(a, d, inspect_home(a->queue), visit_home, then_consumers);
+}
+
+void cmd_queue_info(struct ask *a, struct desk *d)
+{
+    a->queue = request_queue(a, d, "queue");
+    if (a->queue)
+        queue_tell(a, d, ask_answer);
+    else
+        ask_refused(a, d);
+}
+
+/* --------------------------------------------------------------------------------------- peek */
+
+struct peek {
+    json_t *to;
+    uint64_t bytes, room;
+};
+
+static bool add_message(void *ctx, const struct inspect_message *m)
+{
+    struct peek *p = ctx;
+    uint64_t size = (m->data.n < p->bytes ? m->data.n : p->bytes) + m->headers.n;
+
+    if (size > p->room && json_array_size(p->to))
+        return false;
+    p->room -= size < p->room ? size : p->room;
+    json_array_append_new(p->to, json_message(m, p->bytes));
+    return true;
+}
+
+static void visit_peek(struct ask *a, struct desk *d)
+{
+    struct peek p = {json_array(), request_count(a, "bytes", PEEK_BYTES, PEEK_BYTES_MAX),
+                     PEEK_ANSWER_MAX};
+    uint64_t count = request_count(a, "count", PEEK_COUNT, PEEK_COUNT_MAX);
+    struct inspect_queue q;
+
+    if (look(a, d, &q) && inspect_peek(d->core, q.id, (uint32_t)count, add_message, &p) < 0)
+        ask_refuse(a, REASON_MEMORY, "no memory to sort the messages");
+    tell_name(a);
+    json_object_set_new(a->answer, "messages", p.to);
+}
+
+void cmd_queue_peek(struct ask *a, struct desk *d)
+{
+    visit_queue(a, d, visit_peek, ask_answer);
+}
+
+/* ---------------------------------------------------------------------------------- purge, rm */
+
+static void visit_purge(struct ask *a, struct desk *d)
+{
+    struct inspect_queue q;
+    uint64_t n = 0;
+
+    if (!look(a, d, &q))
+        return;
+    core_queue_purge(d->core, q.id, &n);
+    tell_name(a);
+    json_object_set_new(a->answer, "purged", json_number(n));
+}
+
+void cmd_queue_purge(struct ask *a, struct desk *d)
+{
+    visit_queue(a, d, visit_purge, ask_answer);
+}
+
+static void visit_rm(struct ask *a, struct desk *d)
+{
+    struct inspect_queue q;
+    uint64_t lost = 0;
+
+    if (!look(a, d, &q))
+        return;
+    if (!q.name)
+        ask_refuse(a, REASON_INVALID, "a subscription ends with its connection");
+    else if (request_flag(a, "if_empty") && q.depth + q.unacked + q.held)
+        ask_refuse(a, REASON_INVALID, "it is not empty: %llu messages wait, %llu unacknowledged",
+                   (unsigned long long)(q.depth + q.held), (unsigned long long)q.unacked);
+    else if (request_flag(a, "if_unused") && q.consumers)
+        ask_refuse(a, REASON_INVALID, "it has %u consumers", q.consumers);
+    if (a->why.reason != REASON_NONE)
+        return;
+    core_queue_delete(d->core, q.id, &lost);
+    tell_name(a);
+    json_object_set_new(a->answer, "lost", json_number(lost));
+}
+
+void cmd_queue_rm(struct ask *a, struct desk *d)
+{
+    visit_queue(a, d, visit_rm, ask_answer);
+}

@@ -1,0 +1,260 @@
+/* From what was gathered to sentences: who waits, in front of which queue, for which consumer. */
+#include "brokerd/admin/why.h"
+
+#include <stdio.h>
+
+enum { NAMED_MAX = 5 /* publishers named in a chain */ };
+
+#define ULL(n) ((unsigned long long)(n))
+
+static void link_on(json_t *chain, const char *kind, const char *name, const char *text,
+                    int64_t since_ms)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "kind", json_string(kind));
+    json_object_set_new(o, "name", json_text(name));
+    json_object_set_new(o, "text", json_text(text));
+    if (since_ms >= 0)
+        json_object_set_new(o, "since_ms", json_integer(since_ms));
+    json_array_append_new(chain, o);
+}
+
+/* --------------------------------------------------------------------------------- publishers */
+
+static void say_publisher(json_t *chain, const struct why_publisher *p)
+{
+    char text[3 * WHY_NAME];
+    const char *where = p->to_queue ? "queue" : "topic";
+
+    if (p->starved)
+        snprintf(text, sizeof text,
+                 "publisher \"%s\" gets little credit: the memory budget is used up", p->client);
+    else if (p->paused)
+        snprintf(text, sizeof text,
+                 "publisher \"%s\" gets no credit: it does not take its confirms", p->client);
+    else
+        snprintf(text, sizeof text, "publisher \"%s\" waits on %s \"%s\": %llu messages unsettled",
+                 p->client, where, p->to, ULL(p->open));
+    link_on(chain, "publisher", p->client, text, p->waiting_ms);
+}
+
+/* Those that have to do with `by`, the first few by name. Returns the first that is starved or
+ * paused. */
+static const struct why_publisher *say_publishers(const struct why *w, unsigned by, json_t *chain)
+{
+    const struct why_publisher *stopped = NULL;
+    char text[64];
+    size_t n = 0;
+
+    for (size_t i = 0; i < w->publishers_n; i++) {
+        const struct why_publisher *p = &w->publishers[i];
+
+        if (!(p->by & by) || !p->client[0])
+            continue;
+        if (n++ < NAMED_MAX)
+            say_publisher(chain, p);
+        if (!stopped && (p->starved || p->paused))
+            stopped = p;
+    }
+    if (n > NAMED_MAX) {
+        snprintf(text, sizeof text, "%zu more publishers wait", n - NAMED_MAX);
+        link_on(chain, "publisher", "", text, -1);
+    }
+    return stopped;
+}
+
+/* ------------------------------------------------------------------------------------- queues */
+
+static uint64_t ready(const struct why_queue *q)
+{
+    return q->q.depth - q->q.delayed;
+}
+
+/* How badly it holds up others; 0: it does not. */
+static int trouble(const struct why_queue *q)
+{
+    if (q->q.held)
+        return 4;
+    if (q->q.stuck)
+        return 3;
+    if (q->q.full_ms >= 0)
+        return 2;
+    return ready(q) && !q->q.hungry;
+}
+
+static const struct why_queue *worst(const struct why *w, unsigned by)
+{
+    const struct why_queue *best = NULL;
+
+    for (size_t i = 0; i < w->queues_n; i++) {
+        const struct why_queue *q = &w->queues[i];
+
+        if (!(q->by & by))
+            continue;
+        if (!best || trouble(q) > trouble(best) ||
+            (trouble(q) == trouble(best) && q->q.oldest_ms > best->q.oldest_ms))
+            best = q;
+    }
+    return best;
+}
+
+static void say_queue(json_t *chain, const struct why_queue *q)
+{
+    const char *what = q->q.name ? "queue" : "subscription to";
+    char text[3 * WHY_NAME];
+    int n = snprintf(text, sizeof text, "%s \"%s\"", what, q->name);
+    int64_t since = -1;
+
+    if (q->q.full_ms >= 0) {
+        bool by_bytes = q->q.depth < q->max_messages && q->q.bytes > q->max_bytes / 2;
+
+        since = q->q.full_ms;
+        n += snprintf(text + n, sizeof text - (size_t)n, " is full: %llu of %llu %s, overflow %s",
+                      ULL(by_bytes ? q->q.bytes : q->q.depth),
+                      ULL(by_bytes ? q->max_bytes : q->max_messages),
+                      by_bytes ? "bytes" : "messages", q->overflow);
+    } else if (q->q.depth) {
+        since = q->q.oldest_ms;
+        n += snprintf(text + n, sizeof text - (size_t)n, ": %llu messages wait", ULL(q->q.depth));
+    } else {
+        n += snprintf(text + n, sizeof text - (size_t)n, " is empty");
+    }
+    if (q->q.held)
+        n += snprintf(text + n, sizeof text - (size_t)n, ", %llu messages held in front of it",
+                      ULL(q->q.held));
+    if (q->q.delayed)
+        n += snprintf(text + n, sizeof text - (size_t)n, ", %llu of them delayed",
+                      ULL(q->q.delayed));
+    if (q->q.unacked)
+        n +=
+            snprintf(text + n, sizeof text - (size_t)n, ", %llu unacknowledged", ULL(q->q.unacked));
+    if (q->q.stuck)
+        n += snprintf(text + n, sizeof text - (size_t)n, "; a hold has ended and nothing left it");
+    if (trouble(q) && !q->q.consumers)
+        snprintf(text + n, sizeof text - (size_t)n, "; it has no consumer");
+    else if (trouble(q) && q->q.hungry) /* they take what they get, but more comes */
+        snprintf(text + n, sizeof text - (size_t)n, "; its %u consumers take less than comes in",
+                 q->q.consumers);
+    link_on(chain, "queue", q->name, text, since);
+}
+
+/* The consumer of `q` that has taken nothing for longest. */
+static const struct why_tap *slowest(const struct why *w, const struct why_queue *q)
+{
+    const struct why_tap *best = NULL;
+
+    for (size_t i = 0; i < w->taps_n; i++) {
+        const struct why_tap *t = &w->taps[i];
+
+        if (&w->queues[t->queue] == q && t->t.stalled_ms >= 0 &&
+            (!best || t->t.stalled_ms > best->t.stalled_ms))
+            best = t;
+    }
+    return best;
+}
+
+static const char *say_consumer(json_t *chain, const struct why_queue *q, const struct why_tap *t)
+{
+    const char *client = t->client[0] ? t->client : "(gone)";
+    char text[3 * WHY_NAME], reason[96] = "it has not answered for what was sent to it";
+
+    if (t->t.inflight_full)
+        snprintf(reason, sizeof reason, "it may have no more than its %llu unacknowledged",
+                 ULL(t->t.unacked));
+    else if (t->found && !t->has_room)
+        snprintf(reason, sizeof reason, "its connection does not take what is written to it");
+    else if (t->found && t->credit == 0)
+        snprintf(reason, sizeof reason, "credit 0, %llu unacknowledged", ULL(t->t.unacked));
+    snprintf(text, sizeof text, "\"%s\" waits for consumer \"%s\": %s", q->name, client, reason);
+    link_on(chain, "consumer", client, text, t->t.stalled_ms);
+    return json_string_value(
+        json_object_get(json_array_get(chain, json_array_size(chain) - 1), "name"));
+}
+
+/* The queue and whom it waits for. Returns the name of the bottleneck, or NULL. */
+static const char *say_queue_and_consumer(const struct why *w, const struct why_queue *q,
+                                          json_t *chain)
+{
+    const struct why_tap *t = q->q.hungry ? NULL : slowest(w, q);
+
+    say_queue(chain, q);
+    if (!trouble(q))
+        return NULL;
+    return t ? say_consumer(chain, q, t) : q->name;
+}
+
+/* ------------------------------------------------------------------------------------- answers */
+
+static const char *say_stopped(const struct why *w, const struct why_publisher *p, json_t *chain)
+{
+    char text[128];
+
+    if (!p->starved)
+        return p->client;
+    snprintf(text, sizeof text, "the memory budget is used up: %lld of %llu bytes are left",
+             (long long)w->memory_left, ULL(w->memory));
+    link_on(chain, "memory", "memory", text, -1);
+    return "memory";
+}
+
+static void say_topic(const struct why *w, json_t *chain)
+{
+    char text[2 * WHY_NAME];
+    size_t n = 0;
+
+    for (size_t i = 0; i < w->queues_n; i++)
+        n += (w->queues[i].by & BY_TOPIC) != 0;
+    if (n == WHY_QUEUES)
+        snprintf(text, sizeof text, "a message to \"%.240s\" reaches %zu queues and more", w->what,
+                 n);
+    else
+        snprintf(text, sizeof text, "a message to \"%.240s\" reaches %zu queue%s", w->what, n,
+                 n == 1 ? "" : "s");
+    link_on(chain, "topic", w->what, text, -1);
+}
+
+static void say_client(const struct why *w, json_t *chain)
+{
+    char text[2 * WHY_NAME], id[ID_TEXT_MAX];
+
+    snprintf(text, sizeof text, "client \"%s\" (%s, %s) on worker %u", w->client, w->door,
+             id_text('c', w->own_id, id), inspect_home(w->own_id));
+    link_on(chain, "client", w->client, text, -1);
+}
+
+static bool has_named(const struct why *w)
+{
+    for (size_t i = 0; i < w->queues_n; i++)
+        if (w->queues[i].by & BY_NAME)
+            return true;
+    return false;
+}
+
+void why_explain(const struct why *w, json_t *answer)
+{
+    json_t *chain = json_array();
+    const char *kind = has_named(w)   ? "queue"
+                       : w->is_client ? "client"
+                       : w->is_topic  ? "topic"
+                                      : NULL;
+    unsigned by = has_named(w) ? BY_NAME : w->is_client ? BY_CLIENT : BY_TOPIC;
+    const struct why_publisher *stopped = NULL;
+    const struct why_queue *q = worst(w, by);
+    const char *bottleneck = NULL;
+
+    if (kind && by == BY_CLIENT)
+        say_client(w, chain);
+    if (kind && by == BY_TOPIC)
+        say_topic(w, chain);
+    if (kind)
+        stopped = say_publishers(w, by == BY_CLIENT ? BY_CLIENT : BY_TOPIC | BY_HOLD, chain);
+    if (kind && q)
+        bottleneck = say_queue_and_consumer(w, q, chain);
+    if (stopped && !bottleneck)
+        bottleneck = say_stopped(w, stopped, chain);
+    json_object_set_new(answer, "what", json_text(w->what));
+    json_object_set_new(answer, "kind", kind ? json_string(kind) : json_null());
+    json_object_set_new(answer, "bottleneck", bottleneck ? json_text(bottleneck) : json_null());
+    json_object_set_new(answer, "chain", chain);
+}

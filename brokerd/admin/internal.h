@@ -1,0 +1,195 @@
+/* internal.h - what the files of this room share.
+ *
+ * Thread   A desk is its worker's. An ask belongs to the worker it visits at the time; its
+ *          fields `call` and `link` to its home all the while. */
+#ifndef BROKERD_ADMIN_INTERNAL_H
+#define BROKERD_ADMIN_INTERNAL_H
+
+#include "brokerd/admin/admin.h"
+#include "brokerd/core/call.h"
+#include "brokerd/core/inspect.h"
+#include "brokerd/core/manage.h"
+#include "libbroker/base/list.h"
+#include "libbroker/base/log.h"
+
+#include <jansson.h>
+#include <stdatomic.h>
+
+enum {
+    ASKS_MAX = 64,           /* unanswered calls of one worker's connections */
+    REQUEST_MAX = 64 * 1024, /* bytes of a request */
+    WALK_STEPS = 8192,       /* places looked at in one turn (inspect_queues) */
+    EVENTS_MAX = 256,        /* waiting to be published */
+    EVENT_KINDS = 16,        /* that have log limits of their own */
+    CONTENT_JSON = 0x05,     /* application/json among RSocket's well-known types */
+};
+
+/* --------------------------------------------------------------------------------- a worker */
+
+struct event {
+    struct list_node link;
+    const char *kind; /* static */
+    enum reason reason;
+    uint64_t count;
+    int64_t wall_ms;
+    const char *queue, *topic, *client; /* in bytes, or "" */
+    char bytes[];
+};
+
+/* One worker's part. */
+struct desk {
+    struct admin *admin;
+    struct worker *worker;
+    struct core *core;
+    struct endpoint *ep;
+    struct publisher *publisher;
+    struct list asks; /* struct ask that began here */
+    unsigned asks_n;
+    struct list stranded; /* struct ask that could not go on for want of memory */
+    struct list jobs;     /* struct job: looked at in each turn */
+    struct list events;   /* struct event */
+    unsigned events_n;
+    uint64_t events_lost; /* that found no room among them */
+    struct log_limit limits[EVENT_KINDS];
+};
+
+struct admin {
+    struct admin_options o;
+    struct workers *workers;
+    int64_t started_ms, started_wall_ms; /* when it was made */
+    atomic_uint placement;
+    struct desk desk[];
+};
+
+/* Something that goes on for some turns. step() returns true when it is over and has freed
+ * itself. */
+struct job {
+    struct list_node link;
+    bool (*step)(struct job *j);
+    void (*free)(struct job *j); /* it is not to go on: the broker stops */
+};
+
+/* ------------------------------------------------------------------------------------- asks */
+
+struct ask;
+typedef void ask_fn(struct ask *a, struct desk *d);
+
+struct command {
+    const char *name;
+    const struct field *fields; /* of the request, ended by one without a name */
+    ask_fn *open;               /* at the caller's worker */
+};
+
+enum field_type { FIELD_TEXT, FIELD_FLAG, FIELD_COUNT, FIELD_TEXTS, FIELD_SETTINGS };
+
+struct field {
+    const char *name;
+    enum field_type type;
+    bool required;
+};
+
+struct ask {
+    struct list_node link; /* in home->asks */
+    struct desk *home;
+    struct call *call; /* NULL: the caller has gone */
+    atomic_bool gone;  /* the same, for others to see */
+    const struct command *command;
+    json_t *request, *answer;
+    struct refusal why; /* with a reason: it was refused */
+
+    ask_fn *visit, *then;
+    unsigned at, last; /* workers */
+    bool again;        /* set by visit: once more here, next turn */
+    bool stays;        /* set by visit: a job will ask_leave() */
+    uint32_t cursor;   /* visit's own; 0 on arrival */
+
+    struct list_node stranded; /* in desk->stranded */
+    unsigned stranded_to;
+    worker_fn *stranded_fn;
+
+    uint64_t queue; /* it is about, or 0 */
+    ask_fn *after;  /* queue_tell(): what comes then */
+    void *data;     /* the command's own */
+    void (*free_data)(void *data);
+};
+
+/* Begin a call: owns it until it is answered. */
+void ask_open(struct desk *d, struct call *call, struct slice method, struct slice data);
+/* Its caller has gone. */
+void ask_gone(struct ask *a);
+void ask_free(struct ask *a);
+
+/* Go and visit one worker, or all of them in turn; then `then` at home, unless it was refused
+ * on the way. */
+void ask_visit(struct ask *a, struct desk *from, unsigned worker, ask_fn *visit, ask_fn *then);
+void ask_visit_all(struct ask *a, struct desk *from, ask_fn *visit, ask_fn *then);
+/* What a job calls when an ask that stays may go on. It is no more this worker's after. */
+void ask_leave(struct ask *a, struct desk *d);
+/* Try again what could not go on. */
+void ask_resume_stranded(struct desk *d);
+
+/* Send a->answer, free the ask. At home. */
+void ask_answer(struct ask *a, struct desk *d);
+
+/* Note why it is refused; the text begins with the reason's word. Anywhere in visit or then;
+ * in `open` and `then` ask_refused() must follow. */
+void ask_refuse(struct ask *a, enum reason reason, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Tell the caller and free the ask. At home. */
+void ask_refused(struct ask *a, struct desk *d);
+
+/* Keep `job` going on this worker, from this turn on. */
+void desk_add_job(struct desk *d, struct job *j);
+
+/* The commands, ended by one without a name. */
+extern const struct command admin_commands[];
+
+ask_fn cmd_info, cmd_top, cmd_connections, cmd_kill, cmd_route, cmd_why;
+ask_fn cmd_queue_ls, cmd_queue_info, cmd_queue_peek, cmd_queue_purge, cmd_queue_rm;
+ask_fn cmd_queue_add, cmd_queue_move;
+
+/* --------------------------------------------------------------------------------- requests */
+
+/* Parse and check a request against its fields. NULL: *why says what was expected. */
+json_t *request_parse(const struct command *c, struct slice data, struct refusal *why);
+
+const char *request_text(const struct ask *a, const char *key); /* NULL: absent */
+bool request_flag(const struct ask *a, const char *key);
+uint64_t request_count(const struct ask *a, const char *key, uint64_t otherwise, uint64_t max);
+
+/* The id of the queue that the member `key` names, by its name or its id; 0: refused. */
+uint64_t request_queue(struct ask *a, const struct desk *d, const char *key);
+
+/* ------------------------------------------------------------------------------------- JSON */
+
+enum { ID_TEXT_MAX = 24, TIME_TEXT_MAX = 32 };
+
+/* An id as text, and back: 0 if it is none of that kind ('q', 'k', 'c'). */
+const char *id_text(char kind, uint64_t id, char buf[ID_TEXT_MAX]);
+uint64_t id_parse(char kind, const char *text);
+json_t *json_id(char kind, uint64_t id);
+
+/* RFC 3339. */
+const char *time_text(int64_t wall_ms, char buf[TIME_TEXT_MAX]);
+
+json_t *json_number(uint64_t n);
+/* A text from anywhere: what is not UTF-8 shows as `?`. */
+json_t *json_text(const char *text);
+json_t *json_slice(struct slice text);
+json_t *json_counters(const struct inspect_counters *c);
+json_t *json_queue(const struct inspect_queue *q);
+json_t *json_message(const struct inspect_message *m, uint64_t bytes);
+
+/* What a queue's home tells in QueueInfo; its consumers are told by their own workers. */
+json_t *json_queue_info(const struct desk *d, const struct inspect_queue *q);
+
+/* Add QueueInfo of a->queue to a->answer, from all workers it takes; then go on. */
+void queue_tell(struct ask *a, struct desk *d, ask_fn *then);
+
+/* ----------------------------------------------------------------------------------- events */
+
+/* Publish what waits. True if something was. */
+bool events_publish(struct desk *d);
+void events_free(struct desk *d);
+
+#endif
