@@ -84,6 +84,30 @@ static int choose(struct cli *cli, char *title, size_t size, int *argc, char ***
     }
 }
 
+/* How many words in front of the command are options common to all, values included: other tools
+ * have them there (`nats -s URL pub`). */
+static int count_leading(int argc, char **argv)
+{
+    const struct cli_option *o;
+    int n = 0;
+
+    while (n < argc && argv[n][0] == '-' && argv[n][1]) {
+        const char *word = argv[n];
+
+        for (o = cli_common_options(); o->name; o++) {
+            if (word[1] == '-' ? strcmp(word + 2, o->name) == 0 : word[1] == o->letter && !word[2])
+                break;
+        }
+        if (word[1] == '-' && strchr(word, '='))
+            n++;
+        else if (!o->name || strcmp(o->name, "help") == 0)
+            break;
+        else
+            n += o->kind == CLI_FLAG ? 1 : 2;
+    }
+    return n < argc ? n : 0;
+}
+
 /* No command, or only a group: --help and --version may follow, nothing else. */
 static int without_command(struct cli *cli, int argc, char **argv)
 {
@@ -98,7 +122,7 @@ static int without_command(struct cli *cli, int argc, char **argv)
         return CLI_OK;
     }
     if (word)
-        return cli_usage(cli, "\"%s\" stands in front of the command", word);
+        return cli_usage(cli, "no command behind \"%s\"", word);
     cli_help(stderr, cli);
     return CLI_USAGE;
 }
@@ -145,12 +169,21 @@ int main(int argc, char **argv)
 {
     char title[64] = "broker";
     struct cli cli = {.title = title};
-    int r;
+    char **first;
+    int r, leading;
 
     argc--;
     argv++;
     take_signals(&cli);
+    leading = count_leading(argc, argv);
+    first = argv;
+    argc -= leading;
+    argv += leading;
     r = choose(&cli, title, sizeof title, &argc, &argv);
+    /* They take the place of the command's words, right before what follows it. */
+    argc += leading;
+    argv -= leading;
+    memmove(argv, first, (size_t)leading * sizeof *argv);
     if (r == CLI_OK)
         r = cli.command && cli.command->run ? run(&cli, argc, argv)
                                             : without_command(&cli, argc, argv);
