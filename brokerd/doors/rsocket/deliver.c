@@ -31,10 +31,10 @@ struct job {
     struct consume *s;
     struct peer *c;
     const struct delivery *d;
-    struct slice prefix; /* metadata of each message that has no type of its own */
-    size_t topic_item_n; /* bytes of it that name the topic */
     uint32_t frame_max;
-    char time[TEXT_MAX]; /* with facts */
+    size_t head_n;                               /* bytes of `head` */
+    uint8_t head[RS_HEAD_SIZE + 3 + PREFIX_MAX]; /* before the payload, where the prefix says all */
+    char time[TEXT_MAX];                         /* with facts */
 };
 
 static bool topic_is_known(const struct job *j)
@@ -170,14 +170,14 @@ static bool has_more_to_say(const struct run *run, const struct msg_meta *meta)
 
 /* The messages from `first` on that need no more than the prefix and fit together into one large
  * block: returns the one after the last, *ret_size the bytes they take with their heads. */
-static uint32_t stretch(const struct job *j, uint32_t first, size_t head_n, size_t *ret_size)
+static uint32_t stretch(const struct job *j, uint32_t first, size_t *ret_size)
 {
     const struct run *run = &j->d->run;
     size_t size = 0;
     uint32_t i;
 
     for (i = first; i < run->n; i++) {
-        size_t one = head_n + run->v[i].len;
+        size_t one = j->head_n + run->v[i].len;
 
         if (has_more_to_say(run, run->v[i].meta) || run->v[i].len >= OUT_BY_REFERENCE ||
             one - RS_TCP_LENGTH > j->frame_max || (i > first && size + one > BLOCK_LARGE))
@@ -188,27 +188,24 @@ static uint32_t stretch(const struct job *j, uint32_t first, size_t head_n, size
     return i;
 }
 
-/* Write messages first..end-1 as measured by stretch(). */
+/* Write messages first..end-1 as measured by stretch(). Their heads differ in the length only, so
+ * `head` is copied and its first three bytes set. */
 static void deliver_stretch(const struct job *j, uint32_t first, uint32_t end, size_t size)
 {
     const struct msg_view *v = j->d->run.v;
     uint8_t *start = out_reserve(j->c->link->out, size), *p = start;
-    uint32_t id = j->s->base.id;
+    uint32_t fixed = (uint32_t)(j->head_n - RS_TCP_LENGTH);
 
     if (!start)
         return; /* broken, net closes it */
-    if (j->prefix.n == 0) {
-        for (uint32_t i = first; i < end; i++) {
-            p = rs_put_payload_head(p, id, RS_NEXT, v[i].len);
-            memcpy(p, v[i].data, v[i].len);
-            p += v[i].len;
-        }
-    } else {
-        for (uint32_t i = first; i < end; i++) {
-            p = rs_put_payload_metadata_head(p, id, RS_NEXT, j->prefix, v[i].len);
-            memcpy(p, v[i].data, v[i].len);
-            p += v[i].len;
-        }
+    for (uint32_t i = first; i < end; i++) {
+        if (j->head_n == RS_PAYLOAD_HEAD_SIZE) /* of a size the compiler knows */
+            memcpy(p, j->head, RS_PAYLOAD_HEAD_SIZE);
+        else
+            memcpy(p, j->head, j->head_n);
+        (void)be_put_24(p, fixed + v[i].len);
+        memcpy(p + j->head_n, v[i].data, v[i].len);
+        p += j->head_n + v[i].len;
     }
     out_commit(j->c->link->out, (size_t)(p - start));
 }
@@ -231,24 +228,39 @@ static void format_time(int64_t wall_ms, char *buf, size_t size)
     (void)snprintf(buf + n, size - n, ".%03dZ", (int)(wall_ms % 1000));
 }
 
+/* What all messages of the run have before their payload. */
+static void make_head(struct job *j)
+{
+    uint8_t prefix[PREFIX_MAX], *p = put_topic(j, prefix);
+    uint32_t id = j->s->base.id;
+
+    p = put_type(j, p, j->d->run.type);
+    if (p == prefix)
+        p = rs_put_payload_head(j->head, id, RS_NEXT, 0);
+    else
+        p = rs_put_payload_metadata_head(j->head, id, RS_NEXT,
+                                         slice_of(prefix, (size_t)(p - prefix)), 0);
+    j->head_n = (size_t)(p - j->head);
+}
+
 uint64_t consume_deliver(void *ctx, const struct delivery *d)
 {
     struct consume *s = ctx;
-    struct job j = {.s = s, .c = s->base.peer, .d = d, .frame_max = send_frame_max(s->base.peer)};
-    uint8_t prefix[PREFIX_MAX], *p;
-    size_t head_n, size;
+    struct job j;
+    size_t size;
 
-    p = put_topic(&j, prefix);
-    p = put_type(&j, p, d->run.type);
-    j.prefix = slice_of(prefix, (size_t)(p - prefix));
-    head_n = j.prefix.n ? rs_payload_metadata_head_size(j.prefix.n) : RS_PAYLOAD_HEAD_SIZE;
+    j.s = s;
+    j.c = s->base.peer;
+    j.d = d;
+    j.frame_max = send_frame_max(j.c);
+    make_head(&j);
     if (s->facts)
         format_time(d->time_ms, j.time, sizeof j.time);
     for (uint32_t i = 0; i < d->run.n;) {
         uint32_t end = i;
 
         if (!has_own_headers(&j, i))
-            end = stretch(&j, i, head_n, &size);
+            end = stretch(&j, i, &size);
         if (end > i) {
             deliver_stretch(&j, i, end, size);
             i = end;
