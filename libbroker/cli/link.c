@@ -207,9 +207,13 @@ int cli_exit_code(int error, int reason)
 
 int cli_link_fail(const struct cli_link *l, const char *what, int error, const char *text)
 {
+    bool said; /* by the broker, whose words need no preface */
+
     if (!text || !*text)
         text = l->b ? broker_errmsg(l->b) : "";
-    cli_error(l->cli, "%s: %s%s%s", what, broker_strerror(error), *text ? ": " : "", text);
+    said = *text && (error == BROKER_REFUSED || error == BROKER_FAILED);
+    cli_error(l->cli, "%s%s%s%s%s", what ? what : "", what ? ": " : "",
+              said ? "" : broker_strerror(error), *text && !said ? ": " : "", text);
     return cli_exit_code(error, broker_reason_of(text));
 }
 
@@ -242,7 +246,7 @@ static void on_answer(broker *b, const struct broker_receipt *r, broker_message 
     }
 }
 
-static int wait_answer(struct cli_link *l, const char *what, struct answer *a)
+static int wait_answer(struct cli_link *l, struct answer *a)
 {
     int before = *l->cli->interrupts; /* a command told to stop may still ask, to end well */
 
@@ -255,9 +259,9 @@ static int wait_answer(struct cli_link *l, const char *what, struct answer *a)
             return CLI_FAILED;
     }
     if (a->receipt.status != BROKER_OK)
-        return cli_link_fail(l, what, a->receipt.status, a->text);
+        return cli_link_fail(l, NULL, a->receipt.status, a->text);
     if (a->unreadable)
-        return cli_link_fail(l, what, BROKER_PROTOCOL, a->text);
+        return cli_link_fail(l, "its answer", BROKER_PROTOCOL, a->text);
     return CLI_OK;
 }
 
@@ -277,16 +281,16 @@ int cli_link_ask(struct cli_link *l, const char *command, json_t *request, json_
     }
     r = broker_request_async(l->b, route, data, data ? strlen(data) : 0, timeout_ms, on_answer, a);
     if (r < 0) {
-        r = cli_link_fail(l, command, r, NULL);
+        r = cli_link_fail(l, NULL, r, NULL);
         goto out;
     }
-    r = wait_answer(l, command, a);
+    r = wait_answer(l, a);
     if (!a->done) { /* its callback still comes, when the handle is freed */
         broker_free(l->b);
         l->b = NULL;
     }
     if (r == CLI_OK && ret_answer && !a->json)
-        r = cli_link_fail(l, command, BROKER_PROTOCOL, "an empty answer");
+        r = cli_link_fail(l, "its answer", BROKER_PROTOCOL, "there is nothing in it");
     if (r == CLI_OK && ret_answer)
         *ret_answer = json_incref(a->json);
 out:
@@ -314,7 +318,7 @@ int cli_ask(const struct cli *cli, const char *command, json_t *request, json_t 
 
 int cli_print_json(const json_t *answer)
 {
-    json_dumpf(answer, stdout, JSON_COMPACT);
+    json_dumpf(answer, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     putchar('\n');
     return CLI_OK;
 }

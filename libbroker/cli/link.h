@@ -46,8 +46,8 @@ int cli_link_wait(struct cli_link *l, int timeout_ms, struct pollfd *more);
 /* The exit code for a BROKER_ code and a reason (or 0). */
 int cli_exit_code(int error, int reason);
 
-/* Say that `what` failed, with the words of the library or, if not empty, of the broker. Returns
- * the exit code. */
+/* Say that `what` (NULL: all of the command) failed: in `text`, which are the broker's words; NULL
+ * or empty: in those of the library. Returns the exit code. */
 int cli_link_fail(const struct cli_link *l, const char *what, int error, const char *text);
 
 /* Ask `admin/COMMAND` with `request` (taken over; NULL for the empty object) and put the answer,
