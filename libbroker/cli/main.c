@@ -1,10 +1,12 @@
 /* main.c - the command `broker`: finds the command asked for and calls it. The only place with
  * mutable state of the process: the count of signals, which a handler can reach no other way. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "broker.h"
 #include "libbroker/cli/cli.h"
@@ -165,6 +167,19 @@ static int run(struct cli *cli, int argc, char **argv)
     return r;
 }
 
+/* Whoever started us may have closed stdin, stdout or stderr: without something in their place a
+ * socket would get that number, and have our output written to it. */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     char title[64] = "broker";
@@ -174,6 +189,7 @@ int main(int argc, char **argv)
 
     argc--;
     argv++;
+    fill_standard_descriptors();
     take_signals(&cli);
     leading = count_leading(argc, argv);
     first = argv;

@@ -42,6 +42,10 @@ broker ping -s tcp://127.0.0.1:1 -s "$BROKER_URL" >/dev/null
 assert_eq "$(status_of broker pub 'a..b' x)" 2 "a bad topic"
 assert_eq "$(status_of broker sub 'a#')" 2 "a bad filter"
 
+echo "== standard descriptors closed: nothing is written into the connection by mistake"
+broker pub nobody.here -q <&- >&- 2>&-
+broker ping <&- >&- 2>&-
+
 echo "== messages lost: said, and exit 6"
 # Room for ten; the subscriber has granted credit for one, and stands still.
 background broker sub 'gap.#' --max-messages 10 --credit 1 -n 5 --raw >"$TMP/gap" 2>"$TMP/gap.err"
