@@ -4,6 +4,8 @@
 #include "brokerd/doors/rsocket/consume.h"
 #include "brokerd/doors/rsocket/meta.h"
 #include "brokerd/doors/rsocket/publish.h"
+#include "libbroker/base/headers.h"
+#include "libbroker/base/utf8.h"
 #include "libbroker/wire/rsocket.h"
 
 #include <errno.h>
@@ -11,6 +13,8 @@
 
 #define MIME_COMPOSITE_NAME "message/x.rsocket.composite-metadata.v0"
 #define MIME_ROUTING_NAME "message/x.rsocket.routing.v0"
+
+enum { CLIENT_NAME_MAX = 64 }; /* bytes of the name a client gives itself */
 
 static const struct endpoint_ops endpoint_ops = {
     .deliver = consume_deliver,
@@ -99,9 +103,27 @@ static uint32_t metadata_code(const struct peer *c, const struct rs_frame *f,
     return RS_UNSUPPORTED_SETUP;
 }
 
+/* What people see of the client: the name it gives itself in a header, else its address. */
+static const char *client_name(const struct peer *c, const struct rs_frame *f, char *buf,
+                               size_t size)
+{
+    struct refusal unused;
+    struct slice name;
+    struct meta m;
+
+    if (meta_read(c, f->has_metadata, f->metadata, &m, &unused) < 0 ||
+        !headers_find(m.headers, SLICE("name"), &name) || name.n == 0 || name.n >= size ||
+        !utf8_printable(name))
+        return c->link->peer;
+    memcpy(buf, name.p, name.n);
+    buf[name.n] = '\0';
+    return buf;
+}
+
 void setup_first(struct peer *c, const struct rs_frame *f)
 {
-    const struct endpoint_desc desc = {.name = c->link->peer, .door = "rsocket"};
+    char name[CLIENT_NAME_MAX + 1];
+    struct endpoint_desc desc = {.door = "rsocket"};
     struct refusal why;
     const char *text;
     uint32_t code = refusal_code(f, &text);
@@ -116,6 +138,7 @@ void setup_first(struct peer *c, const struct rs_frame *f)
         peer_fail(c, code, why.text);
         return;
     }
+    desc.name = client_name(c, f, name, sizeof name);
     if (keep_type(c, f->setup.data_mime) < 0 ||
         core_endpoint_open(c->link->core, &desc, &endpoint_ops, c, &c->ep) < 0) {
         peer_fail(c, RS_REJECTED_SETUP, "the broker has no memory for this");

@@ -55,6 +55,7 @@ static struct fake {
     int fail;              /* what the next publish, attach, ack or call answers */
     const char *fail_text; /* and why */
     bool endpoint_open, short_of_memory, answer_at_once;
+    char endpoint_name[128];
     uint32_t grant_at_open; /* credit of a channel from the start */
     bool silent;            /* no trace */
     bool show_runs;         /* a line for a run, not for each of its messages */
@@ -131,7 +132,7 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
                        const struct endpoint_ops *ops, void *ctx, struct endpoint **ret)
 {
     (void)c;
-    (void)d;
+    (void)snprintf(fake.endpoint_name, sizeof fake.endpoint_name, "%s", d->name);
     fake.endpoint = (struct endpoint){ops, ctx};
     fake.endpoint_open = true;
     *ret = &fake.endpoint;

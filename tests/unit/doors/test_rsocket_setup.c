@@ -17,6 +17,29 @@ START_TEST(silence_is_acceptance)
 }
 END_TEST
 
+START_TEST(a_client_may_name_itself)
+{
+    static const struct {
+        const char *said, *name;
+    } rows[] = {
+        {"> SETUP 0\n", "test"},
+        {"> SETUP 0 h=name:billing-7\n", "billing-7"},
+        {"> SETUP 0 h=name:\n", "test"},
+        {"> SETUP 0 h=name:a-name-that-is-longer-than-sixty-four-bytes-is-not-taken-but-ignored"
+         "\n",
+         "test"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct talk *t = talk_open(_i);
+
+        talk(t, rows[i].said);
+        ck_assert_str_eq(fake.endpoint_name, rows[i].name);
+        talk_end(t);
+    }
+}
+END_TEST
+
 static const struct {
     const char *said, *heard;
 } refused[] = {
@@ -324,6 +347,7 @@ int main(void)
     int failed;
 
     tcase_add_loop_test(tc, silence_is_acceptance, 0, 2);
+    tcase_add_loop_test(tc, a_client_may_name_itself, 0, 2);
     tcase_add_loop_test(tc, setup_is_refused, 0, 2 * ROWS(refused));
     tcase_add_loop_test(tc, a_malformed_setup, 0, 2 * ROWS(bad_first));
     tcase_add_loop_test(tc, keepalive_is_answered, 0, 2);
