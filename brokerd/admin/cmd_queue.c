@@ -269,8 +269,10 @@ static void visit_rm(struct ask *a, struct desk *d)
     if (!q.name)
         ask_refuse(a, REASON_INVALID, "a subscription ends with its connection");
     else if (request_flag(a, "if_empty") && q.depth + q.unacked + q.held)
-        ask_refuse(a, REASON_INVALID, "it is not empty: %llu messages wait, %llu unacknowledged",
-                   (unsigned long long)(q.depth + q.held), (unsigned long long)q.unacked);
+        ask_refuse(a, REASON_INVALID,
+                   "it is not empty: %llu messages wait, %llu are held, %llu unacknowledged",
+                   (unsigned long long)q.depth, (unsigned long long)q.held,
+                   (unsigned long long)q.unacked);
     else if (request_flag(a, "if_unused") && q.consumers)
         ask_refuse(a, REASON_INVALID, "it has %u consumers", q.consumers);
     if (a->why.reason != REASON_NONE)

@@ -17,15 +17,29 @@ const char *id_text(char kind, uint64_t id, char buf[ID_TEXT_MAX])
     return buf;
 }
 
+/* Digits up to `end`, which must follow them. -1: they are not there. */
+static int64_t parse_digits(const char **text, int base, char end)
+{
+    const char *digits = base == 16 ? "0123456789abcdef" : "0123456789";
+    size_t n = strspn(*text, digits);
+    int64_t value;
+
+    if (n == 0 || n > 14 || (*text)[n] != end)
+        return -1;
+    value = strtoll(*text, NULL, base);
+    *text += n + (end != '\0');
+    return value;
+}
+
 uint64_t id_parse(char kind, const char *text)
 {
-    char letter, rest;
-    unsigned home;
-    uint64_t low;
+    int64_t home, low;
 
-    if (sscanf(text, "%c%3u-%14" SCNx64 "%c", &letter, &home, &low, &rest) != 3)
+    if (*text++ != kind)
         return 0;
-    return letter == kind && home < CORE_MAX_WORKERS ? (uint64_t)home << 56 | low : 0;
+    home = parse_digits(&text, 10, '-');
+    low = home < 0 ? -1 : parse_digits(&text, 16, '\0');
+    return low > 0 && home < CORE_MAX_WORKERS ? (uint64_t)home << 56 | (uint64_t)low : 0;
 }
 
 json_t *json_id(char kind, uint64_t id)

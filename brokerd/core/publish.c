@@ -355,8 +355,10 @@ static int publish_some(struct publisher *p, const struct run *run)
     p->count += run->n;
     p->bytes += run->bytes;
     p->ep->published += run->n;
-    c->count.published += run->n;
-    c->count.published_bytes += run->bytes;
+    if (!p->ep->is_broker) {
+        c->count.published += run->n;
+        c->count.published_bytes += run->bytes;
+    }
     return p->queue ? publish_to_queue(p, &o) : publish_to_topic(p, &o);
 }
 
