@@ -1,0 +1,280 @@
+/* check.h - the books of the cores, added up from their containers. Included by sim_core.c. */
+#ifndef TESTS_SIM_CHECK_H
+#define TESTS_SIM_CHECK_H
+
+#include "brokerd/core/budget.h"
+#include "brokerd/core/queue.h"
+#include "tests/sim/sim.h"
+
+/* Messages found in one core, each once. */
+struct found {
+    const struct msg **msg;
+    size_t n, cap;
+    int64_t places;
+};
+
+static void find_msg(struct found *f, const struct msg *m)
+{
+    if (f->n == f->cap) {
+        f->cap = f->cap ? f->cap * 2 : 1024;
+        f->msg = realloc(f->msg, f->cap * sizeof *f->msg);
+    }
+    f->msg[f->n++] = m;
+}
+
+static int by_address(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t) * (const struct msg *const *)a;
+    uintptr_t y = (uintptr_t) * (const struct msg *const *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static int64_t cost_of(struct found *f)
+{
+    int64_t sum = f->places * PLACE_CHARGE;
+
+    if (f->n)
+        qsort(f->msg, f->n, sizeof *f->msg, by_address);
+    for (size_t i = 0; i < f->n; i++)
+        if (i == 0 || f->msg[i] != f->msg[i - 1])
+            sum += f->msg[i]->charge;
+    free(f->msg);
+    return sum;
+}
+
+struct sum {
+    uint64_t waiting, bytes, delayed, inflight;
+    int64_t charged;
+};
+
+static void add(struct sum *s, struct found *f, const struct msg *m)
+{
+    s->charged += m->charge + PLACE_CHARGE;
+    f->places++;
+    find_msg(f, m);
+}
+
+static void add_waiting(struct sum *s, struct found *f, const struct msg *m)
+{
+    s->waiting++;
+    s->bytes += m->len;
+    add(s, f, m);
+}
+
+static void check_tap(const struct queue *q, const struct tap *t, struct sum *s, struct found *f)
+{
+    uint64_t live = 0;
+
+    for (uint64_t i = deque_first(&t->inflight); i != deque_end(&t->inflight); i++) {
+        const struct flight *fl = deque_slot(&t->inflight, i);
+
+        if (!fl->msg)
+            continue;
+        live++;
+        add(s, f, fl->msg);
+    }
+    s->inflight += live;
+    must(t->unsettled == live, "%s: unsettled %llu, flights %llu", q->label,
+         (unsigned long long)t->unsettled, (unsigned long long)live);
+    must(!q->name || deque_end(&t->inflight) == t->numbered + 1, "%s: delivery numbers", q->label);
+    must(sim.configured || t->unsettled <= q->policy.max_inflight, "%s: above max-inflight",
+         q->label);
+    must(t->written <= t->numbered, "%s: more written than delivered", q->label);
+}
+
+/* A waiting message and a hungry consumer, and nothing is going to bring them together. */
+static bool is_stuck(const struct queue *q)
+{
+    return queue_ready(q) && q->hungry_n && !list_linked(&q->pump);
+}
+
+static void check_taps(const struct queue *q, struct sum *s, struct found *f)
+{
+    unsigned hungry = 0, taps = 0;
+
+    for (struct list_node *n = list_first(&q->taps); n; n = list_next(&q->taps, n)) {
+        taps++;
+        check_tap(q, LIST_ITEM(n, struct tap, link), s, f);
+    }
+    for (struct list_node *n = list_first(&q->hungry); n; n = list_next(&q->hungry, n)) {
+        const struct tap *t = LIST_ITEM(n, struct tap, hungry);
+
+        hungry++;
+        must(t->credit && !t->stopped, "%s: hungry without credit", q->label);
+    }
+    must(taps == q->taps_n && hungry == q->hungry_n, "%s: %u taps of %u, %u hungry of %u", q->label,
+         taps, q->taps_n, hungry, q->hungry_n);
+}
+
+/* What went in is acked, delivered for good, lost for a reason, or still there. */
+static void check_balance(const struct queue *q)
+{
+    const struct queue_counters *c = &q->count;
+    static const enum reason lost[] = {REASON_DROP_OLDEST, REASON_EXPIRED, REASON_ATTEMPTS,
+                                       REASON_REJECTED, REASON_PURGED};
+    uint64_t sum = q->waiting + q->inflight + (q->name ? c->acked : c->out);
+
+    for (size_t i = 0; i < sizeof lost / sizeof *lost; i++)
+        sum += c->reason[lost[i]];
+    must(sum == c->in, "%s: %llu in, %llu accounted for", q->label, (unsigned long long)c->in,
+         (unsigned long long)sum);
+}
+
+static void check_queue(const struct queue *q, struct found *f)
+{
+    struct sum s = {0};
+
+    for (uint64_t i = deque_first(&q->fifo); i != deque_end(&q->fifo); i++) {
+        const struct waiting *w = deque_slot(&q->fifo, i);
+
+        if (w->msg)
+            add_waiting(&s, f, w->msg);
+    }
+    for (size_t i = 0; i < q->back.n; i++)
+        add_waiting(&s, f, HEAP_ITEM(q->back.nodes[i], struct back, timer.node)->msg);
+    for (struct list_node *n = list_first(&q->delayed); n; n = list_next(&q->delayed, n)) {
+        add_waiting(&s, f, LIST_ITEM(n, struct back, link)->msg);
+        s.delayed++;
+    }
+    for (uint64_t i = deque_first(&q->held); i != deque_end(&q->held); i++)
+        add(&s, f, ((const struct held *)deque_slot(&q->held, i))->msg);
+    check_taps(q, &s, f);
+    must(s.waiting == q->waiting && s.bytes == q->bytes,
+         "%s: waiting %llu of %llu, bytes %llu/%llu", q->label, (unsigned long long)q->waiting,
+         (unsigned long long)s.waiting, (unsigned long long)q->bytes, (unsigned long long)s.bytes);
+    must(s.delayed == q->delayed_n, "%s: delayed", q->label);
+    must(s.inflight == q->inflight, "%s: in flight %llu of %llu", q->label,
+         (unsigned long long)q->inflight, (unsigned long long)s.inflight);
+    must(s.charged == q->charged, "%s: charged %lld of %lld", q->label, (long long)q->charged,
+         (long long)s.charged);
+    must(list_linked(&q->holding) == (deque_len(&q->held) > 0), "%s: holding", q->label);
+    check_balance(q);
+}
+
+static void find_parked(struct core *c, struct found *f)
+{
+    for (struct map_entry *e = map_next(&c->names, NULL); e; e = map_next(&c->names, e)) {
+        struct named *n = e->value;
+
+        for (struct list_node *l = list_first(&n->parked); l; l = list_next(&n->parked, l)) {
+            find_msg(f, LIST_ITEM(l, struct parked, link)->msg);
+            f->places++;
+        }
+    }
+}
+
+static void check_endpoints(const struct core *c)
+{
+    for (struct list_node *n = list_first(&c->endpoints); n; n = list_next(&c->endpoints, n)) {
+        const struct endpoint *ep = LIST_ITEM(n, const struct endpoint, link);
+        unsigned unready = 0;
+
+        for (struct list_node *l = list_first(&ep->consumers); l;
+             l = list_next(&ep->consumers, l)) {
+            const struct consumer *k = LIST_ITEM(l, const struct consumer, link);
+
+            unready += !k->ready;
+            must(k->written <= k->delivered, "consumer: more written than delivered");
+            must(!k->remote || (k->delivered <= k->lent && k->lent <= k->granted),
+                 "consumer: delivered, lent, granted");
+        }
+        must(unready == ep->unready, "endpoint: unready %u of %u", ep->unready, unready);
+    }
+}
+
+static void check_core(struct core *c)
+{
+    struct found f = {0};
+    int64_t cost;
+
+    for (struct list_node *n = list_first(&c->queues); n; n = list_next(&c->queues, n))
+        check_queue(LIST_ITEM(n, const struct queue, link), &f);
+    find_parked(c, &f);
+    for (struct list_node *n = list_first(&c->letters); n; n = list_next(&c->letters, n))
+        find_msg(&f, LIST_ITEM(n, struct letter, link)->msg);
+    cost = cost_of(&f);
+    must(cost == c->used, "core %u: charged %lld, %lld found", c->id, (long long)c->used,
+         (long long)cost);
+    check_endpoints(c);
+}
+
+static void check_world(void)
+{
+    for (unsigned i = 0; i < sim.cores; i++)
+        check_core(sim.w.core[i]);
+    must(sim.w.memory >= -(int64_t)(sim.cores * 3 * BUDGET_STEP), "the budget is overdrawn by %lld",
+         (long long)-sim.w.memory);
+}
+
+/* Nothing is on its way and the cores say they have nothing to do: is that so? */
+static void check_quiet(void)
+{
+    bool waiting = false;
+
+    for (unsigned i = 0; i < sim.cores; i++) {
+        struct core *c = sim.w.core[i];
+
+        for (struct list_node *n = list_first(&c->queues); n; n = list_next(&c->queues, n)) {
+            const struct queue *q = LIST_ITEM(n, const struct queue, link);
+
+            must(!is_stuck(q), "%s: %llu ready, %u hungry, and nothing moves", q->label,
+                 (unsigned long long)queue_ready(q), q->hungry_n);
+            must(!q->unseen && !q->making, "%s: still being made", q->label);
+            must(!deque_len(&q->held) || q->waiting, "%s: held in front of nothing", q->label);
+            waiting |= deque_len(&q->held) > 0;
+        }
+        must(list_empty(&c->letters) && list_empty(&c->doomed), "core %u: left undone", i);
+    }
+    for (unsigned i = 0; i < PUBLISHERS; i++) {
+        const struct source *s = &sim.source[i];
+
+        if (!s->party || s->kind == PUBLISH_FORGET)
+            continue;
+        must(waiting || s->told == s->sent, "publisher %u: %llu of %llu settled, nothing held",
+             s->uid, (unsigned long long)s->told, (unsigned long long)s->sent);
+        must(s->p->told == s->told && s->p->next == s->sent + 1, "publisher %u: numbers", s->uid);
+        must(s->kind != PUBLISH_WINDOW || s->allowance == s->p->allowance, "publisher %u: credit",
+             s->uid);
+    }
+}
+
+/* What a subscription was to get, it got, or was told that it did not, or it waits. */
+static void check_subscription(const struct eater *e)
+{
+    const struct queue *q = e->k->tap->queue;
+    uint64_t sum = e->got + e->gaps + q->waiting + deque_len(&q->held);
+
+    for (unsigned r = 0; r < REASON_TABLE_SIZE; r++)
+        sum += q->gap[r];
+    must(e->ready, "%s: not ready", q->label);
+    must(e->unlimited || e->got + e->k->tap->credit == e->granted, "%s: credit", q->label);
+    if (e->loose || !sim.lossless)
+        return;
+    /* From another core it may get what was on its way when it came. */
+    must(sum >= e->must && (sum <= e->must + e->may || sim.cores > 1),
+         "%s: got %llu, gaps %llu, %llu waiting, %llu held; published %llu, and %llu before ready",
+         q->label, (unsigned long long)e->got, (unsigned long long)e->gaps,
+         (unsigned long long)q->waiting, (unsigned long long)deque_len(&q->held),
+         (unsigned long long)e->must, (unsigned long long)e->may);
+}
+
+static void check_eaters(void)
+{
+    for (unsigned i = 0; i < CONSUMERS; i++) {
+        const struct eater *e = &sim.eater[i];
+
+        if (!e->party || !e->k)
+            continue;
+        must(e->k->delivered == e->got, "consumer: %llu delivered, %llu came",
+             (unsigned long long)e->k->delivered, (unsigned long long)e->got);
+        must(e->ready, "a consumer never became ready");
+        if (!e->is_queue)
+            check_subscription(e);
+    }
+    for (unsigned i = 0; i < PARTIES; i++)
+        must(!sim.party[i].ep || sim.party[i].barrier_told == sim.party[i].barrier_asked,
+             "a barrier was not answered");
+}
+
+#endif

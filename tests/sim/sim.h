@@ -1,0 +1,131 @@
+/* sim.h - what the simulation knows by itself of a world of cores: an independent model.
+ *
+ * Shape    Each payload (or, if it is too short for that, a header) carries a key: publisher and
+ *          number. Callbacks of the core come in at model.c's side of this file and are checked
+ *          against what the simulation did; check.h looks at the cores from inside.
+ * Thread   One. */
+#ifndef TESTS_SIM_SIM_H
+#define TESTS_SIM_SIM_H
+
+#include "brokerd/core/manage.h"
+#include "brokerd/core/names.h"
+#include "tests/unit/core/world.h"
+
+#include <stdarg.h>
+
+enum { PARTIES = 8, CONSUMERS = 24, PUBLISHERS = 12, UIDS = 8192, FILTERS = 3, QUEUES = 4 };
+
+/* A connection. */
+struct party {
+    struct endpoint *ep; /* NULL: not there */
+    unsigned core;
+    uint64_t out, written; /* of its output */
+    uint64_t barrier_asked, barrier_told;
+};
+
+struct delivered {
+    uint64_t key, at; /* position of the output after it */
+    uint32_t attempt;
+};
+
+/* One consumer's stream. */
+struct eater {
+    struct party *party; /* NULL: free */
+    struct consumer *k;  /* NULL: it has ended, or is about to be attached */
+    bool is_queue, manual, unlimited, ready, stopped, loose;
+    const char *filters[FILTERS];
+    unsigned filters_n;
+    handle_t queue; /* its queue, 0 as long as that is not known */
+    uint64_t granted, got, gaps;
+    uint64_t must, may; /* matching messages published since it was ready, and before */
+    struct delivered *log;
+    size_t log_cap;
+    uint32_t last[UIDS]; /* subscriptions: number of the last message of each publisher */
+};
+
+struct source {
+    struct party *party; /* NULL: free */
+    struct publisher *p;
+    enum publisher_kind kind;
+    bool paused;
+    uint32_t uid;
+    uint64_t sent, told, allowance;
+    int32_t *expect; /* queues that message i + 1 must match; -1: not known */
+    size_t expect_cap;
+};
+
+/* What the model knows of a message in a named queue. */
+struct record {
+    uint64_t key;
+    uint32_t low, high; /* attempts that counted so far, at least and at most */
+    bool final;         /* acked or rejected while in flight */
+};
+
+struct pool {
+    handle_t queue; /* 0: free */
+    bool disturbed; /* a consumer left: first deliveries may come out of order */
+    struct record *record;
+    size_t n, cap;
+    uint32_t last[UIDS];
+};
+
+struct sim {
+    struct world w;
+    struct seeded {
+        uint64_t seed, state;
+    } random;
+    uint64_t step;
+    unsigned cores;
+    struct policy_set *policies;
+    int64_t budget;
+    bool configured; /* other settings since the start */
+    bool tight_mail; /* runs that nobody pays for are refused now and then */
+    bool lossless;   /* every loss is one that a gap tells of */
+    uint32_t uids;
+    struct party party[PARTIES];
+    struct eater eater[CONSUMERS];
+    struct source source[PUBLISHERS];
+    struct pool pool[64];
+    uint64_t deliveries, published, quiets, redeliveries, gaps, closings;
+};
+
+extern struct sim sim;
+
+__attribute__((noreturn, format(printf, 1, 2))) void sim_fail(const char *format, ...);
+#define must(cond, ...)                                                                            \
+    do {                                                                                           \
+        if (!(cond))                                                                               \
+            sim_fail(__VA_ARGS__);                                                                 \
+    } while (0)
+
+/* A random number below n. */
+static inline uint64_t below(uint64_t n)
+{
+    uint64_t z = sim.random.state += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ z >> 31) % n;
+}
+
+static inline bool one_in(uint64_t n)
+{
+    return below(n) == 0;
+}
+
+/* Does the filter match the topic? Written apart from the tree's way of doing it. */
+static inline bool sim_matches(const char *filter, const char *topic)
+{
+    size_t f = strcspn(filter, "."), t = strcspn(topic, ".");
+    bool alike = (f == 1 && *filter == '*') || (f == t && memcmp(filter, topic, f) == 0);
+
+    if (strcmp(filter, "#") == 0)
+        return true;
+    if (!alike)
+        return false;
+    if (!filter[f])
+        return !topic[t];
+    return topic[t] ? sim_matches(filter + f + 1, topic + t + 1) : strcmp(filter + f + 1, "#") == 0;
+}
+
+#endif

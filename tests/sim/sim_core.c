@@ -1,0 +1,1044 @@
+/* N cores, peers that do whatever peers may do, and mail that arrives when it likes: from one
+ * seed. After each step the books must balance, at rest nothing may be stuck, and each callback
+ * must agree with what the simulation itself has kept in mind.
+ *
+ *   sim_core [--seed N] [--steps M] [--cores K]
+ *
+ * Without --seed: one after the other, from SIM_SEED (or 1) on, for SIM_SECONDS (or 5). */
+#include "tests/sim/check.h"
+
+#include <errno.h>
+#include <time.h>
+
+struct sim sim;
+
+void sim_fail(const char *format, ...)
+{
+    va_list ap;
+
+    fprintf(stderr, "sim_core: step %llu: ", (unsigned long long)sim.step);
+    va_start(ap, format);
+    vfprintf(stderr, format, ap);
+    va_end(ap);
+    fprintf(stderr, "\nreplay: sim_core --seed %llu --steps %llu --cores %u\n",
+            (unsigned long long)sim.random.seed, (unsigned long long)sim.step + 1, sim.cores);
+    abort();
+}
+
+static struct core *awake(unsigned core)
+{
+    core_clock(sim.w.core[core], sim.w.now, sim.w.now + 1000000);
+    return sim.w.core[core];
+}
+
+/* ------------------------------------------------------------ the model of named queues */
+
+static struct pool *pool_of(handle_t queue)
+{
+    struct pool *p = &sim.pool[queue * UINT64_C(0x9e3779b97f4a7c15) >> 58];
+
+    for (unsigned i = 0; i < 64; i++, p = p == &sim.pool[63] ? sim.pool : p + 1) {
+        if (p->queue == queue)
+            return p;
+        if (p->queue == 0) {
+            p->queue = queue;
+            return p;
+        }
+    }
+    return NULL; /* more queues than it can remember: those are not looked at */
+}
+
+static size_t place_of(const struct pool *p, uint64_t key)
+{
+    size_t i = (key * UINT64_C(0x9e3779b97f4a7c15)) >> 32 & (p->cap - 1);
+
+    while (p->record[i].key && p->record[i].key != key)
+        i = (i + 1) & (p->cap - 1);
+    return i;
+}
+
+static struct record *record_of(struct pool *p, uint64_t key)
+{
+    struct record *r;
+
+    if (p->n * 2 >= p->cap) {
+        struct pool old = *p;
+
+        p->cap = old.cap ? old.cap * 2 : 1024;
+        p->record = calloc(p->cap, sizeof *p->record);
+        for (size_t i = 0; i < old.cap; i++)
+            if (old.record[i].key)
+                p->record[place_of(p, old.record[i].key)] = old.record[i];
+        free(old.record);
+    }
+    r = &p->record[place_of(p, key)];
+    if (!r->key) {
+        *r = (struct record){.key = key, .low = UINT32_MAX};
+        p->n++;
+    }
+    return r;
+}
+
+static struct tap *remote_tap(const struct eater *e)
+{
+    if (!e->k || !e->k->remote)
+        return NULL;
+    return slots_get(&sim.w.core[handle_worker(e->k->remote)]->slots, SLOT_TAP, e->k->remote);
+}
+
+static void learn_queue(struct eater *e)
+{
+    const struct tap *t = e->k && e->k->tap ? e->k->tap : remote_tap(e);
+
+    if (t && !e->queue)
+        e->queue = t->queue->handle;
+}
+
+static void disturbed(struct eater *e)
+{
+    struct pool *p;
+
+    learn_queue(e);
+    p = e->is_queue && e->queue ? pool_of(e->queue) : NULL;
+    if (p)
+        p->disturbed = true;
+}
+
+/* --------------------------------------------------------------------------- callbacks */
+
+static uint64_t key_of(const struct msg_view *v, bool *ret_dead)
+{
+    struct slice rest = v->meta ? v->meta->headers : slice_of(NULL, 0);
+    struct header h;
+    uint64_t key = 0;
+
+    *ret_dead = false;
+    while (headers_next(&rest, &h) > 0) {
+        *ret_dead |= slice_eq(h.name, SLICE("$dead-reason"));
+        if (slice_eq(h.name, SLICE("key")))
+            memcpy(&key, h.value.p, 8);
+    }
+    if (v->len >= 8)
+        memcpy(&key, v->data, 8);
+    for (uint32_t i = 8; i < v->len; i += 1 + v->len / 16)
+        must(v->data[i] == (uint8_t)(key + i), "a payload is not what it was");
+    must(key, "a message of nobody's");
+    return key;
+}
+
+static void take_from_queue(struct eater *e, uint64_t key, uint32_t attempt)
+{
+    struct pool *p = e->queue ? pool_of(e->queue) : NULL;
+    struct record *r;
+
+    /* To other cores a delivery travels while its ack times out, another overtakes it, and so on:
+     * what a consumer sees of the attempts is then anything. */
+    sim.redeliveries += attempt > 1;
+    if (!p || sim.cores > 1)
+        return;
+    r = record_of(p, key);
+    must(!r->final, "%llx: delivered after it was settled", (unsigned long long)key);
+    if (r->low != UINT32_MAX) {
+        must(attempt > r->low && attempt <= r->high + 1, "%llx: attempt %u, not %u to %u",
+             (unsigned long long)key, attempt, r->low + 1, r->high + 1);
+    } else if (attempt == 1 && !p->disturbed) {
+        uint32_t uid = (uint32_t)(key >> 32), number = (uint32_t)key;
+
+        must(number > p->last[uid], "publisher %u: first delivery of %u after %u", uid, number,
+             p->last[uid]);
+    }
+    if (attempt == 1 && (uint32_t)key > p->last[key >> 32])
+        p->last[key >> 32] = (uint32_t)key;
+    r->low = r->high = attempt;
+}
+
+static void take_from_subscription(struct eater *e, uint64_t key, const char *topic)
+{
+    uint32_t uid = (uint32_t)(key >> 32), number = (uint32_t)key;
+    bool wanted = false;
+
+    for (unsigned i = 0; i < e->filters_n; i++)
+        wanted |= sim_matches(e->filters[i], topic);
+    must(wanted, "%s: %s was not asked for", e->filters[0], topic);
+    must(number > e->last[uid], "%s: publisher %u: %u after %u", e->filters[0], uid, number,
+         e->last[uid]);
+    e->last[uid] = number;
+}
+
+static void note_delivery(struct eater *e, uint64_t key, uint32_t attempt)
+{
+    if (e->got == e->log_cap) {
+        e->log_cap = e->log_cap ? e->log_cap * 2 : 64;
+        e->log = realloc(e->log, e->log_cap * sizeof *e->log);
+    }
+    e->log[e->got++] = (struct delivered){key, e->party->out, attempt};
+    sim.deliveries++;
+}
+
+static uint64_t on_deliver(void *ctx, const struct delivery *d)
+{
+    struct eater *e = ctx;
+    struct party *party = e->party;
+    uint64_t bytes = 0;
+
+    must(party && party->ep, "delivered to one who left");
+    must(e->k, "delivered before it was attached, or after the end");
+    must(!e->stopped || e->k->remote, "delivered after the stop");
+    must(d->first == e->got + 1, "delivery %llu after %llu", (unsigned long long)d->first,
+         (unsigned long long)e->got);
+    must(e->unlimited || e->got + d->run.n <= e->granted, "credit for %llu, delivery of %llu",
+         (unsigned long long)e->granted, (unsigned long long)(e->got + d->run.n));
+    must(d->run.n >= 1 && (d->attempt == 1 || d->run.n == 1), "a run of redeliveries");
+    learn_queue(e);
+    for (unsigned i = 0; i < d->gaps_n; i++) {
+        e->gaps += d->gaps[i].count;
+        sim.gaps += d->gaps[i].count;
+        must(d->gaps[i].count, "an empty gap");
+    }
+    for (uint32_t i = 0; i < d->run.n; i++) {
+        bool dead;
+        uint64_t key = key_of(&d->run.v[i], &dead);
+
+        party->out += d->run.v[i].len + 9;
+        bytes += d->run.v[i].len;
+        if (!dead && e->is_queue)
+            take_from_queue(e, key, d->attempt);
+        else if (!dead)
+            take_from_subscription(e, key, d->topic->name);
+        note_delivery(e, dead ? 0 : key, d->attempt);
+    }
+    must(bytes == d->run.bytes, "a run's bytes");
+    if (one_in(3)) {
+        party->written += below(party->out - party->written + 1);
+        core_written(party->ep, party->written);
+    }
+    if (one_in(20))
+        core_writable(party->ep, false);
+    return party->out;
+}
+
+static void on_ready(void *ctx)
+{
+    struct eater *e = ctx;
+
+    must(e->party && e->k && !e->ready, "ready: too often or too late");
+    e->ready = true;
+    learn_queue(e);
+}
+
+static void on_closed(void *ctx, const struct refusal *why, uint64_t lost)
+{
+    struct eater *e = ctx;
+
+    (void)lost;
+    must(e->party && e->k, "closed before it was attached, or twice");
+    must(why->reason != REASON_NONE && why->text[0], "closed without a reason");
+    e->k = NULL; /* the core has freed it */
+    disturbed(e);
+    e->party = NULL;
+    sim.closings++;
+}
+
+static void check_outcome(const struct source *s, const struct outcome *o, uint64_t number)
+{
+    int32_t expect = s->expect[number - 1];
+
+    must(expect < 0 || (uint32_t)expect == o->matched, "publisher %u: %llu matched %u, not %d",
+         s->uid, (unsigned long long)number, o->matched, expect);
+    must(o->accepted <= o->matched, "more accepted than matched");
+    must((o->reason == REASON_NONE) == (o->matched && o->accepted == o->matched),
+         "publisher %u: %u of %u accepted, %s", s->uid, o->accepted, o->matched,
+         reason_name(o->reason));
+}
+
+static void on_settled(void *ctx, uint64_t upto, const struct outcome *o, size_t n)
+{
+    struct source *s = ctx;
+
+    must(s->party && s->kind != PUBLISH_FORGET && n, "settled: nobody asked");
+    for (size_t i = 0; i < n; i++) {
+        must(o[i].first == s->told + 1 && o[i].count, "publisher %u: outcome of %llu after %llu",
+             s->uid, (unsigned long long)o[i].first, (unsigned long long)s->told);
+        for (uint32_t k = 0; k < o[i].count; k++)
+            check_outcome(s, &o[i], ++s->told);
+    }
+    must(upto == s->told && upto <= s->sent, "publisher %u: told %llu of %llu", s->uid,
+         (unsigned long long)upto, (unsigned long long)s->sent);
+    if (s->kind == PUBLISH_ONCE)
+        s->party = NULL;
+}
+
+static void on_granted(void *ctx, uint32_t n)
+{
+    struct source *s = ctx;
+
+    must(s->party && s->kind == PUBLISH_WINDOW && n && !s->paused, "granted: nobody asked");
+    s->allowance += n;
+    must(s->allowance <= CORE_WINDOW_MAX + 1, "allowance of %llu",
+         (unsigned long long)s->allowance);
+}
+
+static void on_barrier(void *ctx, uint64_t token)
+{
+    struct party *p = ctx;
+
+    must(p->ep && token == p->barrier_told + 1 && token <= p->barrier_asked, "barriers in order");
+    p->barrier_told = token;
+    for (unsigned i = 0; i < CONSUMERS; i++)
+        must(sim.eater[i].party != p || sim.eater[i].ready, "a barrier before all are ready");
+}
+
+static const struct endpoint_ops party_ops = {on_deliver, on_ready,   on_closed,
+                                              on_settled, on_granted, on_barrier};
+
+/* A batch may be full for what nobody has credit for. */
+static struct entry *post(void *ctx, unsigned to, size_t size, bool credited)
+{
+    if (!credited && sim.tight_mail && one_in(4))
+        return NULL;
+    return world_post(ctx, to, size, credited);
+}
+
+static const struct core_ops sim_core_ops = {post, world_memory, world_event};
+
+/* ----------------------------------------------------------------------------- settings */
+
+static const char *const topics[] = {"t.a", "t.b", "t.a.x", "u", "q0", "q1", "t", "v.w"};
+static const char *const filters[] = {"t.*", "t.#", "t.a", "u",   "#",
+                                      "*",   "q0",  "*.a", "v.w", "t.b"};
+static const char *const queues[QUEUES] = {"q0", "q1", "q2", "work.q3"};
+
+#define PICK(a) ((a)[below(sizeof(a) / sizeof *(a))])
+
+static struct queue_policy random_policy(enum policy_kind kind)
+{
+    static const enum overflow fallback[] = {OVERFLOW_REJECT, OVERFLOW_DROP_OLDEST,
+                                             OVERFLOW_DROP_NEWEST};
+    struct queue_policy p = policy_default(kind);
+
+    p.overflow = (enum overflow)below(kind == POLICY_QUEUE ? 4 : 5);
+    p.block_fallback = PICK(fallback);
+    if (!one_in(3))
+        p.max_messages = 1 + below(one_in(2) ? 5 : 300);
+    if (one_in(3))
+        p.max_bytes = 1 + below(one_in(2) ? 200 : 100000);
+    if (one_in(3))
+        p.message_ttl_ms = 1 + (int64_t)below(500);
+    p.block_timeout_ms = one_in(3) ? POLICY_NEVER : 1 + (int64_t)below(500);
+    if (kind == POLICY_SUBSCRIPTION)
+        return p;
+    p.ack_timeout_ms = one_in(3) ? POLICY_NEVER : 1 + (int64_t)below(500);
+    if (one_in(4))
+        p.expires_ms = 1 + (int64_t)below(1000);
+    p.max_deliveries = one_in(2) ? 20 : 1 + (uint32_t)below(4);
+    p.max_inflight = 1 + (uint32_t)below(one_in(2) ? 10 : 1000);
+    if (one_in(2))
+        snprintf(p.dead_letter, sizeof p.dead_letter, "dead.%u", (unsigned)below(2));
+    return p;
+}
+
+static struct policy_set *random_policies(void)
+{
+    struct policy_globals globals = policy_globals_default();
+    struct policy_set *set;
+
+    globals.create_queues = !one_in(8);
+    if (policy_set_new(&globals, &set) < 0)
+        abort();
+    for (unsigned i = 0; i < QUEUES; i++) {
+        struct queue_policy p = random_policy(POLICY_QUEUE);
+        struct slice bind = slice_str(PICK(filters));
+
+        if (policy_set_add(set, POLICY_QUEUE, slice_str(one_in(2) ? queues[i] : "#"), &p, &bind,
+                           one_in(2)) < 0)
+            abort();
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        struct queue_policy p = random_policy(POLICY_SUBSCRIPTION);
+
+        if (policy_set_add(set, POLICY_SUBSCRIPTION, slice_str(i ? PICK(filters) : "#"), &p, NULL,
+                           0) < 0)
+            abort();
+    }
+    return set;
+}
+
+/* ---------------------------------------------------------------------- what peers do */
+
+static struct party *any_party(void)
+{
+    struct party *p = &PICK(sim.party);
+
+    return p->ep ? p : NULL;
+}
+
+static void connect_party(void)
+{
+    const struct endpoint_desc d = {.name = "party", .door = "sim"};
+    struct party *p = &PICK(sim.party);
+
+    if (p->ep)
+        return;
+    *p = (struct party){.core = (unsigned)below(sim.cores)};
+    if (core_endpoint_open(awake(p->core), &d, &party_ops, p, &p->ep) < 0)
+        sim_fail("endpoint");
+}
+
+/* What its connection did not write, the core may take back as not delivered. */
+static void forget_unwritten(struct eater *e)
+{
+    struct pool *p;
+
+    learn_queue(e);
+    p = e->queue ? pool_of(e->queue) : NULL;
+    for (uint64_t i = e->k->written; p && i < e->got; i++) {
+        struct record *r = e->log[i].key ? record_of(p, e->log[i].key) : NULL;
+
+        if (r && r->low == e->log[i].attempt)
+            r->low--;
+    }
+    must(e->k->written == 0 || e->log[e->k->written - 1].at <= e->party->written,
+         "taken as written too early");
+}
+
+static void leave(struct eater *e)
+{
+    disturbed(e);
+    e->party = NULL;
+    e->k = NULL;
+}
+
+static void disconnect(struct party *p)
+{
+    struct endpoint *ep = p->ep;
+
+    for (unsigned i = 0; i < CONSUMERS; i++) {
+        struct eater *e = &sim.eater[i];
+
+        if (e->party != p)
+            continue;
+        if (e->is_queue)
+            forget_unwritten(e);
+        leave(e);
+    }
+    for (unsigned i = 0; i < PUBLISHERS; i++)
+        if (sim.source[i].party == p)
+            sim.source[i].party = NULL;
+    awake(p->core);
+    p->ep = NULL;
+    core_endpoint_close(ep);
+}
+
+static uint64_t random_credit(void)
+{
+    if (one_in(10))
+        return CORE_UNLIMITED + below(100);
+    return one_in(3) ? below(3) : below(600);
+}
+
+static void new_eater(struct eater *e, struct party *p)
+{
+    free(e->log);
+    memset(e, 0, sizeof *e);
+    e->party = p;
+    e->filters_n = 1 + (unsigned)below(FILTERS);
+    for (unsigned i = 0; i < e->filters_n; i++) {
+        e->filters[i] = PICK(filters);
+        e->loose |= strcmp(e->filters[i], "#") == 0 || strcmp(e->filters[i], "dead.#") == 0;
+    }
+    if (one_in(20)) {
+        e->filters[0] = "dead.#";
+        e->loose = true;
+    }
+    e->granted = random_credit();
+    e->unlimited = e->granted >= CORE_UNLIMITED;
+}
+
+/* The core's own handle on the consumer comes as the call returns; callbacks need none. */
+static void attach(struct eater *e, const char *queue)
+{
+    static struct consumer nobody;
+    struct slice f[FILTERS];
+    struct consume_options o = {.filters = f, .manual_ack = e->manual, .credit = e->granted};
+    struct refusal why = {0};
+    int r;
+
+    o.queue = queue ? slice_str(queue) : slice_of(NULL, 0);
+    o.filters_n = queue && one_in(2) ? 0 : e->filters_n;
+    for (unsigned i = 0; i < e->filters_n; i++)
+        f[i] = slice_str(e->filters[i]);
+    e->k = &nobody;
+    r = core_attach(e->party->ep, &o, e, &e->k, &why);
+    if (r == 0) {
+        must(e->k != &nobody, "attached to nobody");
+        learn_queue(e);
+        return;
+    }
+    must(r == -EPIPE || r == -ENOENT, "attach: %d", r);
+    must(why.reason != REASON_NONE && why.text[0], "refused without a reason");
+    e->party = NULL;
+    e->k = NULL;
+}
+
+static void new_consumer(void)
+{
+    struct eater *e = &PICK(sim.eater);
+    struct party *p = any_party();
+
+    if (!p || e->party)
+        return;
+    awake(p->core);
+    new_eater(e, p);
+    e->is_queue = one_in(2);
+    e->manual = e->is_queue && !one_in(3);
+    attach(e, e->is_queue ? PICK(queues) : NULL);
+}
+
+static struct eater *any_eater(void)
+{
+    struct eater *e = &PICK(sim.eater);
+
+    if (!e->party)
+        return NULL;
+    awake(e->party->core);
+    return e;
+}
+
+static void detach(void)
+{
+    struct eater *e = any_eater();
+    struct consumer *k = e ? e->k : NULL;
+
+    if (!e)
+        return;
+    leave(e);
+    core_detach(k);
+}
+
+static void grant(void)
+{
+    struct eater *e = any_eater();
+    uint64_t n = random_credit();
+
+    if (!e)
+        return;
+    e->granted += n;
+    /* What is open, not what was ever given, makes it unlimited. */
+    e->unlimited |= e->granted - e->got >= CORE_UNLIMITED;
+    core_grant(e->k, n);
+}
+
+static void stop_consumer(void)
+{
+    struct eater *e = any_eater();
+
+    if (!e || !one_in(10))
+        return;
+    e->stopped = true;
+    core_stop(e->k);
+}
+
+/* Those that are in flight at a queue on the same core are settled by this for good. */
+static void note_final(struct eater *e, uint64_t first, uint32_t count)
+{
+    struct pool *p = e->queue ? pool_of(e->queue) : NULL;
+
+    if (!p || !e->k->tap)
+        return;
+    for (uint64_t i = first; i < first + count; i++) {
+        const struct flight *f = deque_at(&e->k->tap->inflight, i);
+
+        if (f && f->msg && e->log[i - 1].key)
+            record_of(p, e->log[i - 1].key)->final = true;
+    }
+}
+
+static void ack(void)
+{
+    struct eater *e = any_eater();
+    enum ack_verb verb = (enum ack_verb)(one_in(2) ? ACK_DONE : 1 + below(4));
+    uint64_t first;
+    uint32_t count;
+
+    if (!e)
+        return;
+    first = e->got < 30 || one_in(10) ? 1 + below(e->got + 2) : e->got - below(30);
+    count = 1 + (uint32_t)below(one_in(3) ? 100 : 5);
+    if (!e->manual || first > e->got || first + count - 1 > e->got) {
+        must(core_ack(e->k, first, count, verb, 0) == -EINVAL, "an ack of what never came");
+        return;
+    }
+    if (verb == ACK_DONE || verb == ACK_REJECT)
+        note_final(e, first, count);
+    must(core_ack(e->k, first, count, verb, one_in(2) ? 0 : (uint32_t)below(300)) == 0, "ack");
+}
+
+static void write_output(void)
+{
+    struct party *p = any_party();
+
+    if (!p)
+        return;
+    awake(p->core);
+    p->written += one_in(2) ? p->out - p->written : below(p->out - p->written + 1);
+    core_written(p->ep, p->written);
+    core_writable(p->ep, !one_in(6));
+}
+
+static void ask_barrier(void)
+{
+    struct party *p = any_party();
+
+    if (p && core_barrier(p->ep, ++p->barrier_asked) < 0)
+        sim_fail("barrier");
+}
+
+/* -------------------------------------------------------------------------- publishing */
+
+static void new_publisher(void)
+{
+    struct source *s = &PICK(sim.source);
+    struct party *p = any_party();
+    int32_t *expect = s->expect;
+    size_t cap = s->expect_cap;
+
+    if (!p || s->party || sim.uids + 1 == UIDS)
+        return;
+    awake(p->core);
+    *s = (struct source){.party = p,
+                         .kind = (enum publisher_kind)below(3),
+                         .uid = ++sim.uids,
+                         .allowance = 1,
+                         .expect = expect,
+                         .expect_cap = cap};
+    if (core_publisher_open(p->ep, s->kind, s, &s->p) < 0)
+        s->party = NULL; /* draining */
+}
+
+static bool binding_matches(const struct binding *b, const char *topic)
+{
+    char filter[NAME_MAX_BYTES + 1];
+
+    snprintf(filter, sizeof filter, "%.*s", (int)b->filter.n, (const char *)b->filter.p);
+    return sim_matches(filter, topic);
+}
+
+/* How many queues the topic matches, if all are on the publisher's core. */
+static int32_t count_matches(unsigned core, const char *topic)
+{
+    int32_t count = 0;
+
+    for (unsigned i = 0; i < sim.cores; i++) {
+        const struct list *l = &sim.w.core[i]->queues;
+
+        for (struct list_node *n = list_first(l); n; n = list_next(l, n)) {
+            const struct queue *q = LIST_ITEM(n, const struct queue, link);
+            bool matches = false;
+
+            for (struct list_node *b = list_first(&q->bindings); b; b = list_next(&q->bindings, b))
+                matches |= binding_matches(LIST_ITEM(b, const struct binding, link), topic);
+            count += matches;
+            if (matches && i != core)
+                return -1;
+        }
+    }
+    return count;
+}
+
+static void note_published(struct source *s, const struct target *to, const char *name, uint32_t n)
+{
+    /* Interest of another core that is gone may still be on its way. */
+    int32_t expect = to->is_queue || sim.cores > 1 ? -1 : count_matches(s->party->core, name);
+
+    for (; s->expect_cap < s->sent + n; s->expect_cap = s->expect_cap * 2 + 256)
+        s->expect = realloc(s->expect, (s->expect_cap * 2 + 256) * sizeof *s->expect);
+    for (uint32_t i = 0; i < n; i++)
+        s->expect[s->sent++] = expect;
+    sim.published += n;
+    if (to->is_queue)
+        return;
+    for (unsigned i = 0; i < CONSUMERS; i++) {
+        struct eater *e = &sim.eater[i];
+        bool wants = false;
+
+        for (unsigned k = 0; e->party && !e->is_queue && k < e->filters_n; k++)
+            wants |= sim_matches(e->filters[k], name);
+        if (wants && e->ready)
+            e->must += n;
+        else if (wants)
+            e->may += n;
+    }
+}
+
+struct letter_box {
+    struct msg_view v[600];
+    struct msg_meta meta[600];
+    uint8_t headers[600][64];
+    uint8_t *bytes;
+    struct block *block;
+};
+
+static void write_message(struct letter_box *b, uint32_t i, uint64_t key, uint32_t len)
+{
+    uint8_t *p = b->bytes;
+
+    b->meta[i] = (struct msg_meta){.type = {.id = CTYPE_NONE}};
+    b->v[i] = (struct msg_view){.data = p, .len = len};
+    if (len >= 8)
+        memcpy(p, &key, 8);
+    for (uint32_t k = 8; k < len; k++)
+        p[k] = (uint8_t)(key + k);
+    b->bytes += len;
+    if (len < 8 || one_in(10)) {
+        uint8_t *h = headers_put(b->headers[i], SLICE("key"), slice_of(&key, 8));
+
+        h = headers_put(h, SLICE("x"), SLICE("some value"));
+        b->meta[i].headers = slice_of(b->headers[i], (size_t)(h - b->headers[i]));
+        b->v[i].meta = &b->meta[i];
+    }
+    if (one_in(30)) {
+        b->meta[i].ttl_ms = 1 + (int64_t)below(300);
+        b->v[i].meta = &b->meta[i];
+    }
+    if (b->block && one_in(2))
+        b->v[i].block = b->block;
+}
+
+static uint32_t random_size(void)
+{
+    if (one_in(200))
+        return 16384 + (uint32_t)below(60000);
+    return one_in(10) ? (uint32_t)below(8) : 8 + (uint32_t)below(200);
+}
+
+static struct run random_run(struct letter_box *b, const struct source *s, uint32_t n)
+{
+    struct run run = {.v = b->v, .n = n, .type = {.id = CTYPE_NONE}};
+    uint32_t size[600];
+
+    for (uint32_t i = 0; i < n; i++)
+        run.bytes += size[i] = random_size();
+    b->block = block_new(run.bytes + 1);
+    b->bytes = b->block->bytes;
+    for (uint32_t i = 0; i < n; i++)
+        write_message(b, i, (uint64_t)s->uid << 32 | (s->sent + i + 1), size[i]);
+    if (one_in(10))
+        run.type = (struct ctype){CTYPE_NAMED, SLICE("text/strange")};
+    return run;
+}
+
+static uint32_t random_count(const struct source *s)
+{
+    uint32_t n = one_in(4) ? 1 + (uint32_t)below(599) : 1 + (uint32_t)below(8);
+
+    if (s->kind == PUBLISH_ONCE)
+        return 1;
+    if (s->kind == PUBLISH_WINDOW && n > s->allowance && !one_in(20))
+        n = (uint32_t)s->allowance;
+    return n;
+}
+
+static void publish(void)
+{
+    static struct letter_box box;
+    struct source *s = &PICK(sim.source);
+    bool is_queue = one_in(4);
+    const char *name = is_queue ? PICK(queues) : PICK(topics);
+    struct target to = {is_queue, slice_str(name)};
+    struct refusal why = {0};
+    struct run run;
+    uint32_t n;
+    int r;
+
+    if (!s->party || (s->kind == PUBLISH_ONCE && s->sent) || (n = random_count(s)) == 0)
+        return;
+    awake(s->party->core);
+    run = random_run(&box, s, n);
+    /* By its books, before the callbacks that may come from within. */
+    if (s->kind != PUBLISH_WINDOW || n <= s->allowance) {
+        uint64_t sent = s->sent;
+
+        if (s->kind == PUBLISH_WINDOW)
+            s->allowance -= n;
+        if (!sim.w.core[s->party->core]->draining)
+            note_published(s, &to, name, n);
+        r = core_publish(s->p, &to, &run, &why);
+        must(r == 0 || (r == -EPIPE && s->sent == sent), "publish: %d", r);
+        if (r == -EPIPE && s->kind == PUBLISH_WINDOW)
+            s->allowance += n;
+    } else {
+        r = core_publish(s->p, &to, &run, &why);
+        must(r == -ENOBUFS || r == -EPIPE, "published beyond the credit: %d", r);
+    }
+    block_unref(box.block);
+}
+
+static void trouble_publisher(void)
+{
+    struct source *s = &PICK(sim.source);
+
+    if (!s->party)
+        return;
+    awake(s->party->core);
+    if (one_in(3)) {
+        s->party = NULL;
+        core_publisher_close(s->p);
+    } else {
+        s->paused = !s->paused;
+        core_publisher_pause(s->p, s->paused);
+    }
+}
+
+/* ------------------------------------------------------------------- what workers do */
+
+static void hand_mail(void)
+{
+    unsigned from = (unsigned)below(sim.cores), to = (unsigned)below(sim.cores);
+    unsigned n = (unsigned)below(8);
+
+    awake(to);
+    while (n-- && world_hand(&sim.w, from, to))
+        continue;
+}
+
+static void tick(void)
+{
+    unsigned core = (unsigned)below(sim.cores);
+
+    core_tick(awake(core));
+}
+
+static void manage_queue(void)
+{
+    struct core *c = awake((unsigned)below(sim.cores));
+    uint64_t n;
+
+    for (struct list_node *l = list_first(&c->queues); l; l = list_next(&c->queues, l)) {
+        struct queue *q = LIST_ITEM(l, struct queue, link);
+        int expect = q->making ? -ENOENT : 0;
+
+        if (!one_in(4))
+            continue;
+        if (one_in(2)) {
+            must(core_queue_purge(c, q->handle, &n) == expect, "purge");
+            must(q->making || !q->waiting, "%s: not empty after a purge", q->label);
+        } else if (q->name) {
+            must(core_queue_delete(c, q->handle, &n) == expect, "delete");
+        }
+        return;
+    }
+}
+
+static void configure(void)
+{
+    struct policy_set *set = random_policies();
+
+    for (unsigned i = 0; i < sim.cores; i++)
+        core_configure(awake(i), set);
+    policy_set_unref(sim.policies);
+    sim.policies = set;
+    sim.configured = true;
+}
+
+static void squeeze_memory(void)
+{
+    int64_t budget = one_in(3) ? (int64_t)below(1 << 20) : INT64_C(1) << (20 + below(8));
+
+    /* Others have taken some, or given it back. */
+    sim.w.memory += budget > sim.budget ? budget - sim.budget : 0;
+    sim.budget = budget > sim.budget ? budget : sim.budget;
+}
+
+static bool anything_moves(void)
+{
+    bool moved = false;
+
+    for (unsigned i = 0; i < sim.cores; i++) {
+        awake(i);
+        for (unsigned j = 0; j < sim.cores; j++)
+            while (world_hand(&sim.w, j, i))
+                moved = true;
+        moved |= core_tick(sim.w.core[i]) <= sim.w.now;
+    }
+    for (unsigned i = 0; i < sim.cores; i++)
+        for (unsigned j = 0; j < sim.cores; j++)
+            moved |= sim.w.box[i][j].first != NULL;
+    return moved;
+}
+
+static void come_to_rest(void)
+{
+    unsigned turns = 0;
+
+    while (anything_moves())
+        must(++turns < 20000, "never comes to rest");
+    check_world();
+    check_quiet();
+    check_eaters();
+    sim.quiets++;
+}
+
+static const struct {
+    unsigned weight;
+    void (*act)(void);
+} acts[] = {{20, connect_party}, {60, new_consumer},      {15, detach},
+            {120, grant},        {5, stop_consumer},      {200, ack},
+            {150, write_output}, {10, ask_barrier},       {60, new_publisher},
+            {300, publish},      {10, trouble_publisher}, {250, hand_mail},
+            {250, tick},         {2, manage_queue},       {1, configure},
+            {5, squeeze_memory}};
+
+static void act_once(void)
+{
+    uint64_t sum = 0, pick;
+
+    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
+        sum += acts[i].weight;
+    pick = below(sum);
+    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
+        if (pick < acts[i].weight) {
+            acts[i].act();
+            return;
+        }
+        pick -= acts[i].weight;
+    }
+}
+
+static void step_once(void)
+{
+    if (one_in(5))
+        sim.w.now += one_in(30) ? (int64_t)below(2000) : (int64_t)below(10);
+    if (one_in(150)) {
+        struct party *p = any_party();
+
+        if (p)
+            disconnect(p);
+    } else {
+        act_once();
+    }
+    if (one_in(40))
+        check_world();
+    if (one_in(100))
+        come_to_rest();
+}
+
+/* ---------------------------------------------------------------------------- a world */
+
+static void start(uint64_t seed, unsigned cores)
+{
+    memset(&sim, 0, sizeof sim);
+    sim.random = (struct seeded){seed, seed};
+    sim.cores = cores ? cores : 1 + (unsigned)below(WORLD_CORES);
+    sim.tight_mail = one_in(3);
+    sim.lossless = !sim.tight_mail;
+    sim.policies = random_policies();
+    sim.budget = one_in(3) ? INT64_C(1) << (20 + below(5)) : INT64_C(1) << 40;
+    world_start(&sim.w, sim.cores, sim.policies, sim.budget);
+    for (unsigned i = 0; i < sim.cores; i++)
+        sim.w.core[i]->ops = &sim_core_ops;
+}
+
+static void delete_queues(void)
+{
+    for (unsigned i = 0; i < sim.cores; i++) {
+        struct core *c = awake(i);
+        struct list_node *l;
+
+        while ((l = list_first(&c->queues)) != NULL)
+            names_delete(LIST_ITEM(l, struct queue, link), REASON_DELETED);
+    }
+}
+
+/* Everybody leaves in good order: nothing may remain. */
+static void empty_world(void)
+{
+    if (one_in(2)) {
+        for (unsigned i = 0; i < sim.cores; i++)
+            core_drain(awake(i));
+        come_to_rest();
+        for (unsigned i = 0; i < sim.cores; i++)
+            must(core_drained(sim.w.core[i]), "core %u: drained, and something is left", i);
+    }
+    for (unsigned i = 0; i < PARTIES; i++)
+        if (sim.party[i].ep)
+            disconnect(&sim.party[i]);
+    come_to_rest();
+    delete_queues();
+    come_to_rest();
+    for (unsigned i = 0; i < sim.cores; i++) {
+        must(sim.w.core[i]->used == 0, "core %u: %lld bytes charged for nothing", i,
+             (long long)sim.w.core[i]->used);
+        must(map_len(&sim.w.core[i]->names) == 0, "core %u: names that lead nowhere", i);
+        must(tree_counts(sim.w.core[i]->tree).bindings == 0, "core %u: bindings of nobody's", i);
+    }
+}
+
+static void stop(void)
+{
+    world_stop(&sim.w);
+    policy_set_unref(sim.policies);
+    for (unsigned i = 0; i < CONSUMERS; i++)
+        free(sim.eater[i].log);
+    for (unsigned i = 0; i < PUBLISHERS; i++)
+        free(sim.source[i].expect);
+    for (unsigned i = 0; i < 64; i++)
+        free(sim.pool[i].record);
+}
+
+static void run(uint64_t seed, uint64_t steps, unsigned cores, bool talk)
+{
+    start(seed, cores);
+    for (sim.step = 0; sim.step < steps; sim.step++)
+        step_once();
+    come_to_rest();
+    if (talk)
+        printf("seed %llu: %u cores, %llu steps: %llu published, %llu deliveries (%llu again), "
+               "%llu lost and told, %llu consumers ended, %llu times at rest\n",
+               (unsigned long long)seed, sim.cores, (unsigned long long)steps,
+               (unsigned long long)sim.published, (unsigned long long)sim.deliveries,
+               (unsigned long long)sim.redeliveries, (unsigned long long)sim.gaps,
+               (unsigned long long)sim.closings, (unsigned long long)sim.quiets);
+    if (one_in(2))
+        empty_world();
+    stop();
+}
+
+static uint64_t number(const char *text, uint64_t otherwise)
+{
+    return text && *text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seed = 0, steps = 4000, cores = 0, first = number(getenv("SIM_SEED"), 1);
+    double end = seconds() + (double)number(getenv("SIM_SECONDS"), 5);
+
+    for (int i = 1; i + 1 < argc; i += 2) {
+        uint64_t value = number(argv[i + 1], 0);
+
+        if (strcmp(argv[i], "--seed") == 0)
+            seed = value;
+        else if (strcmp(argv[i], "--steps") == 0)
+            steps = value;
+        else if (strcmp(argv[i], "--cores") == 0 && value <= WORLD_CORES)
+            cores = value;
+        else
+            return fprintf(stderr, "sim_core: what is %s %s?\n", argv[i], argv[i + 1]), 2;
+    }
+    if (seed) {
+        run(seed, steps, (unsigned)cores, true);
+        return 0;
+    }
+    for (seed = first; seed < first + 20 || seconds() < end; seed++)
+        run(seed, steps, (unsigned)cores, seed < first + 3);
+    printf("%llu seeds\n", (unsigned long long)(seed - first));
+    return 0;
+}
