@@ -139,6 +139,9 @@ static void adopt_policy(struct queue *q)
     q->policy = q->name ? policy_set_find_queue(q->core->policies, name)->policy
                         : policy_set_find_subscription(q->core->policies, name)->policy;
     q->expiry_ms = q->core->now_ms; /* look again */
+    offer_admit(q);
+    if (q->policy.overflow != OVERFLOW_BLOCK) /* or what comes next would overtake them */
+        offer_end_holds(q, REASON_FULL);
     queue_arm(q);
     deliver_later(q);
 }

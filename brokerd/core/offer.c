@@ -190,10 +190,9 @@ static enum put put_full(struct offer *o, uint32_t i, struct queue *q, struct ms
         q->full_since_ms = q->core->now_ms;
     if (q->policy.overflow != OVERFLOW_BLOCK)
         return overflow(q, m, q->policy.overflow, why, ret_reason);
-    /* A hold costs memory too: where there is none, the fallback decides at once. */
-    if (o->may_hold && !q->stuck && !q->core->draining && !core_short_of_memory(q->core)) {
-        *ret_reason = REASON_MEMORY; /* should the hold itself find none */
-        return hold(o, i, q, m);
+    if (o->may_hold && !q->stuck && !q->core->draining) {
+        *ret_reason = REASON_MEMORY; /* a hold costs memory, too */
+        return core_short_of_memory(q->core) ? refuse(q, REASON_MEMORY) : hold(o, i, q, m);
     }
     return overflow(q, m, q->policy.block_fallback, why, ret_reason);
 }

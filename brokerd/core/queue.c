@@ -428,7 +428,9 @@ uint64_t queue_purge(struct queue *q, enum reason reason)
     q->waiting = q->bytes = q->delayed_n = 0;
     q->own_ttl = false;
     q->expiry_ms = INT64_MAX;
-    if (n)
+    if (n && q->name)
         loss_count(q, reason, n);
+    else if (n) /* every message here was meant for the one consumer: it hears of it */
+        loss_gap(q, reason, n);
     return n;
 }

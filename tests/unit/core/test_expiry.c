@@ -1,4 +1,5 @@
 /* What becomes of messages whose time is over, and of the places they leave. */
+#include "brokerd/core/manage.h"
 #include "tests/unit/core/world.h"
 
 #include <check.h>
@@ -86,6 +87,29 @@ START_TEST(nothing_expired_is_delivered)
 }
 END_TEST
 
+/* Whoever empties a subscription's queue takes what was meant for one consumer: it hears of it. */
+START_TEST(a_purge_is_a_gap)
+{
+    struct queue *q;
+    uint64_t n;
+
+    start(POLICY_SUBSCRIPTION, "");
+    world_subscribe(&a, "t", 0);
+    world_run(&world);
+    publish("1", 3, 0);
+    q = LIST_ITEM(list_first(&world.core[0]->queues), struct queue, link);
+    ck_assert_int_eq(core_queue_purge(world.core[0], q->handle, &n), 0);
+    ck_assert_uint_eq(n, 3);
+    publish("2", 1, 0);
+    core_grant(a.consumer, 10);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "2 ");
+    ck_assert_uint_eq(a.gaps, 3);
+    ck_assert_int_eq(a.gap_reason, REASON_PURGED);
+    stop();
+}
+END_TEST
+
 START_TEST(expires_in_every_place_it_may_wait)
 {
     start(POLICY_QUEUE, "message-ttl=1s dead-letter=dead");
@@ -120,6 +144,7 @@ int main(void)
 
     tcase_add_test(tc, a_hole_at_the_end_of_a_queue);
     tcase_add_test(tc, nothing_expired_is_delivered);
+    tcase_add_test(tc, a_purge_is_a_gap);
     tcase_add_test(tc, expires_in_every_place_it_may_wait);
     suite_add_tcase(s, tc);
     r = srunner_create(s);

@@ -138,6 +138,34 @@ START_TEST(no_hold_beyond_the_budget)
 }
 END_TEST
 
+/* Settings that hold no more: what is held goes in before what comes next. */
+START_TEST(another_policy_ends_the_holds)
+{
+    struct policy_set *other = world_policy(POLICY_QUEUE, "#",
+                                            "max-messages=3 "
+                                            "overflow=drop-oldest "
+                                            "block-fallback=drop-oldest");
+
+    start(1, POLICY_QUEUE, "max-messages=2 overflow=block block-timeout=never");
+    world_consume(&a, "work", false, 0);
+    world_run(&world);
+    world_publish(&pub, PUBLISH_WINDOW, true, "work", "1 2 3 4");
+    world_run(&world);
+    ck_assert_uint_eq(pub.upto, 2);
+    core_configure(world.core[0], other);
+    world_publish(&pub, PUBLISH_WINDOW, true, "work", "5");
+    world_run(&world);
+    ck_assert_uint_eq(pub.upto, 5);
+    ck_assert_uint_eq(pub.accepted, 5);
+    core_grant(a.consumer, 10);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "3 4 5 ");
+    ck_assert_uint_eq(a.gaps, 2);
+    policy_set_unref(other);
+    stop();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("hold");
@@ -150,6 +178,7 @@ int main(void)
     tcase_add_loop_test(tc, parked_messages_have_outcomes_of_their_own, 0, 2);
     tcase_add_test(tc, holds_do_not_starve_on_what_they_cost);
     tcase_add_test(tc, no_hold_beyond_the_budget);
+    tcase_add_test(tc, another_policy_ends_the_holds);
     suite_add_tcase(s, tc);
     r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
