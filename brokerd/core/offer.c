@@ -117,8 +117,8 @@ static enum put push(struct queue *q, struct msg *m)
  * turn; nothing is delivered with that hole before it. */
 static void doom(struct queue *q)
 {
-    loss_count(q, REASON_FULL, 1);
-    q->gap[REASON_FULL]++;
+    loss_count(q, REASON_DROP_NEWEST, 1);
+    q->gap[REASON_DROP_NEWEST]++;
     if (list_linked(&q->doomed))
         return;
     list_push_back(&q->core->doomed, &q->doomed);
@@ -151,7 +151,8 @@ static enum put overflow(struct queue *q, struct msg *m, enum overflow policy, e
         loss_message(q, m, 0, REASON_DROP_NEWEST);
         *ret_reason = REASON_DROP_NEWEST;
         return PUT_DROPPED;
-    case OVERFLOW_DISCONNECT:
+    case OVERFLOW_DISCONNECT: /* its consumer hears of it; to the publisher it is a drop */
+        *ret_reason = REASON_DROP_NEWEST;
         doom(q);
         return PUT_DROPPED;
     case OVERFLOW_BLOCK: /* a fallback is never block: the settings see to it */
@@ -186,8 +187,6 @@ static bool drained_to_half(const struct queue *q)
 static enum put put_full(struct offer *o, uint32_t i, struct queue *q, struct msg *m,
                          enum reason why, enum reason *ret_reason)
 {
-    if (q->full_since_ms == 0)
-        q->full_since_ms = q->core->now_ms;
     if (q->policy.overflow != OVERFLOW_BLOCK)
         return overflow(q, m, q->policy.overflow, why, ret_reason);
     if (o->may_hold && !q->stuck && !q->core->draining) {
@@ -209,6 +208,8 @@ static enum put put(struct offer *o, uint32_t i, struct queue *q, enum reason *r
     if (why == REASON_NONE && deque_len(&q->held))
         why = REASON_FULL; /* those before it are held still: not past them */
     *ret_reason = why;
+    if (why != REASON_NONE && q->full_since_ms == 0)
+        q->full_since_ms = q->core->now_ms;
     if (why == REASON_FULL && q->policy.overflow == OVERFLOW_REJECT)
         return refuse(q, why); /* the commonest refusal costs no copy */
     m = keep(o, i);

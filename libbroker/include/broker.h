@@ -324,7 +324,7 @@ BROKER_API void broker_message_unref(broker_message *m);
 /* What goes with one message. NULL instead of it: nothing of all this. */
 struct broker_publish_options {
     const char *content_type; /* default: broker_options.data_type */
-    const char *dedup;        /* a queue that took this id lately does not take it twice */
+    const char *dedup;        /* an id: for brokers that know repeats by it; 0.1 refuses it */
     const char *reply_to;     /* where an answer is awaited */
     uint64_t ttl_ms;          /* the message expires after this time; 0: never */
     const struct broker_header *headers; /* `header_count`; none may begin with `$` */

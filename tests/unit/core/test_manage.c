@@ -81,6 +81,26 @@ static void run_move(struct move *m)
     ck_assert(core_move_step(m));
 }
 
+/* Whatever gives way when there is no room: it has been full since then. */
+START_TEST(a_queue_without_room_is_full)
+{
+    static const char *const overflow[] = {"reject", "drop-oldest", "drop-newest", "block"};
+    char settings[64];
+    uint64_t id;
+
+    snprintf(settings, sizeof settings, "max-messages=2 overflow=%s", overflow[_i]);
+    start(1, settings);
+    id = make(&a, "to.q");
+    world_publish(&pub, PUBLISH_WINDOW, true, "to.q", "1 2");
+    world_run(&world);
+    ck_assert_int_eq(look(id).full_ms, -1);
+    world_publish(&pub, PUBLISH_WINDOW, true, "to.q", "3");
+    world_run(&world);
+    ck_assert_int_ge(look(id).full_ms, 0);
+    teardown();
+}
+END_TEST
+
 START_TEST(sees_what_waits)
 {
     uint64_t id;
@@ -303,6 +323,7 @@ int main(void)
     SRunner *r;
     int failed;
 
+    tcase_add_loop_test(t, a_queue_without_room_is_full, 0, 4);
     tcase_add_test(t, sees_what_waits);
     tcase_add_loop_test(t, finds_who_waits_for_whom, 0, 2);
     tcase_add_loop_test(t, moves_all_to_another_queue, 0, 2);
