@@ -44,7 +44,7 @@ assert_grep '"kind":"publisher"' "$TMP/why"
 kill -CONT "$sub"
 
 echo "== events"
-background broker events '$SYS.queue_made' -n 1 --json >"$TMP/events" 2>"$TMP/events.err"
+background broker events "\$SYS.queue_made" -n 1 --json >"$TMP/events" 2>"$TMP/events.err"
 events=$!
 wait_until 10 grep -q subscribed "$TMP/events.err"
 broker queue add fresh
