@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -303,14 +304,70 @@ static json_int_t asked_number(unsigned i, const char *method, const char *data,
     return n;
 }
 
+/* ---- a net with one connection on each worker, which can be closed */
+
+static atomic_uint killed; /* a bit for each worker */
+
+static uint64_t connection_of(unsigned worker)
+{
+    return (uint64_t)worker << 56 | (7 + worker);
+}
+
+static void net_connections(void *ctx, unsigned worker, admin_connection_fn *fn, void *fn_ctx)
+{
+    struct admin_connection c = {.id = connection_of(worker),
+                                 .peer = "127.0.0.1:1",
+                                 .door = "test",
+                                 .state = "open",
+                                 .bytes_in = 5,
+                                 .is_reading = true};
+
+    (void)ctx;
+    if (!(atomic_load(&killed) >> worker & 1))
+        fn(fn_ctx, &c);
+}
+
+static void net_ended(void *ctx, unsigned worker, admin_count_fn *fn, void *fn_ctx)
+{
+    (void)ctx;
+    (void)worker;
+    fn(fn_ctx, "peer", 2);
+}
+
+static const char *net_listener(void *ctx, size_t i)
+{
+    (void)ctx;
+    return i == 0 ? "tcp://127.0.0.1:7070" : NULL;
+}
+
+static unsigned net_home(void *ctx, uint64_t id)
+{
+    (void)ctx;
+    return (unsigned)(id >> 56);
+}
+
+static int net_kill(void *ctx, uint64_t id)
+{
+    unsigned worker = (unsigned)(id >> 56);
+
+    (void)ctx;
+    if (id != connection_of(worker))
+        return -ENOENT;
+    atomic_fetch_or(&killed, 1U << worker);
+    return 0;
+}
+
+static const struct admin_net net = {net_connections, net_ended, net_listener, net_home, net_kill};
+
 /* ---- begin and end */
 
 static void start(void)
 {
     struct policy_globals globals = policy_globals_default();
     struct workers_options wo = {.n = WORKERS, .memory = 64 << 20, .event = admin_event};
-    struct admin_options ao = {.version = "1.2.3", .workers = WORKERS};
+    struct admin_options ao = {.version = "1.2.3", .workers = WORKERS, .net = &net};
 
+    atomic_store(&killed, 0);
     ck_assert_int_eq(policy_set_new(&globals, &policies), 0);
     wo.policies = policies;
     ck_assert_int_eq(admin_new(&ao, &admin), 0);
@@ -414,6 +471,8 @@ START_TEST(tells_of_the_whole_broker)
     ck_assert_int_eq(number(json_object_get(info, "totals"), "published"), 3);
     ck_assert_int_eq(number(json_object_get(info, "totals"), "delivered"), 3);
     ck_assert_int_eq(number(json_object_get(info, "memory"), "limit_bytes"), 64 << 20);
+    ck_assert_int_eq(number(json_object_get(info, "disconnects"), "peer"), 2 * WORKERS);
+    ck_assert_uint_eq(json_array_size(json_object_get(info, "listen")), 1);
     json_decref(info);
 
     top = must(2, "top", "{\"limit\":1}");
@@ -422,6 +481,27 @@ START_TEST(tells_of_the_whole_broker)
     ck_assert_uint_eq(json_array_size(json_object_get(top, "clients")), 1);
     ck_assert_msg(strcmp(text(client, "client"), "party1") != 0, "party1 did nothing");
     json_decref(top);
+    stop();
+}
+END_TEST
+
+START_TEST(closes_a_connection)
+{
+    json_t *a, *c;
+
+    start();
+    a = must(0, "connections", "");
+    ck_assert_uint_eq(json_array_size(json_object_get(a, "connections")), WORKERS);
+    c = json_array_get(json_object_get(a, "connections"), 2);
+    ck_assert_str_eq(text(c, "id"), "n2-9");
+    ck_assert_int_eq(number(c, "in_bytes"), 5);
+    json_decref(a);
+    json_decref(must(1, "kill", "{\"connection\":\"n2-9\"}"));
+    a = must(1, "connections", "");
+    ck_assert_uint_eq(json_array_size(json_object_get(a, "connections")), WORKERS - 1);
+    json_decref(a);
+    ck_assert_ptr_null(ask(1, "kill", "{\"connection\":\"n2-8\"}"));
+    ck_assert_int_eq(refusal.reason, REASON_NOT_FOUND);
     stop();
 }
 END_TEST
@@ -746,6 +826,7 @@ int main(void)
     tcase_add_loop_test(t, bad_requests_are_refused, 0, sizeof bad / sizeof bad[0]);
     tcase_add_test(t, a_request_has_a_limit);
     tcase_add_test(t, tells_of_the_whole_broker);
+    tcase_add_test(t, closes_a_connection);
     tcase_add_test(t, a_queue_and_its_life);
     tcase_add_test(t, binary_payloads_come_as_base64);
     tcase_add_test(t, lists_and_routes);
