@@ -47,11 +47,12 @@ FUZZ  := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH := $(wildcard tests/bench/*.c)
 LOAD  := $(wildcard tests/bench/load/*.c)
 SHARED := $(wildcard tests/suites/*.c)
+PROGRAMS := $(wildcard tests/programs/*.c)
 
 HEADERS := $(wildcard libbroker/*/*.h brokerd/*/*.h brokerd/*/*/*.h config/*.h tests/*/*.h \
            tests/bench/load/*.h)
 SOURCES := $(BASE) $(WIRE) $(CLIENT) $(CLI) $(DAEMON) $(wildcard brokerd/main.c)
-ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(SHARED) $(wildcard tests/fuzz/*.c)
+ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(SHARED) $(PROGRAMS) $(wildcard tests/fuzz/*.c)
 
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
 LIB_OBJ    := $(call objects,$(BASE) $(WIRE) $(CLIENT))
@@ -68,6 +69,7 @@ SIM_BIN   := $(SIM:%.c=$(OUT)/%)
 FUZZ_BIN  := $(FUZZ:%.c=$(OUT)/%)
 BENCH_BIN := $(BENCH:%.c=$(OUT)/%)
 LOAD_BIN  := $(OUT)/tests/bench/load/load $(OUT)/tests/bench/load/relay
+PROGRAM_BIN := $(PROGRAMS:%.c=$(OUT)/%)
 
 # ---- How it is compiled ----
 
@@ -150,7 +152,7 @@ $(OBJ)/inner.a: $(INNER_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@ && ar qcs $@ $(INNER_OBJ)
 
-$(UNIT_BIN) $(SIM_BIN) $(BENCH_BIN): $(OUT)/%: $(OBJ)/%.o $(OBJ)/inner.a
+$(UNIT_BIN) $(SIM_BIN) $(BENCH_BIN) $(PROGRAM_BIN): $(OUT)/%: $(OBJ)/%.o $(OBJ)/inner.a
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(link) -pie -o $@ $^ $(CHECK_LIBS) $(DAEMON_LIBS) -lm
@@ -188,7 +190,7 @@ test: ## build and run every test (SANITIZE=address|thread, PLACEMENT=pack|sprea
 	@$(again) tests
 	@OUT=$(OUT) JOBS=$(JOBS) SANITIZE=$(SANITIZE) PLACEMENT=$(PLACEMENT) tests/run.sh
 
-tests: all $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN)
+tests: all $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN) $(PROGRAM_BIN)
 
 check-unit: $(UNIT_BIN) ## build and run the unit tests only
 	@OUT=$(OUT) JOBS=$(JOBS) tests/run.sh unit
