@@ -61,6 +61,6 @@ assert_grep 'matched no queue' "$TMP/said"
 end_idle
 highest=$(rss_kib "$brokerd_pid")
 start_idle
-at_most 64 "$highest" "subscribers after those"
+at_most 256 "$highest" "subscribers after those"
 end_idle
 brokerd_stop

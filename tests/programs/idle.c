@@ -2,8 +2,9 @@
  *
  *   idle COUNT PREFIX
  *
- * Opens COUNT connections, each subscribed to a topic of its own, PREFIX.NUMBER, and prints "ready" when the broker has answered on all of them. Then it holds them until stdin ends,
- * and fails if the broker has said anything to one of them or closed it. */
+ * Opens COUNT connections, each subscribed to a topic of its own, PREFIX.NUMBER, and prints "ready"
+ * when the broker has answered on all of them. Then it holds them until stdin ends, and fails if
+ * the broker has said anything to one of them or closed it. */
 #include "tests/programs/peer.h"
 
 static void start(struct peer *p, unsigned i, const char *prefix)
