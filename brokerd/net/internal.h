@@ -17,7 +17,10 @@
 #include "libbroker/base/log.h"
 
 enum {
-    READ_BYTES = BLOCK_LARGE,    /* of an ordinary read */
+    /* Of an ordinary read. Each costs a confirm and a wake-up of the publisher beside itself: with
+     * 64 KiB a message of 128 B took 80 ns of CPU, with 128 KiB 78, with 256 KiB 56; above that the
+     * bytes leave the cache before they are written. */
+    READ_BYTES = 256 * 1024,
     READ_BULK_BYTES = 1 << 20,   /* of a connection that sends large frames */
     READ_BULK_SPELL = 8,         /* reads it does so for after the last such frame */
     READ_BLOCKS = 4,             /* blocks of each size kept while messages point into them */
