@@ -25,7 +25,7 @@
 #include "libbroker/base/map.h"
 
 enum {
-    RUN_MAX = 256,                 /* messages handled together at most */
+    RUN_MAX = 2048,                /* messages handled together at most */
     PUMP_MAX = 4096,               /* deliveries of one queue before others have a turn */
     PUMP_MAX_BYTES = 4 << 20,      /* the same, in bytes */
     SHARE_MAX = 64,                /* deliveries to one of several consumers at a time */

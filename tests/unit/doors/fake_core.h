@@ -230,7 +230,7 @@ int core_publish(struct publisher *p, const struct target *to, const struct run 
 
     for (uint32_t i = 0; i < run->n; i++)
         bytes += run->v[i].len;
-    if (bytes != run->bytes || run->n == 0 || run->n > 256 || !p->open)
+    if (bytes != run->bytes || run->n == 0 || run->n > DOOR_VIEWS || !p->open)
         abort();
     for (uint32_t i = 0; i < run->n; i++) {
         if (i == 0 || !fake.show_runs) {
