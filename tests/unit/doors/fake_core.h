@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "brokerd/core/call.h"
+#include "brokerd/doors/door.h"
 
 #pragma GCC diagnostic ignored "-Wunused-function" /* a test uses what it needs */
 

@@ -667,7 +667,7 @@ START_TEST(metadata_after_data_is_refused)
 }
 END_TEST
 
-/* A run ends at 256 messages, and at a frame that is cut short. */
+/* A run ends at DOOR_VIEWS messages, and at a frame that is cut short. */
 START_TEST(a_run_has_a_limit)
 {
     const int messages = 2 * DOOR_VIEWS + 88;
