@@ -11,27 +11,31 @@ publish() {
     seq "$1" "$2" | broker pub --queue work --lines --confirm >>"$TMP/receipts"
 }
 
+consumers=()
 # Consumer N prints a job as {.. "data":"JOB" ..} and acks it after that.
 consume() {
     background broker sub --queue work --ack manual --json >"$TMP/done.$1" 2>"$TMP/consumer.$1"
-    consumer=$!
-    wait_until 10 grep -q '^subscribed' "$TMP/consumer.$1"
+    consumers[$1]=$!
+    wait_until 10 grep -q subscribed "$TMP/consumer.$1"
 }
 
 lines_in() { # FILE AT-LEAST
     [ "$(wc -l <"$1")" -ge "$2" ]
 }
 
-# JOB ATTEMPT for each line that consumers have printed.
+# JOB ATTEMPT for each line that consumers have printed (the killed one perhaps half of its last):
+# {"topic":"work","data":"17",..,"number":9,"attempt":1}
 done_by() {
-    sed -nE 's/.*"data":"([0-9]+)".*"attempt":([0-9]+).*/\1 \2/p; t
-             s/.*"data":"([0-9]+)".*/\1 1/p' "$@"
+    awk -F'"' '/}$/ { gsub(/[:}]/, "", $NF); print $8, $NF }' "$@"
+}
+
+counter() { # NAME: of the queue
+    broker queue info work --json | sed -nE 's/.*"'"$1"'": ?([0-9]+).*/\1/p'
 }
 
 brokerd_start
-consume 1
-victim=$consumer
-for i in 2 3 4; do consume $i; done
+for i in 1 2 3 4; do consume $i; done
+victim=${consumers[1]}
 
 # In the middle of the work the first one stops, with deliveries in its hands; more work comes,
 # and it is killed.
@@ -41,28 +45,36 @@ kill -STOP "$victim"
 publish $((jobs / 2 + 1)) $jobs
 kill -KILL "$victim"
 
-# Everything is done exactly once, by somebody; the victim may have printed something that it
-# could not ack any more, so that alone is counted twice.
-all_done() {
-    [ "$(done_by "$TMP"/done.* | cut -d' ' -f1 | sort -u | wc -l)" -eq $jobs ] &&
-        [ "$(done_by "$TMP"/done.[234] | wc -l)" -ge $((jobs - $(wc -l <"$TMP/done.1"))) ]
+# Everything is done by somebody, and exactly once: the victim may have printed something that it
+# could not ack any more, so that alone may be counted twice.
+all_acked() {
+    [ "$(counter acked)" -eq $jobs ]
 }
-wait_until 30 all_done
+wait_until 30 all_acked
+for i in 2 3 4; do
+    kill -INT "${consumers[$i]}"
+    ended_within 10 "${consumers[$i]}"
+    assert_eq "$status" 0 "exit status of consumer $i"
+done
+for i in 1 2 3 4; do
+    done_by "$TMP/done.$i" >"$TMP/jobs.$i"
+done
+cat "$TMP"/jobs.[234] >"$TMP/jobs.living"
 assert_eq "$(grep -c 'accepted 1$' "$TMP/receipts")" "$jobs" "confirmed jobs"
 seq 1 $jobs | sort >"$TMP/wanted"
-done_by "$TMP"/done.* | cut -d' ' -f1 | sort -u >"$TMP/got"
+cut -d' ' -f1 "$TMP"/jobs.[1234] | sort -u >"$TMP/got"
 assert_same "$TMP/wanted" "$TMP/got"
-
-twice=$(done_by "$TMP"/done.[234] | cut -d' ' -f1 | sort | uniq -d | wc -l)
+twice=$(cut -d' ' -f1 "$TMP/jobs.living" | sort | uniq -d | wc -l)
 assert_eq "$twice" 0 "jobs done twice by the living"
 
 # What came again says so, and only that: what the victim had taken.
-done_by "$TMP"/done.[234] | awk '$2 > 1 { print $1 }' | sort >"$TMP/again"
+awk '$2 > 1 { print $1 }' "$TMP/jobs.living" | sort >"$TMP/again"
 [ -s "$TMP/again" ] || fail "nothing came again"
-assert_eq "$(done_by "$TMP"/done.[234] | awk '$2 > 2' | wc -l)" 0 "jobs that came a third time"
-done_by "$TMP/done.1" | awk '$2 > 1' >"$TMP/victims"
-assert_eq "$(wc -l <"$TMP/victims")" 0 "jobs the victim had a second time"
-done_by "$TMP/done.1" | cut -d' ' -f1 | sort >"$TMP/first"
-done_by "$TMP"/done.[234] | cut -d' ' -f1 | sort | comm -12 - "$TMP/first" >"$TMP/both"
+assert_eq "$(counter redelivered)" "$(wc -l <"$TMP/again")" "redeliveries that brokerd counted"
+assert_eq "$(awk '$2 > 2' "$TMP/jobs.living" | wc -l)" 0 "jobs that came a third time"
+assert_eq "$(awk '$2 > 1' "$TMP/jobs.1" | wc -l)" 0 "jobs that came to the victim again"
+cut -d' ' -f1 "$TMP/jobs.1" | sort >"$TMP/victims"
+cut -d' ' -f1 "$TMP/jobs.living" | sort | comm -12 - "$TMP/victims" >"$TMP/both"
 assert_eq "$(comm -23 "$TMP/both" "$TMP/again")" "" "jobs done twice and not flagged"
+assert_eq "$(counter unacked)" 0 "deliveries in nobody's hands"
 brokerd_stop
