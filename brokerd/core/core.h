@@ -196,7 +196,8 @@ struct target {
 };
 
 /* Publish a run, borrowed. `to` NULL: where the publisher's last run went. Messages number on
- * from 1; each will have an outcome, at once (told at the end of the turn) or much later.
+ * from 1; each will have an outcome, at once (told at the end of the turn) or much later: also
+ * one that is larger than max-message.
  *  0         taken
  *  -EINVAL   bad name, or no target yet: *ret_why says so, no message was numbered
  *  -ENOBUFS  beyond the credit granted; none was taken

@@ -362,16 +362,27 @@ static int publish_some(struct publisher *p, const struct run *run)
     return p->queue ? publish_to_queue(p, &o) : publish_to_topic(p, &o);
 }
 
-static int publish_long(struct publisher *p, const struct run *run)
+/* A message larger than any may be: settled at once. */
+static int refuse_large(struct publisher *p, const struct msg_view *v)
 {
+    const struct run run = {.v = v, .n = 1, .bytes = v->len};
+    const struct offer o = {.core = p->ep->core, .run = &run, .first = p->next++};
+
+    return refuse_run(p, &o, REASON_TOO_LARGE);
+}
+
+/* A run that is long, or that has messages which are too large, in parts. */
+static int publish_parts(struct publisher *p, const struct run *run)
+{
+    uint64_t max = p->ep->core->globals.max_message_bytes;
     int r = 0;
 
     for (uint32_t i = 0; i < run->n && r == 0;) {
         struct run part = {.v = run->v + i, .type = run->type};
 
-        for (; part.n < RUN_MAX && i < run->n; i++)
+        for (; part.n < RUN_MAX && i < run->n && run->v[i].len <= max; i++)
             part.bytes += part.v[part.n++].len;
-        r = publish_some(p, &part);
+        r = part.n ? publish_some(p, &part) : refuse_large(p, &run->v[i++]);
     }
     return r;
 }
@@ -422,7 +433,10 @@ int core_publish(struct publisher *p, const struct target *to, const struct run 
     }
     if (p->kind != PUBLISH_FORGET)
         has_news(p);
-    return run->n <= RUN_MAX ? publish_some(p, run) : publish_long(p, run);
+    /* The sum is within the limit of one: so is each. */
+    if (run->n <= RUN_MAX && run->bytes <= c->globals.max_message_bytes)
+        return publish_some(p, run);
+    return publish_parts(p, run);
 }
 
 int publish_moved(struct publisher *p, handle_t queue, struct msg *m)

@@ -300,6 +300,30 @@ START_TEST(overflowing_subscription_is_disconnected)
 }
 END_TEST
 
+/* The limit holds for each message of a run, and the others go their way. */
+START_TEST(larger_than_any_may_be)
+{
+    struct policy_globals globals = policy_globals_default();
+
+    globals.max_message_bytes = 3;
+    ck_assert_int_eq(policy_set_new(&globals, &policies), 0);
+    start(cores_of(_i));
+    world_subscribe(&a, "t", 100);
+    world_run(&world);
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, false, "t", "1 three no:4 tri end no"), 0);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "1 tri end no ");
+    ck_assert_uint_eq(pub.upto, 6);
+    ck_assert_uint_eq(pub.accepted, 4);
+    ck_assert_uint_eq(pub.refused, 2);
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, false, "t", "four"), 0);
+    world_run(&world);
+    ck_assert_int_eq(pub.last.reason, REASON_TOO_LARGE);
+    ck_assert_uint_eq(pub.last.matched, 0);
+    teardown();
+}
+END_TEST
+
 START_TEST(unwritten_deliveries_go_back_uncounted)
 {
     start(cores_of(_i));
@@ -378,6 +402,7 @@ int main(void)
     tcase_add_loop_test(tc, a_hold_ends_by_its_fallback, 0, 2);
     tcase_add_loop_test(tc, messages_expire, 0, 2);
     tcase_add_loop_test(tc, overflowing_subscription_is_disconnected, 0, 2);
+    tcase_add_loop_test(tc, larger_than_any_may_be, 0, 2);
     tcase_add_loop_test(tc, unwritten_deliveries_go_back_uncounted, 0, 2);
     tcase_add_loop_test(tc, barrier_waits_for_readiness, 0, 2);
     tcase_add_loop_test(tc, short_budget_bounds_a_stalled_queue, 0, 2);
