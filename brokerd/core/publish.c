@@ -392,7 +392,7 @@ static void learn_size(struct publisher *p, const struct run *run)
 {
     uint32_t size = (uint32_t)(run->bytes / run->n);
 
-    p->average = (uint32_t)(((uint64_t)p->average * 7 + size) / 8);
+    p->average = p->count ? (uint32_t)(((uint64_t)p->average * 7 + size) / 8) : size;
     p->window = p->average ? CORE_WINDOW_BYTES / p->average : CORE_WINDOW_MAX;
     if (p->window < 1)
         p->window = 1;

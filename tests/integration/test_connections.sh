@@ -83,7 +83,7 @@ brokerd_start
 n=40
 crowd_starts 0000
 wait_until 10 sockets 40
-wait_until 10 fewer_sockets 40
+wait_until 10 fewer_sockets 5
 crowd_ends
 assert_eq "$closed" 40 "connections closed for want of a first frame"
 assert_grep 'no complete first frame in time' "$brokerd_log"
