@@ -65,6 +65,7 @@ struct workers {
     unsigned n;
     void (*event)(void *ctx, struct worker *w, const struct core_event *ev);
     void *event_ctx;
+    uint64_t seed; /* of the cores' hashes: nobody outside can guess it */
     struct budget budget;
     atomic_uint placement; /* enum placement */
     atomic_uint next_place;

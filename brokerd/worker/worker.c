@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "brokerd/worker/internal.h"
 
@@ -75,7 +76,8 @@ static int worker_init(struct worker *w, struct workers *ws, unsigned id,
                               .ops = &core_ops,
                               .ctx = w,
                               .policies = o->policies,
-                              .id_base = o->id_base + ((uint64_t)id << 56)};
+                              .id_base = o->id_base + ((uint64_t)id << 56),
+                              .seed = ws->seed};
     int r;
 
     w->group = ws;
@@ -113,6 +115,10 @@ int workers_new(const struct workers_options *o, struct workers **ret)
     memset(ws, 0, size);
     ws->event = o->event;
     ws->event_ctx = o->ctx;
+    if (getrandom(&ws->seed, sizeof ws->seed, 0) != sizeof ws->seed) {
+        free(ws);
+        return -EIO;
+    }
     budget_init(&ws->budget, o->memory);
     atomic_init(&ws->placement, o->placement);
     for (unsigned i = 0; i < o->n; i++)

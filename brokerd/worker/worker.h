@@ -53,7 +53,8 @@ struct workers_options {
 
 /* ---------------------------------------------------------------------------------- the group */
 
-/* Make n workers in *ret, with bases and cores, no thread yet. -EINVAL, -ENOMEM, -EMFILE. */
+/* Make n workers in *ret, with bases and cores, no thread yet. -EINVAL, -ENOMEM, -EMFILE;
+ * -EIO: the system has no random numbers. */
 int workers_new(const struct workers_options *o, struct workers **ret);
 
 /* Start the threads. On failure those that run are stopped and joined again. Caller's thread

@@ -389,6 +389,19 @@ START_TEST(the_budget_is_shared)
 }
 END_TEST
 
+START_TEST(hashes_have_a_seed_of_the_process)
+{
+    struct workers *one = make(2, PLACEMENT_PACK), *other = make(1, PLACEMENT_PACK);
+    uint64_t seed = worker_core(workers_get(one, 0))->o.seed;
+
+    ck_assert_uint_ne(seed, 0);
+    ck_assert_uint_eq(worker_core(workers_get(one, 1))->o.seed, seed);
+    ck_assert_uint_ne(worker_core(workers_get(other, 0))->o.seed, seed);
+    end(one);
+    end(other);
+}
+END_TEST
+
 START_TEST(options_are_checked)
 {
     struct workers *ws = NULL;
@@ -420,6 +433,7 @@ int main(void)
     tcase_add_test(tc, spread_deals_in_turn);
     tcase_add_test(tc, pack_fills_the_lowest_then_the_next);
     tcase_add_test(tc, the_budget_is_shared);
+    tcase_add_test(tc, hashes_have_a_seed_of_the_process);
     tcase_add_test(tc, options_are_checked);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
