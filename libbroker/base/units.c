@@ -84,6 +84,8 @@ int units_parse_time(struct slice text, unsigned flags, int64_t *ret_ms)
     uint64_t ms = 0;
     int r = parse(text, flags, time_units, flags & UNITS_PLAIN_MS ? 1 : 0, UNITS_NEVER, &ms);
 
+    if (r == 0 && ms != UNITS_NEVER && ms > UNITS_TIME_MAX)
+        r = -ERANGE;
     if (r == 0)
         *ret_ms = (int64_t)ms;
     return r;

@@ -6,7 +6,7 @@
  *          needed unless the caller allows plain milliseconds. 0 is an error unless allowed.
  * Owner    Text is borrowed for the call.
  * Errors   0; -EINVAL not such a number, or one that is not allowed; -ERANGE too large to be
- *          represented. *ret is untouched on error.
+ *          represented, or above UNITS_TIME_MAX. *ret is untouched on error.
  * Thread   Any: pure functions. */
 #ifndef BROKER_BASE_UNITS_H
 #define BROKER_BASE_UNITS_H
@@ -20,6 +20,9 @@
 #define UNITS_UNLIMITED UINT64_MAX
 #define UNITS_NEVER INT64_MAX
 
+/* The longest time, ms: a thousand years. So that sums with any clock have room. */
+#define UNITS_TIME_MAX (INT64_C(365000) * 24 * 3600 * 1000)
+
 enum {
     UNITS_ZERO = 1,     /* 0 is allowed */
     UNITS_NO_LIMIT = 2, /* `unlimited` and `never` are allowed, and mean the same */
@@ -31,7 +34,7 @@ enum { UNITS_TEXT_MAX = 32 }; /* what any of the formats below needs, terminator
 /* A size in bytes; UNITS_UNLIMITED for no limit. `flags` of UNITS_. */
 int units_parse_size(struct slice text, unsigned flags, uint64_t *ret_bytes);
 
-/* A time in milliseconds; UNITS_NEVER for no limit. `flags` of UNITS_. */
+/* A time in milliseconds, at most UNITS_TIME_MAX; UNITS_NEVER for no limit. `flags` of UNITS_. */
 int units_parse_time(struct slice text, unsigned flags, int64_t *ret_ms);
 
 /* A count; UNITS_UNLIMITED for no limit. `flags` of UNITS_. */

@@ -54,7 +54,8 @@ static const struct {
     {TIME, "0", UNITS_ZERO, 0, 0, "0ms"},
     {TIME, "0s", 0, -EINVAL, 0, NULL},
     {TIME, "1M", 0, -EINVAL, 0, NULL},
-    {TIME, "106751991167d", 0, 0, 106751991167ULL * 86400000, NULL},
+    {TIME, "365000d", 0, 0, 365000ULL * 86400000, NULL},
+    {TIME, "31536000000001ms", 0, -ERANGE, 0, NULL}, /* a sum with a clock might overflow */
     {TIME, "106751991168d", 0, -ERANGE, 0, NULL},
     {TIME, "9223372036854775807ms", 0, -ERANGE, 0, NULL}, /* would read as never */
     {COUNT, "1", 0, 0, 1, NULL},
