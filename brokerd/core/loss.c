@@ -56,41 +56,52 @@ static bool died_here_before(const struct queue *q, const struct msg *m)
     return false;
 }
 
-static uint8_t *put_text(uint8_t *p, struct slice name, const char *value)
+/* What a letter says of its death, in front of the headers that the message had. */
+struct death {
+    struct header h[4];
+    char attempts[16];
+};
+
+static void describe(struct death *d, const struct queue *q, const struct msg *m,
+                     uint32_t attempts, enum reason reason)
 {
-    return headers_put(p, name, slice_str(value));
+    int n = snprintf(d->attempts, sizeof d->attempts, "%u", attempts);
+
+    d->h[0] = (struct header){SLICE("$dead-reason"), slice_str(reason_name(reason))};
+    d->h[1] = (struct header){SLICE("$dead-queue"), slice_str(q->label)};
+    d->h[2] = (struct header){SLICE("$dead-topic"), topic_slice(m->topic)};
+    d->h[3] = (struct header){SLICE("$dead-attempts"), slice_of(d->attempts, (size_t)n)};
 }
 
 static void write_letter(struct queue *q, struct msg *m, uint32_t attempts, enum reason reason)
 {
     struct slice old = msg_headers(m);
+    size_t size = old.n;
     struct letter *l;
-    char number[16];
+    struct death d;
     uint8_t *p;
 
-    if (old.n > HEADERS_BYTES_MAX + 4096) { /* it has died in too many queues already */
+    describe(&d, q, m, attempts, reason);
+    for (unsigned i = 0; i < 4; i++)
+        size += headers_size(d.h[i].name.n, d.h[i].value.n);
+    if (size > UINT16_MAX) { /* it has died in too many queues already */
         loss_count(q, REASON_TOO_LARGE, 1);
         return;
     }
-    l = malloc(sizeof *l + old.n + 4 * 20 + 2 * (NAME_MAX_BYTES + 1) + 64);
-    if (!l) { /* the loss itself is counted already */
-        loss_count(q, REASON_MEMORY, 1);
-        return;
-    }
-    l->topic = strdup(q->policy.dead_letter);
-    if (!l->topic) {
+    l = malloc(sizeof *l + size);
+    if (l)
+        l->topic = strdup(q->policy.dead_letter);
+    if (!l || !l->topic) { /* the loss itself is counted already */
         free(l);
         loss_count(q, REASON_MEMORY, 1);
         return;
     }
-    snprintf(number, sizeof number, "%u", attempts);
-    p = put_text(l->headers, SLICE("$dead-reason"), reason_name(reason));
-    p = put_text(p, SLICE("$dead-queue"), q->label);
-    p = headers_put(p, SLICE("$dead-topic"), topic_slice(m->topic));
-    p = put_text(p, SLICE("$dead-attempts"), number);
+    p = l->headers;
+    for (unsigned i = 0; i < 4; i++)
+        p = headers_put(p, d.h[i].name, d.h[i].value);
     if (old.n)
         memcpy(p, old.p, old.n);
-    l->headers_n = (size_t)(p - l->headers) + old.n;
+    l->headers_n = size;
     l->msg = msg_ref(m);
     l->link = (struct list_node){0};
     list_push_back(&q->core->letters, &l->link);

@@ -208,7 +208,7 @@ static inline void world_note_headers(struct world_peer *p, struct slice rest)
     struct header h;
     size_t n = strlen(p->headers);
 
-    while (headers_next(&rest, &h) > 0)
+    while (headers_next(&rest, &h) > 0 && n < sizeof p->headers)
         n += (size_t)snprintf(p->headers + n, sizeof p->headers - n, "%.*s=%.*s;", (int)h.name.n,
                               (const char *)h.name.p, (int)h.value.n, (const char *)h.value.p);
 }

@@ -1,0 +1,132 @@
+/* What a peer may cause ends somewhere: numbers, sizes and repetition are bounded, and what goes
+ * beyond is refused or counted. */
+#include "brokerd/core/inspect.h"
+#include "tests/unit/core/world.h"
+
+#include <check.h>
+#include <errno.h>
+
+static struct world world;
+static struct policy_set *policies;
+static struct world_peer pub, a, b;
+
+static void start(unsigned cores, const char *settings)
+{
+    policies = world_policy(POLICY_QUEUE, "#", settings);
+    world_start(&world, cores, policies, INT64_C(1) << 30);
+    world_connect(&world, &pub, 0);
+    world_connect(&world, &a, 0);
+    world_connect(&world, &b, cores - 1);
+}
+
+static void teardown(void)
+{
+    world_stop(&world);
+    policies = policy_set_unref(policies);
+}
+
+static int consume_with(struct world_peer *p, const char *queue, const char *key, const char *value,
+                        struct refusal *why)
+{
+    uint8_t headers[512];
+    uint8_t *end = headers_put(headers, slice_str(key), slice_str(value));
+    struct consume_options o = {.queue = slice_str(queue),
+                                .manual_ack = true,
+                                .credit = 100,
+                                .headers = slice_of(headers, (size_t)(end - headers))};
+
+    return core_attach(p->ep, &o, p, &p->consumer, why);
+}
+
+/* ----------------------------------------------------------------------- dead letters */
+
+enum { CHAIN = 12, NAME_LONG = 220 };
+
+/* A name of many bytes that ends in a number. */
+static const char *long_name(unsigned i)
+{
+    static char name[CHAIN + 1][NAME_LONG + 8];
+    char *buf = name[i];
+
+    memset(buf, 'q', NAME_LONG);
+    snprintf(buf + NAME_LONG, 8, "%u", i);
+    return buf;
+}
+
+/* Each death adds headers, and a message may die in one queue after the other. */
+START_TEST(a_letter_may_die_until_its_headers_are_full)
+{
+    static uint8_t headers[60 * 1024];
+    struct world_peer eater[CHAIN];
+    struct target to = {true, slice_str(long_name(0))};
+    struct msg_meta meta = {.type = {.id = CTYPE_NONE}};
+    struct msg_view v = {.data = (const uint8_t *)"x", .len = 1, .meta = &meta};
+    struct run run = {.v = &v, .n = 1, .bytes = 1, .type = {.id = CTYPE_NONE}};
+    struct refusal why;
+    unsigned deaths = 0;
+
+    start(1, "");
+    for (unsigned i = 0; i < CHAIN; i++) {
+        world_connect(&world, &eater[i], 0);
+        ck_assert_int_eq(
+            consume_with(&eater[i], long_name(i), "$dead-letter", long_name(i + 1), &why), 0);
+    }
+    world_run(&world);
+    memset(headers, 'v', sizeof headers);
+    meta.headers = slice_of(headers, sizeof headers);
+    headers[0] = 1; /* one header that takes all the room there is */
+    headers[2] = (sizeof headers - 4) >> 8;
+    headers[3] = (sizeof headers - 4) & 0xff;
+    ck_assert_int_eq(core_publisher_open(pub.ep, PUBLISH_FORGET, &pub, &pub.publisher), 0);
+    ck_assert_int_eq(core_publish(pub.publisher, &to, &run, &why), 0);
+    world_run(&world);
+    while (deaths < CHAIN && eater[deaths].deliveries) {
+        ck_assert_int_eq(core_ack(eater[deaths].consumer, 1, 1, ACK_REJECT, 0), 0);
+        world_run(&world);
+        deaths++;
+    }
+    ck_assert_uint_ge(deaths, 5);
+    ck_assert_uint_lt(deaths, CHAIN);
+    ck_assert_uint_eq(world.core[0]->count.reason[REASON_REJECTED], deaths);
+    ck_assert_uint_eq(world.core[0]->count.reason[REASON_TOO_LARGE], 1);
+    teardown();
+}
+END_TEST
+
+/* ------------------------------------------------------------------------------ times */
+
+static const char *const times[] = {"$message-ttl", "$ack-timeout", "$expires", "$block-timeout"};
+
+/* No sum with the clock may overflow: such a time is refused, or as long as it says. */
+START_TEST(a_very_long_time_is_long)
+{
+    struct refusal why;
+
+    start(1, "");
+    ck_assert_int_eq(consume_with(&a, "work", times[_i], "9223372036854775806ms", &why), -EINVAL);
+    ck_assert_int_eq(why.reason, REASON_INVALID);
+    ck_assert_int_eq(consume_with(&a, "work", times[_i], "365000d", &why), 0);
+    world_run(&world);
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, true, "work", "x"), 0);
+    world_advance(&world, 1000);
+    ck_assert_str_eq(a.got, "x ");
+    teardown();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("limits");
+    TCase *t = tcase_create("limits");
+    SRunner *r;
+    int failed;
+
+    tcase_add_test(t, a_letter_may_die_until_its_headers_are_full);
+    tcase_add_loop_test(t, a_very_long_time_is_long, 0, 4);
+    suite_add_tcase(s, t);
+    r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
