@@ -24,6 +24,9 @@ static void trim_broken(char *text)
 }
 
 static void say_why(struct refusal *why, enum reason reason, const char *fmt, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+static void say_why(struct refusal *why, enum reason reason, const char *fmt, va_list args)
 {
     int n = snprintf(why->text, sizeof why->text, "%s: ", reason_name(reason));
 

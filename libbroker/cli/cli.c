@@ -28,6 +28,9 @@ const struct cli_option *cli_common_options(void)
 
 /* One line in one write, so that lines of several processes do not mix. */
 static void say(const struct cli *cli, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static void say(const struct cli *cli, const char *format, va_list args)
 {
     char line[1024];
     int n = snprintf(line, sizeof line, "%s: ", cli->title);
