@@ -168,46 +168,75 @@ static bool has_more_to_say(const struct run *run, const struct msg_meta *meta)
     return meta && (meta->headers.n > 0 || !ctype_eq(meta->type, run->type));
 }
 
+/* Messages that are written in one go. */
+struct stretch {
+    uint32_t first, end; /* which: first..end-1 */
+    size_t size;         /* bytes they take with their heads */
+    bool in_line;        /* they lie in one block as they are to be written, but for their heads */
+};
+
 /* The messages from `first` on that need no more than the prefix and fit together into one large
- * block: returns the one after the last, *ret_size the bytes they take with their heads. */
-static uint32_t stretch(const struct job *j, uint32_t first, size_t *ret_size)
+ * block. */
+static struct stretch stretch(const struct job *j, uint32_t first)
 {
     const struct run *run = &j->d->run;
+    const struct msg_view *v = &run->v[first], *end = run->v + run->n, *at;
+    const struct block *block = j->head_n == RS_PAYLOAD_HEAD_SIZE ? v->block : NULL;
+    const uint8_t *next = v->data; /* where the payload lies if all are in line */
+    bool in_line = block;
     size_t size = 0;
-    uint32_t i;
 
-    for (i = first; i < run->n; i++) {
-        size_t one = j->head_n + run->v[i].len;
+    for (at = v; at < end; at++) {
+        size_t one = j->head_n + at->len;
 
-        if (has_more_to_say(run, run->v[i].meta) || run->v[i].len >= OUT_BY_REFERENCE ||
-            one - RS_TCP_LENGTH > j->frame_max || (i > first && size + one > BLOCK_LARGE))
+        if (has_more_to_say(run, at->meta) || at->len >= OUT_BY_REFERENCE ||
+            one - RS_TCP_LENGTH > j->frame_max || (at > v && size + one > BLOCK_LARGE))
             break;
+        in_line &= at->block == block && at->data == next;
+        next = at->data + one;
         size += one;
     }
-    *ret_size = size;
-    return i;
+    return (struct stretch){first, first + (uint32_t)(at - v), size, in_line};
 }
 
-/* Write messages first..end-1 as measured by stretch(). Their heads differ in the length only, so
- * `head` is copied and its first three bytes set. */
-static void deliver_stretch(const struct job *j, uint32_t first, uint32_t end, size_t size)
+/* One after the other. Their heads differ in the length only, so `head` is copied and its first
+ * three bytes set. */
+static void put_each(const struct job *j, uint8_t *p, const struct msg_view *v, uint32_t n)
 {
-    const struct msg_view *v = j->d->run.v;
-    uint8_t *start = out_reserve(j->c->link->out, size), *p = start;
     uint32_t fixed = (uint32_t)(j->head_n - RS_TCP_LENGTH);
 
-    if (!start)
-        return; /* broken, net closes it */
-    for (uint32_t i = first; i < end; i++) {
-        if (j->head_n == RS_PAYLOAD_HEAD_SIZE) /* of a size the compiler knows */
-            memcpy(p, j->head, RS_PAYLOAD_HEAD_SIZE);
-        else
-            memcpy(p, j->head, j->head_n);
+    for (uint32_t i = 0; i < n; i++) {
+        memcpy(p, j->head, j->head_n);
         (void)be_put_24(p, fixed + v[i].len);
         memcpy(p + j->head_n, v[i].data, v[i].len);
         p += j->head_n + v[i].len;
     }
-    out_commit(j->c->link->out, (size_t)(p - start));
+}
+
+/* All in one copy, then the heads over what came between. */
+static void put_in_line(const struct job *j, uint8_t *p, const struct msg_view *v, uint32_t n,
+                        size_t size)
+{
+    uint32_t id = j->s->base.id;
+
+    memcpy(p + RS_PAYLOAD_HEAD_SIZE, v->data, size - RS_PAYLOAD_HEAD_SIZE);
+    for (uint32_t i = 0; i < n; i++)
+        p = rs_put_payload_head(p, id, RS_NEXT, v[i].len) + v[i].len;
+}
+
+static void deliver_stretch(const struct job *j, const struct stretch *t)
+{
+    const struct msg_view *v = j->d->run.v + t->first;
+    uint32_t n = t->end - t->first;
+    uint8_t *p = out_reserve(j->c->link->out, t->size);
+
+    if (!p)
+        return; /* broken, net closes it */
+    if (t->in_line)
+        put_in_line(j, p, v, n, t->size);
+    else
+        put_each(j, p, v, n);
+    out_commit(j->c->link->out, t->size);
 }
 
 /* Does message `i` carry headers of ours? */
@@ -247,7 +276,6 @@ uint64_t consume_deliver(void *ctx, const struct delivery *d)
 {
     struct consume *s = ctx;
     struct job j;
-    size_t size;
 
     j.s = s;
     j.c = s->base.peer;
@@ -257,13 +285,13 @@ uint64_t consume_deliver(void *ctx, const struct delivery *d)
     if (s->facts)
         format_time(d->time_ms, j.time, sizeof j.time);
     for (uint32_t i = 0; i < d->run.n;) {
-        uint32_t end = i;
+        struct stretch t = {.end = i};
 
         if (!has_own_headers(&j, i))
-            end = stretch(&j, i, &size);
-        if (end > i) {
-            deliver_stretch(&j, i, end, size);
-            i = end;
+            t = stretch(&j, i);
+        if (t.end > i) {
+            deliver_stretch(&j, &t);
+            i = t.end;
         } else {
             deliver_one(&j, i++);
         }
