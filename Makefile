@@ -219,7 +219,7 @@ deps: ## install what building, testing and linting need
 
 # ---- Keeping it tidy ----
 
-TIDY_FLAGS = -std=gnu11 -I. -Ilibbroker/include -D_GNU_SOURCE= \
+TIDY_FLAGS = -std=gnu11 $(WARN) -I. -Ilibbroker/include -D_GNU_SOURCE= \
              -DBROKER_BUILD_VERSION=\"$(VERSION)\" $(PKG_CFLAGS)
 
 brokerd.conf.example: $(OUT)/tests/unit/config/test_example ## the settings, from their table
