@@ -63,9 +63,10 @@ wait_until() {
     done
 }
 
-# background COMMAND [ARGS]: start it; its process id in $! and ended with the test.
+# background COMMAND [ARGS]: start it; its process id in $! and ended with the test. Its input is
+# what `background` has as input (a shell gives those behind & none if it is not told).
 background() {
-    "$@" &
+    "$@" <&0 &
     started+=($!)
 }
 
