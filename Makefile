@@ -165,6 +165,9 @@ $(LOAD_BIN): $(call objects,$(BASE) $(WIRE))
 	@echo "  LINK  $@"
 	@$(link) -pie -o $@ $^ $(CLIENT_LIBS)
 
+# The simulation decides which request for memory fails.
+$(SIM_BIN): LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+
 ifeq ($(SANITIZE),fuzzer)
 FUZZ_MAIN := -fsanitize=fuzzer
 else

@@ -9,9 +9,19 @@
 
 #include "brokerd/core/manage.h"
 #include "brokerd/core/names.h"
-#include "tests/unit/core/world.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
+
+/* The cores' requests for memory may fail (sim_core.c); the simulation's own do not. */
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+#define malloc __real_malloc
+#define calloc __real_calloc
+#define realloc __real_realloc
+
+#include "tests/unit/core/world.h"
 
 enum { PARTIES = 8, CONSUMERS = 24, PUBLISHERS = 12, UIDS = 8192, FILTERS = 3, QUEUES = 4 };
 
@@ -78,6 +88,8 @@ struct sim {
     unsigned cores;
     struct policy_set *policies;
     int64_t budget;
+    bool starving;   /* requests for memory fail now and then: all may be late, nothing wrong */
+    bool failing;    /* they do, at the moment */
     bool configured; /* other settings since the start */
     bool tight_mail; /* runs that nobody pays for are refused now and then */
     bool lossless;   /* every loss is one that a gap tells of */

@@ -31,6 +31,41 @@ static struct core *awake(unsigned core)
     return sim.w.core[core];
 }
 
+/* --------------------------------------------------------------------------- memory */
+
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+
+static bool fails(void)
+{
+    return sim.failing && one_in(30);
+}
+
+void *__wrap_malloc(size_t n)
+{
+    return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+    return fails() ? NULL : __real_realloc(p, n);
+}
+
+/* Call something that may not fail. */
+#define SAFELY(call)                                                                               \
+    do {                                                                                           \
+        bool was = sim.failing;                                                                    \
+        sim.failing = false;                                                                       \
+        call;                                                                                      \
+        sim.failing = was;                                                                         \
+    } while (0)
+
 /* ------------------------------------------------------------ the model of named queues */
 
 static struct pool *pool_of(handle_t queue)
@@ -134,7 +169,7 @@ static void take_from_queue(struct eater *e, uint64_t key, uint32_t attempt)
     /* To other cores a delivery travels while its ack times out, another overtakes it, and so on:
      * what a consumer sees of the attempts is then anything. */
     sim.redeliveries += attempt > 1;
-    if (!p || sim.cores > 1)
+    if (!p || sim.cores > 1 || sim.starving)
         return;
     r = record_of(p, key);
     must(!r->final, "%llx: delivered after it was settled", (unsigned long long)key);
@@ -160,8 +195,8 @@ static void take_from_subscription(struct eater *e, uint64_t key, const char *to
     for (unsigned i = 0; i < e->filters_n; i++)
         wanted |= sim_matches(e->filters[i], topic);
     must(wanted, "%s: %s was not asked for", e->filters[0], topic);
-    must(number > e->last[uid], "%s: publisher %u: %u after %u", e->filters[0], uid, number,
-         e->last[uid]);
+    must(sim.starving || number > e->last[uid], "%s: publisher %u: %u after %u", e->filters[0], uid,
+         number, e->last[uid]);
     e->last[uid] = number;
 }
 
@@ -294,7 +329,7 @@ static const struct endpoint_ops party_ops = {on_deliver, on_ready,   on_closed,
 /* A batch may be full for what nobody has credit for. */
 static struct entry *post(void *ctx, unsigned to, size_t size, bool credited)
 {
-    if (!credited && sim.tight_mail && one_in(4))
+    if (fails() || (!credited && sim.tight_mail && one_in(4)))
         return NULL;
     return world_post(ctx, to, size, credited);
 }
@@ -381,7 +416,7 @@ static void connect_party(void)
         return;
     *p = (struct party){.core = (unsigned)below(sim.cores)};
     if (core_endpoint_open(awake(p->core), &d, &party_ops, p, &p->ep) < 0)
-        sim_fail("endpoint");
+        must(sim.starving, "endpoint");
 }
 
 /* What its connection did not write, the core may take back as not delivered. */
@@ -397,7 +432,7 @@ static void forget_unwritten(struct eater *e)
         if (r && r->low == e->log[i].attempt)
             r->low--;
     }
-    must(e->k->written == 0 || e->log[e->k->written - 1].at <= e->party->written,
+    must(sim.starving || e->k->written == 0 || e->log[e->k->written - 1].at <= e->party->written,
          "taken as written too early");
 }
 
@@ -474,8 +509,8 @@ static void attach(struct eater *e, const char *queue)
         learn_queue(e);
         return;
     }
-    must(r == -EPIPE || r == -ENOENT, "attach: %d", r);
-    must(why.reason != REASON_NONE && why.text[0], "refused without a reason");
+    must(r == -EPIPE || r == -ENOENT || (r == -ENOMEM && sim.starving), "attach: %d", r);
+    must(r == -ENOMEM || (why.reason != REASON_NONE && why.text[0]), "refused without a reason");
     e->party = NULL;
     e->k = NULL;
 }
@@ -589,8 +624,10 @@ static void ask_barrier(void)
 {
     struct party *p = any_party();
 
-    if (p && core_barrier(p->ep, ++p->barrier_asked) < 0)
-        sim_fail("barrier");
+    if (p && core_barrier(p->ep, p->barrier_asked + 1) == 0)
+        p->barrier_asked++;
+    else
+        must(!p || sim.starving, "barrier");
 }
 
 /* -------------------------------------------------------------------------- publishing */
@@ -648,7 +685,8 @@ static int32_t count_matches(unsigned core, const char *topic)
 static void note_published(struct source *s, const struct target *to, const char *name, uint32_t n)
 {
     /* Interest of another core that is gone may still be on its way. */
-    int32_t expect = to->is_queue || sim.cores > 1 ? -1 : count_matches(s->party->core, name);
+    int32_t expect =
+        to->is_queue || sim.cores > 1 || sim.starving ? -1 : count_matches(s->party->core, name);
 
     for (; s->expect_cap < s->sent + n; s->expect_cap = s->expect_cap * 2 + 256)
         s->expect = realloc(s->expect, (s->expect_cap * 2 + 256) * sizeof *s->expect);
@@ -718,7 +756,7 @@ static struct run random_run(struct letter_box *b, const struct source *s, uint3
 
     for (uint32_t i = 0; i < n; i++)
         run.bytes += size[i] = random_size();
-    b->block = block_new(run.bytes + 1);
+    SAFELY(b->block = block_new(run.bytes + 1));
     b->bytes = b->block->bytes;
     for (uint32_t i = 0; i < n; i++)
         write_message(b, i, (uint64_t)s->uid << 32 | (s->sent + i + 1), size[i]);
@@ -763,7 +801,12 @@ static void publish(void)
         if (!sim.w.core[s->party->core]->draining)
             note_published(s, &to, name, n);
         r = core_publish(s->p, &to, &run, &why);
-        must(r == 0 || (r == -EPIPE && s->sent == sent), "publish: %d", r);
+        must(r == 0 || (r == -EPIPE && s->sent == sent) || (r == -ENOMEM && sim.starving),
+             "publish: %d", r);
+        if (r == -ENOMEM) { /* a door ends such a stream */
+            s->party = NULL;
+            core_publisher_close(s->p);
+        }
         if (r == -EPIPE && s->kind == PUBLISH_WINDOW)
             s->allowance += n;
     } else {
@@ -831,8 +874,9 @@ static void manage_queue(void)
 
 static void configure(void)
 {
-    struct policy_set *set = random_policies();
+    struct policy_set *set;
 
+    SAFELY(set = random_policies());
     for (unsigned i = 0; i < sim.cores; i++)
         core_configure(awake(i), set);
     policy_set_unref(sim.policies);
@@ -847,6 +891,12 @@ static void squeeze_memory(void)
     /* Others have taken some, or given it back. */
     sim.w.memory += budget > sim.budget ? budget - sim.budget : 0;
     sim.budget = budget > sim.budget ? budget : sim.budget;
+}
+
+/* Memory is short for a while, and then it is not. */
+static void starve(void)
+{
+    sim.failing = sim.starving && one_in(2);
 }
 
 static bool anything_moves(void)
@@ -870,6 +920,7 @@ static void come_to_rest(void)
 {
     unsigned turns = 0;
 
+    sim.failing = false;
     while (anything_moves())
         must(++turns < 20000, "never comes to rest");
     check_world();
@@ -881,11 +932,22 @@ static void come_to_rest(void)
 static const struct {
     unsigned weight;
     void (*act)(void);
-} acts[] = {{20, connect_party}, {60, new_consumer},      {15, detach},
-            {120, grant},        {5, stop_consumer},      {200, ack},
-            {150, write_output}, {10, ask_barrier},       {60, new_publisher},
-            {300, publish},      {10, trouble_publisher}, {250, hand_mail},
-            {250, tick},         {2, manage_queue},       {1, configure},
+} acts[] = {{20, connect_party},
+            {60, new_consumer},
+            {15, detach},
+            {120, grant},
+            {5, stop_consumer},
+            {200, ack},
+            {150, write_output},
+            {10, ask_barrier},
+            {60, new_publisher},
+            {300, publish},
+            {10, trouble_publisher},
+            {250, hand_mail},
+            {250, tick},
+            {10, starve},
+            {2, manage_queue},
+            {1, configure},
             {5, squeeze_memory}};
 
 static void act_once(void)
@@ -931,6 +993,7 @@ static void start(uint64_t seed, unsigned cores)
     sim.cores = cores ? cores : 1 + (unsigned)below(WORLD_CORES);
     sim.tight_mail = one_in(3);
     sim.lossless = !sim.tight_mail;
+    sim.starving = one_in(5);
     sim.policies = random_policies();
     sim.budget = one_in(3) ? INT64_C(1) << (20 + below(5)) : INT64_C(1) << 40;
     world_start(&sim.w, sim.cores, sim.policies, sim.budget);
@@ -957,7 +1020,8 @@ static void empty_world(void)
             core_drain(awake(i));
         come_to_rest();
         for (unsigned i = 0; i < sim.cores; i++)
-            must(core_drained(sim.w.core[i]), "core %u: drained, and something is left", i);
+            must(sim.starving || core_drained(sim.w.core[i]),
+                 "core %u: drained, and something is left", i);
     }
     for (unsigned i = 0; i < PARTIES; i++)
         if (sim.party[i].ep)
@@ -968,6 +1032,8 @@ static void empty_world(void)
     for (unsigned i = 0; i < sim.cores; i++) {
         must(sim.w.core[i]->used == 0, "core %u: %lld bytes charged for nothing", i,
              (long long)sim.w.core[i]->used);
+        if (sim.starving) /* mail that found no room was not sent: others wait for it still */
+            continue;
         must(map_len(&sim.w.core[i]->names) == 0, "core %u: names that lead nowhere", i);
         must(tree_counts(sim.w.core[i]->tree).bindings == 0, "core %u: bindings of nobody's", i);
     }
