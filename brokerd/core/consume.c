@@ -536,6 +536,17 @@ void consumer_take_ready(struct core *c, const struct mail_tap *m)
         now_ready(k);
 }
 
+/* The topic of a delivery from another worker, for the length of a call. */
+static const struct topic *scratch_topic(struct core *c, struct slice name)
+{
+    struct topic *t = (struct topic *)c->in_topic;
+
+    *t = (struct topic){.refs = 1, .len = (uint16_t)name.n};
+    memcpy(t->name, name.p, name.n);
+    t->name[name.n] = '\0';
+    return t;
+}
+
 void consumer_take_deliver(struct core *c, struct mail_deliver *m)
 {
     struct consumer *k = slots_get(&c->slots, SLOT_CONSUMER, m->consumer);
@@ -552,22 +563,15 @@ void consumer_take_deliver(struct core *c, struct mail_deliver *m)
                          .seq = m->seq,
                          .id = m->id,
                          .time_ms = m->time_ms};
-    struct topic *topic;
 
     if (!k) { /* the queue still has them in flight and will take them back */
         c->count.stale_handles++;
         mail_unref(&packed);
         return;
     }
-    topic = topic_new(slice_of(at, m->topic_n), 0);
-    if (topic) {
-        mail_unpack(&packed, c->in_views, c->in_metas);
-        d.topic = topic;
-        endpoint_deliver(k, &d);
-    } else {
-        c->count.reason[REASON_MEMORY] += m->n;
-    }
-    topic_unref(topic);
+    mail_unpack(&packed, c->in_views, c->in_metas);
+    d.topic = scratch_topic(c, slice_of(at, m->topic_n));
+    endpoint_deliver(k, &d);
     mail_unref(&packed);
 }
 

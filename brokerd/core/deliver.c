@@ -64,8 +64,18 @@ static int send_remote(struct tap *t, const struct delivery *d)
     return 0;
 }
 
-/* Hand `d` to the tap's consumer and account for it. */
-static void send(struct tap *t, struct delivery *d)
+/* The consumer does not hear of them after all. */
+static void return_gaps(struct queue *q, const struct delivery *d)
+{
+    for (unsigned i = 0; i < d->gaps_n; i++) {
+        q->gap[d->gaps[i].reason] += d->gaps[i].count;
+        q->has_gap = true;
+    }
+}
+
+/* Hand `d` to the tap's consumer and account for it. False: there is no memory to tell another
+ * worker, and nothing has changed. */
+static bool send(struct tap *t, struct delivery *d)
 {
     struct queue *q = t->queue;
     struct core *c = q->core;
@@ -75,6 +85,10 @@ static void send(struct tap *t, struct delivery *d)
     d->gaps_n = take_gaps(q, gaps);
     d->gaps = d->gaps_n ? gaps : NULL;
     d->first = t->numbered + 1;
+    if (!t->consumer && send_remote(t, d) < 0) {
+        return_gaps(q, d);
+        return false;
+    }
     t->numbered += n;
     if (t->credit < CORE_UNLIMITED)
         t->credit -= n;
@@ -82,11 +96,11 @@ static void send(struct tap *t, struct delivery *d)
     q->count.out_bytes += d->run.bytes;
     c->count.delivered += n;
     c->count.delivered_bytes += d->run.bytes;
+    q->count.redelivered += d->attempt > 1;
     q->left += n;
     if (t->consumer)
         endpoint_deliver(t->consumer, d);
-    else if (send_remote(t, d) < 0) /* the messages stay in flight: they return on time-out */
-        c->count.reason[REASON_MEMORY] += n;
+    return true;
 }
 
 /* -------------------------------------------------------------------------- direct */
@@ -129,7 +143,7 @@ uint32_t deliver_direct(const struct offer *o, struct queue *q)
         deque_start_at(&q->fifo, d.seq + d.run.n);
         q->count.in += d.run.n;
         q->count.in_bytes += d.run.bytes;
-        send(t, &d);
+        (void)send(t, &d); /* an anonymous queue's consumer is on its worker */
         tap_look(t);
         i += d.run.n;
     }
@@ -207,10 +221,8 @@ static void gather(struct tap *t, uint32_t max, struct delivery *d)
         view_of(c, d->run.n++, h.msg);
         d->run.bytes += h.msg->len;
         queue_take(q, &h);
-        if (h.attempts) {
-            q->count.redelivered++;
+        if (h.attempts)
             break;
-        }
     }
     d->run.v = c->views;
 }
@@ -243,16 +255,33 @@ static uint32_t helping(const struct queue *q, const struct tap *t, uint64_t n)
     return (uint32_t)(n < t->credit ? n : t->credit);
 }
 
+/* The last `n` flights were not sent: back to their places. */
+static void take_back(struct tap *t, uint32_t n)
+{
+    struct queue *q = t->queue;
+
+    for (; n; n--) {
+        struct flight *f = deque_slot(&t->inflight, deque_end(&t->inflight) - 1);
+
+        f->attempts--;
+        queue_put_back(q, f, 0);
+        q->inflight--;
+        t->unsettled--;
+        deque_unpush(&t->inflight);
+    }
+}
+
 static uint32_t deliver_to(struct tap *t, uint64_t most, uint64_t *bytes)
 {
     struct queue *q = t->queue;
     struct delivery d;
 
     gather(t, helping(q, t, most), &d);
-    if (d.run.n) {
-        send(t, &d);
-        *bytes += d.run.bytes;
+    if (d.run.n && !send(t, &d)) {
+        take_back(t, d.run.n);
+        return 0;
     }
+    *bytes += d.run.bytes;
     if (!q->name)
         for (uint32_t i = 0; i < d.run.n; i++)
             queue_let_go(q, q->core->taken[i]);
@@ -285,7 +314,7 @@ void deliver_pump(struct queue *q)
             round.taps--;
         }
         k = deliver_to(LIST_ITEM(list_first(&q->hungry), struct tap, hungry), round.share, &bytes);
-        if (!k && queue_ready(q)) { /* no memory for a flight: try again next turn */
+        if (!k && queue_ready(q)) { /* no memory for a flight or to send it: try again next turn */
             deliver_later(q);
             break;
         }

@@ -228,14 +228,14 @@ struct wish {
     size_t filters_n, headers_n;
 };
 
-static void post_wish(struct core *c, unsigned to, enum mail_kind kind, const struct wish *w)
+static int post_wish(struct core *c, unsigned to, enum mail_kind kind, const struct wish *w)
 {
     struct mail_name *m =
         mail_post(c, to, kind, sizeof *m + w->name.n + w->filters_n + w->headers_n, true);
 
     if (!m) {
         c->count.reason[REASON_MEMORY]++;
-        return;
+        return -ENOMEM;
     }
     m->queue = 0;
     m->reason = REASON_NONE;
@@ -245,6 +245,7 @@ static void post_wish(struct core *c, unsigned to, enum mail_kind kind, const st
     memcpy(m->bytes, w->name.p, w->name.n);
     if (w->filters_n + w->headers_n)
         memcpy(m->bytes + w->name.n, w->wants, w->filters_n + w->headers_n);
+    return 0;
 }
 
 static struct wish wish_of(const struct mail_name *m)
@@ -254,6 +255,7 @@ static struct wish wish_of(const struct mail_name *m)
 }
 
 static void make_here(struct core *c, const struct wish *w);
+static void made(struct core *c, struct slice name, handle_t queue, enum reason reason);
 
 static void decide(struct core *c, unsigned asker, const struct wish *w)
 {
@@ -278,8 +280,8 @@ static void decide(struct core *c, unsigned asker, const struct wish *w)
     n->making = true;
     if (asker == c->id)
         make_here(c, w);
-    else
-        post_wish(c, asker, MAIL_MAKE, w);
+    else if (post_wish(c, asker, MAIL_MAKE, w) < 0)
+        made(c, w->name, 0, REASON_MEMORY);
 }
 
 /* The home has made it, or could not. */
@@ -391,10 +393,12 @@ void names_want(struct core *c, struct named *n, const uint8_t *wants, size_t fi
     if (n->state == NAMED_WANTED)
         return;
     n->state = NAMED_WANTED;
-    if (c->id == 0)
+    if (c->id == 0) {
         decide(c, 0, &w);
-    else
-        post_wish(c, 0, MAIL_WANT, &w);
+    } else if (post_wish(c, 0, MAIL_WANT, &w) < 0) {
+        n->reason = REASON_MEMORY;
+        names_settle(c, n);
+    }
 }
 
 /* It is known what became of the wish for `n`: whoever waited for it goes on. */

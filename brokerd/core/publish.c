@@ -515,12 +515,13 @@ static void answer_offer(struct offer *o)
     offer_end(o);
 }
 
-static void answer_not_found(struct offer *o)
+/* No queue here was offered the run: none is called that, or (`matched`) those that match could
+ * not be found out. */
+static void answer_refused(struct offer *o, enum reason reason, uint32_t matched)
 {
-    struct answer a = {.done = 1, .reason = REASON_NOT_FOUND};
+    struct answer a = {.matched = matched, .done = 1, .reason = (uint16_t)reason};
 
-    o->core->count.stale_handles++;
-    o->core->count.reason[REASON_NOT_FOUND] += o->run->n;
+    o->core->count.reason[reason] += o->run->n;
     publish_answer(o->core, o->publisher, o->first, o->run->n, &a);
 }
 
@@ -530,7 +531,8 @@ static void take_for_queue(struct offer *o, handle_t queue, struct topic *topic)
 
     o->topic = topic;
     if (!q) {
-        answer_not_found(o);
+        o->core->count.stale_handles++;
+        answer_refused(o, REASON_NOT_FOUND, 0);
         return;
     }
     offer_to(o, q);
@@ -556,7 +558,7 @@ void publish_take_run(struct core *c, struct mail_run *m)
 
     mail_unpack(&packed, c->in_views, c->in_metas);
     if (!r) {
-        answer_not_found(&o);
+        answer_refused(&o, REASON_MEMORY, 1);
     } else if (m->queue) {
         take_for_queue(&o, m->queue, r->topic);
     } else {

@@ -311,6 +311,7 @@ struct core {
      * another worker; the offer of a run to queues; deliveries taken from one queue. */
     struct msg_view in_views[RUN_MAX];
     struct msg_meta in_metas[RUN_MAX];
+    _Alignas(struct topic) char in_topic[sizeof(struct topic) + NAME_MAX_BYTES + 1];
     struct msg *kept[RUN_MAX];
     struct verdict {
         uint32_t missed; /* queues that did not accept; those that hold it are not counted */

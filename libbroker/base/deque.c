@@ -90,11 +90,9 @@ void *deque_push_chunk(struct deque *d)
     return e;
 }
 
-/* The first element has been dropped, and was the last of its chunk or of all. */
-void deque_leave_chunk(struct deque *d)
+/* A chunk holds no element any more, perhaps none is left at all. */
+static void leave(struct deque *d, char *chunk)
 {
-    char *chunk = *chunk_at(d, d->first - 1);
-
     if (d->first == d->end) {
         free(chunk);
         free(d->spare);
@@ -108,4 +106,18 @@ void deque_leave_chunk(struct deque *d)
         free(chunk);
     else
         d->spare = chunk;
+}
+
+/* The first element has been dropped, and was the last of its chunk or of all. */
+void deque_leave_chunk(struct deque *d)
+{
+    leave(d, *chunk_at(d, d->first - 1));
+}
+
+void deque_unpush(struct deque *d)
+{
+    char *chunk = *chunk_at(d, --d->end);
+
+    if (d->first == d->end || (d->end & (DEQUE_CHUNK - 1)) == 0)
+        leave(d, chunk);
 }

@@ -90,4 +90,7 @@ static inline void deque_pop(struct deque *d)
         deque_leave_chunk(d);
 }
 
+/* Take back the element pushed last, which must be there; its index is the next one again. */
+void deque_unpush(struct deque *d);
+
 #endif

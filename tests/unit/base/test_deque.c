@@ -85,6 +85,33 @@ START_TEST(moves_on)
 }
 END_TEST
 
+/* What was pushed last is taken back, across the edges of chunks, down to nothing. */
+START_TEST(takes_back)
+{
+    struct deque d;
+
+    deque_init(&d, sizeof(struct item));
+    for (uint64_t start = 0; start < 130; start += 13) {
+        deque_start_at(&d, start);
+        for (int len = 1; len <= 200; len += 7) {
+            for (int i = 0; i < len; i++)
+                push(&d);
+            for (int i = 0; i < len - len / 3; i++)
+                deque_unpush(&d);
+            check_all(&d);
+            ck_assert_uint_eq(deque_end(&d), start + (uint64_t)(len / 3));
+            push(&d);
+            check_all(&d);
+            while (deque_len(&d))
+                deque_unpush(&d);
+            ck_assert_ptr_null(d.ring);
+            check_all(&d);
+        }
+    }
+    deque_fini(&d);
+}
+END_TEST
+
 START_TEST(releases_what_has_passed)
 {
     struct deque d;
@@ -110,6 +137,7 @@ int main(void)
 
     tcase_add_test(tc, starts_anywhere_and_empties);
     tcase_add_test(tc, moves_on);
+    tcase_add_test(tc, takes_back);
     tcase_add_test(tc, releases_what_has_passed);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
