@@ -155,7 +155,7 @@ uint32_t deliver_direct(const struct offer *o, struct queue *q)
 static struct flight *flight_new(struct tap *t, const struct head *h)
 {
     const struct queue *q = t->queue;
-    struct flight *f = deque_push(&t->inflight);
+    struct flight *f = flights_push(&t->flights);
 
     if (!f)
         return NULL;

@@ -259,12 +259,11 @@ static bool show_waiting(struct peek *p, const struct queue *q)
 
 static bool show_flights(struct peek *p, const struct tap *t)
 {
-    for (uint64_t i = deque_first(&t->inflight); i != deque_end(&t->inflight); i++) {
-        const struct flight *f = deque_slot(&t->inflight, i);
+    const struct flight *f;
 
-        if (f->msg && !show(p, f->msg, f->seq, f->attempts, "unacked"))
+    for (uint64_t i = 0; (f = flights_next(&t->flights, &i, UINT64_MAX)) != NULL; i++)
+        if (!show(p, f->msg, f->seq, f->attempts, "unacked"))
             return false;
-    }
     return true;
 }
 

@@ -62,8 +62,8 @@ struct death {
     char attempts[16];
 };
 
-static void describe(struct death *d, const struct queue *q, const struct msg *m,
-                     uint32_t attempts, enum reason reason)
+static void describe(struct death *d, const struct queue *q, const struct msg *m, uint32_t attempts,
+                     enum reason reason)
 {
     int n = snprintf(d->attempts, sizeof d->attempts, "%u", attempts);
 

@@ -15,6 +15,7 @@
 #define BROKERD_CORE_STATE_H
 
 #include "brokerd/core/core.h"
+#include "brokerd/core/flights.h"
 #include "brokerd/core/ledger.h"
 #include "brokerd/core/route.h"
 #include "brokerd/core/slots.h"
@@ -77,15 +78,6 @@ struct held {
     uint64_t number;
     int64_t since_ms;
     uint64_t left; /* queue->left at that time */
-};
-
-/* Delivered and not yet settled. msg NULL: settled. */
-struct flight {
-    struct msg *msg;
-    uint64_t seq;
-    int64_t since_ms;    /* as of the message's arrival in the queue */
-    int64_t deadline_ms; /* of the ack; INT64_MAX none */
-    uint32_t attempts;   /* with this delivery */
 };
 
 struct queue_counters {
@@ -164,7 +156,7 @@ struct tap {
     uint64_t numbered;         /* deliveries so far */
     uint64_t written;          /* of those, known to have reached the socket */
     uint64_t unwritten_bytes;  /* remote: payload on its way */
-    struct deque inflight;     /* struct flight by delivery number; named queues only */
+    struct flights flights;    /* in flight; named queues only */
     uint64_t unsettled;        /* flights that are */
     struct timer timer;        /* the earliest ack deadline */
     bool manual_ack, stopped;

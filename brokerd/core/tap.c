@@ -21,8 +21,7 @@ struct tap *tap_new(struct queue *q, struct consumer *k, handle_t remote)
                       .remote = remote,
                       .timer = {{.key = INT64_MAX}, TIMER_TAP},
                       .starved_ms = q->core->now_ms};
-    deque_init(&t->inflight, sizeof(struct flight));
-    deque_start_at(&t->inflight, 1);
+    flights_init(&t->flights);
     if (remote)
         t->handle = slots_put(&q->core->slots, SLOT_TAP, t);
     /* An anonymous queue's consumer acks nothing, so it needs no timer. */
@@ -63,28 +62,19 @@ static void settle(struct queue *q, struct flight *f)
     q->count.acked++;
 }
 
-/* Drop what has settled from the front. */
-static void trim(struct tap *t)
-{
-    while (deque_len(&t->inflight) &&
-           !((struct flight *)deque_slot(&t->inflight, deque_first(&t->inflight)))->msg)
-        deque_pop(&t->inflight);
-}
-
 void tap_close(struct tap *t, uint64_t written)
 {
     struct queue *q = t->queue;
     struct core *c = q->core;
+    struct flight *f;
 
-    for (uint64_t i = deque_first(&t->inflight); i != deque_end(&t->inflight); i++) {
-        struct flight *f = deque_slot(&t->inflight, i);
-
-        if (f->msg && !t->manual_ack && i <= written)
+    for (uint64_t i = 0; (f = flights_next(&t->flights, &i, UINT64_MAX)) != NULL; i++) {
+        if (!t->manual_ack && i <= written)
             settle(q, f);
-        else if (f->msg)
+        else
             give_back(q, f, i <= written, 0);
     }
-    deque_fini(&t->inflight);
+    flights_fini(&t->flights);
     if (list_linked(&t->hungry)) {
         list_remove(&t->hungry);
         q->hungry_n--;
@@ -133,19 +123,16 @@ void tap_look(struct tap *t)
 void tap_written(struct tap *t, uint64_t number)
 {
     struct queue *q = t->queue;
+    struct flight *f;
 
     t->written = number;
     if (t->manual_ack || !q->name)
         return;
-    while (deque_len(&t->inflight) && deque_first(&t->inflight) <= number) {
-        struct flight *f = deque_slot(&t->inflight, deque_first(&t->inflight));
-
-        if (f->msg) {
-            settle(q, f);
-            t->unsettled--;
-        }
-        deque_pop(&t->inflight);
+    for (uint64_t i = 0; (f = flights_next(&t->flights, &i, number + 1)) != NULL; i++) {
+        settle(q, f);
+        t->unsettled--;
     }
+    flights_trim(&t->flights, t->unsettled);
     tap_look(t);
     if (deque_len(&q->held))
         offer_admit(q);
@@ -179,19 +166,11 @@ static void reject(struct queue *q, struct flight *f)
 void tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, uint32_t arg_ms)
 {
     struct queue *q = t->queue;
-    uint64_t end = first + count, oldest = deque_first(&t->inflight);
+    uint64_t end = first + count, known = 0;
+    struct flight *f;
 
-    if (first < oldest) { /* long settled: one step, however many */
-        q->count.late += (end < oldest ? end : oldest) - first;
-        first = oldest;
-    }
-    for (uint64_t i = first; i < end; i++) {
-        struct flight *f = deque_at(&t->inflight, i);
-
-        if (!f || !f->msg) {
-            q->count.late++;
-            continue;
-        }
+    for (uint64_t i = first; (f = flights_next(&t->flights, &i, end)) != NULL; i++) {
+        known++;
         switch (verb) {
         case ACK_DONE:
             settle(q, f);
@@ -209,7 +188,8 @@ void tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, 
         }
         t->unsettled--;
     }
-    trim(t);
+    q->count.late += count - known;
+    flights_trim(&t->flights, t->unsettled);
     tap_look(t);
     deliver_later(q);
 }
@@ -218,12 +198,9 @@ void tap_due(struct tap *t)
 {
     struct queue *q = t->queue;
     int64_t now = q->core->now_ms, next = INT64_MAX;
+    struct flight *f;
 
-    for (uint64_t i = deque_first(&t->inflight); i != deque_end(&t->inflight); i++) {
-        struct flight *f = deque_slot(&t->inflight, i);
-
-        if (!f->msg)
-            continue;
+    for (uint64_t i = 0; (f = flights_next(&t->flights, &i, UINT64_MAX)) != NULL; i++) {
         if (f->deadline_ms > now) {
             next = f->deadline_ms < next ? f->deadline_ms : next;
             continue;
@@ -232,7 +209,7 @@ void tap_due(struct tap *t)
         t->unsettled--;
         give_back(q, f, true, 0);
     }
-    trim(t);
+    flights_trim(&t->flights, t->unsettled);
     heap_update(&q->core->timers, &t->timer.node, next);
     tap_look(t);
     deliver_later(q);
@@ -274,15 +251,12 @@ void queue_end(struct queue *q, enum reason reason, const struct refusal *why)
 
     while ((n = list_first(&q->taps)) != NULL) {
         struct tap *t = LIST_ITEM(n, struct tap, link);
+        struct flight *f;
 
-        for (uint64_t i = deque_first(&t->inflight); i != deque_end(&t->inflight); i++) {
-            struct flight *f = deque_slot(&t->inflight, i);
-
-            if (f->msg) { /* it was the consumer's already: not lost, but never to be settled */
-                loss_count(q, reason, 1);
-                queue_let_go(q, f->msg);
-                q->inflight--;
-            }
+        for (uint64_t i = 0; (f = flights_next(&t->flights, &i, UINT64_MAX)) != NULL; i++) {
+            loss_count(q, reason, 1); /* the consumer's already, but never to be settled */
+            queue_let_go(q, f->msg);
+            q->inflight--;
             f->msg = NULL;
         }
         lost = lost_so_far(q) + q->waiting;

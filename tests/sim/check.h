@@ -64,20 +64,17 @@ static void add_waiting(struct sum *s, struct found *f, const struct msg *m)
 
 static void check_tap(const struct queue *q, const struct tap *t, struct sum *s, struct found *f)
 {
+    const struct flight *fl;
     uint64_t live = 0;
 
-    for (uint64_t i = deque_first(&t->inflight); i != deque_end(&t->inflight); i++) {
-        const struct flight *fl = deque_slot(&t->inflight, i);
-
-        if (!fl->msg)
-            continue;
+    for (uint64_t i = 0; (fl = flights_next(&t->flights, &i, UINT64_MAX)) != NULL; i++) {
         live++;
         add(s, f, fl->msg);
     }
     s->inflight += live;
     must(t->unsettled == live, "%s: unsettled %llu, flights %llu", q->label,
          (unsigned long long)t->unsettled, (unsigned long long)live);
-    must(!q->name || deque_end(&t->inflight) == t->numbered + 1, "%s: delivery numbers", q->label);
+    must(!q->name || flights_end(&t->flights) == t->numbered + 1, "%s: delivery numbers", q->label);
     must(sim.configured || t->unsettled <= q->policy.max_inflight, "%s: above max-inflight",
          q->label);
     must(t->written <= t->numbered, "%s: more written than delivered", q->label);

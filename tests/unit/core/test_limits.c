@@ -114,6 +114,70 @@ START_TEST(a_very_long_time_is_long)
 }
 END_TEST
 
+/* ---------------------------------------------------------------------------- flights */
+
+enum { HELD_UP = 3, MANY = 30000, SPAN = 2048 };
+
+static void flow(uint64_t from, uint64_t to)
+{
+    for (uint64_t i = from; i <= to; i++) {
+        ck_assert_int_eq(world_publish(&pub, PUBLISH_FORGET, true, "work", "x"), 0);
+        core_grant(a.consumer, 1);
+        world_run(&world);
+        ck_assert_uint_eq(a.deliveries, i);
+        if (i > HELD_UP && i % 10000)
+            ck_assert_int_eq(core_ack(a.consumer, i, 1, ACK_DONE, 0), 0);
+    }
+}
+
+/* A consumer that keeps a few messages for long, and settles all that come after them. */
+START_TEST(what_was_settled_takes_no_memory)
+{
+    struct tap *tap;
+    struct queue *q;
+
+    start(1, "ack-timeout=never");
+    world_consume(&a, "work", true, 0);
+    world_run(&world);
+    flow(1, MANY);
+    tap = a.consumer->tap;
+    q = tap->queue;
+    ck_assert_uint_eq(tap->unsettled, HELD_UP + MANY / 10000);
+    ck_assert_uint_le(deque_len(&tap->flights.recent), SPAN);
+    ck_assert_uint_le(tap->flights.old_cap, 64);
+    /* All at once: three stragglers and one of the recent; the rest was settled before. */
+    ck_assert_int_eq(core_ack(a.consumer, 2, MANY - 1, ACK_DONE, 0), 0);
+    ck_assert_uint_eq(tap->unsettled, 1);
+    ck_assert_uint_eq(q->count.late, MANY - 1 - HELD_UP - MANY / 10000 + 1);
+    ck_assert_int_eq(core_ack(a.consumer, 1, 1, ACK_NACK, 0), 0);
+    ck_assert_uint_eq(tap->unsettled, 0);
+    ck_assert_uint_eq(tap->flights.old_cap, 0);
+    core_grant(a.consumer, 1);
+    world_run(&world);
+    ck_assert_uint_eq(q->count.redelivered, 1);
+    teardown();
+}
+END_TEST
+
+/* Those that moved out of the way time out and go back like any other. */
+START_TEST(stragglers_go_back_in_order)
+{
+    start(1, "ack-timeout=1h");
+    world_consume(&a, "work", true, 0);
+    world_run(&world);
+    flow(1, 5000);
+    ck_assert_uint_eq(a.consumer->tap->flights.old_n, HELD_UP);
+    world_advance(&world, 3600 * 1000);
+    ck_assert_uint_eq(a.consumer->tap->unsettled, 0);
+    ck_assert_uint_eq(a.consumer->tap->queue->count.timeouts, HELD_UP);
+    a.got[0] = 0;
+    core_grant(a.consumer, 10);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "*x *x *x ");
+    teardown();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("limits");
@@ -123,6 +187,8 @@ int main(void)
 
     tcase_add_test(t, a_letter_may_die_until_its_headers_are_full);
     tcase_add_loop_test(t, a_very_long_time_is_long, 0, 4);
+    tcase_add_test(t, what_was_settled_takes_no_memory);
+    tcase_add_test(t, stragglers_go_back_in_order);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
