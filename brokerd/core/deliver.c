@@ -261,13 +261,13 @@ static void take_back(struct tap *t, uint32_t n)
     struct queue *q = t->queue;
 
     for (; n; n--) {
-        struct flight *f = deque_slot(&t->inflight, deque_end(&t->inflight) - 1);
+        struct flight *f = deque_slot(&t->flights.recent, flights_end(&t->flights) - 1);
 
         f->attempts--;
         queue_put_back(q, f, 0);
         q->inflight--;
         t->unsettled--;
-        deque_unpush(&t->inflight);
+        deque_unpush(&t->flights.recent);
     }
 }
 
