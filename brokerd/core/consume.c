@@ -228,6 +228,14 @@ void core_detach(struct consumer *k)
 
 /* ------------------------------------------------------------------------- subscribe */
 
+/* Why a filter could not be bound. */
+static int bind_refused(int error, struct refusal *why)
+{
+    return error == -ENOSPC
+               ? refuse(why, REASON_LIMIT, error, "the queue has as many bindings as it may have")
+               : refuse(why, REASON_MEMORY, -ENOMEM, "no memory to attach to the queue");
+}
+
 static int bind_all(struct consumer *k, struct queue *q, const struct consume_options *o)
 {
     for (unsigned i = 0; i < o->filters_n; i++) {
@@ -263,7 +271,7 @@ static int subscribe(struct consumer *k, const struct consume_options *o, struct
             tap_close(k->tap, 0);
         k->tap = NULL;
         queue_end(q, REASON_NONE, &nobody);
-        return r;
+        return bind_refused(r, why);
     }
     k->tap->facts = k->facts;
     k->tap->credit = o->credit;
@@ -291,7 +299,7 @@ static int attach_here(struct consumer *k, struct queue *q, struct refusal *why)
 
     k->tap = unseen < 0 ? NULL : tap_new(q, k, 0);
     if (!k->tap)
-        return refuse(why, REASON_MEMORY, -ENOMEM, "no memory to attach to the queue");
+        return bind_refused(unseen < 0 ? unseen : -ENOMEM, why);
     k->tap->manual_ack = k->manual_ack;
     k->tap->facts = k->facts;
     k->tap->stopped = k->stopped;
@@ -325,6 +333,11 @@ static int attach_there(struct consumer *k, handle_t queue, struct refusal *why)
     return 0;
 }
 
+static int queue_deleted(struct refusal *why)
+{
+    return refuse(why, REASON_NOT_FOUND, -ENOENT, "the queue has just been deleted");
+}
+
 /* What became of the wish for a queue is known: attach to it, or say why not. */
 static int go_on(struct consumer *k, const struct named *n, struct refusal *why)
 {
@@ -338,7 +351,7 @@ static int go_on(struct consumer *k, const struct named *n, struct refusal *why)
         return attach_there(k, n->queue, why);
     q = slots_get(&k->ep->core->slots, SLOT_QUEUE, n->queue);
     if (!q)
-        return refuse(why, REASON_NOT_FOUND, -ENOENT, "the queue has just been deleted");
+        return queue_deleted(why);
     return attach_here(k, q, why);
 }
 
@@ -599,8 +612,7 @@ static void post_consumer(struct tap *t, enum mail_kind kind)
     m->number = m->bytes = 0;
 }
 
-static void refuse_attach(struct core *c, const struct mail_attach *a, enum reason reason,
-                          const char *text)
+static void refuse_attach(struct core *c, const struct mail_attach *a, const struct refusal *why)
 {
     struct mail_closed *m = mail_post(c, handle_worker(a->consumer), MAIL_CLOSED, sizeof *m, true);
 
@@ -608,18 +620,20 @@ static void refuse_attach(struct core *c, const struct mail_attach *a, enum reas
         return;
     m->consumer = a->consumer;
     m->lost = 0;
-    refuse(&m->why, reason, 0, text);
+    m->why = *why;
 }
 
 void tap_take_attach(struct core *c, const struct mail_attach *m)
 {
     struct queue *q = slots_get(&c->slots, SLOT_QUEUE, m->queue);
+    struct refusal why;
     struct tap *t;
     int unseen;
 
     if (!q) {
         c->count.stale_handles++;
-        refuse_attach(c, m, REASON_NOT_FOUND, "the queue has just been deleted");
+        queue_deleted(&why);
+        refuse_attach(c, m, &why);
         return;
     }
     t = tap_new(q, NULL, m->consumer);
@@ -627,7 +641,8 @@ void tap_take_attach(struct core *c, const struct mail_attach *m)
     if (unseen < 0) {
         if (t)
             tap_close(t, 0);
-        refuse_attach(c, m, REASON_MEMORY, "no memory to attach to the queue");
+        bind_refused(unseen, &why);
+        refuse_attach(c, m, &why);
         return;
     }
     t->manual_ack = m->manual_ack;

@@ -221,7 +221,7 @@ struct consume_options {
 #define CORE_UNLIMITED UINT64_C(0x7fffffff)
 
 /* A consumer on `ep` in *ret. Deliveries begin when it is attached, `ready` says that every
- * publisher sees it. -EINVAL, -EACCES, -EPIPE, -ENOENT with *ret_why; -ENOMEM. What it takes
+ * publisher sees it. -EINVAL, -EACCES, -EPIPE, -ENOENT, -ENOSPC with *ret_why; -ENOMEM. What it takes
  * another worker to know is told by `closed`, never from within this call. */
 int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
                 struct consumer **ret, struct refusal *ret_why);

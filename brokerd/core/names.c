@@ -13,6 +13,9 @@
 /* Named queues of one broker: what peers can make must end somewhere. */
 enum { NAMES_MAX = 65536 };
 
+/* Filters of one queue: whoever attaches may add some, and they stay. */
+enum { BINDINGS_MAX = 1024 };
+
 /* --------------------------------------------------------------------- the directory */
 
 struct named *names_get(struct core *c, struct slice name)
@@ -99,6 +102,10 @@ int names_bind(struct queue *q, struct slice filter, handle_t token)
     if (!b)
         return -ENOMEM;
     r = tree_bind(c->tree, filter, q);
+    if (r >= 0 && q->bindings_n == BINDINGS_MAX) {
+        (void)tree_unbind(c->tree, filter, q);
+        r = -ENOSPC;
+    }
     if (r < 0) {
         free(b);
         if (r != -EEXIST)
@@ -111,6 +118,7 @@ int names_bind(struct queue *q, struct slice filter, handle_t token)
     b->filter = slice_of(b->bytes, filter.n);
     b->link = (struct list_node){0};
     list_push_back(&q->bindings, &b->link);
+    q->bindings_n++;
     return (int)announce(c, filter, true, token);
 }
 
@@ -119,20 +127,8 @@ static void unbind(struct queue *q, struct binding *b)
     if (tree_unbind(q->core->tree, b->filter, q) == 1)
         announce(q->core, b->filter, false, 0);
     list_remove(&b->link);
+    q->bindings_n--;
     free(b);
-}
-
-int names_unbind(struct queue *q, struct slice filter)
-{
-    for (struct list_node *n = list_first(&q->bindings); n; n = list_next(&q->bindings, n)) {
-        struct binding *b = LIST_ITEM(n, struct binding, link);
-
-        if (slice_eq(b->filter, filter)) {
-            unbind(q, b);
-            return 0;
-        }
-    }
-    return -ENOENT;
 }
 
 void names_unbind_all(struct queue *q)
@@ -369,7 +365,7 @@ static void make_here(struct core *c, const struct wish *w)
     if (answers < 0) {
         if (q)
             queue_end(q, REASON_NONE, &why);
-        report_made(c, w->name, 0, REASON_MEMORY);
+        report_made(c, w->name, 0, answers == -ENOSPC ? REASON_LIMIT : REASON_MEMORY);
         return;
     }
     q->own_policy = w->headers_n > 0;

@@ -27,8 +27,8 @@ struct parked {
 };
 
 struct named {
-    struct map_entry *entry; /* NULL: gone, kept for its holders only */
-    handle_t queue;          /* NAMED_KNOWN */
+    struct map_entry *entry;
+    handle_t queue; /* NAMED_KNOWN */
     enum named_state state;
     enum reason reason;  /* NAMED_UNKNOWN: why the last wish was refused */
     struct list waiters; /* struct consumer */
@@ -52,9 +52,8 @@ void names_want(struct core *c, struct named *n, const uint8_t *wants, size_t fi
 void names_settle(struct core *c, struct named *n);
 
 /* Bind a queue. `token` (a handle of this core's) hears names_seen() for each of the other
- * workers; returns how many will answer. -errno: not bound. */
+ * workers; returns how many will answer. -ENOSPC: it has as many as a queue may have; -ENOMEM. */
 int names_bind(struct queue *q, struct slice filter, handle_t token);
-int names_unbind(struct queue *q, struct slice filter);
 void names_unbind_all(struct queue *q);
 
 /* Bind to each of the packed filters (u8 length, filter). Returns answers to come, -errno. */

@@ -120,7 +120,7 @@ static int aim_at_queue(struct publisher *p, struct slice name, struct refusal *
     const char *error;
     struct named *n;
 
-    if (p->queue && p->queue->entry && slice_eq(map_key(p->queue->entry), name))
+    if (p->queue && slice_eq(map_key(p->queue->entry), name))
         return 0;
     error = name_queue_error(name, NAME_OF_BROKER);
     if (error)

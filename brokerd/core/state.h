@@ -103,10 +103,10 @@ struct queue {
     struct list_node doomed;  /* in core->doomed: to be ended at the end of the turn */
     char *name;               /* anonymous: NULL */
     char *label;              /* for people: the name, or the first filter */
-    struct named *named;      /* the directory's entry; NULL for anonymous */
     struct queue_policy policy;
     bool own_policy;      /* its maker asked for settings of its own: a reload keeps them */
     struct list bindings; /* struct binding */
+    unsigned bindings_n;
     unsigned unseen;      /* workers that have yet to learn of a binding, while made */
     bool making;          /* the directory waits for that */
 

@@ -178,6 +178,47 @@ START_TEST(stragglers_go_back_in_order)
 }
 END_TEST
 
+/* ---------------------------------------------------------------------------- bindings */
+
+enum { BINDINGS = 1024 };
+
+/* Whoever attaches may add bindings, and they outlive him. */
+START_TEST(bindings_of_a_queue_are_bounded)
+{
+    char text[16] = "";
+    struct slice filter = slice_str(text);
+    struct consume_options o = {.queue = SLICE("work"), .filters = &filter, .filters_n = 1};
+    struct refusal why;
+    int r = 0;
+
+    start((unsigned)_i + 1, "");
+    world_consume(&pub, "work", true, 0);
+    world_run(&world);
+    b.closed = false;
+    for (unsigned i = 0; i < BINDINGS && r == 0 && !b.closed; i++) {
+        filter.n = (size_t)snprintf(text, sizeof text, "t.%u", i);
+        r = core_attach(b.ep, &o, &b, &b.consumer, &why);
+        world_run(&world);
+        ck_assert_msg(i == BINDINGS - 1 || (r == 0 && b.ready && !b.closed), "%u", i);
+        if (r == 0 && !b.closed)
+            core_detach(b.consumer);
+    }
+    if (r == 0) { /* the queue lives on another core */
+        ck_assert(b.closed);
+        why.reason = b.closed_reason;
+    } else {
+        ck_assert_int_eq(r, -ENOSPC);
+    }
+    ck_assert_int_eq(why.reason, REASON_LIMIT);
+    filter.n = (size_t)snprintf(text, sizeof text, "t.%u", 7); /* it has that one already */
+    b.closed = false;
+    ck_assert_int_eq(core_attach(b.ep, &o, &b, &b.consumer, &why), 0);
+    world_run(&world);
+    ck_assert(!b.closed);
+    teardown();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("limits");
@@ -189,6 +230,7 @@ int main(void)
     tcase_add_loop_test(t, a_very_long_time_is_long, 0, 4);
     tcase_add_test(t, what_was_settled_takes_no_memory);
     tcase_add_test(t, stragglers_go_back_in_order);
+    tcase_add_loop_test(t, bindings_of_a_queue_are_bounded, 0, 2);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
