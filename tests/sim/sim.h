@@ -1,8 +1,8 @@
 /* sim.h - what the simulation knows by itself of a world of cores: an independent model.
  *
  * Shape    Each payload (or, if it is too short for that, a header) carries a key: publisher and
- *          number. Callbacks of the core come in at model.c's side of this file and are checked
- *          against what the simulation did; check.h looks at the cores from inside.
+ *          number. model.h holds the callbacks of the cores against what the simulation did;
+ *          check.h looks at the cores from inside.
  * Thread   One. */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
