@@ -62,18 +62,38 @@ static int apply_options(struct slice headers, enum policy_kind kind, struct que
     return 0;
 }
 
-int consume_policy(struct core *c, struct slice queue, struct slice headers,
-                   struct queue_policy *ret, struct refusal *why)
+int consume_policy(struct core *c, enum policy_kind kind, struct slice name, struct slice headers,
+                   struct queue_policy *ret, bool *facts, struct refusal *why)
 {
-    const struct policy_rule *rule = policy_set_find_queue(c->policies, queue);
-    bool facts = false;
+    const struct policy_rule *rule = kind == POLICY_QUEUE
+                                         ? policy_set_find_queue(c->policies, name)
+                                         : policy_set_find_subscription(c->policies, name);
     int r;
 
     *ret = rule->policy;
-    r = apply_options(headers, POLICY_QUEUE, ret, &facts, why);
+    r = apply_options(headers, kind, ret, facts, why);
     if (r == 0)
         policy_clamp(ret, &rule->policy);
     return r;
+}
+
+int consume_keep_wish(struct queue *q, struct slice headers)
+{
+    uint8_t *p = headers.n ? malloc(headers.n) : NULL;
+    struct header h;
+
+    if (headers.n && !p)
+        return -ENOMEM;
+    q->wish = p;
+    while (headers_next(&headers, &h) > 0)
+        if (h.name.p[0] == '$' && !is_option(h.name))
+            p = headers_put(p, h.name, h.value);
+    q->wish_n = (size_t)(p - q->wish);
+    if (!q->wish_n) {
+        free(q->wish);
+        q->wish = NULL;
+    }
+    return 0;
 }
 
 static int check_names(const struct endpoint *ep, const struct consume_options *o,
@@ -251,21 +271,21 @@ static int bind_all(struct consumer *k, struct queue *q, const struct consume_op
 static int subscribe(struct consumer *k, const struct consume_options *o, struct refusal *why)
 {
     struct core *c = k->ep->core;
-    const struct policy_rule *rule = policy_set_find_subscription(c->policies, o->filters[0]);
-    struct queue_policy policy = rule->policy;
     struct refusal nobody = {.reason = REASON_NONE};
+    struct queue_policy policy;
     struct queue *q;
-    int r = apply_options(o->headers, POLICY_SUBSCRIPTION, &policy, &k->facts, why);
+    int r =
+        consume_policy(c, POLICY_SUBSCRIPTION, o->filters[0], o->headers, &policy, &k->facts, why);
 
     if (r < 0)
         return r;
-    policy_clamp(&policy, &rule->policy);
     q = queue_new(c, slice_of(NULL, 0), o->filters[0], &policy);
     if (!q)
         return -ENOMEM;
-    q->own_policy = o->headers.n > 0;
     k->tap = tap_new(q, k, 0);
-    r = k->tap ? bind_all(k, q, o) : -ENOMEM;
+    r = k->tap ? consume_keep_wish(q, o->headers) : -ENOMEM;
+    if (r == 0)
+        r = bind_all(k, q, o);
     if (r < 0) {
         if (k->tap)
             tap_close(k->tap, 0);

@@ -14,10 +14,14 @@ struct mail_deliver;
 struct mail_tap;
 struct named;
 
-/* The policy of a queue of that name: the settings', with the `$` headers of its maker applied
- * as far as they allow. -EINVAL, *why. */
-int consume_policy(struct core *c, struct slice queue, struct slice headers,
-                   struct queue_policy *ret, struct refusal *why);
+/* The policy of a queue of that name, or of a subscription to that filter: the settings', with the
+ * `$` headers of its maker applied as far as they allow. *facts: whether deliveries must carry
+ * facts. -EINVAL, *why. */
+int consume_policy(struct core *c, enum policy_kind kind, struct slice name, struct slice headers,
+                   struct queue_policy *ret, bool *facts, struct refusal *why);
+
+/* Keep those of the headers that are settings with the queue. -ENOMEM. */
+int consume_keep_wish(struct queue *q, struct slice headers);
 
 /* The consumer's queue is known, or will not be: attach it there, or end it. */
 void consumer_named(struct consumer *k, struct named *n);

@@ -134,15 +134,19 @@ int64_t core_now(const struct core *c)
 
 static void adopt_policy(struct queue *q)
 {
-    struct slice name = slice_str(q->label);
+    enum policy_kind kind = q->name ? POLICY_QUEUE : POLICY_SUBSCRIPTION;
+    struct refusal why; /* the wish was granted once: it is not refused now */
+    bool facts;
 
-    q->policy = q->name ? policy_set_find_queue(q->core->policies, name)->policy
-                        : policy_set_find_subscription(q->core->policies, name)->policy;
+    (void)consume_policy(q->core, kind, slice_str(q->label), slice_of(q->wish, q->wish_n),
+                         &q->policy, &facts, &why);
     q->expiry_ms = q->core->now_ms; /* look again */
     offer_admit(q);
     if (q->policy.overflow != OVERFLOW_BLOCK) /* or what comes next would overtake them */
         offer_end_holds(q, REASON_FULL);
     queue_arm(q);
+    for (struct list_node *n = list_first(&q->taps); n; n = list_next(&q->taps, n))
+        tap_look(LIST_ITEM(n, struct tap, link));
     deliver_later(q);
 }
 
@@ -154,12 +158,8 @@ void core_configure(struct core *c, struct policy_set *policies)
     c->globals = *policy_set_globals(policies);
     policy_set_unref(old);
     c->started = false;
-    for (struct list_node *n = list_first(&c->queues); n; n = list_next(&c->queues, n)) {
-        struct queue *q = LIST_ITEM(n, struct queue, link);
-
-        if (!q->own_policy)
-            adopt_policy(q);
-    }
+    for (struct list_node *n = list_first(&c->queues); n; n = list_next(&c->queues, n))
+        adopt_policy(LIST_ITEM(n, struct queue, link));
 }
 
 void core_drain(struct core *c)

@@ -82,7 +82,8 @@ void core_free(struct core *c); /* NULL is fine; drops all it keeps, tells nobod
 void core_clock(struct core *c, int64_t now_ms, int64_t wall_ms);
 int64_t core_now(const struct core *c);
 
-/* Other settings from now on; queues that exist take their new limits at once. */
+/* Other settings from now on; queues that exist take their new limits at once, and what their
+ * makers asked for holds as far as those allow. */
 void core_configure(struct core *c, struct policy_set *policies);
 
 /* An entry that another core posted to this one. Takes over what it holds. */
@@ -221,8 +222,8 @@ struct consume_options {
 #define CORE_UNLIMITED UINT64_C(0x7fffffff)
 
 /* A consumer on `ep` in *ret. Deliveries begin when it is attached, `ready` says that every
- * publisher sees it. -EINVAL, -EACCES, -EPIPE, -ENOENT, -ENOSPC with *ret_why; -ENOMEM. What it takes
- * another worker to know is told by `closed`, never from within this call. */
+ * publisher sees it. -EINVAL, -EACCES, -EPIPE, -ENOENT, -ENOSPC with *ret_why; -ENOMEM. What it
+ * takes another worker to know is told by `closed`, never from within this call. */
 int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
                 struct consumer **ret, struct refusal *ret_why);
 /* No callback comes after; what it has unacknowledged returns to its queue. NULL is fine. */

@@ -353,22 +353,24 @@ static void make_here(struct core *c, const struct wish *w)
         w->headers_n ? slice_of(w->wants + w->filters_n, w->headers_n) : slice_of(NULL, 0);
     struct queue_policy policy;
     struct refusal why;
+    bool facts; /* its consumer's affair */
     struct queue *q;
     int answers;
 
-    if (consume_policy(c, w->name, headers, &policy, &why) < 0) {
+    if (consume_policy(c, POLICY_QUEUE, w->name, headers, &policy, &facts, &why) < 0) {
         report_made(c, w->name, 0, why.reason);
         return;
     }
     q = queue_new(c, w->name, w->name, &policy);
-    answers = q ? bind_new(q, w) : -ENOMEM;
+    answers = q ? consume_keep_wish(q, headers) : -ENOMEM;
+    if (answers == 0)
+        answers = bind_new(q, w);
     if (answers < 0) {
         if (q)
             queue_end(q, REASON_NONE, &why);
         report_made(c, w->name, 0, answers == -ENOSPC ? REASON_LIMIT : REASON_MEMORY);
         return;
     }
-    q->own_policy = w->headers_n > 0;
     q->unseen = (unsigned)answers;
     q->making = true;
     if (!q->unseen)

@@ -118,6 +118,7 @@ void queue_free(struct queue *q)
     list_remove(&q->lossy);
     list_remove(&q->holding);
     list_remove(&q->doomed);
+    free(q->wish);
     free(q->name);
     free(q->label);
     free(q);

@@ -104,11 +104,12 @@ struct queue {
     char *name;               /* anonymous: NULL */
     char *label;              /* for people: the name, or the first filter */
     struct queue_policy policy;
-    bool own_policy;      /* its maker asked for settings of its own: a reload keeps them */
+    uint8_t *wish;        /* settings its maker asked for, as headers: a reload heeds them */
+    size_t wish_n;        /* bytes of them */
     struct list bindings; /* struct binding */
     unsigned bindings_n;
-    unsigned unseen;      /* workers that have yet to learn of a binding, while made */
-    bool making;          /* the directory waits for that */
+    unsigned unseen; /* workers that have yet to learn of a binding, while made */
+    bool making;     /* the directory waits for that */
 
     struct deque fifo;       /* struct waiting, by sequence number */
     struct heap back;        /* struct back by sequence number */

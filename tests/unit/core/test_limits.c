@@ -219,6 +219,55 @@ START_TEST(bindings_of_a_queue_are_bounded)
 }
 END_TEST
 
+/* ----------------------------------------------------------------------------- reload */
+
+static void reload(const char *settings)
+{
+    policies = policy_set_unref(policies);
+    policies = world_policy(POLICY_QUEUE, "#", settings);
+    for (unsigned i = 0; i < world.n; i++)
+        core_configure(world.core[i], policies);
+    world_run(&world);
+}
+
+START_TEST(more_in_flight_from_now_on)
+{
+    start(1, "max-inflight=2");
+    world_consume(&a, "work", true, 10);
+    world_run(&world);
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, true, "work", "a b c d e"), 0);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "a b ");
+    reload("max-inflight=4");
+    ck_assert_str_eq(a.got, "a b c d ");
+    reload("max-inflight=3"); /* those delivered stay so */
+    ck_assert_int_eq(core_ack(a.consumer, 1, 1, ACK_DONE, 0), 0);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "a b c d ");
+    teardown();
+}
+END_TEST
+
+/* What a client asked for holds within what the settings allow, also those that come later. */
+START_TEST(own_settings_stay_within_the_new_ones)
+{
+    struct refusal why;
+    struct queue *q;
+
+    start(1, "max-messages=100");
+    ck_assert_int_eq(consume_with(&a, "work", "$max-messages", "50", &why), 0);
+    world_run(&world);
+    q = a.consumer->tap->queue;
+    ck_assert_uint_eq(q->policy.max_messages, 50);
+    reload("max-messages=20");
+    ck_assert_uint_eq(q->policy.max_messages, 20);
+    reload("max-messages=70 message-ttl=1h");
+    ck_assert_uint_eq(q->policy.max_messages, 50);
+    ck_assert_int_eq(q->policy.message_ttl_ms, 3600 * 1000);
+    teardown();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("limits");
@@ -231,6 +280,8 @@ int main(void)
     tcase_add_test(t, what_was_settled_takes_no_memory);
     tcase_add_test(t, stragglers_go_back_in_order);
     tcase_add_loop_test(t, bindings_of_a_queue_are_bounded, 0, 2);
+    tcase_add_test(t, more_in_flight_from_now_on);
+    tcase_add_test(t, own_settings_stay_within_the_new_ones);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
