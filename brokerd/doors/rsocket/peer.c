@@ -82,10 +82,22 @@ static void on_request_part(struct peer *c, const struct rs_frame *f)
         stream_fail(s, &why, false);
 }
 
+/* A request on stream 0 or on one of ours: "ignore, or ERROR[CONNECTION_ERROR] if it repeats". */
+static void on_stray(struct peer *c)
+{
+    if (c->strayed)
+        peer_fail(c, RS_CONNECTION_ERROR, "the requests of a client have odd stream ids");
+    c->strayed = true;
+}
+
 static void on_request(struct peer *c, const struct rs_frame *f, struct block *block)
 {
-    if (!(f->stream & 1) || (c->streams.n > 0 && streams_find(&c->streams, f->stream)))
-        return; /* "request id in use: ignore", and of the wrong parity */
+    if (!(f->stream & 1)) {
+        on_stray(c);
+        return;
+    }
+    if (c->streams.n > 0 && streams_find(&c->streams, f->stream))
+        return; /* "request id in use: ignore" */
     if (rs_is_followed(f))
         on_request_part(c, f);
     else
@@ -218,7 +230,13 @@ static void on_connection_frame(struct peer *c, const struct rs_frame *f)
     case RS_RESUME:
         peer_fail(c, RS_CONNECTION_ERROR, "RESUME after SETUP");
         break;
-    default: /* a second SETUP, METADATA_PUSH, LEASE, RESUME_OK; requests on stream 0 */
+    case RS_REQUEST_RESPONSE:
+    case RS_REQUEST_FNF:
+    case RS_REQUEST_STREAM:
+    case RS_REQUEST_CHANNEL:
+        on_stray(c);
+        break;
+    default: /* a second SETUP, METADATA_PUSH, LEASE, RESUME_OK */
         break;
     }
 }

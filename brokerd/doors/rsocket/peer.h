@@ -38,6 +38,7 @@ struct peer {
     uint8_t metadata;         /* enum peer_metadata */
     bool established, over;   /* over: net has been told to close */
     bool draining;            /* takes no new requests; closed with its last stream */
+    bool strayed;             /* has sent a request with an id that a client must not use */
 };
 
 /* ------------------------------------------------------------------------------- connection */

@@ -129,7 +129,7 @@ static const char *const ignored[] = {
     "> RR 2 route=publish/a\n",  /* wrong parity */
     "> FNF 0 route=publish/a\n", /* stream 0 */
     "> STREAM 0 n=1 route=subscribe/a\n",
-};
+}; /* the last three once only: see fatal */
 
 START_TEST(is_ignored)
 {
@@ -147,6 +147,8 @@ static const struct {
     {"> EXT 0 n=7\n", "< ERROR 0 code=0x101 'a frame of an unknown type'\n"},
     {"> RAW hex=000006000000018000\n", "< ERROR 0 code=0x101 'a frame of an unknown type'\n"},
     {"> RESUME 0\n", "< ERROR 0 code=0x101 'RESUME after SETUP'\n"},
+    {"> RR 2 route=publish/a\n> FNF 0 route=publish/a\n",
+     "< ERROR 0 code=0x101 'the requests of a client have odd stream ids'\n"},
 };
 
 START_TEST(ends_the_connection)
