@@ -16,7 +16,7 @@ stalled() {
     shift
     mkfifo "$TMP/go.$n"
     background "$OUT/tests/programs/stalled" "$@" <>"$TMP/go.$n" >"$TMP/stalled.$n" 2>&1
-    stalled_pid[$n]=$!
+    stalled_pid[n]=$!
     wait_until 10 grep -q subscribed "$TMP/stalled.$n"
 }
 stalled_pid=()
@@ -78,7 +78,7 @@ broker pub big -n $((messages / 8)) --file "$TMP/payload"
 healthy_end
 unhindered=$(($(milliseconds) - begun))
 
-broker events '$SYS.slow_consumer' --json >"$TMP/events" 2>"$TMP/events.log" &
+broker events "\$SYS.slow_consumer" --json >"$TMP/events" 2>"$TMP/events.log" &
 started+=($!)
 wait_until 10 grep -q subscribed "$TMP/events.log"
 stalled 1 big
