@@ -51,31 +51,34 @@ void desk_add_job(struct desk *d, struct job *j)
     list_push_back(&d->jobs, &j->link);
 }
 
-/* Each job there is now, once: a step may begin others. */
-static void do_jobs(struct desk *d)
+/* Each job there is now, once: a step may begin others. True if one did something. */
+static bool do_jobs(struct desk *d)
 {
     const struct list_node *last = list_last(&d->jobs);
     struct list_node *n;
+    bool any = false;
 
     while (last && (n = list_pop(&d->jobs)) != NULL) {
         struct job *j = LIST_ITEM(n, struct job, link);
         bool was_last = n == last;
+        enum job_state state = j->step(j);
 
-        if (!j->step(j))
+        any |= state != JOB_WAITS;
+        if (state != JOB_OVER)
             list_push_back(&d->jobs, n);
         if (was_last)
             break;
     }
+    return any;
 }
 
 /* After the core's tick: what it has told us by now is published, and jobs go on with it. */
 static bool on_output(void *ctx)
 {
     struct desk *d = ctx;
-    bool busy = !list_empty(&d->jobs);
+    bool any = do_jobs(d);
 
-    do_jobs(d);
-    return events_publish(d) || busy;
+    return events_publish(d) || any;
 }
 
 static int64_t on_release(void *ctx)

@@ -50,14 +50,14 @@ static void free_add(struct job *j)
     free(add);
 }
 
-static bool step_add(struct job *j)
+static enum job_state step_add(struct job *j)
 {
     struct add *add = LIST_ITEM(j, struct add, job);
     struct ask *a = add->ask;
     struct desk *d = add->desk;
 
     if (add->state == ADD_WAITS)
-        return false;
+        return JOB_WAITS;
     a->queue = inspect_find_queue(d->core, slice_str(request_text(a, "queue")));
     if (add->state == ADD_CLOSED)
         a->why = add->why;
@@ -68,7 +68,7 @@ static bool step_add(struct job *j)
         ask_refused(a, d);
     else
         queue_tell(a, d, ask_answer);
-    return true;
+    return JOB_OVER;
 }
 
 /* The bindings asked for. -1: refused. */
@@ -209,18 +209,20 @@ static void free_moving(struct job *j)
     free(m);
 }
 
-static bool step_moving(struct job *j)
+static enum job_state step_moving(struct job *j)
 {
     struct moving *m = LIST_ITEM(j, struct moving, job);
     struct ask *a = m->ask;
     struct desk *d = m->desk;
+    enum move_state state;
     enum reason why;
     uint64_t n;
 
     if (atomic_load(&a->gone))
         core_move_stop(m->move);
-    if (!core_move_step(m->move))
-        return false;
+    state = core_move_step(m->move);
+    if (state != MOVE_OVER)
+        return state == MOVE_SENT ? JOB_WENT_ON : JOB_WAITS;
     n = core_move_done(m->move, &why);
     json_object_set_new(a->answer, "queue", json_text(request_text(a, "queue")));
     json_object_set_new(a->answer, "to", json_text(request_text(a, "to")));
@@ -229,7 +231,7 @@ static bool step_moving(struct job *j)
         json_object_set_new(a->answer, "reason", json_string(reason_name(why)));
     free_moving(j);
     ask_leave(a, d);
-    return true;
+    return JOB_OVER;
 }
 
 static void visit_move(struct ask *a, struct desk *d)

@@ -61,11 +61,16 @@ struct admin {
     struct desk desk[];
 };
 
-/* Something that goes on for some turns. step() returns true when it is over and has freed
- * itself. */
+enum job_state {
+    JOB_WAITS,   /* nothing was done */
+    JOB_WENT_ON, /* the core was called: it must tick again */
+    JOB_OVER,    /* and has freed itself */
+};
+
+/* Something that goes on for some turns. */
 struct job {
     struct list_node link;
-    bool (*step)(struct job *j);
+    enum job_state (*step)(struct job *j);
     void (*free)(struct job *j); /* it is not to go on: the broker stops */
 };
 

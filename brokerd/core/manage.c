@@ -177,18 +177,18 @@ static bool move_one(struct move *m, struct queue *q, uint64_t *bytes)
     return true;
 }
 
-bool core_move_step(struct move *m)
+enum move_state core_move_step(struct move *m)
 {
     struct queue *q = slots_get(&m->core->slots, SLOT_QUEUE, m->queue);
     uint64_t bytes = 0;
 
     if (deque_len(&m->flights)) /* one batch at a time */
-        return false;
+        return MOVE_WAITS;
     for (unsigned i = 0; q && !m->ended && m->left && i < MOVE_BATCH && bytes < MOVE_BYTES; i++)
         if (!move_one(m, q, &bytes))
             m->ended = true;
     trim(m);
-    return deque_len(&m->flights) == 0;
+    return deque_len(&m->flights) ? MOVE_SENT : MOVE_OVER;
 }
 
 uint64_t core_move_done(const struct move *m, enum reason *ret_reason)

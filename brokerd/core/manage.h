@@ -24,8 +24,14 @@ struct move;
  * of either; -EPIPE draining; -ENOMEM. */
 int core_move_open(struct core *c, uint64_t queue, struct slice to, uint64_t n, struct move **ret);
 
-/* Go on as far as it can. True when it is over. To be called in each turn, after core_tick(). */
-bool core_move_step(struct move *m);
+enum move_state {
+    MOVE_WAITS, /* for what is on its way; nothing was done */
+    MOVE_SENT,  /* some more are on their way: the core must tick */
+    MOVE_OVER,
+};
+
+/* Go on as far as it can. To be called in each turn, after core_tick(). */
+enum move_state core_move_step(struct move *m);
 
 /* Take no more: it is over when what is on its way has arrived. */
 void core_move_stop(struct move *m);

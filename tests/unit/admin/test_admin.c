@@ -63,6 +63,7 @@ struct party {
 };
 
 static struct party party[WORKERS];
+static uint64_t turns; /* of a worker, when it was asked */
 
 static uint64_t on_deliver(void *ctx, const struct delivery *d)
 {
@@ -554,6 +555,38 @@ START_TEST(a_queue_and_its_life)
 }
 END_TEST
 
+static void note_turns(struct party *p, const void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&lock);
+    turns = worker_stats(workers_get(workers, p->worker)).turns;
+    pthread_mutex_unlock(&lock);
+}
+
+/* A move that is held in front of a full queue: its worker sleeps, but for a look now and then. */
+START_TEST(a_move_waits_without_turning)
+{
+    uint64_t before;
+    json_t *a;
+
+    start();
+    json_decref(must(0, "queue-add", "{\"queue\":\"from\"}"));
+    json_decref(must((unsigned)_i, "queue-add",
+                     "{\"queue\":\"to\",\"settings\":{\"max-messages\":\"1\","
+                     "\"overflow\":\"block\",\"block-timeout\":\"400ms\"}}"));
+    send_from(0, "from", "one two", 2);
+    on_worker(0, note_turns, NULL);
+    before = turns;
+    a = must(1, "queue-move", "{\"queue\":\"from\",\"to\":\"to\"}");
+    on_worker(0, note_turns, NULL);
+    ck_assert_int_eq(number(a, "moved"), 1);
+    ck_assert_str_eq(text(a, "reason"), "full");
+    ck_assert_uint_lt(turns - before, 1000);
+    json_decref(a);
+    stop();
+}
+END_TEST
+
 START_TEST(binary_payloads_come_as_base64)
 {
     json_t *a, *m;
@@ -828,6 +861,7 @@ int main(void)
     tcase_add_test(t, tells_of_the_whole_broker);
     tcase_add_test(t, closes_a_connection);
     tcase_add_test(t, a_queue_and_its_life);
+    tcase_add_loop_test(t, a_move_waits_without_turning, 0, 2);
     tcase_add_test(t, binary_payloads_come_as_base64);
     tcase_add_test(t, lists_and_routes);
     tcase_add_test(t, why_names_the_bottleneck);
