@@ -76,7 +76,8 @@ struct door_ops {
     size_t (*on_bytes)(struct door_conn *c, struct slice bytes, struct block *block);
     /* Time passed: keep-alives and deadlines. Returns when to be called again at the latest
      * (core_now's clock), INT64_MAX if never. Called at least that often, never too early by
-     * more than the wheel's step. The first call follows open(). */
+     * more than the wheel's step; but not while net does not read the peer, nor until it has
+     * read it again. The first call follows open(). */
     int64_t (*on_time)(struct door_conn *c, int64_t now_ms);
     /* The broker is about to stop: tell the peer, take nothing new. */
     void (*on_drain)(struct door_conn *c);

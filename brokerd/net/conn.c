@@ -120,7 +120,8 @@ void conn_on_time(struct conn *c, int64_t now_ms)
     if (c->deadline_ms <= now_ms)
         deadline_passed(c);
     else if (c->state == CONN_OPEN && c->door_due_ms <= now_ms)
-        c->door_due_ms = c->door->on_time(c->door_conn, now_ms);
+        c->door_due_ms =
+            c->reading_stopped ? now_ms + UNREAD_GRACE_MS : c->door->on_time(c->door_conn, now_ms);
     if (c->state != CONN_DEAD)
         conn_set_timer(c);
 }

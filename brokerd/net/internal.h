@@ -29,6 +29,7 @@ enum {
     KEPT_COPIED_MAX = 32 * 1024, /* the beginning of a frame that is copied at the next read */
     OUT_STOP_READING = 1 << 20,  /* who has so much unread is not read */
     OUT_READ_AGAIN = 256 * 1024, /* until it is down to this */
+    UNREAD_GRACE_MS = 1000,      /* a peer that was not read is not called silent before */
     OUT_LOW_WATER = OUT_HIGH_WATER / 2, /* below it there is room for deliveries again */
     LINGER_BYTES = 16 << 20,            /* read and thrown away from a connection that is closing */
     PEER_TEXT_MAX = 80
@@ -79,7 +80,7 @@ struct conn {
     bool established;
     bool is_eof;          /* the peer has ended its direction */
     bool is_evicted;      /* deadline_ms is when it has to go */
-    bool reading_stopped; /* it does not take its answers */
+    bool reading_stopped; /* it does not take its answers; its silence is our doing */
     bool told_full;       /* core_writable(false) was said */
     char peer[];
 };

@@ -100,6 +100,9 @@ static void brake_reading(struct conn *c)
         c->nw->stats.reads_paused++;
     } else if (c->reading_stopped && c->out.pending < OUT_READ_AGAIN) {
         c->reading_stopped = false;
+        if (c->door_due_ms < worker_now(c->nw->w) + UNREAD_GRACE_MS)
+            c->door_due_ms = worker_now(c->nw->w) + UNREAD_GRACE_MS;
+        conn_set_timer(c);
     }
 }
 

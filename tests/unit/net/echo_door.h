@@ -14,6 +14,7 @@ enum { ECHO_HEAD = 4 };
 struct door_conn {
     struct link *link;
     bool established;
+    int64_t lifetime_ms, heard_ms; /* ended when nothing was heard for so long; 0: never */
 };
 
 static enum door_match echo_recognise(struct slice first)
@@ -40,6 +41,8 @@ static void echo_frame(struct door_conn *c, struct slice frame, struct block *bl
     if (slice_eq(body, SLICE("quit"))) {
         out_copy(c->link->out, "bye!", 4);
         link_close(c->link, "asked to", true);
+    } else if (slice_eq(body, SLICE("short life"))) {
+        c->lifetime_ms = 300;
     } else if (slice_eq(body, SLICE("bad"))) {
         link_close(c->link, "bad frame", false);
     } else if (frame.n >= OUT_BY_REFERENCE) {
@@ -54,6 +57,7 @@ static size_t echo_on_bytes(struct door_conn *c, struct slice bytes, struct bloc
 {
     size_t used = 0;
 
+    c->heard_ms = 0; /* from the next on_time() on */
     while (bytes.n - used >= ECHO_HEAD) {
         const uint8_t *p = bytes.p + used;
         size_t n = ECHO_HEAD + ((size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3]);
@@ -74,8 +78,13 @@ static size_t echo_on_bytes(struct door_conn *c, struct slice bytes, struct bloc
 
 static int64_t echo_on_time(struct door_conn *c, int64_t now_ms)
 {
-    (void)c;
-    return now_ms + 1000;
+    if (!c->lifetime_ms)
+        return now_ms + 100;
+    if (c->heard_ms && now_ms - c->heard_ms >= c->lifetime_ms)
+        link_close(c->link, "nothing heard", false);
+    if (!c->heard_ms)
+        c->heard_ms = now_ms;
+    return c->heard_ms + c->lifetime_ms;
 }
 
 static void echo_on_drain(struct door_conn *c)

@@ -454,6 +454,44 @@ START_TEST(who_does_not_take_answers_is_not_read)
 }
 END_TEST
 
+/* Its keep-alives lie unread because we do not read: that is no silence. */
+START_TEST(who_is_not_read_is_not_silent)
+{
+    static uint8_t p[100000], back[sizeof p];
+    size_t n = frame(p, 60000, 'x'), sent = 0, got = 0;
+    struct pollfd end_of_it = {.events = POLLRDHUP};
+    int fd, idle = 0;
+
+    begin(1, &usual);
+    fd = client();
+    command(fd, "short life");
+    while (idle < 50) {
+        size_t at = sent % n;
+        ssize_t r = send(fd, p + at, n - at, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        sent += r > 0 ? (size_t)r : 0;
+        idle = r > 0 ? 0 : idle + 1;
+        if (r <= 0)
+            poll(NULL, 0, 2);
+    }
+    end_of_it.fd = fd;
+    ck_assert_int_eq(poll(&end_of_it, 1, 1200), 0);
+    sent -= sent % n;
+    while (got < sent) {
+        size_t want = n - got % n, left = sent - got;
+        ssize_t r = recv(fd, back, want < left ? want : left, 0);
+
+        ck_assert_int_gt(r, 0);
+        got += (size_t)r;
+    }
+    ck_assert_int_eq(poll(&end_of_it, 1, PATIENCE_MS), 1); /* now it is silent */
+    close(fd);
+    end();
+    ck_assert_uint_ge(all.reads_paused, 1);
+    ck_assert_uint_eq(all.ended[NET_END_DOOR], 1);
+}
+END_TEST
+
 /* ---- too many */
 
 START_TEST(connections_have_a_limit)
@@ -767,6 +805,7 @@ int main(void)
     tcase_add_test(tc, last_words_survive_unread_input);
     tcase_add_test(tc, who_lingers_too_long_is_cut_off);
     tcase_add_test(tc, who_does_not_take_answers_is_not_read);
+    tcase_add_test(tc, who_is_not_read_is_not_silent);
     tcase_add_test(tc, connections_have_a_limit);
     tcase_add_test(tc, without_descriptors_others_go_on);
     tcase_add_test(tc, unix_sockets);
