@@ -143,7 +143,8 @@ struct endpoint_ops {
     /* The consumer is gone: end its stream. `lost` messages were dropped with it. */
     void (*closed)(void *consumer_ctx, const struct refusal *why, uint64_t lost);
     /* Messages up to `upto` have settled; `o` covers, in order, all those not reported before.
-     * Once a turn. A PUBLISH_ONCE publisher is gone after it. */
+     * At the end of a turn; several times where outcomes are many and mixed. A PUBLISH_ONCE
+     * publisher is gone after it. */
     void (*settled)(void *publisher_ctx, uint64_t upto, const struct outcome *o, size_t n);
     /* `n` more messages may be sent (not for PUBLISH_FORGET, PUBLISH_ONCE). */
     void (*granted)(void *publisher_ctx, uint32_t n);

@@ -94,10 +94,11 @@ static void drop_head(struct queue *q, const struct head *h)
     queue_let_go(q, h->msg);
 }
 
-/* Refused before it was anybody's: count; where the queue is a consumer's own, it hears. */
+/* Refused before it was anybody's: count. The consumer is told only where nobody chose that it
+ * should miss something: its own queue found no memory. */
 static enum put refuse(struct queue *q, enum reason why)
 {
-    if (q->name)
+    if (q->name || why != REASON_MEMORY)
         loss_count(q, why, 1);
     else
         loss_gap(q, why, 1);
