@@ -57,8 +57,9 @@ struct core_event {
 struct core_ops {
     /* Room for an entry of `size` bytes (with its head) in the batch to worker `to`; the core
      * fills it before it returns to the worker. `credited`: bounded by somebody's credit, must
-     * be taken; otherwise NULL when too much is on its way already. NULL without memory. */
-    struct entry *(*post)(void *ctx, unsigned to, size_t size, bool credited);
+     * be taken; otherwise NULL when too much is on its way already. `refers`: bytes in blocks that
+     * the entry keeps from being freed while it is on its way. NULL without memory. */
+    struct entry *(*post)(void *ctx, unsigned to, size_t size, bool credited, size_t refers);
     /* Take `delta` bytes from the budget shared by all workers (negative: give back), always
      * granted. Returns what is then left of it, perhaps negative. */
     int64_t (*memory)(void *ctx, int64_t delta);

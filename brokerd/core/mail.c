@@ -19,7 +19,7 @@ static size_t pad8(size_t n)
 
 void *mail_post(struct core *c, unsigned to, enum mail_kind kind, size_t size, bool credited)
 {
-    struct entry *e = c->ops->post(c->ctx, to, pad8(size), credited);
+    struct entry *e = c->ops->post(c->ctx, to, pad8(size), credited, 0);
 
     if (e)
         e->kind = (uint16_t)kind;
@@ -53,6 +53,20 @@ size_t mail_pack_size(struct slice topic, const struct run *run)
     for (uint32_t i = 0; i < run->n; i++)
         n += packed_size(&run->v[i]);
     return n;
+}
+
+struct mail_run *mail_post_run(struct core *c, unsigned to, struct slice topic,
+                               const struct run *run, bool credited)
+{
+    size_t size = sizeof(struct mail_run) + mail_pack_size(topic, run), refers = 0;
+    struct entry *e;
+
+    for (uint32_t i = 0; i < run->n; i++)
+        refers += by_reference(&run->v[i]) ? run->v[i].len : 0;
+    e = c->ops->post(c->ctx, to, pad8(size), credited, refers);
+    if (e)
+        e->kind = MAIL_RUN;
+    return (struct mail_run *)e;
 }
 
 static uint8_t *put(uint8_t *to, struct slice s)

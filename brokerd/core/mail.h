@@ -138,6 +138,10 @@ struct mail_closed {
  * too much on its way (only if not `credited`). */
 void *mail_post(struct core *c, unsigned to, enum mail_kind kind, size_t size, bool credited);
 
+/* The same for a MAIL_RUN that `run` will be packed into. */
+struct mail_run *mail_post_run(struct core *c, unsigned to, struct slice topic,
+                               const struct run *run, bool credited);
+
 /* Bytes that a run needs packed, and packing it; large payloads in blocks go by reference. */
 size_t mail_pack_size(struct slice topic, const struct run *run);
 void mail_pack(uint8_t *to, struct slice topic, const struct run *run);

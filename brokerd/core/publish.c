@@ -153,8 +153,7 @@ static int aim(struct publisher *p, const struct target *to, struct refusal *why
 static int post_run(const struct offer *o, unsigned worker, handle_t queue)
 {
     struct slice topic = topic_slice(o->topic);
-    struct mail_run *m = mail_post(o->core, worker, MAIL_RUN,
-                                   sizeof *m + mail_pack_size(topic, o->run), o->publisher != 0);
+    struct mail_run *m = mail_post_run(o->core, worker, topic, o->run, o->publisher != 0);
 
     if (!m)
         return -1;

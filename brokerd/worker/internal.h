@@ -17,7 +17,7 @@ enum { BATCH_SPARE = 16, BUSY_SPAN_MS = 100 };
 /* What goes to one worker at the end of this turn, and what has not come back yet. */
 struct pair {
     struct batch *newest, *oldest; /* linked as mailbox_push() wants it */
-    size_t in_flight;              /* bytes posted, not yet known to be read */
+    size_t in_flight;              /* bytes posted without credit, not yet known to be read */
 };
 
 struct hook {
@@ -81,7 +81,7 @@ int64_t worker_clock_ns(void);
 void worker_set_clock(struct worker *w);
 
 /* core_ops.post and .memory; ctx is the worker. */
-struct entry *worker_post(void *ctx, unsigned to, size_t size, bool credited);
+struct entry *worker_post(void *ctx, unsigned to, size_t size, bool credited, size_t refers);
 int64_t worker_memory(void *ctx, int64_t delta);
 
 /* Read all that is in the mailbox. True if something was. */

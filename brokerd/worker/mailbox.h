@@ -29,6 +29,7 @@ struct batch {
     uint16_t from, to; /* worker numbers; the batch goes back to `from` when it was read */
     bool is_read;      /* on its way back */
     size_t used, cap;  /* of bytes */
+    size_t weight;     /* of entries without credit, and of blocks they refer to */
     alignas(8) uint8_t bytes[];
 };
 

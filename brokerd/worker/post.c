@@ -37,7 +37,7 @@ static void batch_put(struct worker *w, struct batch *b)
         free(b);
         return;
     }
-    b->used = 0;
+    b->used = b->weight = 0;
     b->is_read = false;
     b->next = w->spare;
     w->spare = b;
@@ -62,13 +62,13 @@ static struct batch *batch_open(struct worker *w, unsigned to, size_t size)
     return b;
 }
 
-struct entry *worker_post(void *ctx, unsigned to, size_t size, bool credited)
+struct entry *worker_post(void *ctx, unsigned to, size_t size, bool credited, size_t refers)
 {
     struct worker *w = ctx;
     struct pair *p = &w->pair[to];
     struct batch *b = p->newest;
 
-    if (!credited && p->in_flight + size > WORKER_PAIR_MAX) {
+    if (!credited && p->in_flight >= WORKER_PAIR_MAX) {
         w->stats.refused_full++;
         return NULL;
     }
@@ -77,7 +77,10 @@ struct entry *worker_post(void *ctx, unsigned to, size_t size, bool credited)
         w->stats.refused_memory++;
         return NULL;
     }
-    p->in_flight += size;
+    if (!credited) {
+        p->in_flight += size + refers;
+        b->weight += size + refers;
+    }
     w->stats.entries_out++;
     w->stats.bytes_out += size;
     return batch_add(b, size);
@@ -133,7 +136,7 @@ bool worker_read_mail(struct worker *w)
     for (; b; b = next) {
         next = b->next;
         if (b->is_read) {
-            w->pair[b->to].in_flight -= b->used;
+            w->pair[b->to].in_flight -= b->weight;
             batch_put(w, b);
         } else {
             size_t at = 0;
@@ -180,7 +183,7 @@ void worker_drop_mail(struct worker *w)
 
 int worker_call(struct worker *w, unsigned to, worker_fn *fn, void *arg)
 {
-    struct entry *e = worker_post(w, to, sizeof(struct call_entry), true);
+    struct entry *e = worker_post(w, to, sizeof(struct call_entry), true, 0);
 
     if (!e)
         return -ENOMEM;

@@ -301,11 +301,11 @@ static const struct endpoint_ops party_ops = {on_deliver, on_ready,   on_closed,
                                               on_settled, on_granted, on_barrier};
 
 /* A batch may be full for what nobody has credit for. */
-static struct entry *post(void *ctx, unsigned to, size_t size, bool credited)
+static struct entry *post(void *ctx, unsigned to, size_t size, bool credited, size_t refers)
 {
     if (fails() || (!credited && sim.tight_mail && one_in(4)))
         return NULL;
-    return world_post(ctx, to, size, credited);
+    return world_post(ctx, to, size, credited, refers);
 }
 
 static const struct core_ops sim_core_ops = {post, world_memory, world_event};

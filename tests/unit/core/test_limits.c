@@ -268,6 +268,32 @@ START_TEST(own_settings_stay_within_the_new_ones)
 }
 END_TEST
 
+/* ------------------------------------------------------------------- on its way */
+
+/* A payload that goes to another worker by reference weighs what it is, not what points to it. */
+START_TEST(what_is_referred_to_is_on_its_way)
+{
+    enum { LARGE = 64 * 1024 };
+    struct block *block = block_new(LARGE);
+    struct msg_view v = {.data = block->bytes, .len = LARGE, .block = block};
+    struct run run = {.v = &v, .n = 1, .bytes = LARGE, .type = {.id = CTYPE_NONE}};
+    struct target to = {.name = SLICE("t")};
+    struct refusal why;
+
+    memset(block->bytes, 0, LARGE);
+    start(2, "");
+    world_subscribe(&b, "t", 10);
+    world_run(&world);
+    ck_assert_int_eq(core_publisher_open(pub.ep, PUBLISH_FORGET, &pub, &pub.publisher), 0);
+    ck_assert_int_eq(core_publish(pub.publisher, &to, &run, &why), 0);
+    ck_assert_uint_ge(world.uncredited, LARGE);
+    world_run(&world);
+    ck_assert_uint_eq(b.deliveries, 1);
+    block_unref(block);
+    teardown();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("limits");
@@ -282,6 +308,7 @@ int main(void)
     tcase_add_loop_test(t, bindings_of_a_queue_are_bounded, 0, 2);
     tcase_add_test(t, more_in_flight_from_now_on);
     tcase_add_test(t, own_settings_stay_within_the_new_ones);
+    tcase_add_test(t, what_is_referred_to_is_on_its_way);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -34,6 +34,7 @@ struct world {
     } port[WORLD_CORES];
     struct world_box box[WORLD_CORES][WORLD_CORES]; /* from, to */
     int64_t now, memory;
+    uint64_t uncredited; /* bytes posted that nobody has given credit for */
     uint64_t events[EVENT_DISCONNECTED + 1];
 };
 
@@ -59,13 +60,15 @@ struct world_peer {
     uint64_t barrier;
 };
 
-static inline struct entry *world_post(void *ctx, unsigned to, size_t size, bool credited)
+static inline struct entry *world_post(void *ctx, unsigned to, size_t size, bool credited,
+                                       size_t refers)
 {
     struct world_port *p = ctx;
     struct world_box *b = &p->w->box[p->id][to];
     struct world_mail *m = calloc(1, sizeof *m - sizeof m->entry + size);
 
-    (void)credited;
+    if (!credited)
+        p->w->uncredited += size + refers;
     m->entry.size = (uint32_t)size;
     m->entry.from = (uint16_t)p->id;
     *b->last = m;

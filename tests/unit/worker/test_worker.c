@@ -126,7 +126,7 @@ static void flood_one(struct core *c, unsigned to, uint32_t number)
         must(worker_call(c->o.ctx, to, flood_call, call) == 0, "call posted");
         return;
     }
-    n = (struct numbered *)(void *)c->o.ops->post(c->o.ctx, to, sizeof *n + fill, true);
+    n = (struct numbered *)(void *)c->o.ops->post(c->o.ctx, to, sizeof *n + fill, true, 0);
     must(n != NULL, "entry posted");
     n->head.kind = 1;
     n->number = number;
@@ -202,7 +202,7 @@ START_TEST(what_has_no_credit_is_bounded)
     unsigned n = 0;
     struct entry *e;
 
-    while ((e = c->o.ops->post(c->o.ctx, 1, 65536, false)) != NULL) {
+    while ((e = c->o.ops->post(c->o.ctx, 1, 65536, false, 0)) != NULL) {
         ck_assert_uint_eq(e->size, 65536);
         ck_assert_uint_eq(e->from, 0);
         ck_assert_uint_eq((uintptr_t)e % 8, 0);
@@ -211,11 +211,11 @@ START_TEST(what_has_no_credit_is_bounded)
     }
     ck_assert_uint_eq(n, WORKER_PAIR_MAX / 65536);
     ck_assert_uint_eq(worker_stats(workers_get(ws, 0)).refused_full, 1);
-    e = c->o.ops->post(c->o.ctx, 1, 9, true); /* with credit it is taken all the same */
+    e = c->o.ops->post(c->o.ctx, 1, 9, true, 0); /* with credit it is taken all the same */
     ck_assert_ptr_nonnull(e);
     ck_assert_uint_eq(e->size, 16);
     e->kind = 1;
-    e = c->o.ops->post(c->o.ctx, 0, 8, false); /* another pair has its own bound */
+    e = c->o.ops->post(c->o.ctx, 0, 8, false, 0); /* another pair has its own bound */
     ck_assert_ptr_nonnull(e);
     e->kind = 1;
     released = 0;
@@ -228,7 +228,7 @@ END_TEST
 static void post_again(void *arg, struct worker *w)
 {
     struct core *c = worker_core(w);
-    struct entry *e = c->o.ops->post(c->o.ctx, 1, 8000, false);
+    struct entry *e = c->o.ops->post(c->o.ctx, 1, 8000, false, 0);
 
     (void)arg;
     must(e != NULL, "room again");
@@ -247,7 +247,7 @@ static void fill_pair(void *arg, struct worker *w)
     struct core *c = worker_core(w);
     struct entry *e;
 
-    while ((e = c->o.ops->post(c->o.ctx, 1, 8000, false)) != NULL)
+    while ((e = c->o.ops->post(c->o.ctx, 1, 8000, false, 0)) != NULL)
         e->kind = 1;
     must(worker_call(w, 1, answer, arg) == 0, "call");
 }
@@ -389,6 +389,24 @@ START_TEST(the_budget_is_shared)
 }
 END_TEST
 
+/* What an entry only points to is on its way, too; but nothing is too large to go alone. */
+START_TEST(what_entries_refer_to_counts)
+{
+    struct workers *ws = make(2, PLACEMENT_PACK);
+    struct core *c = worker_core(workers_get(ws, 0));
+    struct entry *e = c->o.ops->post(c->o.ctx, 1, 64, true, 8 * WORKER_PAIR_MAX);
+
+    ck_assert_ptr_nonnull(e); /* somebody's credit bounds it: it is not in others' way */
+    e->kind = 1;
+    e = c->o.ops->post(c->o.ctx, 1, 64, false, 8 * WORKER_PAIR_MAX);
+
+    ck_assert_ptr_nonnull(e);
+    e->kind = 1;
+    ck_assert_ptr_null(c->o.ops->post(c->o.ctx, 1, 64, false, 0));
+    end(ws);
+}
+END_TEST
+
 START_TEST(hashes_have_a_seed_of_the_process)
 {
     struct workers *one = make(2, PLACEMENT_PACK), *other = make(1, PLACEMENT_PACK);
@@ -433,6 +451,7 @@ int main(void)
     tcase_add_test(tc, spread_deals_in_turn);
     tcase_add_test(tc, pack_fills_the_lowest_then_the_next);
     tcase_add_test(tc, the_budget_is_shared);
+    tcase_add_test(tc, what_entries_refer_to_counts);
     tcase_add_test(tc, hashes_have_a_seed_of_the_process);
     tcase_add_test(tc, options_are_checked);
     suite_add_tcase(suite, tc);
