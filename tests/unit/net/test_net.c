@@ -221,6 +221,11 @@ static bool nobody_there(void)
     return net_connections(net) == 0;
 }
 
+static bool somebody_there(void)
+{
+    return net_connections(net) > 0;
+}
+
 /* ---- frames arrive whole, however they are cut */
 
 static const struct {
@@ -290,8 +295,10 @@ START_TEST(first_bytes_tell)
     fd = client();
     put(fd, "\x16\x03\x01", 3);
     get_end(fd, false);
+    wait_for(nobody_there);
     fd = client();
     put(fd, "SLO", 3);
+    wait_for(somebody_there); /* accepted, before it leaves */
     close(fd);
     wait_for(nobody_there);
     end();
