@@ -19,7 +19,6 @@ static const struct event_kind {
                            LEVEL_WARNING},
     [EVENT_DEAD_LETTER] = {"dead_letter", "messages became dead letters", LEVEL_WARNING},
     [EVENT_REFUSED] = {"refused", "publishes were refused", LEVEL_WARNING},
-    [EVENT_UNROUTABLE] = {"unroutable", "messages matched no queue", LEVEL_DEBUG},
     [EVENT_CONNECTED] = {"connected", "client connected", LEVEL_DEBUG},
     [EVENT_DISCONNECTED] = {"disconnected", "client disconnected", LEVEL_DEBUG},
 };

@@ -40,9 +40,8 @@ enum core_event_kind {
     EVENT_QUEUE_GONE,
     EVENT_QUEUE_STUCK, /* a block queue's hold ended and nothing had left it */
     EVENT_DEAD_LETTER,
-    EVENT_REFUSED,    /* a publish was refused */
-    EVENT_UNROUTABLE, /* a publish matched nothing */
-    EVENT_CONNECTED,  /* a client's endpoint was opened */
+    EVENT_REFUSED,   /* a publish was refused */
+    EVENT_CONNECTED, /* a client's endpoint was opened */
     EVENT_DISCONNECTED,
 };
 
