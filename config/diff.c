@@ -146,7 +146,7 @@ static void diff_rule(struct diff *d, enum policy_kind kind, const struct policy
     if (!same_binds(a, b)) {
         (void)snprintf(what, sizeof what, "%s \"%s\" bind", kind_name(kind), a->filter);
         tell(d, what, binds_text(a, before, sizeof before), binds_text(b, after, sizeof after),
-             false);
+             true); /* a queue that exists keeps its bindings */
     }
 }
 

@@ -91,7 +91,7 @@ static const struct setting rows[] = {
     {"listen", "key", .type = SETTING_LATER},
     {"listen", "client-ca", .type = SETTING_LATER},
 
-    {"queue", "bind", SETTING_FILTERS, "{}",
+    {"queue", "bind", SETTING_FILTERS, "{}", .restart = true,
      .text = "Filters whose messages go into the queue. Empty: the topic of the queue's own name."},
     {"queue", "durable", POLICY("What keeps the messages: memory.")},
     {"queue", "max-messages", POLICY("Messages that may wait.")},

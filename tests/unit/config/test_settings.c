@@ -391,7 +391,7 @@ static const struct {
     {"queue \"a\" { max-messages = 5 }",
      "queue \"a\" { max-messages = 6 bind = {\"x\"} } queue \"b\" {}",
      "queue \"a\" max-messages: '5' -> '6'\n"
-     "queue \"a\" bind: '{ }' -> '{ \"x\" }'\n"
+     "queue \"a\" bind: '{ }' -> '{ \"x\" }', restart\n"
      "queue \"b\": '' -> '{..}'\n"},
     {"queue \"a\" {} queue \"b\" {} subscription \"#\" {}", "queue \"b\" {} queue \"a\" {}",
      "order of the queue sections: '' -> ''\n"
