@@ -456,6 +456,7 @@ int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
         consumer_free(k);
         return r;
     }
+    ep->has_consumed = true;
     *ret = k;
     return 0;
 }

@@ -4,7 +4,8 @@
  *          keeps its books, nor be able to disturb them.
  * Shape    Plain structs, filled for a call and handed to a callback that returns true to go
  *          on, or filled in for one thing by its id. An id names a queue, a consumer or a
- *          publisher while it lives, on whatever worker; only its home has something to tell.
+ *          publisher while it lives, on whatever worker; only its home has something to tell. A
+ *          connection that moves to another worker gets other ids, and so do its publishers.
  *          Long walks go in steps: what comes and goes between them may be missed.
  * Owner    Texts and slices are borrowed: good until the callback returns, or until the core is
  *          called again.

@@ -2,6 +2,7 @@
 
 #include "brokerd/core/access.h"
 #include "brokerd/core/budget.h"
+#include "brokerd/core/follow.h"
 #include "brokerd/core/mail.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/queue.h"
@@ -54,6 +55,7 @@ void publisher_free(struct publisher *p)
     ledger_fini(&p->ledger);
     route_unref(p->route);
     names_release(c, p->queue);
+    topic_unref(p->carried);
     free(p->why);
     free(p);
 }
@@ -296,6 +298,7 @@ static int park(struct publisher *p, struct offer *o)
         *k = (struct parked){{0}, m, o->publisher, o->first + i, o->may_hold};
         core_charge(c, PLACE_CHARGE);
         list_push_back(&n->parked, &k->link);
+        c->parked++;
     }
     if (n->state == NAMED_UNKNOWN)
         names_want(c, n, NULL, 0, 0);
@@ -310,6 +313,7 @@ static int publish_to_queue(struct publisher *p, struct offer *o)
     o->topic = n->topic;
     if (n->state != NAMED_KNOWN)
         return park(p, o);
+    follow_note(p->ep, UINT64_C(1) << handle_worker(n->queue), o->run->n);
     if (handle_worker(n->queue) != o->core->id) {
         if (post_run(o, handle_worker(n->queue), n->queue) == 0)
             return enter(p, o, 1);
@@ -331,6 +335,7 @@ static int publish_to_topic(struct publisher *p, struct offer *o)
     if (!r)
         return refuse_run(p, o, REASON_MEMORY);
     o->topic = r->topic;
+    follow_note(p->ep, r->workers | (uint64_t)(r->n > 0) << o->core->id, o->run->n);
     posted = route_out(o, r);
     if (!o->matched && !posted && !p->ep->is_broker) /* nobody need listen to the broker */
         o->core->count.unroutable += o->run->n;
@@ -593,6 +598,7 @@ void publish_unpark(struct core *c, struct named *n)
         if (m->expires_ms != INT64_MAX)
             meta.ttl_ms = m->expires_ms > c->now_ms ? m->expires_ms - c->now_ms : 1;
         core_charge(c, -PLACE_CHARGE);
+        c->parked--;
         if (n->state != NAMED_KNOWN) {
             c->count.reason[n->reason]++;
             publish_answer(c, k->publisher, k->number, 1, &refused);

@@ -38,6 +38,8 @@ enum {
     STARVED_RETRY_MS = 20,         /* publishers short of memory are looked at this often */
     HEADERS_BYTES_MAX = 60 * 1024, /* of one message, so that a dead letter's still fit */
     LOSS_EVENT_MS = 1000,          /* losses of one queue are announced this often */
+    FOLLOW_SPAN_MS = 100,          /* where a publisher's messages go is judged after so long */
+    FOLLOW_MESSAGES = 8,           /* and so many of them */
 };
 
 /* ----------------------------------------------------------------------------------- timers */
@@ -181,6 +183,16 @@ struct barrier {
     uint64_t token;
 };
 
+/* Where an endpoint's messages go, in the current span: each counts once for each worker with a
+ * queue for it. */
+struct following {
+    int64_t since_ms; /* start of the span; 0: none yet */
+    uint64_t all;     /* messages */
+    uint64_t there;   /* of them, to `worker` */
+    uint8_t worker;   /* the first other one that got any in this span */
+    uint8_t wanted;   /* what came of the span before: the worker to go to; the own one: stay */
+};
+
 struct endpoint {
     struct core *core;
     const struct endpoint_ops *ops;
@@ -192,6 +204,7 @@ struct endpoint {
     uint64_t written;     /* of it, at the socket */
     bool writable, roomy; /* net's word; less than OUT_HIGH_WATER unwritten */
     bool is_broker;       /* may use names that begin with `$` */
+    bool has_consumed;    /* so it stays on this core */
     unsigned unready;     /* consumers that are not */
     struct list barriers;
     struct list_node quiet;   /* in core->barriers while it has some that may be answered */
@@ -199,6 +212,7 @@ struct endpoint {
     const char *door;
     uint64_t id;                   /* worker (8 bits), number */
     uint64_t published, delivered; /* messages */
+    struct following follow;
     int64_t since_ms;
     char name[];
 };
@@ -219,6 +233,8 @@ struct publisher {
     uint32_t window, average; /* messages; bytes of a message, lately */
     struct route *route;      /* where the last run went, or NULL */
     struct named *queue;      /* the same, straight to one queue, or NULL */
+    struct topic *carried;    /* the name of that, between two cores; NULL: none */
+    bool carried_queue;       /* it is a queue's */
     char *why;                /* PUBLISH_ONCE: more about a refusal */
     uint64_t count, bytes;    /* published */
     uint64_t reason[REASON_TABLE_SIZE];
@@ -296,7 +312,8 @@ struct core {
         uint64_t first;
         uint32_t count;
         struct answer a;
-    } late; /* answers that came one by one, gathered */
+    } late;          /* answers that came one by one, gathered */
+    uint64_t parked; /* messages to queues that are not known yet */
     bool draining;
     struct core_counters count;
 
