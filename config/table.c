@@ -45,8 +45,9 @@ static const struct setting rows[] = {
      .restart = true,
      .text = "Threads, each with an event loop of its own; auto: as many as there are cores."},
     {"", "placement", SETTING_WORD, "pack", FIELD(placement), .words = placements,
-     .text = "Where a new connection goes: pack fills one worker before the next, spread takes "
-             "them in turn."},
+     .text =
+         "Where a new connection goes: pack fills one worker before the next, and one that only "
+         "publishes may later go where its messages go; spread takes them in turn."},
     {"", "memory", SETTING_SIZE, "1GiB", MIB, 1024 * 1024 * GIB, FIELD(memory),
      .text = "Budget for everything that waits in brokerd. Above it, publishers are refused."},
     {"", "max-message", SETTING_SIZE, "64MiB", 1, 2 * GIB, FIELD(max_message),

@@ -85,6 +85,10 @@ struct door_ops {
     bool (*established)(const struct door_conn *c);
     /* The connection is gone: close the endpoint, free the door's part. */
     void (*free)(struct door_conn *c);
+    /* Whether it has nothing open but streams that publish, and all it holds is its own memory: so
+     * that connection and endpoint may go to another worker. Then core, scratch, limits and id of
+     * its link are others. NULL: it never may. */
+    bool (*may_move)(const struct door_conn *c);
 };
 
 /* All doors of this build, NULL-terminated, in the order they are asked. */

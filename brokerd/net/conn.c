@@ -140,7 +140,8 @@ static void on_socket(evutil_socket_t fd, short what, void *ctx)
 
 void conn_watch(struct conn *c)
 {
-    bool reads = (c->state < CONN_CLOSING && !c->reading_stopped) || c->state == CONN_LINGERING;
+    bool reads = (c->state < CONN_CLOSING && !c->reading_stopped && !c->is_moving) ||
+                 c->state == CONN_LINGERING;
     short want = reads && !c->is_eof ? EV_READ : 0;
 
     if (c->out.pending && c->out.blocked)
@@ -179,12 +180,6 @@ void conn_mark_dirty(struct conn *c)
 
 /* ---- begin and end */
 
-static void limits_unref(struct limits *l)
-{
-    if (--l->refs == 0)
-        free(l);
-}
-
 /* A connection that never was one. */
 static void start_failed(struct net_worker *nw, int fd, enum net_end end, const char *peer)
 {
@@ -196,6 +191,21 @@ static void start_failed(struct net_worker *nw, int fd, enum net_end end, const 
     atomic_fetch_sub(&nw->net->connections, 1);
     if (end != NET_END_DRAINED && net_may_log(nw, NET_LOG_REFUSED, &more))
         log_warning("%s: refused: %s", peer, net_end_text(end));
+}
+
+void conn_settle(struct conn *c)
+{
+    struct net_worker *nw = c->nw;
+
+    c->out.pool = worker_pool(nw->w);
+    c->link.core = worker_core(nw->w);
+    c->link.limits = &c->limits->o.door;
+    c->link.scratch = nw->scratch;
+    c->link.id = nw->next_id;
+    nw->next_id += CORE_MAX_WORKERS;
+    list_push_back(&nw->all, &c->in_all);
+    conn_set_timer(c);
+    conn_watch(c);
 }
 
 void conn_start(struct net_worker *nw, const struct accepted *a)
@@ -223,17 +233,8 @@ void conn_start(struct net_worker *nw, const struct accepted *a)
     c->door_due_ms = INT64_MAX;
     c->deadline_ms = worker_now(nw->w) + c->limits->o.first_frame_ms;
     out_init(&c->out, &conn_out_ops, worker_pool(nw->w));
-    c->link = (struct link){.core = worker_core(nw->w),
-                            .out = &c->out,
-                            .limits = &c->limits->o.door,
-                            .scratch = nw->scratch,
-                            .peer = c->peer,
-                            .id = nw->next_id,
-                            .close = door_closes};
-    nw->next_id += CORE_MAX_WORKERS;
-    list_push_back(&nw->all, &c->in_all);
-    conn_set_timer(c);
-    conn_watch(c);
+    c->link = (struct link){.out = &c->out, .peer = c->peer, .close = door_closes};
+    conn_settle(c);
     log_trace("net", "%s: connection %llu on worker %u", c->peer, (unsigned long long)c->link.id,
               worker_id(nw->w));
 }
@@ -263,7 +264,8 @@ static void conn_free(struct conn *c)
     list_remove(&c->in_ready);
     list_remove(&c->in_dirty);
     list_remove(&c->in_closed);
-    limits_unref(c->limits);
+    list_remove(&c->in_moving);
+    limits_drop(c->limits);
     worker_left(nw->w);
     atomic_fetch_sub(&nw->net->connections, 1);
     free(c);

@@ -204,7 +204,7 @@ size_t conn_read(struct conn *c)
 
     if (c->state == CONN_LINGERING)
         return throw_away(c);
-    if (c->state >= CONN_CLOSING || c->reading_stopped || c->is_eof)
+    if (c->state >= CONN_CLOSING || c->reading_stopped || c->is_moving || c->is_eof)
         return 0;
     if (c->kept_whole) {
         n = read_on(c);
@@ -226,6 +226,7 @@ size_t conn_read(struct conn *c)
         }
     }
     conn_charge(c);
+    conn_follow(c);
     conn_watch(c);
     return n;
 }

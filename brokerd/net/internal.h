@@ -57,11 +57,13 @@ struct conn {
     struct limits *limits;
     const struct door_ops *door; /* NULL while CONN_NEW */
     struct door_conn *door_conn; /* NULL: none, or freed */
-    struct list_node in_all, in_ready, in_dirty, in_closed;
+    struct list_node in_all, in_ready, in_dirty, in_closed, in_moving;
     struct wheel_node timer;
     int64_t door_due_ms; /* the door wants to be called */
     int64_t deadline_ms; /* of the handshake, of closing, of eviction */
     int64_t since_ms;    /* wall clock */
+    int64_t move_ms;     /* while it is to move: until when that is tried; else not before */
+    uint64_t rest_turn;  /* while it is to move: since when it is at rest; 0: it is not */
 
     struct block *kept; /* the beginning of a frame, at its start; NULL: none */
     size_t kept_n;
@@ -81,6 +83,8 @@ struct conn {
     bool is_eof;          /* the peer has ended its direction */
     bool is_evicted;      /* deadline_ms is when it has to go */
     bool reading_stopped; /* it does not take its answers; its silence is our doing */
+    bool is_moving;       /* not read until it is at rest, and then on another worker */
+    uint8_t move_to;      /* that worker */
     bool told_full;       /* core_writable(false) was said */
     char peer[];
 };
@@ -122,13 +126,15 @@ struct net_worker {
     struct list ready;  /* the loop saw something */
     struct list dirty;  /* output is to be looked at */
     struct list closed; /* CONN_CLOSING whose door is to be freed, CONN_DEAD */
+    struct list moving; /* not read until they can move */
+    uint64_t turn;      /* counts up */
     struct wheel wheel;
     struct limits *limits; /* for new connections */
     struct read_blocks small, large;
     struct door_scratch *scratch;
     uint64_t next_id;
-    bool is_draining;
-    bool core_told; /* core_written() or core_writable() since the last tick began */
+    bool is_draining, is_closing; /* net_drain() and net_close_all() have been here */
+    bool core_told;               /* core_written() or core_writable() since the last tick began */
     struct log_limit log[NET_LOGS];
     struct net_stats stats;
 };
@@ -177,6 +183,24 @@ void conns_release(struct net_worker *nw);
 
 /* May a line be written about this, now? *ret: how many were not. */
 bool net_may_log(struct net_worker *nw, enum net_log what, uint64_t *ret_suppressed);
+
+/* Its place in this worker's lists and time, at its beginning or when it comes from another. */
+void conn_settle(struct conn *c);
+
+/* ---- net.c */
+
+/* A copy with one reference. NULL without memory. */
+struct limits *limits_new(const struct net_options *o);
+void limits_drop(struct limits *l); /* NULL is fine */
+
+/* ---- move.c */
+
+/* It was read: if its messages go to another worker, it is to go there too. */
+void conn_follow(struct conn *c);
+
+/* End of the turn: those that are at rest move, those that take too long give up. Returns when it
+ * wants to be called again at the latest, INT64_MAX if never. */
+int64_t conns_move(struct net_worker *nw);
 
 /* ---- input.c */
 

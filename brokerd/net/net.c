@@ -42,6 +42,7 @@ static bool on_input(void *ctx)
     struct wheel_node *n;
     bool more;
 
+    nw->turn++;
     if (worker_id(nw->w) == 0)
         listeners_accept(nw->net, now);
     more = read_ready(nw);
@@ -73,10 +74,12 @@ static bool on_output(void *ctx)
 static int64_t on_release(void *ctx)
 {
     struct net_worker *nw = ctx;
+    int64_t due = conns_move(nw), next;
     bool any = !list_empty(&nw->closed);
-    int64_t due = wheel_next(&nw->wheel);
 
     conns_release(nw);
+    next = wheel_next(&nw->wheel);
+    due = next < due ? next : due;
     /* Doors that were freed have given messages back: on with them at once. */
     if (any || !list_empty(&nw->dirty) || !list_empty(&nw->closed))
         return worker_now(nw->w);
@@ -89,7 +92,7 @@ static const struct worker_hook hook = {on_input, on_output, on_release};
 
 /* ---- made and freed */
 
-static struct limits *limits_new(const struct net_options *o)
+struct limits *limits_new(const struct net_options *o)
 {
     struct limits *l = malloc(sizeof *l);
 
@@ -98,7 +101,7 @@ static struct limits *limits_new(const struct net_options *o)
     return l;
 }
 
-static void limits_drop(struct limits *l)
+void limits_drop(struct limits *l)
 {
     if (l && --l->refs == 0)
         free(l);
@@ -115,6 +118,7 @@ static int net_worker_init(struct net *net, unsigned id, const struct net_option
     list_init(&nw->ready);
     list_init(&nw->dirty);
     list_init(&nw->closed);
+    list_init(&nw->moving);
     wheel_init(&nw->wheel, worker_now(nw->w));
     for (unsigned i = 0; i < NET_LOGS; i++)
         nw->log[i] = (struct log_limit){.burst = 5, .per_ms = 1000};
@@ -274,6 +278,7 @@ static void close_all(void *arg, struct worker *w)
     struct asked *a = arg;
     struct net_worker *nw = &a->net->nw[worker_id(w)];
 
+    nw->is_closing = true;
     for (struct list_node *l = list_first(&nw->all); l; l = list_next(&nw->all, l)) {
         struct conn *c = LIST_ITEM(l, struct conn, in_all);
 

@@ -112,6 +112,8 @@ struct net_stats {
     uint64_t ended[NET_ENDS];
     uint64_t bytes_in, bytes_out;
     uint64_t reads, writes;  /* system calls */
+    uint64_t moved;          /* connections that came here after their messages */
+    uint64_t moves_given_up; /* connections that did not come to rest in time for that */
     uint64_t reads_paused;   /* connections not read because they do not take their answers */
     uint64_t output_blocked; /* times a socket took not all */
 };
@@ -133,7 +135,7 @@ struct net_conn_info {
 typedef void net_conn_fn(void *ctx, const struct net_conn_info *info);
 void net_each_connection(const struct net *net, unsigned id, net_conn_fn *fn, void *ctx);
 
-/* The worker a connection lives on, by its id. */
+/* The worker a connection lives on, by its id: one that moves gets another. */
 unsigned net_connection_worker(uint64_t id);
 
 /* Close a connection. Own of its worker. -ENOENT. */

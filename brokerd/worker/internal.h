@@ -59,6 +59,7 @@ struct worker {
     alignas(CACHE_LINE) atomic_uint busy_permille;
     atomic_int_fast64_t busy_at_ms; /* when that was measured */
     alignas(CACHE_LINE) atomic_uint connections;
+    atomic_int_fast64_t followed_ms; /* when a connection last came after its messages */
 };
 
 struct workers {

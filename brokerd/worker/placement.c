@@ -1,5 +1,8 @@
 /* Which worker gets a new connection. Handing a message from one worker to another doubles what
- * it costs, so `pack` fills the lowest worker that has time before it takes the next. */
+ * it costs, so `pack` fills the lowest worker that has time before it takes the next. For the same
+ * reason publishers may follow their messages, but only to a worker that has time and one after
+ * the other: else all publishers of a popular topic would end up on one worker that cannot bear
+ * them. */
 #include "brokerd/worker/internal.h"
 
 enum {
@@ -61,6 +64,25 @@ unsigned workers_place(struct workers *ws)
 void worker_left(struct worker *w)
 {
     atomic_fetch_sub_explicit(&w->connections, 1, memory_order_relaxed);
+}
+
+bool workers_may_follow(struct workers *ws, unsigned to)
+{
+    struct worker *w = &ws->w[to];
+    int64_t now = worker_clock_ns() / 1000000;
+    int64_t last = atomic_load_explicit(&w->followed_ms, memory_order_relaxed);
+
+    if (atomic_load_explicit(&ws->placement, memory_order_relaxed) != PLACEMENT_PACK ||
+        now - last < BUSY_SPAN_MS || worker_busy(w) >= PLACE_BUSY_PERMILLE)
+        return false;
+    return atomic_compare_exchange_strong_explicit(&w->followed_ms, &last, now,
+                                                   memory_order_relaxed, memory_order_relaxed);
+}
+
+void worker_moved(struct worker *from, struct worker *to)
+{
+    atomic_fetch_add_explicit(&to->connections, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&from->connections, 1, memory_order_relaxed);
 }
 
 void workers_set_placement(struct workers *ws, enum placement placement)

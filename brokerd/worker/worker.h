@@ -115,7 +115,8 @@ int worker_add_hook(struct worker *w, const struct worker_hook *hook, void *ctx)
 typedef void worker_fn(void *arg, struct worker *w);
 
 /* Run fn(arg, ..) on worker `to` (perhaps this one: at its next turn), in order with what this
- * worker's core posts there. Own. -ENOMEM: it will not run. */
+ * worker's core posts there. What was posted in earlier turns, to whatever workers, is read there
+ * before anything that fn causes. Own. -ENOMEM: it will not run. */
 int worker_call(struct worker *w, unsigned to, worker_fn *fn, void *arg);
 
 /* The same from any thread; calls of one thread keep their order. What comes after the worker
@@ -129,6 +130,14 @@ unsigned workers_place(struct workers *ws);
 
 /* A connection counted by workers_place() is gone. Any thread. */
 void worker_left(struct worker *w);
+
+/* Whether a connection may come to worker `to` because its messages go there: placement is pack,
+ * that worker has time, and no other came so lately that its load does not show yet. Who is told
+ * yes has had the turn of the next 100 ms. Any thread. */
+bool workers_may_follow(struct workers *ws, unsigned to);
+
+/* A connection counted by workers_place() has gone from one to another. Any thread. */
+void worker_moved(struct worker *from, struct worker *to);
 
 /* ------------------------------------------------------------------------------------ numbers */
 

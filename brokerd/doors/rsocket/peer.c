@@ -411,6 +411,21 @@ static void peer_free(struct door_conn *d)
     free(c);
 }
 
+static bool may_move(const struct door_conn *d)
+{
+    const struct peer *c = (const struct peer *)(const void *)d;
+
+    if (!c->established || c->over || c->draining || c->ended || c->joining)
+        return false;
+    for (uint32_t i = 0; i < c->streams.cap; i++) {
+        const struct stream *s = c->streams.slot[i];
+
+        if (s && (s->kind != STREAM_PUBLISH || s->join))
+            return false;
+    }
+    return true;
+}
+
 const struct door_ops rsocket_door = {
     .name = "rsocket",
     .recognise = setup_recognise,
@@ -420,4 +435,5 @@ const struct door_ops rsocket_door = {
     .on_drain = on_drain,
     .established = is_established,
     .free = peer_free,
+    .may_move = may_move,
 };

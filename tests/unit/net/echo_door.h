@@ -98,6 +98,11 @@ static bool echo_established(const struct door_conn *c)
     return c->established;
 }
 
+static bool echo_may_move(const struct door_conn *c)
+{
+    return c->established;
+}
+
 static void echo_free(struct door_conn *c)
 {
     free(c);
@@ -123,10 +128,10 @@ static size_t slow_on_bytes(struct door_conn *c, struct slice bytes, struct bloc
 
 static const struct door_ops echo_door = {"echo",           echo_recognise, echo_open,
                                           echo_on_bytes,    echo_on_time,   echo_on_drain,
-                                          echo_established, echo_free};
+                                          echo_established, echo_free,      echo_may_move};
 static const struct door_ops slow_door = {"slow",           slow_recognise, echo_open,
                                           slow_on_bytes,    echo_on_time,   echo_on_drain,
-                                          echo_established, echo_free};
+                                          echo_established, echo_free,      NULL};
 
 const struct door_ops *const doors[] = {&echo_door, &slow_door, NULL};
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -50,6 +51,46 @@ void core_drain(struct core *c)
 {
     (void)c;
     atomic_fetch_add(&drains, 1);
+}
+
+/* Who publishes there, as the test says. */
+static atomic_int wanted = -1; /* the worker all want to; -1: none */
+static atomic_bool restless;   /* nobody comes to rest */
+static atomic_bool cannot_leave, cannot_join;
+static atomic_uint times_left, joined;
+
+bool core_endpoint_wants(const struct endpoint *ep, unsigned *ret)
+{
+    const struct link *l = ((const struct door_conn *)(const void *)ep)->link;
+    int to = atomic_load(&wanted);
+
+    if (to < 0 || l->core->o.id == (unsigned)to)
+        return false;
+    *ret = (unsigned)to;
+    return true;
+}
+
+bool core_endpoint_at_rest(const struct endpoint *ep)
+{
+    (void)ep;
+    return !atomic_load(&restless);
+}
+
+int core_endpoint_leave(struct endpoint *ep)
+{
+    (void)ep;
+    if (atomic_load(&cannot_leave))
+        return -ENOMEM;
+    atomic_fetch_add(&times_left, 1);
+    return 0;
+}
+
+int core_endpoint_join(struct core *c, struct endpoint *ep)
+{
+    (void)c;
+    (void)ep;
+    atomic_fetch_add(&joined, 1);
+    return atomic_load(&cannot_join) ? -ENOMEM : 0;
 }
 
 /* ---- a net that runs, and what it did */
@@ -102,6 +143,8 @@ static void end(void)
         all.handed_over += s.handed_over;
         all.reads += s.reads;
         all.reads_paused += s.reads_paused;
+        all.moved += s.moved;
+        all.moves_given_up += s.moves_given_up;
         for (unsigned e = 0; e < NET_ENDS; e++)
             all.ended[e] += s.ended[e];
     }
@@ -650,6 +693,254 @@ START_TEST(sockets_are_taken_over)
 }
 END_TEST
 
+/* ---- to the worker its messages go to */
+
+static int64_t asked_since; /* was_asked_twice(); 0: not yet */
+
+/* Placed in turn, so the first is on worker 0; then packed, where they may follow. */
+static int follower(void)
+{
+    int fd;
+
+    asked_since = 0;
+    atomic_store(&wanted, -1);
+    atomic_store(&restless, false);
+    atomic_store(&cannot_leave, false);
+    atomic_store(&cannot_join, false);
+    atomic_store(&times_left, 0);
+    atomic_store(&joined, 0);
+    begin(2, &usual);
+    fd = client();
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    command(fd, "hello");
+    get(fd, (char[9]){0}, 9);
+    workers_set_placement(workers, PLACEMENT_PACK);
+    return fd;
+}
+
+/* A frame there and back, cut in two so that its beginning may go along. */
+static void ping(int fd, uint8_t i)
+{
+    uint8_t out[300], back[300];
+    size_t n = frame(out, 250, i);
+
+    put(fd, out, 100 + i);
+    put(fd, out + 100 + i, n - 100 - i);
+    get(fd, back, n);
+    ck_assert(memcmp(out, back, n) == 0);
+}
+
+/* Go on until something that workers do. */
+static void ping_until(int fd, bool (*holds)(void))
+{
+    for (int i = 0; i < PATIENCE_MS && !holds(); i++) {
+        ping(fd, (uint8_t)(i % 100));
+        poll(NULL, 0, 1); /* between two pings; nothing relies on its length */
+    }
+    ck_assert(holds());
+}
+
+static bool has_joined(void)
+{
+    return atomic_load(&joined) > 0;
+}
+
+static unsigned there[2]; /* connections of each worker, as look_around() saw them */
+static uint64_t there_id;
+static atomic_uint looked_around;
+
+static void count_one(void *ctx, const struct net_conn_info *info)
+{
+    there[*(unsigned *)ctx]++;
+    there_id = info->id;
+}
+
+static void look_around(void *arg, struct worker *w)
+{
+    unsigned id = worker_id(w);
+
+    (void)arg;
+    there[id] = 0;
+    net_each_connection(net, id, count_one, &id);
+    atomic_fetch_add(&looked_around, 1);
+}
+
+static bool one_looked(void)
+{
+    return atomic_load(&looked_around) == 1;
+}
+
+static bool both_looked(void)
+{
+    return atomic_load(&looked_around) == 2;
+}
+
+/* One after the other: both write there_id. */
+static void look_at_both(void)
+{
+    atomic_store(&looked_around, 0);
+    ck_assert_int_eq(workers_call(workers, 0, look_around, NULL), 0);
+    wait_for(one_looked);
+    ck_assert_int_eq(workers_call(workers, 1, look_around, NULL), 0);
+    wait_for(both_looked);
+}
+
+static void kill_it(void *arg, struct worker *w)
+{
+    (void)arg;
+    (void)w;
+    net_kill(net, there_id);
+}
+
+START_TEST(a_connection_moves)
+{
+    int fd = follower();
+
+    look_at_both();
+    ck_assert_uint_eq(there[0], 1);
+    ck_assert_uint_eq(net_connection_worker(there_id), 0);
+    atomic_store(&wanted, 1);
+    ping_until(fd, has_joined);
+    for (uint8_t i = 0; i < 100; i++)
+        ping(fd, i);
+    look_at_both();
+    ck_assert_uint_eq(there[0], 0);
+    ck_assert_uint_eq(there[1], 1);
+    ck_assert_uint_eq(worker_connections(workers_get(workers, 1)), 1);
+    ck_assert_uint_eq(net_connection_worker(there_id), 1);
+    ck_assert_int_eq(workers_call(workers, 1, kill_it, NULL), 0);
+    get_end(fd, false);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(all.moved, 1);
+    ck_assert_uint_eq(all.moves_given_up, 0);
+    ck_assert_uint_eq(atomic_load(&times_left), 1);
+    ck_assert_uint_eq(all.ended[NET_END_KILLED], 1);
+}
+END_TEST
+
+/* To and fro while megabytes go through it, in frames of all sizes. */
+START_TEST(a_connection_moves_under_load)
+{
+    enum { TOTAL = 8 << 20 };
+    static const size_t sizes[] = {128, 1000, 70000, 3};
+    uint8_t *p = malloc(TOTAL + 100000);
+    size_t n = 0;
+    int fd = follower();
+
+    for (unsigned i = 0; n < TOTAL; i++)
+        n += frame(p + n, sizes[i % 4], (uint8_t)i);
+    for (unsigned i = 0; i < 3; i++) {
+        atomic_store(&joined, 0);
+        atomic_store(&wanted, (int)(1 - i % 2));
+        do
+            exchange(fd, p, n, 50001);
+        while (!has_joined());
+    }
+    close(fd);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(all.moved, 3);
+    free(p);
+}
+END_TEST
+
+/* Enough time to be asked to move twice, and no more. */
+static bool was_asked_twice(void)
+{
+    struct timespec ts;
+    int64_t now;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    if (!asked_since)
+        asked_since = now;
+    return now - asked_since > 1200;
+}
+
+/* It is read on after 10 ms, and left alone for a second. */
+START_TEST(a_restless_connection_stays)
+{
+    int fd = follower();
+
+    atomic_store(&restless, true);
+    atomic_store(&wanted, 1);
+    ping_until(fd, was_asked_twice);
+    close(fd);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(all.moved, 0);
+    ck_assert_uint_ge(all.moves_given_up, 1);
+    ck_assert_uint_le(all.moves_given_up, 2);
+    ck_assert_uint_eq(atomic_load(&times_left), 0);
+}
+END_TEST
+
+START_TEST(without_memory_it_stays_or_ends)
+{
+    int fd = follower();
+
+    atomic_store(&cannot_leave, true);
+    atomic_store(&wanted, 1);
+    ping_until(fd, was_asked_twice);
+    look_at_both();
+    ck_assert_uint_eq(there[0], 1);
+    atomic_store(&cannot_join, true);
+    atomic_store(&cannot_leave, false);
+    for (char c; send(fd, "E\0\0\0", 4, MSG_NOSIGNAL) == 4 && recv(fd, &c, 1, 0) > 0;)
+        poll(NULL, 0, 1);
+    close(fd);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(all.ended[NET_END_MEMORY], 1);
+    ck_assert_uint_eq(all.moved, 1);
+    ck_assert_uint_ge(all.moves_given_up, 1);
+}
+END_TEST
+
+START_TEST(spread_connections_stay)
+{
+    int fd = follower();
+
+    workers_set_placement(workers, PLACEMENT_SPREAD);
+    atomic_store(&wanted, 1);
+    for (uint8_t i = 0; i < 100; i++)
+        ping(fd, i);
+    close(fd);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(all.moved + all.moves_given_up, 0);
+}
+END_TEST
+
+/* A connection on its way must not slip through between two workers. */
+START_TEST(all_close_while_they_move)
+{
+    enum { N = 8 };
+    char buf[64];
+    int fd[N];
+
+    fd[0] = follower();
+    for (int i = 1; i < N; i++) {
+        fd[i] = client();
+        command(fd[i], "hello");
+        get(fd[i], (char[9]){0}, 9);
+    }
+    atomic_store(&wanted, 1);
+    for (int i = 0; i < N; i++)
+        command(fd[i], "hello");
+    ck_assert_int_eq(net_drain(net), 0);
+    ck_assert_int_eq(net_close_all(net, 0), 0);
+    for (int i = 0; i < N; i++) {
+        while (recv(fd[i], buf, sizeof buf, 0) > 0)
+            ;
+        close(fd[i]);
+    }
+    wait_for(nobody_there);
+    end();
+}
+END_TEST
+
 /* ---- administration and the end */
 
 struct seen {
@@ -818,6 +1109,12 @@ int main(void)
     tcase_add_test(tc, unix_sockets);
     tcase_add_test(tc, an_address_in_use_is_told);
     tcase_add_test(tc, sockets_are_taken_over);
+    tcase_add_test(tc, a_connection_moves);
+    tcase_add_test(tc, a_connection_moves_under_load);
+    tcase_add_test(tc, a_restless_connection_stays);
+    tcase_add_test(tc, without_memory_it_stays_or_ends);
+    tcase_add_test(tc, spread_connections_stay);
+    tcase_add_test(tc, all_close_while_they_move);
     tcase_add_test(tc, connections_are_listed_and_killed);
     tcase_add_loop_test(tc, drains_and_closes, 0, 2);
     tcase_add_test(tc, connections_left_at_the_end_are_freed);

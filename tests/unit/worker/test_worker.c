@@ -367,6 +367,23 @@ START_TEST(pack_fills_the_lowest_then_the_next)
 }
 END_TEST
 
+START_TEST(publishers_follow_one_by_one)
+{
+    struct workers *ws = make(2, PLACEMENT_SPREAD);
+
+    ck_assert(!workers_may_follow(ws, 1));
+    workers_set_placement(ws, PLACEMENT_PACK);
+    ck_assert(workers_may_follow(ws, 1)); /* never started, so idle */
+    ck_assert(!workers_may_follow(ws, 1));
+    ck_assert(workers_may_follow(ws, 0));
+    ck_assert_uint_eq(workers_place(ws), 0);
+    worker_moved(workers_get(ws, 0), workers_get(ws, 1));
+    ck_assert_uint_eq(worker_connections(workers_get(ws, 0)), 0);
+    ck_assert_uint_eq(worker_connections(workers_get(ws, 1)), 1);
+    end(ws);
+}
+END_TEST
+
 START_TEST(the_budget_is_shared)
 {
     struct workers *ws = make(2, PLACEMENT_PACK);
@@ -450,6 +467,7 @@ int main(void)
     tcase_add_test(tc, hooks_have_their_part_of_a_turn);
     tcase_add_test(tc, spread_deals_in_turn);
     tcase_add_test(tc, pack_fills_the_lowest_then_the_next);
+    tcase_add_test(tc, publishers_follow_one_by_one);
     tcase_add_test(tc, the_budget_is_shared);
     tcase_add_test(tc, what_entries_refer_to_counts);
     tcase_add_test(tc, hashes_have_a_seed_of_the_process);

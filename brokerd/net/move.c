@@ -1,0 +1,197 @@
+/* A connection goes where its messages go: it stops being read, comes to rest, is taken apart
+ * from this worker and put together on the other.
+ *
+ * Nothing that is under way has to be followed, and the order of its messages is kept without a
+ * protocol: at rest every message that anybody waits for has settled; and those that nobody waits
+ * for were sent to their workers in a turn before the one that sends the connection. What the
+ * other worker sends on its behalf is behind them in every mailbox. Hence it must have been at
+ * rest at the end of one turn to go at the end of a later one.
+ *
+ * The beginning of a frame goes along as a copy: a busy publisher's reads hardly ever end with a
+ * frame. */
+#include <string.h>
+
+#include "brokerd/net/internal.h"
+
+enum {
+    MOVE_REST_MS = 10,    /* so long a connection is not read to come to rest */
+    MOVE_AGAIN_MS = 1000, /* and that not more often */
+    MOVE_ASK_MS = 20      /* who may not come there yet asks again after so long */
+};
+
+void conn_follow(struct conn *c)
+{
+    struct net_worker *nw = c->nw;
+    int64_t now = worker_now(nw->w);
+    unsigned to;
+
+    if (!c->link.endpoint || !core_endpoint_wants(c->link.endpoint, &to))
+        return;
+    if (c->state != CONN_OPEN || !c->established || c->is_moving || now < c->move_ms ||
+        nw->is_draining || !c->door->may_move)
+        return;
+    if (!workers_may_follow(nw->net->ws, to)) {
+        c->move_ms = now + MOVE_ASK_MS;
+        return;
+    }
+    c->is_moving = true;
+    c->move_to = (uint8_t)to;
+    c->move_ms = now + MOVE_REST_MS;
+    c->rest_turn = 0;
+    list_push_back(&nw->moving, &c->in_moving);
+}
+
+/* It stays for now: read on. */
+static void stay(struct conn *c)
+{
+    list_remove(&c->in_moving);
+    c->is_moving = false;
+    c->move_ms = worker_now(c->nw->w) + MOVE_AGAIN_MS;
+    conn_watch(c);
+}
+
+/* Whether it may have to end or to speak, rather than to go. */
+static bool has_other_plans(const struct conn *c)
+{
+    return c->state != CONN_OPEN || c->is_evicted || c->is_eof || c->kept_whole ||
+           c->nw->is_draining;
+}
+
+static bool at_rest(const struct conn *c)
+{
+    return c->link.endpoint && c->out.pending == 0 && !c->out.broken && !c->told_full &&
+           !c->reading_stopped && c->door->may_move(c->door_conn) &&
+           core_endpoint_at_rest(c->link.endpoint);
+}
+
+/* ---- there */
+
+/* The endpoint has joined; everything else as at the beginning. */
+static void arrive(struct conn *c)
+{
+    struct net_worker *nw = c->nw;
+    int r = core_endpoint_join(worker_core(nw->w), c->link.endpoint);
+
+    /* The limits it was accepted with, shared if they are still the same. */
+    if (memcmp(&c->limits->o, &nw->limits->o, sizeof c->limits->o) == 0) {
+        limits_drop(c->limits);
+        c->limits = nw->limits;
+        c->limits->refs++;
+    }
+    c->is_moving = false;
+    c->move_ms = worker_now(nw->w) + MOVE_AGAIN_MS;
+    conn_settle(c);
+    conn_charge(c);
+    if (r < 0)
+        conn_kill(c, NET_END_MEMORY, NULL);
+    else if (nw->is_closing)
+        conn_close(c, NET_END_DRAINED, NULL);
+    else if (nw->is_draining)
+        c->door->on_drain(c->door_conn);
+}
+
+static void take_moved(void *arg, struct worker *w)
+{
+    struct conn *c = arg;
+
+    c->nw->stats.moved++;
+    log_debug("%s: follows its messages to worker %u", c->peer, worker_id(w));
+    arrive(c);
+}
+
+/* ---- here */
+
+/* What belongs to this worker is replaced by what belongs to nobody. False without memory. */
+static bool detach(struct conn *c)
+{
+    struct limits *limits = limits_new(&c->limits->o);
+    struct block *kept = c->kept_n ? block_new(c->kept_n) : NULL;
+
+    if (!limits || (c->kept_n && !kept) || core_endpoint_leave(c->link.endpoint) < 0) {
+        limits_drop(limits);
+        block_unref(kept);
+        return false;
+    }
+    limits_drop(c->limits);
+    c->limits = limits;
+    if (kept)
+        memcpy(kept->bytes, c->kept->bytes, c->kept_n);
+    block_pool_put(worker_pool(c->nw->w), c->kept);
+    c->kept = kept;
+    core_charge(c->link.core, -(int64_t)c->charged);
+    c->charged = 0;
+    return true;
+}
+
+/* Out of everything that this worker looks at. */
+static void unlink_all(struct conn *c)
+{
+    if (c->watched)
+        event_del(&c->ev);
+    c->watched = c->ready = 0;
+    wheel_set(&c->nw->wheel, &c->timer, INT64_MAX);
+    list_remove(&c->in_all);
+    list_remove(&c->in_ready);
+    list_remove(&c->in_dirty);
+    list_remove(&c->in_moving);
+    c->out.is_dirty = false;
+}
+
+static void depart(struct conn *c)
+{
+    struct net_worker *from = c->nw, *to = &from->net->nw[c->move_to];
+
+    if (!detach(c)) {
+        from->stats.moves_given_up++;
+        stay(c);
+        return;
+    }
+    unlink_all(c);
+    c->nw = to;
+    if (worker_call(from->w, c->move_to, take_moved, c) == 0) {
+        worker_moved(from->w, to->w);
+    } else {
+        c->nw = from;
+        from->stats.moves_given_up++;
+        arrive(c);
+    }
+}
+
+/* The next step of one that is to move. Returns when it wants to be looked at again. */
+static int64_t step(struct conn *c)
+{
+    struct net_worker *nw = c->nw;
+    int64_t now = worker_now(nw->w);
+
+    if (has_other_plans(c)) {
+        stay(c);
+    } else if (!at_rest(c)) {
+        c->rest_turn = 0;
+        if (now < c->move_ms)
+            return c->move_ms;
+        nw->stats.moves_given_up++;
+        log_debug("%s: was not at rest to follow its messages", c->peer);
+        stay(c);
+    } else if (!c->rest_turn) {
+        c->rest_turn = nw->turn;
+        return now;
+    } else if (c->rest_turn < nw->turn) {
+        depart(c);
+    }
+    return INT64_MAX;
+}
+
+int64_t conns_move(struct net_worker *nw)
+{
+    int64_t due = INT64_MAX;
+    struct list_node *l, *next;
+
+    for (l = list_first(&nw->moving); l; l = next) {
+        int64_t d;
+
+        next = list_next(&nw->moving, l);
+        d = step(LIST_ITEM(l, struct conn, in_moving));
+        due = d < due ? d : due;
+    }
+    return due;
+}
