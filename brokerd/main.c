@@ -11,6 +11,7 @@
  * has its deadline; a second SIGTERM ends at once. */
 #include <errno.h>
 #include <event2/event.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "brokerd/admin/admin.h"
 #include "brokerd/net/net.h"
@@ -52,6 +54,8 @@ struct broker {
     struct event *signals[5];
     struct event *look; /* at the end of phases */
     struct event *watchdog;
+    struct event *trim;
+    int64_t unused_least; /* bytes held and not used, since the last trim */
     enum phase phase;
     int64_t deadline_ms; /* of the phase */
     struct round drained, alive;
@@ -409,6 +413,55 @@ static void on_watchdog(evutil_socket_t fd, short what, void *ctx)
     round_start(&b->alive, b, answer_alive);
 }
 
+/* ---- memory that nobody uses */
+
+enum { TRIM_SECONDS = 5, TRIM_BYTES = 64 << 20 };
+
+/* Bytes that are resident, but for what the budget knows of. */
+static int64_t memory_unused(const struct broker *b)
+{
+    int64_t used = (int64_t)workers_memory(b->workers) - workers_memory_left(b->workers);
+    FILE *f = fopen("/proc/self/statm", "re");
+    char line[128] = "", *second;
+    long resident = 0;
+
+    if (f) {
+        if (fgets(line, sizeof line, f)) { /* pages: size, resident, .. */
+            (void)strtol(line, &second, 10);
+            resident = strtol(second, NULL, 10);
+        }
+        (void)fclose(f);
+    }
+    return resident * sysconf(_SC_PAGESIZE) - used;
+}
+
+/* After a burst the allocator would keep for ever what waited then. Not on a worker's thread, and
+ * only when there is much to give back: its locks are held meanwhile. */
+static void on_trim(evutil_socket_t fd, short what, void *ctx)
+{
+    struct broker *b = ctx;
+    int64_t unused = memory_unused(b);
+
+    (void)fd;
+    (void)what;
+    if (unused < b->unused_least)
+        b->unused_least = unused;
+    if (unused - b->unused_least < TRIM_BYTES)
+        return;
+    (void)malloc_trim(0);
+    b->unused_least = memory_unused(b);
+    log_info("memory: %lld MiB given back", (long long)((unused - b->unused_least) >> 20));
+}
+
+static int watch_memory(struct broker *b)
+{
+    const struct timeval tv = {TRIM_SECONDS, 0};
+
+    b->unused_least = memory_unused(b);
+    b->trim = event_new(b->base, -1, EV_PERSIST, on_trim, b);
+    return b->trim && event_add(b->trim, &tv) == 0 ? 0 : -ENOMEM;
+}
+
 static int watch_signals(struct broker *b)
 {
     static const int which[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
@@ -582,7 +635,8 @@ static int make_pieces(struct broker *b)
     r = net_new(b->workers, &no, &b->net);
     if (r == 0)
         r = admin_start(b->admin, b->workers);
-    return r < 0 ? r : watch_signals(b);
+    r = r < 0 ? r : watch_signals(b);
+    return r < 0 ? r : watch_memory(b);
 }
 
 static void free_pieces(struct broker *b)
@@ -594,6 +648,8 @@ static void free_pieces(struct broker *b)
         event_free(b->look);
     if (b->watchdog)
         event_free(b->watchdog);
+    if (b->trim)
+        event_free(b->trim);
     if (b->base)
         event_base_free(b->base);
     net_free(b->net);

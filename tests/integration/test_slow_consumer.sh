@@ -105,6 +105,9 @@ wait_until 10 grep -q drop-oldest "$TMP/events"
 go_on 1
 assert_eq "$(accounted 1)" $messages "delivered and lost together"
 assert_grep "^lost $lost drop-oldest\$" "$TMP/stalled.1"
+# And the memory goes back to where it came from: the operating system.
+given_back() { [ $(($(rss_kib "$brokerd_pid") - before)) -le $((100 << 10)) ]; }
+[ -n "$SANITIZE" ] || wait_until 20 given_back
 brokerd_stop
 
 echo "== many tiny messages at many that stall, a small budget"
