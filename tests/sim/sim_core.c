@@ -685,7 +685,9 @@ static void start(uint64_t seed, unsigned cores)
 {
     memset(&sim, 0, sizeof sim);
     sim.random = (struct seeded){seed, seed};
-    sim.cores = cores ? cores : 1 + (unsigned)below(WORLD_CORES);
+    sim.cores = 1 + (unsigned)below(WORLD_CORES); /* drawn in any case, so that a seed replays */
+    if (cores)
+        sim.cores = cores;
     sim.tight_mail = one_in(3);
     sim.lossless = !sim.tight_mail;
     sim.starving = one_in(5);
