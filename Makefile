@@ -95,7 +95,9 @@ HARD :=
 endif
 
 # pkg-config is asked when the first recipe needs it, not before: `make deps` installs it.
-ask = $(eval $(1) := $(shell pkg-config $(2)))$($(1))
+ask = $(eval $(1) := $(shell command -v $(firstword $(CC)) >/dev/null && pkg-config $(2)))$(if \
+    $(filter 0,$(.SHELLSTATUS)),$($(1)),$(error $(CC), pkg-config or one of $(filter-out --%,$(2)) \
+    is missing here; `make deps` installs what building and testing need))
 PKG_CFLAGS = $(call ask,PKG_CFLAGS,--cflags libevent jansson hiredis libconfuse)
 DAEMON_LIBS = $(call ask,DAEMON_LIBS,--libs libevent_core libevent_pthreads jansson hiredis libconfuse)
 CLIENT_LIBS = $(call ask,CLIENT_LIBS,--libs libevent_core libevent_pthreads jansson)
@@ -195,10 +197,14 @@ test: ## build and run every test (SANITIZE=address|thread, PLACEMENT=pack|sprea
 
 tests: all $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN) $(PROGRAM_BIN)
 
-check-unit: $(UNIT_BIN) ## build and run the unit tests only
+check-unit: ## build and run the unit tests only
+	@tests/deps.sh build test
+	@$(again) $(UNIT_BIN)
 	@OUT=$(OUT) JOBS=$(JOBS) tests/run.sh unit
 
-bench: all $(BENCH_BIN) ## build and run the benchmarks
+bench: ## build and run the benchmarks
+	@tests/deps.sh build test
+	@$(again) all $(BENCH_BIN)
 	@set -e; for b in $(BENCH_BIN) $(wildcard tests/bench/*.sh); do \
 	    echo "== $$b"; OUT=$(OUT) $$b; done
 
@@ -230,6 +236,7 @@ brokerd.conf.example: $(OUT)/tests/unit/config/test_example ## the settings, fro
 
 .PHONY: fmt fmt-check lint layers headers tidy
 fmt: ## format the C code in place
+	@tests/deps.sh lint
 	@clang-format-14 -i $(ALL_C) $(HEADERS)
 
 fmt-check: ## fail if `make fmt` would change something

@@ -49,7 +49,8 @@ as_root=()
 if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null; then
         echo "These Debian packages are missing: ${missing[*]}" >&2
-        echo "There is no sudo; as root: apt-get install ${missing[*]}" >&2
+        echo "There is no sudo to install them with; as root:" >&2
+        echo "  apt-get update && apt-get install ${missing[*]}" >&2
         exit 1
     fi
     as_root=(sudo)
@@ -57,7 +58,8 @@ fi
 echo "Installing what is missing, with apt-get: ${missing[*]}"
 
 apt() {
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 "$@"
 }
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -66,6 +68,7 @@ if ! apt install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
     if ! { apt update && apt install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         echo "tests/deps.sh: could not install: ${missing[*]}" >&2
+        echo "What apt-get said is above; it needs a network, and a mirror named in /etc/apt." >&2
         exit 1
     fi
 fi
