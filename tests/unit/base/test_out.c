@@ -1,0 +1,135 @@
+/* What is put into an output comes out of it, in order, however it was put and is taken. */
+#include "libbroker/base/out.h"
+#include "tests/unit/support.h"
+
+enum { SHADOW = 4 << 20 };
+
+static struct block_pool pool;
+static uint8_t shadow[SHADOW]; /* all that was ever appended */
+
+static unsigned flushes, dirties;
+
+static void flush(struct out *o)
+{
+    flushes++;
+    out_consume(o, o->pending);
+}
+
+static void dirty(struct out *o)
+{
+    (void)o;
+    dirties++;
+}
+
+static const struct out_ops ops = {flush, dirty};
+
+/* Append some bytes in one of three ways; returns how many. */
+static size_t append(struct seeded *s, struct out *o)
+{
+    size_t most = seeded_below(s, 8) ? 200 : 40000, n = seeded_below(s, most);
+    uint8_t *to = shadow + o->end;
+    struct block *b;
+
+    seeded_fill(s, to, n < 64 ? n : 64);
+    switch (seeded_below(s, 3)) {
+    case 0:
+        ck_assert_int_eq(out_copy(o, to, n), 0);
+        break;
+    case 1:
+        memcpy(out_reserve(o, n + 10), to, n);
+        out_commit(o, n);
+        break;
+    default:
+        b = block_new(n + 1);
+        memcpy(b->bytes + 1, to, n);
+        ck_assert_int_eq(out_block(o, b, slice_of(b->bytes + 1, n)), 0);
+        block_unref(b);
+    }
+    return n;
+}
+
+/* Look at what waits: it must be what was appended from `from` on. */
+static void compare(struct seeded *s, const struct out *o, uint64_t from)
+{
+    struct iovec iov[8];
+    int n = out_peek(o, iov, 8);
+
+    for (int i = 0; i < n; i++) {
+        expect(s, memcmp(iov[i].iov_base, shadow + from, iov[i].iov_len) == 0);
+        from += iov[i].iov_len;
+    }
+    expect(s, n == 8 || from == o->end);
+}
+
+START_TEST(comes_out_as_it_went_in)
+{
+    struct seeded s = seeded_start();
+    struct out o;
+
+    out_init(&o, NULL, &pool);
+    while (o.end < SHADOW - 50000) {
+        uint64_t before = o.end;
+        size_t n = append(&s, &o);
+
+        expect(&s, o.end == before + n);
+        if (seeded_below(&s, 3) == 0) {
+            out_compact(&o);
+            compare(&s, &o, out_written(&o));
+        }
+        if (seeded_below(&s, 4) == 0)
+            out_consume(&o, seeded_below(&s, o.pending + 1));
+        compare(&s, &o, out_written(&o));
+    }
+    out_fini(&o);
+    block_pool_fini(&pool);
+}
+END_TEST
+
+START_TEST(a_drained_output_holds_no_block)
+{
+    struct out o;
+
+    out_init(&o, NULL, &pool);
+    ck_assert_int_eq(out_copy(&o, "abc", 3), 0);
+    ck_assert_uint_eq(pool.small_n, 0);
+    out_consume(&o, 3);
+    ck_assert_uint_eq(pool.small_n, 1);
+    ck_assert_uint_eq(out_written(&o), 3);
+    out_fini(&o);
+    block_pool_fini(&pool);
+}
+END_TEST
+
+START_TEST(a_large_run_is_flushed_a_small_one_marked)
+{
+    static uint8_t much[OUT_FLUSH_NOW];
+    struct out o;
+
+    out_init(&o, &ops, &pool);
+    flushes = dirties = 0;
+    out_copy(&o, "abc", 3);
+    out_end(&o);
+    out_copy(&o, "def", 3);
+    out_end(&o);
+    ck_assert_uint_eq(dirties, 1);
+    ck_assert_uint_eq(flushes, 0);
+    out_copy(&o, much, sizeof much);
+    out_end(&o);
+    ck_assert_uint_eq(flushes, 1);
+    ck_assert_uint_eq(o.pending, 0);
+    out_fini(&o);
+    block_pool_fini(&pool);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("out");
+    TCase *tc = tcase_create("out");
+
+    tcase_add_test(tc, comes_out_as_it_went_in);
+    tcase_add_test(tc, a_drained_output_holds_no_block);
+    tcase_add_test(tc, a_large_run_is_flushed_a_small_one_marked);
+    suite_add_tcase(s, tc);
+    return run_suite(s);
+}
