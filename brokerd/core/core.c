@@ -9,6 +9,7 @@
 #include "brokerd/core/publish.h"
 #include "brokerd/core/queue.h"
 #include "brokerd/core/service.h"
+#include "brokerd/core/shared_policy.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -135,14 +136,23 @@ int64_t core_now(const struct core *c)
 static void adopt_policy(struct queue *q)
 {
     enum policy_kind kind = q->name ? POLICY_QUEUE : POLICY_SUBSCRIPTION;
+    const struct queue_policy *shared;
+    struct queue_policy policy;
     struct refusal why; /* the wish was granted once: it is not refused now */
     bool facts;
 
-    (void)consume_policy(q->core, kind, slice_str(q->label), slice_of(q->wish, q->wish_n),
-                         &q->policy, &facts, &why);
+    (void)consume_policy(q->core, kind, slice_str(q->label), slice_of(q->wish, q->wish_n), &policy,
+                         &facts, &why);
+    shared = policy_share(q->core, &policy);
+    if (!shared) { /* it keeps its old limits */
+        q->core->count.reason[REASON_MEMORY]++;
+        return;
+    }
+    policy_unshare(q->core, q->policy);
+    q->policy = shared;
     q->expiry_ms = q->core->now_ms; /* look again */
     offer_admit(q);
-    if (q->policy.overflow != OVERFLOW_BLOCK) /* or what comes next would overtake them */
+    if (q->policy->overflow != OVERFLOW_BLOCK) /* or what comes next would overtake them */
         offer_end_holds(q, REASON_FULL);
     queue_arm(q);
     for (struct list_node *n = list_first(&q->taps); n; n = list_next(&q->taps, n))
@@ -258,8 +268,8 @@ static void queue_due(struct queue *q)
     queue_expire(q);
     offer_admit(q);
     offer_hold_due(q);
-    if (q->name && q->idle_since_ms != INT64_MAX && q->policy.expires_ms != POLICY_NEVER &&
-        q->idle_since_ms + q->policy.expires_ms <= c->now_ms && !q->making)
+    if (q->name && q->idle_since_ms != INT64_MAX && q->policy->expires_ms != POLICY_NEVER &&
+        q->idle_since_ms + q->policy->expires_ms <= c->now_ms && !q->making)
         names_delete(q, REASON_DELETED);
     else
         queue_arm(q);

@@ -23,10 +23,10 @@ static unsigned take_gaps(struct queue *q, struct gap *gaps)
     if (!q->has_gap)
         return 0;
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++) {
-        if (!q->gap[r])
+        if (!q->losses->gap[r])
             continue;
-        gaps[n++] = (struct gap){(enum reason)r, q->gap[r]};
-        q->gap[r] = 0;
+        gaps[n++] = (struct gap){(enum reason)r, q->losses->gap[r]};
+        q->losses->gap[r] = 0;
     }
     q->has_gap = false;
     return n;
@@ -68,7 +68,7 @@ static int send_remote(struct tap *t, const struct delivery *d)
 static void return_gaps(struct queue *q, const struct delivery *d)
 {
     for (unsigned i = 0; i < d->gaps_n; i++) {
-        q->gap[d->gaps[i].reason] += d->gaps[i].count;
+        q->losses->gap[d->gaps[i].reason] += d->gaps[i].count;
         q->has_gap = true;
     }
 }
@@ -164,8 +164,8 @@ static struct flight *flight_new(struct tap *t, const struct head *h)
                          .since_ms = h->since_ms,
                          .deadline_ms = INT64_MAX,
                          .attempts = h->attempts + 1};
-    if (t->manual_ack && q->policy.ack_timeout_ms != POLICY_NEVER) {
-        f->deadline_ms = q->core->now_ms + q->policy.ack_timeout_ms;
+    if (t->manual_ack && q->policy->ack_timeout_ms != POLICY_NEVER) {
+        f->deadline_ms = q->core->now_ms + q->policy->ack_timeout_ms;
         tap_arm(t, f->deadline_ms);
     }
     t->unsettled++;
@@ -249,7 +249,7 @@ static void next_round(struct round *r, const struct queue *q)
 static uint32_t helping(const struct queue *q, const struct tap *t, uint64_t n)
 {
     uint64_t room =
-        t->unsettled < q->policy.max_inflight ? q->policy.max_inflight - t->unsettled : 0;
+        t->unsettled < q->policy->max_inflight ? q->policy->max_inflight - t->unsettled : 0;
 
     n = q->name && room < n ? room : n;
     return (uint32_t)(n < t->credit ? n : t->credit);

@@ -69,8 +69,8 @@ static bool is_full(const struct queue *q)
 {
     if (!q->full_since_ms)
         return false;
-    return deque_len(&q->held) || q->waiting > q->policy.max_messages / 2 ||
-           q->bytes > q->policy.max_bytes / 2;
+    return deque_len(&q->held) || q->waiting > q->policy->max_messages / 2 ||
+           q->bytes > q->policy->max_bytes / 2;
 }
 
 static const char *owner_of(const struct queue *q)
@@ -98,11 +98,12 @@ static void fill_queue(const struct queue *q, struct inspect_queue *ret)
         .oldest_ms = oldest(q),
         .full_ms = is_full(q) ? age(q->core, q->full_since_ms) : -1,
         .stuck = q->stuck,
-        .policy = &q->policy,
+        .policy = q->policy,
         .count = {.published = q->count.in, .delivered = q->count.out},
     };
     add_settled(&ret->count, &q->count);
-    memcpy(ret->count.reason, q->count.reason, sizeof ret->count.reason);
+    if (q->losses)
+        memcpy(ret->count.reason, q->losses->total, sizeof ret->count.reason);
 }
 
 uint32_t inspect_queues(const struct core *c, uint32_t from, uint32_t steps, inspect_queue_fn *fn,
@@ -302,7 +303,7 @@ void inspect_taps(const struct core *c, uint64_t queue, inspect_tap_fn *fn, void
             .delivered = t->numbered,
             .manual_ack = t->manual_ack,
             .stopped = t->stopped,
-            .inflight_full = q->name && t->unsettled >= q->policy.max_inflight,
+            .inflight_full = q->name && t->unsettled >= q->policy->max_inflight,
             .stalled_ms = list_linked(&t->hungry) ? -1 : age(c, t->starved_ms),
         };
 

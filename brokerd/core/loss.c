@@ -11,9 +11,13 @@ void loss_count(struct queue *q, enum reason reason, uint64_t n)
 {
     struct core *c = q->core;
 
-    q->count.reason[reason] += n;
     c->count.reason[reason] += n;
-    q->unannounced[reason] += n;
+    if (!q->losses)
+        q->losses = calloc(1, sizeof *q->losses);
+    if (!q->losses)
+        return; /* counted, but for the whole broker only */
+    q->losses->total[reason] += n;
+    q->losses->unannounced[reason] += n;
     if (!list_linked(&q->lossy))
         list_push_back(&c->lossy, &q->lossy);
 }
@@ -21,7 +25,9 @@ void loss_count(struct queue *q, enum reason reason, uint64_t n)
 void loss_gap(struct queue *q, enum reason reason, uint64_t n)
 {
     loss_count(q, reason, n);
-    q->gap[reason] += n;
+    if (!q->losses)
+        return;
+    q->losses->gap[reason] += n;
     q->has_gap = true;
 }
 
@@ -90,7 +96,7 @@ static void write_letter(struct queue *q, struct msg *m, uint32_t attempts, enum
     }
     l = malloc(sizeof *l + size);
     if (l)
-        l->topic = strdup(q->policy.dead_letter);
+        l->topic = strdup(q->policy->dead_letter);
     if (!l || !l->topic) { /* the loss itself is counted already */
         free(l);
         loss_count(q, REASON_MEMORY, 1);
@@ -114,7 +120,7 @@ void loss_message(struct queue *q, struct msg *m, uint32_t attempts, enum reason
         loss_gap(q, reason, 1);
     else
         loss_count(q, reason, 1);
-    if (q->policy.dead_letter[0] && !died_here_before(q, m))
+    if (q->policy->dead_letter[0] && !died_here_before(q, m))
         write_letter(q, m, attempts, reason);
 }
 
@@ -157,19 +163,19 @@ static void announce(struct queue *q)
             ev.client = t->consumer->ep->name;
     }
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++) {
-        if (!q->unannounced[r])
+        if (!q->losses->unannounced[r])
             continue;
         ev.kind = reason_is_refusal((enum reason)r) ? EVENT_REFUSED : EVENT_SLOW_CONSUMER;
         ev.reason = (enum reason)r;
-        ev.count = q->unannounced[r];
-        q->unannounced[r] = 0;
+        ev.count = q->losses->unannounced[r];
+        q->losses->unannounced[r] = 0;
         c->ops->event(c->ctx, &ev);
     }
     if (q->count.dead_letters != q->announced_letters) {
         ev.kind = EVENT_DEAD_LETTER;
         ev.reason = REASON_NONE;
         ev.count = q->count.dead_letters - q->announced_letters;
-        ev.topic = q->policy.dead_letter;
+        ev.topic = q->policy->dead_letter;
         q->announced_letters = q->count.dead_letters;
         c->ops->event(c->ctx, &ev);
     }

@@ -118,8 +118,7 @@ static enum put push(struct queue *q, struct msg *m)
  * turn; nothing is delivered with that hole before it. */
 static void doom(struct queue *q)
 {
-    loss_count(q, REASON_DROP_NEWEST, 1);
-    q->gap[REASON_DROP_NEWEST]++;
+    loss_gap(q, REASON_DROP_NEWEST, 1);
     if (list_linked(&q->doomed))
         return;
     list_push_back(&q->core->doomed, &q->doomed);
@@ -182,19 +181,19 @@ static enum put hold(struct offer *o, uint32_t i, struct queue *q, struct msg *m
 
 static bool drained_to_half(const struct queue *q)
 {
-    return q->waiting <= q->policy.max_messages / 2 && q->bytes <= q->policy.max_bytes / 2;
+    return q->waiting <= q->policy->max_messages / 2 && q->bytes <= q->policy->max_bytes / 2;
 }
 
 static enum put put_full(struct offer *o, uint32_t i, struct queue *q, struct msg *m,
                          enum reason why, enum reason *ret_reason)
 {
-    if (q->policy.overflow != OVERFLOW_BLOCK)
-        return overflow(q, m, q->policy.overflow, why, ret_reason);
+    if (q->policy->overflow != OVERFLOW_BLOCK)
+        return overflow(q, m, q->policy->overflow, why, ret_reason);
     if (o->may_hold && !q->stuck && !q->core->draining) {
         *ret_reason = REASON_MEMORY; /* a hold costs memory, too */
         return core_short_of_memory(q->core) ? refuse(q, REASON_MEMORY) : hold(o, i, q, m);
     }
-    return overflow(q, m, q->policy.block_fallback, why, ret_reason);
+    return overflow(q, m, q->policy->block_fallback, why, ret_reason);
 }
 
 /* Put message i into the queue or let the policy decide. */
@@ -211,7 +210,7 @@ static enum put put(struct offer *o, uint32_t i, struct queue *q, enum reason *r
     *ret_reason = why;
     if (why != REASON_NONE && q->full_since_ms == 0)
         q->full_since_ms = q->core->now_ms;
-    if (why == REASON_FULL && q->policy.overflow == OVERFLOW_REJECT)
+    if (why == REASON_FULL && q->policy->overflow == OVERFLOW_REJECT)
         return refuse(q, why); /* the commonest refusal costs no copy */
     m = keep(o, i);
     if (!m) {
@@ -309,7 +308,7 @@ static void end_first_hold(struct queue *q, enum reason reason)
     enum put what;
 
     if (reason == REASON_FULL)
-        what = overflow(q, m, q->policy.block_fallback, REASON_FULL, &why);
+        what = overflow(q, m, q->policy->block_fallback, REASON_FULL, &why);
     else
         what = refuse(q, reason);
     answer_held(q, what, why);
@@ -319,10 +318,10 @@ void offer_hold_due(struct queue *q)
 {
     struct core *c = q->core;
 
-    while (deque_len(&q->held) && q->policy.block_timeout_ms != POLICY_NEVER) {
+    while (deque_len(&q->held) && q->policy->block_timeout_ms != POLICY_NEVER) {
         const struct held *h = deque_slot(&q->held, deque_first(&q->held));
 
-        if (h->since_ms + q->policy.block_timeout_ms > c->now_ms)
+        if (h->since_ms + q->policy->block_timeout_ms > c->now_ms)
             break;
         if (q->left == h->left && !q->stuck) {
             struct core_event ev = {.kind = EVENT_QUEUE_STUCK,

@@ -1,6 +1,7 @@
 #include "brokerd/core/queue.h"
 
 #include "brokerd/core/loss.h"
+#include "brokerd/core/shared_policy.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,6 +24,18 @@ static void init_containers(struct queue *q)
     deque_init(&q->held, sizeof(struct held));
 }
 
+/* Free the queue itself, perhaps half built. */
+static void release(struct queue *q)
+{
+    slots_drop(&q->core->slots, q->handle);
+    policy_unshare(q->core, q->policy);
+    free(q->losses);
+    free(q->wish);
+    free(q->name);
+    free(q->label);
+    free(q);
+}
+
 struct queue *queue_new(struct core *c, struct slice name, struct slice label,
                         const struct queue_policy *policy)
 {
@@ -31,7 +44,7 @@ struct queue *queue_new(struct core *c, struct slice name, struct slice label,
     if (!q)
         return NULL;
     q->core = c;
-    q->policy = *policy;
+    q->policy = policy_share(c, policy);
     q->made_ms = q->idle_since_ms = c->now_ms;
     q->expiry_ms = INT64_MAX;
     init_containers(q);
@@ -40,11 +53,9 @@ struct queue *queue_new(struct core *c, struct slice name, struct slice label,
     q->label = copy_text(label);
     q->handle = slots_put(&c->slots, SLOT_QUEUE, q);
     /* Its timer stays in the heap for life, so that setting it cannot fail. */
-    if ((name.n && !q->name) || !q->label || !q->handle || heap_push(&c->timers, &q->timer.node)) {
-        slots_drop(&c->slots, q->handle);
-        free(q->name);
-        free(q->label);
-        free(q);
+    if (!q->policy || (name.n && !q->name) || !q->label || !q->handle ||
+        heap_push(&c->timers, &q->timer.node)) {
+        release(q);
         return NULL;
     }
     list_push_back(&c->queues, &q->link);
@@ -112,23 +123,19 @@ void queue_free(struct queue *q)
     heap_fini(&q->back);
     deque_fini(&q->held);
     heap_remove(&q->core->timers, &q->timer.node);
-    slots_drop(&q->core->slots, q->handle);
     list_remove(&q->link);
     list_remove(&q->pump);
     list_remove(&q->lossy);
     list_remove(&q->holding);
     list_remove(&q->doomed);
-    free(q->wish);
-    free(q->name);
-    free(q->label);
-    free(q);
+    release(q);
 }
 
 /* --------------------------------------------------------------------- coming, going */
 
 static int64_t expiry_of(const struct queue *q, const struct msg *m, int64_t since_ms)
 {
-    int64_t ttl = q->policy.message_ttl_ms;
+    int64_t ttl = q->policy->message_ttl_ms;
     int64_t own = ttl == POLICY_NEVER ? INT64_MAX : since_ms + ttl;
 
     return m->expires_ms < own ? m->expires_ms : own;
@@ -385,15 +392,15 @@ void queue_arm(struct queue *q)
     int64_t due = q->waiting ? q->expiry_ms : INT64_MAX;
     int64_t at;
 
-    if (deque_len(&q->held) && q->policy.block_timeout_ms != POLICY_NEVER) {
+    if (deque_len(&q->held) && q->policy->block_timeout_ms != POLICY_NEVER) {
         const struct held *h = deque_slot(&q->held, deque_first(&q->held));
 
-        at = h->since_ms + q->policy.block_timeout_ms;
+        at = h->since_ms + q->policy->block_timeout_ms;
         due = at < due ? at : due;
     }
     if (q->name && !q->making && q->idle_since_ms != INT64_MAX &&
-        q->policy.expires_ms != POLICY_NEVER) {
-        at = q->idle_since_ms + q->policy.expires_ms;
+        q->policy->expires_ms != POLICY_NEVER) {
+        at = q->idle_since_ms + q->policy->expires_ms;
         due = at < due ? at : due;
     }
     if (due != q->timer.node.key)

@@ -24,7 +24,7 @@ void queue_free(struct queue *q);
 static inline bool queue_at_limit(const struct queue *q, uint32_t len)
 {
     return q->waiting &&
-           (q->waiting >= q->policy.max_messages || q->bytes + len > q->policy.max_bytes);
+           (q->waiting >= q->policy->max_messages || q->bytes + len > q->policy->max_bytes);
 }
 
 /* Why `q` takes no message of `len` bytes that costs `charge`; REASON_NONE: it does. An empty

@@ -82,6 +82,13 @@ struct held {
     uint64_t left; /* queue->left at that time */
 };
 
+/* What a queue lost and refused, by reason; most never do. */
+struct losses {
+    uint64_t total[REASON_TABLE_SIZE];
+    uint64_t gap[REASON_TABLE_SIZE]; /* since the last delivery, for the consumer to hear */
+    uint64_t unannounced[REASON_TABLE_SIZE];
+};
+
 struct queue_counters {
     uint64_t in, in_bytes;   /* accepted */
     uint64_t out, out_bytes; /* delivered, every attempt */
@@ -90,22 +97,21 @@ struct queue_counters {
     uint64_t timeouts;    /* acks that did not come in time */
     uint64_t late;        /* acks of what had settled already */
     uint64_t nacked;
-    uint64_t held;                      /* ever held */
-    uint64_t dead_letters;              /* sent to the dead-letter topic */
-    uint64_t reason[REASON_TABLE_SIZE]; /* refused and lost */
+    uint64_t held;         /* ever held */
+    uint64_t dead_letters; /* sent to the dead-letter topic */
 };
 
 struct queue {
     struct core *core;
     handle_t handle;
-    struct list_node link;    /* in core->queues */
-    struct list_node pump;    /* in core->pump while something may be deliverable */
-    struct list_node lossy;   /* in core->lossy while losses wait to be announced */
-    struct list_node holding; /* in core->holding while messages are held */
-    struct list_node doomed;  /* in core->doomed: to be ended at the end of the turn */
-    char *name;               /* anonymous: NULL */
-    char *label;              /* for people: the name, or the first filter */
-    struct queue_policy policy;
+    struct list_node link;             /* in core->queues */
+    struct list_node pump;             /* in core->pump while something may be deliverable */
+    struct list_node lossy;            /* in core->lossy while losses wait to be announced */
+    struct list_node holding;          /* in core->holding while messages are held */
+    struct list_node doomed;           /* in core->doomed: to be ended at the end of the turn */
+    char *name;                        /* anonymous: NULL */
+    char *label;                       /* for people: the name, or the first filter */
+    const struct queue_policy *policy; /* shared_policy.h; one reference */
     uint8_t *wish;        /* settings its maker asked for, as headers: a reload heeds them */
     size_t wish_n;        /* bytes of them */
     struct list bindings; /* struct binding */
@@ -132,9 +138,8 @@ struct queue {
     struct timer timer;    /* expiry, holds, idle expiry: the earliest */
     int64_t idle_since_ms; /* without a consumer since; INT64_MAX: has one */
 
-    uint64_t gap[REASON_TABLE_SIZE]; /* lost since the last delivery */
+    struct losses *losses; /* NULL: nothing was lost or refused yet */
     bool has_gap;
-    uint64_t unannounced[REASON_TABLE_SIZE];
     uint64_t announced_letters; /* of count.dead_letters */
     int64_t announced_ms;
     int64_t made_ms, full_since_ms; /* full since; 0: it is not */
@@ -295,6 +300,7 @@ struct core {
     void *ctx;
     struct policy_set *policies;
     struct policy_globals globals;
+    struct shared_policy *last_policy; /* the one made last, not counted; or NULL */
     int64_t now_ms, wall_ms;
     uint64_t next_id;
     struct slots slots;

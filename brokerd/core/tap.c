@@ -45,7 +45,7 @@ static void give_back(struct queue *q, struct flight *f, bool counts, int64_t de
     if (!counts)
         f->attempts--;
     q->inflight--;
-    if (f->attempts >= q->policy.max_deliveries) {
+    if (f->attempts >= q->policy->max_deliveries) {
         loss_message(q, m, f->attempts, REASON_ATTEMPTS);
         queue_let_go(q, m);
     } else {
@@ -103,7 +103,7 @@ void tap_look(struct tap *t)
 {
     struct queue *q = t->queue;
     bool hungry = t->credit && !t->stopped && has_room(t) &&
-                  (!q->name || t->unsettled < q->policy.max_inflight);
+                  (!q->name || t->unsettled < q->policy->max_inflight);
 
     if (hungry == list_linked(&t->hungry))
         return;
@@ -148,7 +148,7 @@ void tap_arm(struct tap *t, int64_t due_ms)
 
 static void extend(struct tap *t, struct flight *f, uint32_t ms)
 {
-    int64_t own = t->queue->policy.ack_timeout_ms;
+    int64_t own = t->queue->policy->ack_timeout_ms;
     int64_t by = ms ? (int64_t)ms : own;
 
     f->deadline_ms = by == POLICY_NEVER ? INT64_MAX : t->queue->core->now_ms + by;
@@ -239,8 +239,8 @@ static uint64_t lost_so_far(const struct queue *q)
 {
     uint64_t n = 0;
 
-    for (unsigned r = 0; r < REASON_TABLE_SIZE; r++)
-        n += q->gap[r];
+    for (unsigned r = 0; q->losses && r < REASON_TABLE_SIZE; r++)
+        n += q->losses->gap[r];
     return n;
 }
 

@@ -75,7 +75,7 @@ static void check_tap(const struct queue *q, const struct tap *t, struct sum *s,
     must(t->unsettled == live, "%s: unsettled %llu, flights %llu", q->label,
          (unsigned long long)t->unsettled, (unsigned long long)live);
     must(!q->name || flights_end(&t->flights) == t->numbered + 1, "%s: delivery numbers", q->label);
-    must(sim.configured || t->unsettled <= q->policy.max_inflight, "%s: above max-inflight",
+    must(sim.configured || t->unsettled <= q->policy->max_inflight, "%s: above max-inflight",
          q->label);
     must(t->written <= t->numbered, "%s: more written than delivered", q->label);
 }
@@ -115,7 +115,7 @@ static void check_balance(const struct queue *q)
     if (sim.starving) /* what is lost for want of memory counts among what was refused for it */
         return;
     for (size_t i = 0; i < sizeof lost / sizeof *lost; i++)
-        sum += c->reason[lost[i]];
+        sum += q->losses ? q->losses->total[lost[i]] : 0;
     must(sum == c->in, "%s: %llu in, %llu accounted for", q->label, (unsigned long long)c->in,
          (unsigned long long)sum);
 }
@@ -246,11 +246,11 @@ static void check_subscription(const struct eater *e)
 {
     const struct queue *q = e->k->tap->queue;
     /* What was rejected is the publisher's to know: counted, but no gap. */
-    uint64_t sum =
-        e->got + e->gaps + q->waiting + deque_len(&q->held) + q->count.reason[REASON_FULL];
+    uint64_t sum = e->got + e->gaps + q->waiting + deque_len(&q->held) +
+                   (q->losses ? q->losses->total[REASON_FULL] : 0);
 
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++)
-        sum += q->gap[r];
+        sum += (q->losses ? q->losses->gap[r] : 0);
     must(e->ready, "%s: not ready", q->label);
     must(e->unlimited || e->got + e->k->tap->credit == e->granted, "%s: credit", q->label);
     if (e->loose || !sim.lossless)
@@ -262,8 +262,8 @@ static void check_subscription(const struct eater *e)
         "before ready",
         q->label, (unsigned long long)e->got, (unsigned long long)e->gaps,
         (unsigned long long)q->waiting, (unsigned long long)deque_len(&q->held),
-        (unsigned long long)q->count.reason[REASON_FULL], (unsigned long long)e->must,
-        (unsigned long long)e->may);
+        (unsigned long long)(q->losses ? q->losses->total[REASON_FULL] : 0),
+        (unsigned long long)e->must, (unsigned long long)e->may);
 }
 
 static void check_eaters(void)

@@ -258,12 +258,12 @@ START_TEST(own_settings_stay_within_the_new_ones)
     ck_assert_int_eq(consume_with(&a, "work", "$max-messages", "50", &why), 0);
     world_run(&world);
     q = a.consumer->tap->queue;
-    ck_assert_uint_eq(q->policy.max_messages, 50);
+    ck_assert_uint_eq(q->policy->max_messages, 50);
     reload("max-messages=20");
-    ck_assert_uint_eq(q->policy.max_messages, 20);
+    ck_assert_uint_eq(q->policy->max_messages, 20);
     reload("max-messages=70 message-ttl=1h");
-    ck_assert_uint_eq(q->policy.max_messages, 50);
-    ck_assert_int_eq(q->policy.message_ttl_ms, 3600 * 1000);
+    ck_assert_uint_eq(q->policy->max_messages, 50);
+    ck_assert_int_eq(q->policy->message_ttl_ms, 3600 * 1000);
     teardown();
 }
 END_TEST
