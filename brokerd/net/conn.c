@@ -9,6 +9,7 @@
  * send a reset that destroys what the peer has not read yet. Both end by a deadline. */
 #include <errno.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -41,6 +42,7 @@ bool net_may_log(struct net_worker *nw, enum net_log what, uint64_t *ret_suppres
 static void note_end(struct conn *c, enum net_end end, const char *why)
 {
     bool is_ordinary = end == NET_END_PEER || end == NET_END_ASKED || end == NET_END_DRAINED;
+    char left_out[48] = "";
     uint64_t more;
 
     c->end = end;
@@ -49,13 +51,14 @@ static void note_end(struct conn *c, enum net_end end, const char *why)
         log_debug("%s: %s%s%s", c->peer, net_end_text(end), why ? ": " : "", why ? why : "");
         return;
     }
-    if (net_may_log(c->nw, NET_LOG_ENDED, &more))
-        log_line(end == NET_END_RESET || end == NET_END_CUT || end == NET_END_KILLED
-                     ? LEVEL_INFO
-                     : LEVEL_WARNING,
-                 "%s: closed: %s%s%s (%s; %llu such lines left out)", c->peer, net_end_text(end),
-                 why ? ": " : "", why ? why : "", c->door ? c->door->name : "no protocol yet",
-                 (unsigned long long)more);
+    if (!net_may_log(c->nw, NET_LOG_ENDED, &more))
+        return;
+    if (more)
+        snprintf(left_out, sizeof left_out, "; %llu such lines left out", (unsigned long long)more);
+    log_line(end == NET_END_RESET || end == NET_END_CUT || end == NET_END_KILLED ? LEVEL_INFO
+                                                                                 : LEVEL_WARNING,
+             "%s: closed: %s%s%s (%s%s)", c->peer, net_end_text(end), why ? ": " : "",
+             why ? why : "", c->door ? c->door->name : "no protocol yet", left_out);
 }
 
 static void set_closed(struct conn *c, enum conn_state state)
