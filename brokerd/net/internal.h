@@ -193,6 +193,9 @@ void conn_settle(struct conn *c);
 struct limits *limits_new(const struct net_options *o);
 void limits_drop(struct limits *l); /* NULL is fine */
 
+/* Do both say the same? (Not by memcmp: there is padding between the fields.) */
+bool limits_same(const struct limits *a, const struct limits *b);
+
 /* ---- move.c */
 
 /* It was read: if its messages go to another worker, it is to go there too. */

@@ -73,7 +73,7 @@ static void arrive(struct conn *c)
     int r = core_endpoint_join(worker_core(nw->w), c->link.endpoint);
 
     /* The limits it was accepted with, shared if they are still the same. */
-    if (memcmp(&c->limits->o, &nw->limits->o, sizeof c->limits->o) == 0) {
+    if (limits_same(c->limits, nw->limits)) {
         limits_drop(c->limits);
         c->limits = nw->limits;
         c->limits->refs++;

@@ -101,6 +101,18 @@ struct limits *limits_new(const struct net_options *o)
     return l;
 }
 
+bool limits_same(const struct limits *a, const struct limits *b)
+{
+    const struct door_limits *d = &a->o.door, *e = &b->o.door;
+
+    return a->o.max_connections == b->o.max_connections &&
+           a->o.first_frame_ms == b->o.first_frame_ms && a->o.linger_ms == b->o.linger_ms &&
+           d->first_frame_max == e->first_frame_max && d->frame_max == e->frame_max &&
+           d->message_max == e->message_max && d->reassembly_max == e->reassembly_max &&
+           d->streams_max == e->streams_max && d->keepalive_min_ms == e->keepalive_min_ms &&
+           d->idle_max_ms == e->idle_max_ms;
+}
+
 void limits_drop(struct limits *l)
 {
     if (l && --l->refs == 0)
