@@ -289,10 +289,12 @@ install: all $(OUT)/libbroker.pc ## install under PREFIX (/usr/local), staged in
 	@set -e; for f in $(FILES); do IFS=: read -r from to mode <<< "$$f"; \
 	    install -D -m "$$mode" "$$from" "$$to"; echo "  INST  $$to"; done
 	@for l in $(LINKS); do ln -sf libbroker.so.$(VERSION) $$l; echo "  INST  $$l"; done
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig
 
 uninstall: ## remove what install put there
 	@for f in $(FILES); do IFS=: read -r from to mode <<< "$$f"; rm -f "$$to"; done
 	@rm -f $(LINKS)
+	@rmdir $(docdir) 2>/dev/null || true
 
 $(OUT)/libbroker.pc: libbroker/libbroker.pc.in Makefile
 	@mkdir -p $(@D)
