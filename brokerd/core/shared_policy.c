@@ -11,8 +11,7 @@ const struct queue_policy *policy_share(struct core *c, const struct queue_polic
 {
     struct shared_policy *s = c->last_policy;
 
-    /* Differing bytes of padding cost a copy, nothing else. */
-    if (s && memcmp(&s->policy, p, sizeof *p) == 0) {
+    if (s && policy_equal(&s->policy, p)) {
         s->refs++;
         return &s->policy;
     }

@@ -8,8 +8,8 @@
  * peer knows that nothing more comes; closing now, with bytes of its unread, would make the kernel
  * send a reset that destroys what the peer has not read yet. Both end by a deadline. */
 #include <errno.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -36,6 +36,17 @@ static const char *const durable_names[] = {
     [DURABLE_REDIS] = "redis",
 };
 
+bool policy_equal(const struct queue_policy *a, const struct queue_policy *b)
+{
+    return a->max_messages == b->max_messages && a->max_bytes == b->max_bytes &&
+           a->message_ttl_ms == b->message_ttl_ms && a->block_timeout_ms == b->block_timeout_ms &&
+           a->ack_timeout_ms == b->ack_timeout_ms && a->expires_ms == b->expires_ms &&
+           a->max_deliveries == b->max_deliveries && a->max_inflight == b->max_inflight &&
+           a->overflow == b->overflow && a->block_fallback == b->block_fallback &&
+           a->durable == b->durable && a->replicas == b->replicas &&
+           strcmp(a->dead_letter, b->dead_letter) == 0;
+}
+
 const char *overflow_name(enum overflow overflow)
 {
     return overflow_names[overflow];

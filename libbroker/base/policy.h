@@ -62,6 +62,9 @@ enum { POLICY_ERROR_MAX = 512 }; /* enough for any error text below */
  * oldest, named ones reject; both at 131,072 messages or 64 MiB. */
 struct queue_policy policy_default(enum policy_kind kind);
 
+/* Do both say the same? */
+bool policy_equal(const struct queue_policy *a, const struct queue_policy *b);
+
 /* The word of the settings for a value ("drop-oldest", "journal"). Static text. */
 const char *overflow_name(enum overflow overflow);
 const char *durable_name(enum durable durable);

@@ -240,6 +240,30 @@ START_TEST(passes_between_threads)
 }
 END_TEST
 
+START_TEST(equal_is_equal_in_every_key)
+{
+    static const char *const changed[][2] = {
+        {"max-messages", "7"},   {"max-bytes", "7KiB"},
+        {"message-ttl", "7s"},   {"block-timeout", "7s"},
+        {"ack-timeout", "7s"},   {"expires", "7s"},
+        {"max-deliveries", "7"}, {"max-inflight", "7"},
+        {"overflow", "block"},   {"block-fallback", "drop-newest"},
+        {"dead-letter", "x"},
+    };
+    char err[POLICY_ERROR_MAX];
+
+    for (size_t i = 0; i < sizeof changed / sizeof *changed; i++) {
+        struct queue_policy a = policy_default(POLICY_QUEUE), b = a;
+
+        ck_assert(policy_equal(&a, &b));
+        ck_assert_int_eq(policy_set_key(&b, POLICY_QUEUE, slice_str(changed[i][0]),
+                                        slice_str(changed[i][1]), err, sizeof err),
+                         0);
+        ck_assert_msg(!policy_equal(&a, &b), "%s", changed[i][0]);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("policy");
@@ -252,6 +276,7 @@ int main(void)
     tcase_add_test(tc, long_values_and_small_buffers);
     tcase_add_test(tc, defaults);
     tcase_add_test(tc, clamp);
+    tcase_add_test(tc, equal_is_equal_in_every_key);
     tcase_add_test(tc, last_match_wins);
     tcase_add_test(tc, binds);
     tcase_add_test(tc, passes_between_threads);
