@@ -68,7 +68,7 @@ if ! apt install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
     if ! { apt update && apt install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         echo "tests/deps.sh: could not install: ${missing[*]}" >&2
-        echo "What apt-get said is above; it needs a network, and a mirror named in /etc/apt." >&2
+        echo "Why is said above. apt-get needs a network and a mirror, and sudo a password or leave." >&2
         exit 1
     fi
 fi
