@@ -64,9 +64,7 @@ wait_until 20 all_at 0 sub pub1 pub2 pub3 pub4
 wait_until 20 all_at 1 main forget
 assert_eq "$(workers_of side)" 2 'where the other subscriber is'
 assert_grep "follows its messages to worker 0" "$brokerd_log"
-for p in "${publishers[@]}"; do
-    ! process_ended "$p" || fail "a publisher ended before it moved: too few messages"
-done
+# That each was seen there says that it was connected still: it moved in mid-stream.
 
 echo "== all messages are there, each publisher's in order"
 for p in "${publishers[@]}" "${subscribers[@]}"; do
