@@ -1,6 +1,6 @@
 #include "tests/bench/load/measure.h"
 
-#include "tests/bench/load/load.h"
+#include "tests/bench/load/first.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* The driver for nats-server: its text protocol, "PUB subject length" up, "MSG subject id length"
  * down. */
-#include "tests/bench/load/load.h"
+#include "tests/bench/load/first.h"
 
 #include <stdio.h>
 #include <string.h>

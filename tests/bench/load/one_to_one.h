@@ -6,7 +6,7 @@
 #ifndef TESTS_BENCH_LOAD_ONE_TO_ONE_H
 #define TESTS_BENCH_LOAD_ONE_TO_ONE_H
 
-#include "tests/bench/load/load.h"
+#include "tests/bench/load/first.h"
 #include "tests/bench/load/measure.h"
 
 struct task {

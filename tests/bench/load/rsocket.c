@@ -1,5 +1,5 @@
 /* The drivers of brokerd's native protocol, and of the relays, which carry its frames bare. */
-#include "tests/bench/load/load.h"
+#include "tests/bench/load/first.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "tests/bench/load/load.h"
+#include "tests/bench/load/first.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
