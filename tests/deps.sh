@@ -13,8 +13,14 @@ declare -A packages=(
     [test]="check g++=c++ nodejs=node npm=npm python3=python3 ca-certificates"
     [lint]="clang-format-14 clang-tidy-14 shellcheck=shellcheck"
     [fuzz]="clang-14 libclang-rt-14-dev"
-    [peers]="nats-server=nats-server"
+    [peers]="nats-server=nats-server redis-server=redis-server mosquitto=mosquitto
+             rabbitmq-server=rabbitmq-server beanstalkd=beanstalkd"
 )
+# The services that those peers are, as Debian names them, and that would start when installed.
+services="nats-server redis-server mosquitto rabbitmq-server beanstalkd epmd"
+
+# Some of them are servers, which an ordinary user's PATH leaves out.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # Is this entry of the table there?
 have() {
@@ -61,8 +67,33 @@ apt() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 "$@"
 }
+
+# Whoever wants programs to measure does not want five servers that run from now on. So under systemd
+# a service that was not there before is kept from starting, and is disabled afterwards; one that was
+# is left as it is. (Elsewhere it is policy-rc.d that says what may start.)
+new_units=()
+hold_services() {
+    local name unit
+    [ -d /run/systemd/system ] || return 0
+    for name in $services; do
+        for unit in "$name.service" "$name.socket"; do
+            systemctl cat "$unit" >/dev/null 2>&1 || new_units+=("$unit")
+        done
+    done
+    [ ${#new_units[@]} -eq 0 ] || "${as_root[@]}" systemctl --quiet --runtime mask "${new_units[@]}"
+}
+release_services() {
+    local unit
+    for unit in "${new_units[@]}"; do
+        "${as_root[@]}" systemctl --quiet --runtime unmask "$unit"
+        ! systemctl cat "$unit" >/dev/null 2>&1 ||
+            "${as_root[@]}" systemctl --quiet disable "$unit" 2>/dev/null || true
+    done
+}
+
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+trap 'release_services; rm -f "$log"' EXIT
+case " $* " in *" peers "*) hold_services ;; esac
 # The lists may be old or absent: fetch them only if the packages are not to be had without.
 if ! apt install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
     if ! { apt update && apt install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
