@@ -46,13 +46,14 @@ SIM   := $(wildcard tests/sim/*.c)
 FUZZ  := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH := $(wildcard tests/bench/*.c)
 LOAD  := $(wildcard tests/bench/load/*.c)
+GUARD := $(wildcard tests/bench/guard/*.c)
 SHARED := $(wildcard tests/suites/*.c)
 PROGRAMS := $(wildcard tests/programs/*.c)
 
 HEADERS := $(wildcard libbroker/*/*.h brokerd/*/*.h brokerd/*/*/*.h config/*.h tests/*/*.h \
            tests/bench/load/*.h)
 SOURCES := $(BASE) $(WIRE) $(CLIENT) $(CLI) $(DAEMON) $(wildcard brokerd/main.c)
-ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(SHARED) $(PROGRAMS) $(wildcard tests/fuzz/*.c)
+ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(GUARD) $(SHARED) $(PROGRAMS) $(wildcard tests/fuzz/*.c)
 
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
 LIB_OBJ    := $(call objects,$(BASE) $(WIRE) $(CLIENT))
@@ -69,6 +70,7 @@ SIM_BIN   := $(SIM:%.c=$(OUT)/%)
 FUZZ_BIN  := $(FUZZ:%.c=$(OUT)/%)
 BENCH_BIN := $(BENCH:%.c=$(OUT)/%)
 LOAD_BIN  := $(OUT)/tests/bench/load/load $(OUT)/tests/bench/load/relay
+GUARD_BIN := $(GUARD:%.c=$(OUT)/%)
 PROGRAM_BIN := $(PROGRAMS:%.c=$(OUT)/%)
 
 # ---- How it is compiled ----
@@ -154,7 +156,7 @@ $(OBJ)/inner.a: $(INNER_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@ && ar qcs $@ $(INNER_OBJ)
 
-$(UNIT_BIN) $(SIM_BIN) $(BENCH_BIN) $(PROGRAM_BIN): $(OUT)/%: $(OBJ)/%.o $(OBJ)/inner.a
+$(UNIT_BIN) $(SIM_BIN) $(BENCH_BIN) $(GUARD_BIN) $(PROGRAM_BIN): $(OUT)/%: $(OBJ)/%.o $(OBJ)/inner.a
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(link) -pie -o $@ $^ $(CHECK_LIBS) $(DAEMON_LIBS) -lm
@@ -184,7 +186,7 @@ $(FUZZ_BIN): $(OUT)/%: $(OBJ)/%.o $(filter %.o,$(FUZZ_MAIN)) $(OBJ)/inner.a
 
 again = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: run test check check-unit tests bench bench-nats fuzz fuzz-all deps
+.PHONY: run test check check-unit tests bench bench-guard bench-nats fuzz fuzz-all deps
 run: ## build, start brokerd on a free port and show messages flowing
 	@tests/deps.sh build
 	@$(again) all
@@ -207,6 +209,11 @@ bench: ## build and run the benchmarks
 	@$(again) all $(BENCH_BIN)
 	@set -e; for b in $(BENCH_BIN) $(wildcard tests/bench/*.sh); do \
 	    echo "== $$b"; OUT=$(OUT) $$b; done
+
+bench-guard: ## fail if a message costs over 5 % more instructions than committed (ACCEPT=1: new figures)
+	@tests/deps.sh build test guard
+	@$(again) $(GUARD_BIN)
+	@CC="$(CC)" tests/bench/guard/guard.py $(GUARD_BIN) $(if $(ACCEPT),--accept) $(ROWS)
 
 bench-nats: ## compare with nats-server side by side: ROUNDS=3 ROUND_SECONDS=3 SIZES="16 128 1024"
 	@tests/deps.sh build peers

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Install with apt-get what is missing, and say so; do nothing, quickly, if all is there.
 #
-#   tests/deps.sh [build] [test] [lint] [fuzz] [peers]
+#   tests/deps.sh [build] [test] [lint] [fuzz] [guard] [peers]
 #
 # Runs before anything else on a bare Debian 12, so it needs bash and dpkg only.
 set -eu
@@ -13,6 +13,7 @@ declare -A packages=(
     [test]="check g++=c++ nodejs=node npm=npm python3=python3 ca-certificates"
     [lint]="clang-format-14 clang-tidy-14 shellcheck=shellcheck"
     [fuzz]="clang-14 libclang-rt-14-dev"
+    [guard]="valgrind=valgrind"
     [peers]="nats-server=nats-server redis-server=redis-server mosquitto=mosquitto
              rabbitmq-server=rabbitmq-server beanstalkd=beanstalkd"
 )
