@@ -158,6 +158,7 @@ static void consumer_free(struct consumer *k)
         endpoint_quiet(ep);
     }
     list_remove(&k->link);
+    list_remove(&k->cramped);
     list_remove(&k->waiter);
     slots_drop(&ep->core->slots, k->handle);
     free(k->wants);
@@ -468,8 +469,12 @@ void consumer_lend(struct consumer *k)
     uint64_t upto = k->written + LEND_MESSAGES;
     uint64_t n;
 
-    if (!k->remote || k->stopped || !k->ep->writable || !k->ep->roomy)
+    if (!k->remote || k->stopped)
         return;
+    if (!endpoint_has_room(k->ep)) {
+        endpoint_cramped(k);
+        return;
+    }
     if (k->lent >= k->granted || k->lent - k->written > LEND_MESSAGES / 2)
         return;
     n = k->granted < upto ? k->granted - k->lent : upto - k->lent;

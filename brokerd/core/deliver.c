@@ -130,6 +130,8 @@ uint32_t deliver_direct(const struct offer *o, struct queue *q)
     if (!first || q->name || deque_len(&q->fifo) || deque_len(&q->held))
         return 0;
     t = LIST_ITEM(first, struct tap, hungry);
+    if (!tap_has_room(t))
+        tap_look(t);
     while (i < o->run->n && list_linked(&t->hungry)) {
         struct delivery d = {.topic = o->topic,
                              .run = {.v = o->run->v + i, .type = o->run->type},
@@ -303,17 +305,22 @@ void deliver_pump(struct queue *q)
     uint64_t n = 0, bytes = 0;
 
     while (queue_ready(q) && !list_empty(&q->hungry)) {
+        struct tap *t = LIST_ITEM(list_first(&q->hungry), struct tap, hungry);
         uint32_t k;
 
         if (n >= PUMP_MAX || bytes >= PUMP_MAX_BYTES) {
             deliver_later(q);
             break;
         }
+        if (!tap_has_room(t)) {
+            tap_look(t);
+            continue;
+        }
         if (round.taps-- == 0) {
             next_round(&round, q);
             round.taps--;
         }
-        k = deliver_to(LIST_ITEM(list_first(&q->hungry), struct tap, hungry), round.share, &bytes);
+        k = deliver_to(t, round.share, &bytes);
         if (!k && queue_ready(q)) { /* no memory for a flight or to send it: try again next turn */
             deliver_later(q);
             break;

@@ -29,8 +29,11 @@ struct tap *tap_new(struct queue *q, struct consumer *k, handle_t remote);
  * goes back to the queue, with its attempt counted only if it was written. */
 void tap_close(struct tap *t, uint64_t written);
 
-/* Credit, room or limits changed: is the tap hungry? */
+/* Credit, room or limits changed: is the tap hungry? Room that a connection's output has lost is
+ * not told to each of its taps: who is about to deliver to a hungry one asks tap_has_room(), and
+ * looks if it has not. */
 void tap_look(struct tap *t);
+bool tap_has_room(const struct tap *t);
 
 /* Deliveries up to `number` have reached the socket. */
 void tap_written(struct tap *t, uint64_t number);

@@ -12,6 +12,15 @@ void endpoint_free(struct endpoint *ep);
 /* Hand a delivery to the consumer's door; note where in the output it ends. */
 void endpoint_deliver(struct consumer *k, const struct delivery *d);
 
+/* Whether the output of `ep` takes more deliveries. */
+static inline bool endpoint_has_room(const struct endpoint *ep)
+{
+    return ep->writable && ep->roomy;
+}
+
+/* `k` would go on if the output had room: it is looked at again when that is so. */
+void endpoint_cramped(struct consumer *k);
+
 /* Outputs have moved since the last turn: settle what was written, wake what found room. */
 void endpoint_catch_up(struct core *c);
 

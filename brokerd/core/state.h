@@ -133,7 +133,7 @@ struct queue {
     int64_t expiry_ms; /* nothing that waits expires before */
 
     struct list taps;
-    struct list hungry; /* taps that would take a message */
+    struct list hungry; /* taps that would take a message, if there is room */
     unsigned taps_n, hungry_n;
     struct timer timer;    /* expiry, holds, idle expiry: the earliest */
     int64_t idle_since_ms; /* without a consumer since; INT64_MAX: has one */
@@ -204,6 +204,7 @@ struct endpoint {
     void *ctx;
     struct list_node link; /* in core->endpoints */
     struct list publishers, consumers;
+    struct list cramped;  /* consumers that go on when the output has room again */
     struct deque marks;   /* struct mark, by rising position */
     uint64_t position;    /* of the output, after the last delivery */
     uint64_t written;     /* of it, at the socket */
@@ -256,8 +257,9 @@ struct consumer {
     struct endpoint *ep;
     void *ctx;
     handle_t handle;
-    struct list_node link;   /* in endpoint->consumers */
-    struct list_node waiter; /* in named->waiters while CONSUMER_NAMING; in core->readies */
+    struct list_node link;    /* in endpoint->consumers */
+    struct list_node cramped; /* in endpoint->cramped, or in no list */
+    struct list_node waiter;  /* in named->waiters while CONSUMER_NAMING; in core->readies */
     enum consumer_state state;
     struct tap *tap; /* on this worker, or NULL */
     handle_t remote; /* the tap on another, or 0 */

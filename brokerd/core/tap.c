@@ -1,6 +1,7 @@
 #include "brokerd/core/tap.h"
 
 #include "brokerd/core/consume.h"
+#include "brokerd/core/endpoint.h"
 #include "brokerd/core/loss.h"
 #include "brokerd/core/mail.h"
 #include "brokerd/core/names.h"
@@ -92,19 +93,21 @@ void tap_close(struct tap *t, uint64_t written)
 
 /* ---------------------------------------------------------------------- appetite */
 
-static bool has_room(const struct tap *t)
+bool tap_has_room(const struct tap *t)
 {
-    if (t->consumer)
-        return t->consumer->ep->writable && t->consumer->ep->roomy;
-    return t->unwritten_bytes < LEND_BYTES;
+    return t->consumer ? endpoint_has_room(t->consumer->ep) : t->unwritten_bytes < LEND_BYTES;
 }
 
 void tap_look(struct tap *t)
 {
     struct queue *q = t->queue;
-    bool hungry = t->credit && !t->stopped && has_room(t) &&
-                  (!q->name || t->unsettled < q->policy->max_inflight);
+    bool hungry = t->credit && !t->stopped && (!q->name || t->unsettled < q->policy->max_inflight);
 
+    if (hungry && !tap_has_room(t)) {
+        hungry = false;
+        if (t->consumer)
+            endpoint_cramped(t->consumer);
+    }
     if (hungry == list_linked(&t->hungry))
         return;
     if (hungry) {
