@@ -79,20 +79,24 @@ int consume_policy(struct core *c, enum policy_kind kind, struct slice name, str
 
 int consume_keep_wish(struct queue *q, struct slice headers)
 {
-    uint8_t *p = headers.n ? malloc(headers.n) : NULL;
+    struct slice rest = headers;
     struct header h;
+    size_t n = 0;
+    uint8_t *p;
 
-    if (headers.n && !p)
+    while (headers_next(&rest, &h) > 0)
+        if (h.name.p[0] == '$' && !is_option(h.name))
+            n += headers_size(h.name.n, h.value.n);
+    if (!n)
+        return 0;
+    q->wish = malloc(sizeof *q->wish + n);
+    if (!q->wish)
         return -ENOMEM;
-    q->wish = p;
+    q->wish->n = n;
+    p = q->wish->headers;
     while (headers_next(&headers, &h) > 0)
         if (h.name.p[0] == '$' && !is_option(h.name))
             p = headers_put(p, h.name, h.value);
-    q->wish_n = (size_t)(p - q->wish);
-    if (!q->wish_n) {
-        free(q->wish);
-        q->wish = NULL;
-    }
     return 0;
 }
 
@@ -280,7 +284,7 @@ static int subscribe(struct consumer *k, const struct consume_options *o, struct
 
     if (r < 0)
         return r;
-    q = queue_new(c, slice_of(NULL, 0), o->filters[0], &policy);
+    q = queue_new(c, false, o->filters[0], &policy);
     if (!q)
         return -ENOMEM;
     k->tap = tap_new(q, k, 0);

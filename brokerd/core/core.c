@@ -136,13 +136,13 @@ int64_t core_now(const struct core *c)
 static void adopt_policy(struct queue *q)
 {
     enum policy_kind kind = q->name ? POLICY_QUEUE : POLICY_SUBSCRIPTION;
+    struct slice wish = q->wish ? slice_of(q->wish->headers, q->wish->n) : slice_of(NULL, 0);
     const struct queue_policy *shared;
     struct queue_policy policy;
     struct refusal why; /* the wish was granted once: it is not refused now */
     bool facts;
 
-    (void)consume_policy(q->core, kind, slice_str(q->label), slice_of(q->wish, q->wish_n), &policy,
-                         &facts, &why);
+    (void)consume_policy(q->core, kind, slice_str(q->label), wish, &policy, &facts, &why);
     shared = policy_share(q->core, &policy);
     if (!shared) { /* it keeps its old limits */
         q->core->count.reason[REASON_MEMORY]++;
@@ -150,7 +150,8 @@ static void adopt_policy(struct queue *q)
     }
     policy_unshare(q->core, q->policy);
     q->policy = shared;
-    q->expiry_ms = q->core->now_ms; /* look again */
+    if (q->backlog->waiting)
+        q->backlog->expiry_ms = q->core->now_ms; /* look again */
     offer_admit(q);
     if (q->policy->overflow != OVERFLOW_BLOCK) /* or what comes next would overtake them */
         offer_end_holds(q, REASON_FULL);
@@ -178,7 +179,7 @@ void core_drain(struct core *c)
 
     c->draining = true;
     while ((n = list_first(&c->holding)) != NULL)
-        offer_end_holds(LIST_ITEM(n, struct queue, holding), REASON_FULL);
+        offer_end_holds(LIST_ITEM(n, struct backlog, holding)->queue, REASON_FULL);
 }
 
 bool core_drained(const struct core *c)
@@ -268,8 +269,9 @@ static void queue_due(struct queue *q)
     queue_expire(q);
     offer_admit(q);
     offer_hold_due(q);
-    if (q->name && q->idle_since_ms != INT64_MAX && q->policy->expires_ms != POLICY_NEVER &&
-        q->idle_since_ms + q->policy->expires_ms <= c->now_ms && !q->making)
+    if (q->name && q->backlog->idle_since_ms != INT64_MAX &&
+        q->policy->expires_ms != POLICY_NEVER &&
+        q->backlog->idle_since_ms + q->policy->expires_ms <= c->now_ms && !q->making)
         names_delete(q, REASON_DELETED);
     else
         queue_arm(q);
@@ -284,7 +286,7 @@ static void do_what_is_due(struct core *c)
 
         switch (t->kind) {
         case TIMER_QUEUE:
-            queue_due(HEAP_ITEM(t, struct queue, timer));
+            queue_due(HEAP_ITEM(t, struct backlog, timer)->queue);
             break;
         case TIMER_TAP:
             tap_due(HEAP_ITEM(t, struct tap, timer));
@@ -317,7 +319,7 @@ static void admit_held(struct core *c)
     struct list_node *n, *next;
 
     for (n = list_first(&c->holding); n; n = next) {
-        struct queue *q = LIST_ITEM(n, struct queue, holding);
+        struct queue *q = LIST_ITEM(n, struct backlog, holding)->queue;
 
         next = list_next(&c->holding, n);
         offer_admit(q);

@@ -20,7 +20,7 @@ static unsigned take_gaps(struct queue *q, struct gap *gaps)
 {
     unsigned n = 0;
 
-    if (!q->has_gap)
+    if (!q->losses || !q->losses->has_gap)
         return 0;
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++) {
         if (!q->losses->gap[r])
@@ -28,7 +28,7 @@ static unsigned take_gaps(struct queue *q, struct gap *gaps)
         gaps[n++] = (struct gap){(enum reason)r, q->losses->gap[r]};
         q->losses->gap[r] = 0;
     }
-    q->has_gap = false;
+    q->losses->has_gap = false;
     return n;
 }
 
@@ -69,7 +69,7 @@ static void return_gaps(struct queue *q, const struct delivery *d)
 {
     for (unsigned i = 0; i < d->gaps_n; i++) {
         q->losses->gap[d->gaps[i].reason] += d->gaps[i].count;
-        q->has_gap = true;
+        q->losses->has_gap = true;
     }
 }
 
@@ -92,12 +92,11 @@ static bool send(struct tap *t, struct delivery *d)
     t->numbered += n;
     if (t->credit < CORE_UNLIMITED)
         t->credit -= n;
-    q->count.out += n;
-    q->count.out_bytes += d->run.bytes;
+    q->out += n;
     c->count.delivered += n;
     c->count.delivered_bytes += d->run.bytes;
-    q->count.redelivered += d->attempt > 1;
-    q->left += n;
+    if (d->attempt > 1)
+        q->backlog->settled.redelivered++;
     if (t->consumer)
         endpoint_deliver(t->consumer, d);
     return true;
@@ -127,7 +126,7 @@ uint32_t deliver_direct(const struct offer *o, struct queue *q)
     uint32_t i = 0;
 
     /* A named queue keeps what it hands out until it is settled. */
-    if (!first || q->name || deque_len(&q->fifo) || deque_len(&q->held))
+    if (!first || q->name || deque_len(&q->backlog->fifo) || deque_len(&q->backlog->held))
         return 0;
     t = LIST_ITEM(first, struct tap, hungry);
     if (!tap_has_room(t))
@@ -140,11 +139,8 @@ uint32_t deliver_direct(const struct offer *o, struct queue *q)
                              .time_ms = o->time_ms};
 
         d.run.n = slice_of_run(o->run, i, t->credit, &d.run.bytes);
-        /* The number is used as if it had passed through the fifo. */
-        d.seq = deque_end(&q->fifo);
-        deque_start_at(&q->fifo, d.seq + d.run.n);
-        q->count.in += d.run.n;
-        q->count.in_bytes += d.run.bytes;
+        d.seq = q->in + 1;
+        q->in += d.run.n;
         (void)send(t, &d); /* an anonymous queue's consumer is on its worker */
         tap_look(t);
         i += d.run.n;
@@ -171,7 +167,7 @@ static struct flight *flight_new(struct tap *t, const struct head *h)
         tap_arm(t, f->deadline_ms);
     }
     t->unsettled++;
-    t->queue->inflight++;
+    t->queue->backlog->inflight++;
     return f;
 }
 
@@ -267,7 +263,7 @@ static void take_back(struct tap *t, uint32_t n)
 
         f->attempts--;
         queue_put_back(q, f, 0);
-        q->inflight--;
+        q->backlog->inflight--;
         t->unsettled--;
         deque_unpush(&t->flights.recent);
     }
@@ -326,9 +322,9 @@ void deliver_pump(struct queue *q)
             break;
         }
         n += k;
-        if (deque_len(&q->held))
+        if (deque_len(&q->backlog->held))
             offer_admit(q);
     }
-    if (deque_len(&q->held))
+    if (deque_len(&q->backlog->held))
         offer_admit(q);
 }

@@ -8,14 +8,13 @@
 
 /* ------------------------------------------------------------------------------ totals */
 
-static void add_settled(struct inspect_counters *to, const struct queue_counters *from)
+static void add_settled(struct inspect_counters *to, const struct settled_counters *from)
 {
     to->acked += from->acked;
     to->nacked += from->nacked;
     to->redelivered += from->redelivered;
     to->late += from->late;
     to->timeouts += from->timeouts;
-    to->dead_lettered += from->dead_letters;
 }
 
 void inspect_totals(const struct core *c, struct inspect_totals *ret)
@@ -32,10 +31,13 @@ void inspect_totals(const struct core *c, struct inspect_totals *ret)
     };
     memcpy(ret->count.reason, c->count.reason, sizeof ret->count.reason);
     add_settled(&ret->count, &c->count.gone);
+    ret->count.dead_lettered = c->count.gone_dead_letters;
     for (n = list_first(&c->queues); n; n = list_next(&c->queues, n)) {
         const struct queue *q = LIST_ITEM(n, const struct queue, link);
 
-        add_settled(&ret->count, &q->count);
+        add_settled(&ret->count, &q->backlog->settled);
+        if (q->losses)
+            ret->count.dead_lettered += q->losses->dead_letters;
         *(q->name ? &ret->queues : &ret->subscriptions) += 1;
     }
     for (n = list_first(&c->endpoints); n; n = list_next(&c->endpoints, n))
@@ -53,10 +55,11 @@ static int64_t age(const struct core *c, int64_t since_ms)
 /* How long the message that is first in line has waited. */
 static int64_t oldest(const struct queue *q)
 {
-    if (q->back.n)
-        return age(q->core, HEAP_ITEM(q->back.nodes[0], struct back, timer.node)->since_ms);
-    for (uint64_t i = deque_first(&q->fifo); i != deque_end(&q->fifo); i++) {
-        const struct waiting *w = deque_slot(&q->fifo, i);
+    if (q->backlog->back.n)
+        return age(q->core,
+                   HEAP_ITEM(q->backlog->back.nodes[0], struct back, timer.node)->since_ms);
+    for (uint64_t i = deque_first(&q->backlog->fifo); i != deque_end(&q->backlog->fifo); i++) {
+        const struct waiting *w = deque_slot(&q->backlog->fifo, i);
 
         if (w->msg)
             return age(q->core, w->since_ms);
@@ -67,10 +70,10 @@ static int64_t oldest(const struct queue *q)
 /* What it noted when it last found no room may be history: half empty, it is not full. */
 static bool is_full(const struct queue *q)
 {
-    if (!q->full_since_ms)
+    if (!q->backlog->full_since_ms)
         return false;
-    return deque_len(&q->held) || q->waiting > q->policy->max_messages / 2 ||
-           q->bytes > q->policy->max_bytes / 2;
+    return deque_len(&q->backlog->held) || q->backlog->waiting > q->policy->max_messages / 2 ||
+           q->backlog->bytes > q->policy->max_bytes / 2;
 }
 
 static const char *owner_of(const struct queue *q)
@@ -88,22 +91,24 @@ static void fill_queue(const struct queue *q, struct inspect_queue *ret)
         .name = q->name,
         .label = q->label,
         .client = owner_of(q),
-        .depth = q->waiting,
-        .bytes = q->bytes,
-        .unacked = q->inflight,
-        .delayed = q->delayed_n,
-        .held = deque_len(&q->held),
+        .depth = q->backlog->waiting,
+        .bytes = q->backlog->bytes,
+        .unacked = q->backlog->inflight,
+        .delayed = q->backlog->delayed_n,
+        .held = deque_len(&q->backlog->held),
         .consumers = q->taps_n,
         .hungry = q->hungry_n,
         .oldest_ms = oldest(q),
-        .full_ms = is_full(q) ? age(q->core, q->full_since_ms) : -1,
-        .stuck = q->stuck,
+        .full_ms = is_full(q) ? age(q->core, q->backlog->full_since_ms) : -1,
+        .stuck = q->backlog->stuck,
         .policy = q->policy,
-        .count = {.published = q->count.in, .delivered = q->count.out},
+        .count = {.published = q->in, .delivered = q->out},
     };
-    add_settled(&ret->count, &q->count);
-    if (q->losses)
+    add_settled(&ret->count, &q->backlog->settled);
+    if (q->losses) {
         memcpy(ret->count.reason, q->losses->total, sizeof ret->count.reason);
+        ret->count.dead_lettered = q->losses->dead_letters;
+    }
 }
 
 uint32_t inspect_queues(const struct core *c, uint32_t from, uint32_t steps, inspect_queue_fn *fn,
@@ -227,15 +232,15 @@ static int show_back(struct peek *p, const struct queue *q)
     const struct back **all;
     bool more = true;
 
-    if (!q->back.n)
+    if (!q->backlog->back.n)
         return 1;
-    all = malloc(q->back.n * sizeof *all);
+    all = malloc(q->backlog->back.n * sizeof *all);
     if (!all)
         return -ENOMEM;
-    for (size_t i = 0; i < q->back.n; i++)
-        all[i] = HEAP_ITEM(q->back.nodes[i], struct back, timer.node);
-    qsort(all, q->back.n, sizeof *all, by_seq);
-    for (size_t i = 0; more && i < q->back.n; i++)
+    for (size_t i = 0; i < q->backlog->back.n; i++)
+        all[i] = HEAP_ITEM(q->backlog->back.nodes[i], struct back, timer.node);
+    qsort(all, q->backlog->back.n, sizeof *all, by_seq);
+    for (size_t i = 0; more && i < q->backlog->back.n; i++)
         more = show(p, all[i]->msg, all[i]->seq, all[i]->attempts, "waiting");
     free(all);
     return more;
@@ -243,13 +248,14 @@ static int show_back(struct peek *p, const struct queue *q)
 
 static bool show_waiting(struct peek *p, const struct queue *q)
 {
-    for (uint64_t i = deque_first(&q->fifo); i != deque_end(&q->fifo); i++) {
-        const struct waiting *w = deque_slot(&q->fifo, i);
+    for (uint64_t i = deque_first(&q->backlog->fifo); i != deque_end(&q->backlog->fifo); i++) {
+        const struct waiting *w = deque_slot(&q->backlog->fifo, i);
 
         if (w->msg && !show(p, w->msg, i, 0, "waiting"))
             return false;
     }
-    for (const struct list_node *n = list_first(&q->delayed); n; n = list_next(&q->delayed, n)) {
+    for (const struct list_node *n = list_first(&q->backlog->delayed); n;
+         n = list_next(&q->backlog->delayed, n)) {
         const struct back *b = LIST_ITEM(n, const struct back, link);
 
         if (!show(p, b->msg, b->seq, b->attempts, "delayed"))
@@ -281,8 +287,8 @@ int inspect_peek(const struct core *c, uint64_t queue, uint32_t n, inspect_messa
     for (l = list_first(&q->taps); l; l = list_next(&q->taps, l))
         if (!show_flights(&p, LIST_ITEM(l, const struct tap, link)))
             return 0;
-    for (uint64_t i = deque_first(&q->held); i != deque_end(&q->held); i++)
-        if (!show(&p, ((const struct held *)deque_slot(&q->held, i))->msg, 0, 0, "held"))
+    for (uint64_t i = deque_first(&q->backlog->held); i != deque_end(&q->backlog->held); i++)
+        if (!show(&p, ((const struct held *)deque_slot(&q->backlog->held, i))->msg, 0, 0, "held"))
             break;
     return 0;
 }
@@ -383,8 +389,8 @@ void inspect_holders(const struct core *c, uint64_t queue, inspect_holder_fn *fn
 
     if (!q)
         return;
-    for (uint64_t i = deque_first(&q->held); i != deque_end(&q->held); i++) {
-        const struct held *h = deque_slot(&q->held, i);
+    for (uint64_t i = deque_first(&q->backlog->held); i != deque_end(&q->backlog->held); i++) {
+        const struct held *h = deque_slot(&q->backlog->held, i);
 
         if (now.n && h->publisher == now.publisher) {
             now.n++;

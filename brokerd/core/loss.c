@@ -12,14 +12,16 @@ void loss_count(struct queue *q, enum reason reason, uint64_t n)
     struct core *c = q->core;
 
     c->count.reason[reason] += n;
-    if (!q->losses)
+    if (!q->losses) {
         q->losses = calloc(1, sizeof *q->losses);
-    if (!q->losses)
-        return; /* counted, but for the whole broker only */
+        if (!q->losses)
+            return; /* counted, but for the whole broker only */
+        q->losses->queue = q;
+    }
     q->losses->total[reason] += n;
     q->losses->unannounced[reason] += n;
-    if (!list_linked(&q->lossy))
-        list_push_back(&c->lossy, &q->lossy);
+    if (!list_linked(&q->losses->link))
+        list_push_back(&c->lossy, &q->losses->link);
 }
 
 void loss_gap(struct queue *q, enum reason reason, uint64_t n)
@@ -28,7 +30,7 @@ void loss_gap(struct queue *q, enum reason reason, uint64_t n)
     if (!q->losses)
         return;
     q->losses->gap[reason] += n;
-    q->has_gap = true;
+    q->losses->has_gap = true;
 }
 
 /* Does the consumer hear of it in band? Of what overflow took, always; of the rest only where
@@ -111,7 +113,8 @@ static void write_letter(struct queue *q, struct msg *m, uint32_t attempts, enum
     l->msg = msg_ref(m);
     l->link = (struct list_node){0};
     list_push_back(&q->core->letters, &l->link);
-    q->count.dead_letters++;
+    if (q->losses)
+        q->losses->dead_letters++;
 }
 
 void loss_message(struct queue *q, struct msg *m, uint32_t attempts, enum reason reason)
@@ -152,6 +155,7 @@ void loss_send_letters(struct core *c)
 static void announce(struct queue *q)
 {
     struct core *c = q->core;
+    struct losses *l = q->losses;
     struct core_event ev = {
         .kind = EVENT_SLOW_CONSUMER, .queue = q->label, .topic = "", .client = ""};
     const struct list_node *n = list_first(&q->taps);
@@ -163,23 +167,23 @@ static void announce(struct queue *q)
             ev.client = t->consumer->ep->name;
     }
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++) {
-        if (!q->losses->unannounced[r])
+        if (!l->unannounced[r])
             continue;
         ev.kind = reason_is_refusal((enum reason)r) ? EVENT_REFUSED : EVENT_SLOW_CONSUMER;
         ev.reason = (enum reason)r;
-        ev.count = q->losses->unannounced[r];
-        q->losses->unannounced[r] = 0;
+        ev.count = l->unannounced[r];
+        l->unannounced[r] = 0;
         c->ops->event(c->ctx, &ev);
     }
-    if (q->count.dead_letters != q->announced_letters) {
+    if (l->dead_letters != l->announced_letters) {
         ev.kind = EVENT_DEAD_LETTER;
         ev.reason = REASON_NONE;
-        ev.count = q->count.dead_letters - q->announced_letters;
+        ev.count = l->dead_letters - l->announced_letters;
         ev.topic = q->policy->dead_letter;
-        q->announced_letters = q->count.dead_letters;
+        l->announced_letters = l->dead_letters;
         c->ops->event(c->ctx, &ev);
     }
-    q->announced_ms = c->now_ms;
+    l->announced_ms = c->now_ms;
 }
 
 int64_t loss_announce(struct core *c)
@@ -188,13 +192,13 @@ int64_t loss_announce(struct core *c)
     int64_t due = INT64_MAX;
 
     for (n = list_first(&c->lossy); n; n = next) {
-        struct queue *q = LIST_ITEM(n, struct queue, lossy);
-        int64_t at = q->announced_ms ? q->announced_ms + LOSS_EVENT_MS : c->now_ms;
+        struct losses *l = LIST_ITEM(n, struct losses, link);
+        int64_t at = l->announced_ms ? l->announced_ms + LOSS_EVENT_MS : c->now_ms;
 
         next = list_next(&c->lossy, n);
         if (at <= c->now_ms) {
             list_remove(n);
-            announce(q);
+            announce(l->queue);
         } else {
             due = at < due ? at : due;
         }

@@ -35,7 +35,7 @@ int core_queue_delete(struct core *c, uint64_t queue, uint64_t *ret_lost)
 
     if (!q || !q->name)
         return -ENOENT;
-    *ret_lost = q->waiting + q->inflight;
+    *ret_lost = q->backlog->waiting + q->backlog->inflight;
     names_delete(q, REASON_DELETED);
     return 0;
 }
@@ -67,7 +67,7 @@ static void settle_one(struct move *m, struct flight *f, bool arrived)
     struct queue *q = slots_get(&m->core->slots, SLOT_QUEUE, m->queue);
 
     if (q)
-        q->inflight--;
+        q->backlog->inflight--;
     if (!q) { /* the queue has been deleted meanwhile */
         core_charge(m->core, -PLACE_CHARGE);
         budget_unref(m->core, f->msg);
@@ -167,7 +167,7 @@ static bool move_one(struct move *m, struct queue *q, uint64_t *bytes)
                          .deadline_ms = INT64_MAX,
                          .attempts = h.attempts};
     queue_take(q, &h);
-    q->inflight++;
+    q->backlog->inflight++;
     m->left--;
     *bytes += f->msg->len;
     if (publish_moved(m->publisher, m->to, f->msg) < 0) {

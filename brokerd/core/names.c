@@ -340,8 +340,9 @@ static void announce_made(struct queue *q)
     struct core_event ev = {.kind = EVENT_QUEUE_MADE, .queue = q->name, .topic = "", .client = ""};
 
     q->making = false;
-    if (q->idle_since_ms != INT64_MAX) /* unused from now on, not while nobody knew of it */
-        q->idle_since_ms = q->core->now_ms;
+    if (q->backlog->idle_since_ms !=
+        INT64_MAX) /* unused from now on, not while nobody knew of it */
+        q->backlog->idle_since_ms = q->core->now_ms;
     queue_arm(q);
     q->core->ops->event(q->core->ctx, &ev);
     report_made(q->core, slice_str(q->name), q->handle, REASON_NONE);
@@ -361,7 +362,7 @@ static void make_here(struct core *c, const struct wish *w)
         report_made(c, w->name, 0, why.reason);
         return;
     }
-    q = queue_new(c, w->name, w->name, &policy);
+    q = queue_new(c, true, w->name, &policy);
     answers = q ? consume_keep_wish(q, headers) : -ENOMEM;
     if (answers == 0)
         answers = bind_new(q, w);
@@ -503,7 +504,7 @@ void names_delete(struct queue *q, enum reason reason)
     struct core *c = q->core;
     struct core_event ev = {.kind = EVENT_QUEUE_GONE,
                             .reason = reason,
-                            .count = q->waiting,
+                            .count = q->backlog->waiting,
                             .queue = q->name,
                             .topic = "",
                             .client = ""};

@@ -164,24 +164,25 @@ static enum put overflow(struct queue *q, struct msg *m, enum overflow policy, e
 
 static enum put hold(struct offer *o, uint32_t i, struct queue *q, struct msg *m)
 {
-    struct held *h = deque_push(&q->held);
+    struct backlog *b = queue_backlog(q);
+    struct held *h = b ? deque_push(&b->held) : NULL;
 
     if (!h)
         return refuse(q, REASON_MEMORY);
-    *h = (struct held){msg_ref(m), o->publisher, o->first + i, q->core->now_ms, q->left};
-    q->charged += m->charge + PLACE_CHARGE;
+    *h = (struct held){msg_ref(m), o->publisher, o->first + i, q->core->now_ms, queue_left(q)};
+    b->charged += m->charge + PLACE_CHARGE;
     core_charge(q->core, PLACE_CHARGE);
-    q->count.held++;
-    if (!list_linked(&q->holding))
-        list_push_back(&q->core->holding, &q->holding);
-    if (deque_len(&q->held) == 1)
+    if (!list_linked(&b->holding))
+        list_push_back(&q->core->holding, &b->holding);
+    if (deque_len(&b->held) == 1)
         queue_arm(q);
     return PUT_HELD;
 }
 
 static bool drained_to_half(const struct queue *q)
 {
-    return q->waiting <= q->policy->max_messages / 2 && q->bytes <= q->policy->max_bytes / 2;
+    return q->backlog->waiting <= q->policy->max_messages / 2 &&
+           q->backlog->bytes <= q->policy->max_bytes / 2;
 }
 
 static enum put put_full(struct offer *o, uint32_t i, struct queue *q, struct msg *m,
@@ -189,7 +190,7 @@ static enum put put_full(struct offer *o, uint32_t i, struct queue *q, struct ms
 {
     if (q->policy->overflow != OVERFLOW_BLOCK)
         return overflow(q, m, q->policy->overflow, why, ret_reason);
-    if (o->may_hold && !q->stuck && !q->core->draining) {
+    if (o->may_hold && !q->backlog->stuck && !q->core->draining) {
         *ret_reason = REASON_MEMORY; /* a hold costs memory, too */
         return core_short_of_memory(q->core) ? refuse(q, REASON_MEMORY) : hold(o, i, q, m);
     }
@@ -203,13 +204,13 @@ static enum put put(struct offer *o, uint32_t i, struct queue *q, enum reason *r
     enum reason why = queue_full(q, v->len, msg_charge(v, o->run->type));
     struct msg *m;
 
-    if (q->stuck && drained_to_half(q))
-        q->stuck = false;
-    if (why == REASON_NONE && deque_len(&q->held))
+    if (q->backlog->stuck && drained_to_half(q))
+        q->backlog->stuck = false;
+    if (why == REASON_NONE && deque_len(&q->backlog->held))
         why = REASON_FULL; /* those before it are held still: not past them */
     *ret_reason = why;
-    if (why != REASON_NONE && q->full_since_ms == 0)
-        q->full_since_ms = q->core->now_ms;
+    if (why != REASON_NONE && q->backlog->waiting && q->backlog->full_since_ms == 0)
+        q->backlog->full_since_ms = q->core->now_ms;
     if (why == REASON_FULL && q->policy->overflow == OVERFLOW_REJECT)
         return refuse(q, why); /* the commonest refusal costs no copy */
     m = keep(o, i);
@@ -219,7 +220,8 @@ static enum put put(struct offer *o, uint32_t i, struct queue *q, enum reason *r
     }
     if (why != REASON_NONE)
         return put_full(o, i, q, m, why, ret_reason);
-    q->full_since_ms = 0;
+    if (q->backlog->full_since_ms)
+        q->backlog->full_since_ms = 0;
     *ret_reason = REASON_MEMORY;
     return push(q, m);
 }
@@ -256,24 +258,24 @@ void offer_to(struct offer *o, struct queue *q)
 /* The first of those held has its outcome. */
 static void answer_held(struct queue *q, enum put what, enum reason reason)
 {
-    struct held *h = deque_slot(&q->held, deque_first(&q->held));
+    struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
     struct answer a = {.accepted = what == PUT_ACCEPTED, .done = 1};
 
     if (what != PUT_ACCEPTED)
         a.reason = (uint16_t)reason;
     publish_answer(q->core, h->publisher, h->number, 1, &a);
     budget_unref(q->core, h->msg);
-    deque_pop(&q->held);
-    if (deque_len(&q->held) == 0)
-        list_remove(&q->holding);
+    deque_pop(&q->backlog->held);
+    if (deque_len(&q->backlog->held) == 0)
+        list_remove(&q->backlog->holding);
 }
 
 /* Its charge as held ends; as a waiting message it is charged anew. */
 static struct msg *uncharge_held(struct queue *q)
 {
-    struct held *h = deque_slot(&q->held, deque_first(&q->held));
+    struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
 
-    q->charged -= h->msg->charge + PLACE_CHARGE;
+    q->backlog->charged -= h->msg->charge + PLACE_CHARGE;
     core_charge(q->core, -PLACE_CHARGE);
     return h->msg;
 }
@@ -282,8 +284,8 @@ void offer_admit(struct queue *q)
 {
     bool any = false;
 
-    while (deque_len(&q->held)) {
-        struct held *h = deque_slot(&q->held, deque_first(&q->held));
+    while (deque_len(&q->backlog->held)) {
+        struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
         struct msg *m = h->msg;
         enum put what;
 
@@ -318,20 +320,20 @@ void offer_hold_due(struct queue *q)
 {
     struct core *c = q->core;
 
-    while (deque_len(&q->held) && q->policy->block_timeout_ms != POLICY_NEVER) {
-        const struct held *h = deque_slot(&q->held, deque_first(&q->held));
+    while (deque_len(&q->backlog->held) && q->policy->block_timeout_ms != POLICY_NEVER) {
+        const struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
 
         if (h->since_ms + q->policy->block_timeout_ms > c->now_ms)
             break;
-        if (q->left == h->left && !q->stuck) {
+        if (queue_left(q) == h->left && !q->backlog->stuck) {
             struct core_event ev = {.kind = EVENT_QUEUE_STUCK,
                                     .reason = REASON_FULL,
-                                    .count = deque_len(&q->held),
+                                    .count = deque_len(&q->backlog->held),
                                     .queue = q->label,
                                     .topic = "",
                                     .client = ""};
 
-            q->stuck = true;
+            q->backlog->stuck = true;
             c->ops->event(c->ctx, &ev);
             offer_end_holds(q, REASON_FULL);
             break;
@@ -345,6 +347,6 @@ void offer_hold_due(struct queue *q)
 
 void offer_end_holds(struct queue *q, enum reason reason)
 {
-    while (deque_len(&q->held))
+    while (deque_len(&q->backlog->held))
         end_first_hold(q, reason);
 }

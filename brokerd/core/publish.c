@@ -248,7 +248,7 @@ static void explain(struct publisher *p, const struct queue *q)
     if (p->kind != PUBLISH_ONCE || p->why || !q)
         return;
     snprintf(text, sizeof text, "queue \"%s\" is full (%llu messages, %llu bytes)", q->label,
-             (unsigned long long)q->waiting, (unsigned long long)q->bytes);
+             (unsigned long long)q->backlog->waiting, (unsigned long long)q->backlog->bytes);
     p->why = strdup(text);
 }
 

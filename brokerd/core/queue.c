@@ -8,20 +8,50 @@
 
 /* ------------------------------------------------------------------------------ life */
 
-static char *copy_text(struct slice s)
+const struct backlog backlog_none = {
+    .delayed.head = {(struct list_node *)(uintptr_t)&backlog_none.delayed.head,
+                     (struct list_node *)(uintptr_t)&backlog_none.delayed.head},
+    .expiry_ms = INT64_MAX,
+    .idle_since_ms = INT64_MAX,
+    .timer.node.key = INT64_MAX,
+};
+
+struct backlog *queue_backlog(struct queue *q)
 {
-    return strndup((const char *)s.p, s.n);
+    struct backlog *b;
+
+    if (queue_keeps(q))
+        return q->backlog;
+    b = calloc(1, sizeof *b);
+    if (!b)
+        return NULL;
+    b->timer = (struct timer){.node = {.key = INT64_MAX}, .kind = TIMER_QUEUE};
+    /* Its timer stays in the heap for life, so that setting it cannot fail. */
+    if (heap_push(&q->core->timers, &b->timer.node) < 0) {
+        free(b);
+        return NULL;
+    }
+    b->queue = q;
+    b->expiry_ms = b->idle_since_ms = INT64_MAX;
+    list_init(&b->delayed);
+    deque_init(&b->fifo, sizeof(struct waiting));
+    deque_init(&b->held, sizeof(struct held));
+    q->backlog = b;
+    return b;
 }
 
-static void init_containers(struct queue *q)
+static void backlog_free(struct queue *q)
 {
-    list_init(&q->bindings);
-    list_init(&q->delayed);
-    list_init(&q->taps);
-    list_init(&q->hungry);
-    deque_init(&q->fifo, sizeof(struct waiting));
-    deque_start_at(&q->fifo, 1);
-    deque_init(&q->held, sizeof(struct held));
+    struct backlog *b = q->backlog;
+
+    if (!queue_keeps(q))
+        return;
+    deque_fini(&b->fifo);
+    heap_fini(&b->back);
+    deque_fini(&b->held);
+    heap_remove(&q->core->timers, &b->timer.node);
+    list_remove(&b->holding);
+    free(b);
 }
 
 /* Free the queue itself, perhaps half built. */
@@ -29,35 +59,33 @@ static void release(struct queue *q)
 {
     slots_drop(&q->core->slots, q->handle);
     policy_unshare(q->core, q->policy);
+    backlog_free(q);
     free(q->losses);
     free(q->wish);
-    free(q->name);
-    free(q->label);
     free(q);
 }
 
-struct queue *queue_new(struct core *c, struct slice name, struct slice label,
+struct queue *queue_new(struct core *c, bool is_named, struct slice label,
                         const struct queue_policy *policy)
 {
-    struct queue *q = calloc(1, sizeof *q);
+    struct queue *q = calloc(1, sizeof *q + label.n + 1);
 
     if (!q)
         return NULL;
     q->core = c;
     q->policy = policy_share(c, policy);
-    q->made_ms = q->idle_since_ms = c->now_ms;
-    q->expiry_ms = INT64_MAX;
-    init_containers(q);
-    q->timer = (struct timer){.node = {.key = INT64_MAX}, .kind = TIMER_QUEUE};
-    q->name = name.n ? copy_text(name) : NULL;
-    q->label = copy_text(label);
+    q->backlog = (struct backlog *)(uintptr_t)&backlog_none;
+    list_init(&q->bindings);
+    list_init(&q->taps);
+    list_init(&q->hungry);
+    memcpy(q->label, label.p, label.n);
+    q->name = is_named ? q->label : NULL;
     q->handle = slots_put(&c->slots, SLOT_QUEUE, q);
-    /* Its timer stays in the heap for life, so that setting it cannot fail. */
-    if (!q->policy || (name.n && !q->name) || !q->label || !q->handle ||
-        heap_push(&c->timers, &q->timer.node)) {
+    if (!q->policy || !q->handle || (is_named && !queue_backlog(q))) {
         release(q);
         return NULL;
     }
+    queue_in_use(q, false);
     list_push_back(&c->queues, &q->link);
     return q;
 }
@@ -79,24 +107,24 @@ static void free_waiting(struct queue *q)
     struct heap_node *n;
     struct list_node *l;
 
-    for (; deque_len(&q->fifo); deque_pop(&q->fifo)) {
-        struct waiting *w = deque_slot(&q->fifo, deque_first(&q->fifo));
+    for (; deque_len(&q->backlog->fifo); deque_pop(&q->backlog->fifo)) {
+        struct waiting *w = deque_slot(&q->backlog->fifo, deque_first(&q->backlog->fifo));
 
         if (w->msg)
             drop_place(q->core, w->msg);
     }
-    while ((n = heap_min(&q->back)) != NULL) {
-        heap_remove(&q->back, n);
+    while ((n = heap_min(&q->backlog->back)) != NULL) {
+        heap_remove(&q->backlog->back, n);
         free_back(q, HEAP_ITEM(n, struct back, timer.node));
     }
-    while ((l = list_pop(&q->delayed)) != NULL) {
+    while ((l = list_pop(&q->backlog->delayed)) != NULL) {
         struct back *b = LIST_ITEM(l, struct back, link);
 
         heap_remove(&q->core->timers, &b->timer.node);
         free_back(q, b);
     }
-    for (; deque_len(&q->held); deque_pop(&q->held)) {
-        struct held *h = deque_slot(&q->held, deque_first(&q->held));
+    for (; deque_len(&q->backlog->held); deque_pop(&q->backlog->held)) {
+        struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
 
         drop_place(q->core, h->msg);
     }
@@ -105,28 +133,25 @@ static void free_waiting(struct queue *q)
 /* The broker's totals go on counting what queues that are gone have counted. */
 static void bequeath(const struct queue *q)
 {
-    struct queue_counters *all = &q->core->count.gone;
+    struct settled_counters *all = &q->core->count.gone;
 
-    all->acked += q->count.acked;
-    all->nacked += q->count.nacked;
-    all->redelivered += q->count.redelivered;
-    all->late += q->count.late;
-    all->timeouts += q->count.timeouts;
-    all->dead_letters += q->count.dead_letters;
+    all->acked += q->backlog->settled.acked;
+    all->nacked += q->backlog->settled.nacked;
+    all->redelivered += q->backlog->settled.redelivered;
+    all->late += q->backlog->settled.late;
+    all->timeouts += q->backlog->settled.timeouts;
+    if (q->losses)
+        q->core->count.gone_dead_letters += q->losses->dead_letters;
 }
 
 void queue_free(struct queue *q)
 {
     bequeath(q);
     free_waiting(q);
-    deque_fini(&q->fifo);
-    heap_fini(&q->back);
-    deque_fini(&q->held);
-    heap_remove(&q->core->timers, &q->timer.node);
     list_remove(&q->link);
     list_remove(&q->pump);
-    list_remove(&q->lossy);
-    list_remove(&q->holding);
+    if (q->losses)
+        list_remove(&q->losses->link);
     list_remove(&q->doomed);
     release(q);
 }
@@ -145,31 +170,36 @@ static void note_expiry(struct queue *q, const struct msg *m, int64_t since_ms)
 {
     int64_t at = expiry_of(q, m, since_ms);
 
-    if (q->waiting == 1) { /* it was empty: what was noted before is history */
-        q->expiry_ms = INT64_MAX;
-        q->own_ttl = false;
+    if (q->backlog->waiting == 1) { /* it was empty: what was noted before is history */
+        q->backlog->expiry_ms = INT64_MAX;
+        q->backlog->own_ttl = false;
     }
     if (m->expires_ms != INT64_MAX)
-        q->own_ttl = true;
-    if (at < q->expiry_ms) {
-        q->expiry_ms = at;
+        q->backlog->own_ttl = true;
+    if (at < q->backlog->expiry_ms) {
+        q->backlog->expiry_ms = at;
         queue_arm(q);
     }
 }
 
 int queue_push(struct queue *q, struct msg *m)
 {
-    struct waiting *w = deque_push(&q->fifo);
+    struct backlog *b = queue_backlog(q);
+    struct waiting *w;
 
+    if (!b)
+        return -ENOMEM;
+    if (!deque_len(&b->fifo)) /* others went to their consumer at once */
+        deque_start_at(&b->fifo, q->in + 1);
+    w = deque_push(&b->fifo);
     if (!w)
         return -ENOMEM;
     *w = (struct waiting){m, q->core->now_ms};
-    q->waiting++;
-    q->bytes += m->len;
-    q->charged += m->charge + PLACE_CHARGE;
+    b->waiting++;
+    b->bytes += m->len;
+    b->charged += m->charge + PLACE_CHARGE;
     core_charge(q->core, PLACE_CHARGE);
-    q->count.in++;
-    q->count.in_bytes += m->len;
+    q->in++;
     note_expiry(q, m, w->since_ms);
     return 0;
 }
@@ -177,14 +207,14 @@ int queue_push(struct queue *q, struct msg *m)
 /* It no longer waits, but is still charged. */
 static void unwait(struct queue *q, const struct msg *m)
 {
-    q->waiting--;
-    q->bytes -= m->len;
+    q->backlog->waiting--;
+    q->backlog->bytes -= m->len;
 }
 
 void queue_let_go(struct queue *q, struct msg *m)
 {
-    q->charged -= m->charge + PLACE_CHARGE;
-    q->left++;
+    q->backlog->charged -= m->charge + PLACE_CHARGE;
+    q->backlog->left++;
     drop_place(q->core, m);
 }
 
@@ -204,14 +234,14 @@ static bool head_back(struct queue *q, struct head *ret)
 {
     struct heap_node *n;
 
-    while ((n = heap_min(&q->back)) != NULL) {
+    while ((n = heap_min(&q->backlog->back)) != NULL) {
         struct back *b = HEAP_ITEM(n, struct back, timer.node);
 
         if (!expired(q, b->msg, b->since_ms)) {
             *ret = (struct head){b->msg, b->seq, b->since_ms, b->attempts, b};
             return true;
         }
-        heap_remove(&q->back, n);
+        heap_remove(&q->backlog->back, n);
         drop_expired(q, b->msg, b->attempts);
         free(b);
     }
@@ -220,15 +250,16 @@ static bool head_back(struct queue *q, struct head *ret)
 
 bool queue_head(struct queue *q, struct head *ret)
 {
-    if (q->back.n && head_back(q, ret))
+    if (q->backlog->back.n && head_back(q, ret))
         return true;
-    for (; deque_len(&q->fifo); deque_pop(&q->fifo)) {
-        struct waiting *w = deque_slot(&q->fifo, deque_first(&q->fifo));
+    for (; deque_len(&q->backlog->fifo); deque_pop(&q->backlog->fifo)) {
+        struct waiting *w = deque_slot(&q->backlog->fifo, deque_first(&q->backlog->fifo));
 
         if (!w->msg)
             continue;
-        if ((q->expiry_ms > q->core->now_ms && !q->own_ttl) || !expired(q, w->msg, w->since_ms)) {
-            *ret = (struct head){w->msg, deque_first(&q->fifo), w->since_ms, 0, NULL};
+        if ((q->backlog->expiry_ms > q->core->now_ms && !q->backlog->own_ttl) ||
+            !expired(q, w->msg, w->since_ms)) {
+            *ret = (struct head){w->msg, deque_first(&q->backlog->fifo), w->since_ms, 0, NULL};
             return true;
         }
         drop_expired(q, w->msg, 0);
@@ -240,10 +271,10 @@ void queue_take(struct queue *q, const struct head *h)
 {
     unwait(q, h->msg);
     if (h->back) {
-        heap_remove(&q->back, &h->back->timer.node);
+        heap_remove(&q->backlog->back, &h->back->timer.node);
         free(h->back);
     } else {
-        deque_pop(&q->fifo);
+        deque_pop(&q->backlog->fifo);
     }
 }
 
@@ -251,7 +282,7 @@ void queue_put_back(struct queue *q, const struct flight *f, int64_t delay_ms)
 {
     struct back *b = calloc(1, sizeof *b);
     int64_t key = delay_ms > 0 ? q->core->now_ms + delay_ms : (int64_t)f->seq;
-    struct heap *heap = delay_ms > 0 ? &q->core->timers : &q->back;
+    struct heap *heap = delay_ms > 0 ? &q->core->timers : &q->backlog->back;
 
     if (b)
         *b = (struct back){.timer = {{.key = key}, TIMER_BACK},
@@ -267,11 +298,11 @@ void queue_put_back(struct queue *q, const struct flight *f, int64_t delay_ms)
         queue_let_go(q, f->msg);
         return;
     }
-    q->waiting++;
-    q->bytes += f->msg->len;
+    q->backlog->waiting++;
+    q->backlog->bytes += f->msg->len;
     if (b->delayed) {
-        list_push_back(&q->delayed, &b->link);
-        q->delayed_n++;
+        list_push_back(&q->backlog->delayed, &b->link);
+        q->backlog->delayed_n++;
     }
     note_expiry(q, f->msg, f->since_ms);
 }
@@ -282,10 +313,10 @@ void queue_back_due(struct back *b)
 
     heap_remove(&q->core->timers, &b->timer.node);
     list_remove(&b->link);
-    q->delayed_n--;
+    q->backlog->delayed_n--;
     b->delayed = false;
     b->timer.node.key = (int64_t)b->seq;
-    if (heap_push(&q->back, &b->timer.node) == 0)
+    if (heap_push(&q->backlog->back, &b->timer.node) == 0)
         return;
     unwait(q, b->msg);
     loss_message(q, b->msg, b->attempts, REASON_MEMORY);
@@ -301,8 +332,8 @@ static int64_t expire_fifo(struct queue *q)
 {
     int64_t next = INT64_MAX;
 
-    for (uint64_t i = deque_first(&q->fifo); i != deque_end(&q->fifo); i++) {
-        struct waiting *w = deque_slot(&q->fifo, i);
+    for (uint64_t i = deque_first(&q->backlog->fifo); i != deque_end(&q->backlog->fifo); i++) {
+        struct waiting *w = deque_slot(&q->backlog->fifo, i);
         int64_t at;
 
         if (!w->msg)
@@ -313,13 +344,13 @@ static int64_t expire_fifo(struct queue *q)
             w->msg = NULL;
         } else {
             next = at < next ? at : next;
-            if (!q->own_ttl)
+            if (!q->backlog->own_ttl)
                 break;
         }
     }
-    while (deque_len(&q->fifo) &&
-           !((struct waiting *)deque_slot(&q->fifo, deque_first(&q->fifo)))->msg)
-        deque_pop(&q->fifo);
+    while (deque_len(&q->backlog->fifo) &&
+           !((struct waiting *)deque_slot(&q->backlog->fifo, deque_first(&q->backlog->fifo)))->msg)
+        deque_pop(&q->backlog->fifo);
     return next;
 }
 
@@ -328,18 +359,18 @@ static int64_t expire_delayed(struct queue *q)
     struct list_node *l, *after;
     int64_t next = INT64_MAX;
 
-    for (l = list_first(&q->delayed); l; l = after) {
+    for (l = list_first(&q->backlog->delayed); l; l = after) {
         struct back *b = LIST_ITEM(l, struct back, link);
         int64_t at = expiry_of(q, b->msg, b->since_ms);
 
-        after = list_next(&q->delayed, l);
+        after = list_next(&q->backlog->delayed, l);
         if (at > q->core->now_ms) {
             next = at < next ? at : next;
             continue;
         }
         heap_remove(&q->core->timers, &b->timer.node);
         list_remove(l);
-        q->delayed_n--;
+        q->backlog->delayed_n--;
         drop_expired(q, b->msg, b->attempts);
         free(b);
     }
@@ -350,8 +381,8 @@ static int64_t expire_back(struct queue *q)
 {
     int64_t next = INT64_MAX;
 
-    for (size_t i = 0; i < q->back.n;) {
-        struct back *b = HEAP_ITEM(q->back.nodes[i], struct back, timer.node);
+    for (size_t i = 0; i < q->backlog->back.n;) {
+        struct back *b = HEAP_ITEM(q->backlog->back.nodes[i], struct back, timer.node);
         int64_t at = expiry_of(q, b->msg, b->since_ms);
 
         if (at > q->core->now_ms) {
@@ -359,7 +390,7 @@ static int64_t expire_back(struct queue *q)
             i++;
             continue;
         }
-        heap_remove(&q->back, &b->timer.node); /* others move: look again next time */
+        heap_remove(&q->backlog->back, &b->timer.node); /* others move: look again next time */
         drop_expired(q, b->msg, b->attempts);
         free(b);
         next = q->core->now_ms;
@@ -369,73 +400,83 @@ static int64_t expire_back(struct queue *q)
 
 void queue_expire(struct queue *q)
 {
-    uint64_t looked = q->waiting;
+    uint64_t looked = q->backlog->waiting;
     int64_t next, other, floor;
 
-    if (q->expiry_ms > q->core->now_ms)
+    if (q->backlog->expiry_ms > q->core->now_ms)
         return;
     next = expire_fifo(q);
     other = expire_delayed(q);
     next = other < next ? other : next;
     other = expire_back(q);
     next = other < next ? other : next;
-    if (!q->waiting)
-        q->own_ttl = false;
+    if (!q->backlog->waiting)
+        q->backlog->own_ttl = false;
     /* A look through a long queue with expiries of its own costs some 10 ns a message: at most
      * a hundredth of the time goes into it. Nothing expired is delivered meanwhile. */
-    floor = q->core->now_ms + 1 + (q->own_ttl ? (int64_t)(looked / 1000) : 0);
-    q->expiry_ms = next < floor ? floor : next;
+    floor = q->core->now_ms + 1 + (q->backlog->own_ttl ? (int64_t)(looked / 1000) : 0);
+    q->backlog->expiry_ms = next < floor ? floor : next;
+}
+
+void queue_in_use(struct queue *q, bool used)
+{
+    if (!q->name) /* it lives as long as its consumer */
+        return;
+    q->backlog->idle_since_ms = used ? INT64_MAX : q->core->now_ms;
+    queue_arm(q);
 }
 
 void queue_arm(struct queue *q)
 {
-    int64_t due = q->waiting ? q->expiry_ms : INT64_MAX;
+    int64_t due = q->backlog->waiting ? q->backlog->expiry_ms : INT64_MAX;
     int64_t at;
 
-    if (deque_len(&q->held) && q->policy->block_timeout_ms != POLICY_NEVER) {
-        const struct held *h = deque_slot(&q->held, deque_first(&q->held));
+    if (deque_len(&q->backlog->held) && q->policy->block_timeout_ms != POLICY_NEVER) {
+        const struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
 
         at = h->since_ms + q->policy->block_timeout_ms;
         due = at < due ? at : due;
     }
-    if (q->name && !q->making && q->idle_since_ms != INT64_MAX &&
+    if (q->name && !q->making && q->backlog->idle_since_ms != INT64_MAX &&
         q->policy->expires_ms != POLICY_NEVER) {
-        at = q->idle_since_ms + q->policy->expires_ms;
+        at = q->backlog->idle_since_ms + q->policy->expires_ms;
         due = at < due ? at : due;
     }
-    if (due != q->timer.node.key)
-        heap_update(&q->core->timers, &q->timer.node, due);
+    if (due != q->backlog->timer.node.key)
+        heap_update(&q->core->timers, &q->backlog->timer.node, due);
 }
 
 uint64_t queue_purge(struct queue *q, enum reason reason)
 {
-    uint64_t n = q->waiting;
+    uint64_t n = q->backlog->waiting;
     struct list_node *l;
     struct heap_node *h;
 
-    for (; deque_len(&q->fifo); deque_pop(&q->fifo)) {
-        struct waiting *w = deque_slot(&q->fifo, deque_first(&q->fifo));
+    for (; deque_len(&q->backlog->fifo); deque_pop(&q->backlog->fifo)) {
+        struct waiting *w = deque_slot(&q->backlog->fifo, deque_first(&q->backlog->fifo));
 
         if (w->msg)
             queue_let_go(q, w->msg);
     }
-    while ((h = heap_min(&q->back)) != NULL) {
+    while ((h = heap_min(&q->backlog->back)) != NULL) {
         struct back *b = HEAP_ITEM(h, struct back, timer.node);
 
-        heap_remove(&q->back, h);
+        heap_remove(&q->backlog->back, h);
         queue_let_go(q, b->msg);
         free(b);
     }
-    while ((l = list_pop(&q->delayed)) != NULL) {
+    while ((l = list_pop(&q->backlog->delayed)) != NULL) {
         struct back *b = LIST_ITEM(l, struct back, link);
 
         heap_remove(&q->core->timers, &b->timer.node);
         queue_let_go(q, b->msg);
         free(b);
     }
-    q->waiting = q->bytes = q->delayed_n = 0;
-    q->own_ttl = false;
-    q->expiry_ms = INT64_MAX;
+    if (n) {
+        q->backlog->waiting = q->backlog->bytes = q->backlog->delayed_n = 0;
+        q->backlog->own_ttl = false;
+        q->backlog->expiry_ms = INT64_MAX;
+    }
     if (n && q->name)
         loss_count(q, reason, n);
     else if (n) /* every message here was meant for the one consumer: it hears of it */

@@ -11,20 +11,40 @@
 
 #include "brokerd/core/budget.h"
 
-/* An empty queue, `name` NULL for an anonymous one; `label` and `name` are copied. NULL
- * without memory. */
-struct queue *queue_new(struct core *c, struct slice name, struct slice label,
+/* An empty queue with a name, or a subscription's; `label`, copied, is the name or the first
+ * filter. NULL without memory. */
+struct queue *queue_new(struct core *c, bool is_named, struct slice label,
                         const struct queue_policy *policy);
 
 /* Free the queue with all it holds, counting nothing: see queue_end() in deliver.h. It must
  * have no taps and no bindings. */
 void queue_free(struct queue *q);
 
+/* What a queue has that keeps nothing: empty, and constant. */
+extern const struct backlog backlog_none;
+
+static inline bool queue_keeps(const struct queue *q)
+{
+    return q->backlog != &backlog_none;
+}
+
+/* The queue's own backlog, made if it has none yet; NULL without memory. */
+struct backlog *queue_backlog(struct queue *q);
+
+/* It has its first consumer, or lost its last one. */
+void queue_in_use(struct queue *q, bool used);
+
+/* Rises with each message that leaves, delivered or lost. */
+static inline uint64_t queue_left(const struct queue *q)
+{
+    return q->out + q->backlog->left;
+}
+
 /* Whether `q` is at its own limits for a message of `len` bytes. An empty queue takes any. */
 static inline bool queue_at_limit(const struct queue *q, uint32_t len)
 {
-    return q->waiting &&
-           (q->waiting >= q->policy->max_messages || q->bytes + len > q->policy->max_bytes);
+    return q->backlog->waiting && (q->backlog->waiting >= q->policy->max_messages ||
+                                   q->backlog->bytes + len > q->policy->max_bytes);
 }
 
 /* Why `q` takes no message of `len` bytes that costs `charge`; REASON_NONE: it does. An empty
@@ -35,7 +55,7 @@ static inline enum reason queue_full(const struct queue *q, uint32_t len, uint32
 
     if (queue_at_limit(q, len))
         return REASON_FULL;
-    return charge > left || q->charged > left ? REASON_MEMORY : REASON_NONE;
+    return charge > left || q->backlog->charged > left ? REASON_MEMORY : REASON_NONE;
 }
 
 /* Append a message; its reference passes to the queue. -ENOMEM: it does not. */
@@ -44,7 +64,7 @@ int queue_push(struct queue *q, struct msg *m);
 /* What could be delivered now. */
 static inline uint64_t queue_ready(const struct queue *q)
 {
-    return q->waiting - q->delayed_n;
+    return q->backlog->waiting - q->backlog->delayed_n;
 }
 
 /* The oldest deliverable message, expired ones dropped on the way; NULL if there is none. */

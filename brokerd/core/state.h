@@ -79,71 +79,80 @@ struct held {
     handle_t publisher; /* 0: nobody waits for the answer */
     uint64_t number;
     int64_t since_ms;
-    uint64_t left; /* queue->left at that time */
+    uint64_t left; /* queue_left() at that time */
 };
 
 /* What a queue lost and refused, by reason; most never do. */
 struct losses {
+    struct queue *queue;
+    struct list_node link; /* in core->lossy while some wait to be announced */
     uint64_t total[REASON_TABLE_SIZE];
     uint64_t gap[REASON_TABLE_SIZE]; /* since the last delivery, for the consumer to hear */
     uint64_t unannounced[REASON_TABLE_SIZE];
+    uint64_t dead_letters, announced_letters; /* sent to the dead-letter topic; told of */
+    int64_t announced_ms;
+    bool has_gap;
 };
 
-struct queue_counters {
-    uint64_t in, in_bytes;   /* accepted */
-    uint64_t out, out_bytes; /* delivered, every attempt */
+/* What became of what a named queue delivered. */
+struct settled_counters {
     uint64_t acked;
     uint64_t redelivered; /* second and later attempts */
     uint64_t timeouts;    /* acks that did not come in time */
     uint64_t late;        /* acks of what had settled already */
     uint64_t nacked;
-    uint64_t held;         /* ever held */
-    uint64_t dead_letters; /* sent to the dead-letter topic */
+};
+
+/* What a queue keeps: messages that wait, and before it those that are held. A named queue has it
+ * from its beginning; a subscription from the first message on that could not go straight to its
+ * consumer, for until then it needs none of this (queue.h: backlog_none). */
+struct backlog {
+    struct queue *queue;
+    struct deque fifo;        /* struct waiting, by sequence number */
+    struct heap back;         /* struct back by sequence number */
+    struct list delayed;      /* struct back */
+    struct deque held;        /* struct held */
+    struct list_node holding; /* in core->holding while messages are held */
+    uint64_t waiting, bytes;  /* messages and payload bytes that wait: fifo, back and delayed */
+    uint64_t delayed_n;
+    uint64_t inflight;     /* in all taps */
+    int64_t charged;       /* bytes of the budget, in flight and held ones included */
+    bool own_ttl;          /* some message that waits has an expiry of its own */
+    bool stuck;            /* a hold ended and nothing had left meanwhile */
+    uint64_t left;         /* messages that have left, delivered or lost */
+    int64_t expiry_ms;     /* nothing that waits expires before */
+    int64_t full_since_ms; /* 0: it is not */
+    int64_t idle_since_ms; /* named: without a consumer since; INT64_MAX: has one */
+    struct timer timer;    /* expiry, holds, idle expiry: the earliest */
+    struct settled_counters settled;
+};
+
+/* The settings that its maker asked for, as headers: a reload heeds them. */
+struct kept_wish {
+    size_t n;
+    uint8_t headers[];
 };
 
 struct queue {
     struct core *core;
     handle_t handle;
-    struct list_node link;             /* in core->queues */
-    struct list_node pump;             /* in core->pump while something may be deliverable */
-    struct list_node lossy;            /* in core->lossy while losses wait to be announced */
-    struct list_node holding;          /* in core->holding while messages are held */
-    struct list_node doomed;           /* in core->doomed: to be ended at the end of the turn */
-    char *name;                        /* anonymous: NULL */
-    char *label;                       /* for people: the name, or the first filter */
     const struct queue_policy *policy; /* shared_policy.h; one reference */
-    uint8_t *wish;        /* settings its maker asked for, as headers: a reload heeds them */
-    size_t wish_n;        /* bytes of them */
-    struct list bindings; /* struct binding */
-    unsigned bindings_n;
-    unsigned unseen; /* workers that have yet to learn of a binding, while made */
-    bool making;     /* the directory waits for that */
-
-    struct deque fifo;       /* struct waiting, by sequence number */
-    struct heap back;        /* struct back by sequence number */
-    struct list delayed;     /* struct back */
-    struct deque held;       /* struct held */
-    uint64_t waiting, bytes; /* messages and payload bytes that wait: fifo, back and delayed */
-    uint64_t delayed_n;
-    uint64_t inflight; /* in all taps */
-    int64_t charged;   /* bytes of the budget, in flight and held ones included */
-    bool own_ttl;      /* some message that waits has an expiry of its own */
-    bool stuck;        /* a hold ended and nothing had left meanwhile */
-    uint64_t left;     /* messages that have left, delivered or lost */
-    int64_t expiry_ms; /* nothing that waits expires before */
-
+    struct backlog *backlog;           /* never NULL; to be written through queue_backlog() only */
     struct list taps;
     struct list hungry; /* taps that would take a message, if there is room */
     unsigned taps_n, hungry_n;
-    struct timer timer;    /* expiry, holds, idle expiry: the earliest */
-    int64_t idle_since_ms; /* without a consumer since; INT64_MAX: has one */
-
-    struct losses *losses; /* NULL: nothing was lost or refused yet */
-    bool has_gap;
-    uint64_t announced_letters; /* of count.dead_letters */
-    int64_t announced_ms;
-    int64_t made_ms, full_since_ms; /* full since; 0: it is not */
-    struct queue_counters count;
+    uint64_t in, out;      /* messages accepted: the number of the last; delivered, each attempt */
+    struct list_node pump; /* in core->pump while something may be deliverable */
+    struct list_node link; /* in core->queues */
+    struct list_node doomed; /* in core->doomed: to be ended at the end of the turn */
+    struct losses *losses;   /* NULL: nothing was lost or refused yet */
+    struct kept_wish *wish;  /* NULL: none */
+    struct list bindings;    /* struct binding */
+    unsigned bindings_n;
+    unsigned unseen;  /* workers that have yet to learn of a binding, while made */
+    bool making;      /* the directory waits for that */
+    const char *name; /* anonymous: NULL; else the label */
+    char label[];     /* for people: the name, or the first filter */
 };
 
 struct binding {
@@ -293,7 +302,8 @@ struct core_counters {
     uint64_t reason[REASON_TABLE_SIZE]; /* refused and lost, all queues */
     uint64_t stale_handles;             /* entries that found nothing */
     uint64_t endpoints;                 /* ever opened */
-    struct queue_counters gone;         /* of queues that are */
+    struct settled_counters gone;       /* of queues that are */
+    uint64_t gone_dead_letters;
 };
 
 struct core {

@@ -33,8 +33,7 @@ struct tap *tap_new(struct queue *q, struct consumer *k, handle_t remote)
     }
     list_push_back(&q->taps, &t->link);
     q->taps_n++;
-    q->idle_since_ms = INT64_MAX;
-    queue_arm(q);
+    queue_in_use(q, true);
     return t;
 }
 
@@ -45,7 +44,7 @@ static void give_back(struct queue *q, struct flight *f, bool counts, int64_t de
 
     if (!counts)
         f->attempts--;
-    q->inflight--;
+    q->backlog->inflight--;
     if (f->attempts >= q->policy->max_deliveries) {
         loss_message(q, m, f->attempts, REASON_ATTEMPTS);
         queue_let_go(q, m);
@@ -59,8 +58,8 @@ static void settle(struct queue *q, struct flight *f)
 {
     queue_let_go(q, f->msg);
     f->msg = NULL;
-    q->inflight--;
-    q->count.acked++;
+    q->backlog->inflight--;
+    q->backlog->settled.acked++;
 }
 
 void tap_close(struct tap *t, uint64_t written)
@@ -84,10 +83,8 @@ void tap_close(struct tap *t, uint64_t written)
     heap_remove(&c->timers, &t->timer.node);
     slots_drop(&c->slots, t->handle);
     free(t);
-    if (--q->taps_n == 0) {
-        q->idle_since_ms = c->now_ms;
-        queue_arm(q);
-    }
+    if (--q->taps_n == 0)
+        queue_in_use(q, false);
     deliver_later(q);
 }
 
@@ -137,7 +134,7 @@ void tap_written(struct tap *t, uint64_t number)
     }
     flights_trim(&t->flights, t->unsettled);
     tap_look(t);
-    if (deque_len(&q->held))
+    if (deque_len(&q->backlog->held))
         offer_admit(q);
 }
 
@@ -163,7 +160,7 @@ static void reject(struct queue *q, struct flight *f)
     loss_message(q, f->msg, f->attempts, REASON_REJECTED);
     queue_let_go(q, f->msg);
     f->msg = NULL;
-    q->inflight--;
+    q->backlog->inflight--;
 }
 
 void tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, uint32_t arg_ms)
@@ -180,7 +177,7 @@ void tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, 
             break;
         case ACK_NACK:
             give_back(q, f, true, arg_ms);
-            q->count.nacked++;
+            q->backlog->settled.nacked++;
             break;
         case ACK_REJECT:
             reject(q, f);
@@ -191,7 +188,7 @@ void tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, 
         }
         t->unsettled--;
     }
-    q->count.late += count - known;
+    q->backlog->settled.late += count - known;
     flights_trim(&t->flights, t->unsettled);
     tap_look(t);
     deliver_later(q);
@@ -208,7 +205,7 @@ void tap_due(struct tap *t)
             next = f->deadline_ms < next ? f->deadline_ms : next;
             continue;
         }
-        q->count.timeouts++;
+        q->backlog->settled.timeouts++;
         t->unsettled--;
         give_back(q, f, true, 0);
     }
@@ -259,17 +256,18 @@ void queue_end(struct queue *q, enum reason reason, const struct refusal *why)
         for (uint64_t i = 0; (f = flights_next(&t->flights, &i, UINT64_MAX)) != NULL; i++) {
             loss_count(q, reason, 1); /* the consumer's already, but never to be settled */
             queue_let_go(q, f->msg);
-            q->inflight--;
+            q->backlog->inflight--;
             f->msg = NULL;
         }
-        lost = lost_so_far(q) + q->waiting;
+        lost = lost_so_far(q) + q->backlog->waiting;
         close_consumer(t, why, lost);
         tap_close(t, UINT64_MAX);
     }
     offer_end_holds(q, REASON_NOT_FOUND);
     queue_purge(q, reason);
     names_unbind_all(q);
-    q->announced_ms = 0;
+    if (q->losses)
+        q->losses->announced_ms = 0;
     loss_announce(q->core);
     queue_free(q);
 }

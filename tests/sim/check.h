@@ -107,16 +107,16 @@ static void check_taps(const struct queue *q, struct sum *s, struct found *f)
 /* What went in is acked, delivered for good, lost for a reason, or still there. */
 static void check_balance(const struct queue *q)
 {
-    const struct queue_counters *c = &q->count;
     static const enum reason lost[] = {REASON_DROP_OLDEST, REASON_EXPIRED, REASON_ATTEMPTS,
                                        REASON_REJECTED, REASON_PURGED};
-    uint64_t sum = q->waiting + q->inflight + (q->name ? c->acked : c->out);
+    uint64_t sum =
+        q->backlog->waiting + q->backlog->inflight + (q->name ? q->backlog->settled.acked : q->out);
 
     if (sim.starving) /* what is lost for want of memory counts among what was refused for it */
         return;
     for (size_t i = 0; i < sizeof lost / sizeof *lost; i++)
         sum += q->losses ? q->losses->total[lost[i]] : 0;
-    must(sum == c->in, "%s: %llu in, %llu accounted for", q->label, (unsigned long long)c->in,
+    must(sum == q->in, "%s: %llu in, %llu accounted for", q->label, (unsigned long long)q->in,
          (unsigned long long)sum);
 }
 
@@ -124,30 +124,33 @@ static void check_queue(const struct queue *q, struct found *f)
 {
     struct sum s = {0};
 
-    for (uint64_t i = deque_first(&q->fifo); i != deque_end(&q->fifo); i++) {
-        const struct waiting *w = deque_slot(&q->fifo, i);
+    for (uint64_t i = deque_first(&q->backlog->fifo); i != deque_end(&q->backlog->fifo); i++) {
+        const struct waiting *w = deque_slot(&q->backlog->fifo, i);
 
         if (w->msg)
             add_waiting(&s, f, w->msg);
     }
-    for (size_t i = 0; i < q->back.n; i++)
-        add_waiting(&s, f, HEAP_ITEM(q->back.nodes[i], struct back, timer.node)->msg);
-    for (struct list_node *n = list_first(&q->delayed); n; n = list_next(&q->delayed, n)) {
+    for (size_t i = 0; i < q->backlog->back.n; i++)
+        add_waiting(&s, f, HEAP_ITEM(q->backlog->back.nodes[i], struct back, timer.node)->msg);
+    for (struct list_node *n = list_first(&q->backlog->delayed); n;
+         n = list_next(&q->backlog->delayed, n)) {
         add_waiting(&s, f, LIST_ITEM(n, struct back, link)->msg);
         s.delayed++;
     }
-    for (uint64_t i = deque_first(&q->held); i != deque_end(&q->held); i++)
-        add(&s, f, ((const struct held *)deque_slot(&q->held, i))->msg);
+    for (uint64_t i = deque_first(&q->backlog->held); i != deque_end(&q->backlog->held); i++)
+        add(&s, f, ((const struct held *)deque_slot(&q->backlog->held, i))->msg);
     check_taps(q, &s, f);
-    must(s.waiting == q->waiting && s.bytes == q->bytes,
-         "%s: waiting %llu of %llu, bytes %llu/%llu", q->label, (unsigned long long)q->waiting,
-         (unsigned long long)s.waiting, (unsigned long long)q->bytes, (unsigned long long)s.bytes);
-    must(s.delayed == q->delayed_n, "%s: delayed", q->label);
-    must(s.inflight == q->inflight, "%s: in flight %llu of %llu", q->label,
-         (unsigned long long)q->inflight, (unsigned long long)s.inflight);
-    must(s.charged == q->charged, "%s: charged %lld of %lld", q->label, (long long)q->charged,
-         (long long)s.charged);
-    must(list_linked(&q->holding) == (deque_len(&q->held) > 0), "%s: holding", q->label);
+    must(s.waiting == q->backlog->waiting && s.bytes == q->backlog->bytes,
+         "%s: waiting %llu of %llu, bytes %llu/%llu", q->label,
+         (unsigned long long)q->backlog->waiting, (unsigned long long)s.waiting,
+         (unsigned long long)q->backlog->bytes, (unsigned long long)s.bytes);
+    must(s.delayed == q->backlog->delayed_n, "%s: delayed", q->label);
+    must(s.inflight == q->backlog->inflight, "%s: in flight %llu of %llu", q->label,
+         (unsigned long long)q->backlog->inflight, (unsigned long long)s.inflight);
+    must(s.charged == q->backlog->charged, "%s: charged %lld of %lld", q->label,
+         (long long)q->backlog->charged, (long long)s.charged);
+    must(list_linked(&q->backlog->holding) == (deque_len(&q->backlog->held) > 0), "%s: holding",
+         q->label);
     check_balance(q);
 }
 
@@ -222,8 +225,9 @@ static void check_quiet(void)
             must(!is_stuck(q), "%s: %llu ready, %u hungry, and nothing moves", q->label,
                  (unsigned long long)queue_ready(q), q->hungry_n);
             must(!q->unseen && !q->making, "%s: still being made", q->label);
-            must(!deque_len(&q->held) || q->waiting, "%s: held in front of nothing", q->label);
-            waiting |= deque_len(&q->held) > 0;
+            must(!deque_len(&q->backlog->held) || q->backlog->waiting,
+                 "%s: held in front of nothing", q->label);
+            waiting |= deque_len(&q->backlog->held) > 0;
         }
         must(list_empty(&c->letters) && list_empty(&c->doomed), "core %u: left undone", i);
     }
@@ -246,7 +250,7 @@ static void check_subscription(const struct eater *e)
 {
     const struct queue *q = e->k->tap->queue;
     /* What was rejected is the publisher's to know: counted, but no gap. */
-    uint64_t sum = e->got + e->gaps + q->waiting + deque_len(&q->held) +
+    uint64_t sum = e->got + e->gaps + q->backlog->waiting + deque_len(&q->backlog->held) +
                    (q->losses ? q->losses->total[REASON_FULL] : 0);
 
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++)
@@ -261,7 +265,7 @@ static void check_subscription(const struct eater *e)
         "%s: got %llu, gaps %llu, %llu waiting, %llu held, %llu rejected; published %llu, and %llu "
         "before ready",
         q->label, (unsigned long long)e->got, (unsigned long long)e->gaps,
-        (unsigned long long)q->waiting, (unsigned long long)deque_len(&q->held),
+        (unsigned long long)q->backlog->waiting, (unsigned long long)deque_len(&q->backlog->held),
         (unsigned long long)(q->losses ? q->losses->total[REASON_FULL] : 0),
         (unsigned long long)e->must, (unsigned long long)e->may);
 }

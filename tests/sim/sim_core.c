@@ -559,7 +559,7 @@ static void manage_queue(void)
             continue;
         if (one_in(2)) {
             must(core_queue_purge(c, q->handle, &n) == expect, "purge");
-            must(q->making || !q->waiting, "%s: not empty after a purge", q->label);
+            must(q->making || !q->backlog->waiting, "%s: not empty after a purge", q->label);
         } else if (q->name) {
             must(core_queue_delete(c, q->handle, &n) == expect, "delete");
         }

@@ -148,13 +148,13 @@ START_TEST(what_was_settled_takes_no_memory)
     /* All at once: three stragglers and one of the recent; the rest was settled before. */
     ck_assert_int_eq(core_ack(a.consumer, 2, MANY - 1, ACK_DONE, 0), 0);
     ck_assert_uint_eq(tap->unsettled, 1);
-    ck_assert_uint_eq(q->count.late, MANY - 1 - HELD_UP - MANY / 10000 + 1);
+    ck_assert_uint_eq(q->backlog->settled.late, MANY - 1 - HELD_UP - MANY / 10000 + 1);
     ck_assert_int_eq(core_ack(a.consumer, 1, 1, ACK_NACK, 0), 0);
     ck_assert_uint_eq(tap->unsettled, 0);
     ck_assert_uint_eq(tap->flights.old_cap, 0);
     core_grant(a.consumer, 1);
     world_run(&world);
-    ck_assert_uint_eq(q->count.redelivered, 1);
+    ck_assert_uint_eq(q->backlog->settled.redelivered, 1);
     teardown();
 }
 END_TEST
@@ -169,7 +169,7 @@ START_TEST(stragglers_go_back_in_order)
     ck_assert_uint_eq(a.consumer->tap->flights.old_n, HELD_UP);
     world_advance(&world, 3600 * 1000);
     ck_assert_uint_eq(a.consumer->tap->unsettled, 0);
-    ck_assert_uint_eq(a.consumer->tap->queue->count.timeouts, HELD_UP);
+    ck_assert_uint_eq(a.consumer->tap->queue->backlog->settled.timeouts, HELD_UP);
     a.got[0] = 0;
     core_grant(a.consumer, 10);
     world_run(&world);
