@@ -24,16 +24,15 @@ bool core_short_of_memory(const struct core *c)
 
 struct msg *budget_keep(struct core *c, const struct msg_view *v, const struct msg_origin *from)
 {
-    struct msg *m = msg_keep(v, from);
+    struct msg *m = msg_keep(&c->pool, v, from);
 
     if (m)
         core_charge(c, m->charge);
     return m;
 }
 
-void budget_unref(struct core *c, struct msg *m)
+void budget_free(struct core *c, struct msg *m)
 {
-    if (m && m->refs == 1)
-        core_charge(c, -(int64_t)m->charge);
-    msg_unref(m);
+    core_charge(c, -(int64_t)m->charge);
+    msg_free(&c->pool, m);
 }

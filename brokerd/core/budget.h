@@ -19,7 +19,14 @@ static inline int64_t budget_left(const struct core *c)
 /* msg_keep(), charged to the budget. */
 struct msg *budget_keep(struct core *c, const struct msg_view *v, const struct msg_origin *from);
 
+/* msg_free(), given back to the budget. */
+void budget_free(struct core *c, struct msg *m);
+
 /* msg_unref(), given back to the budget with the last reference. NULL is fine. */
-void budget_unref(struct core *c, struct msg *m);
+static inline void budget_unref(struct core *c, struct msg *m)
+{
+    if (m && --m->refs == 0)
+        budget_free(c, m);
+}
 
 #endif

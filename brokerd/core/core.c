@@ -38,6 +38,7 @@ int core_new(const struct core_options *o, struct core **ret)
     c->ctx = o->ctx;
     c->next_id = o->id_base;
     init_lists(c);
+    pool_init(&c->pool);
     slots_init(&c->slots, o->id);
     map_init(&c->names, o->seed);
     map_init(&c->services, o->seed);
@@ -117,6 +118,7 @@ void core_free(struct core *c)
     heap_fini(&c->timers);
     slots_fini(&c->slots);
     policy_set_unref(c->policies);
+    pool_fini(&c->pool);
     free(c);
 }
 

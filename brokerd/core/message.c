@@ -53,15 +53,20 @@ static size_t headers_of(const struct msg_view *v)
     return v->meta ? v->meta->headers.n : 0;
 }
 
-/* Bytes of the one allocation. */
-static size_t msg_size(const struct msg_view *v, struct ctype type)
+/* Bytes asked of the pool for a message to be made, and for one that is. */
+static size_t size_for(const struct msg_view *v, struct ctype type)
 {
     return sizeof(struct msg) + type.name.n + headers_of(v) + (refers(v) ? 0 : v->len);
 }
 
+static size_t size_of(const struct msg *m)
+{
+    return sizeof *m + m->type_len + m->headers_len + (m->block ? 0 : m->len);
+}
+
 uint32_t msg_charge(const struct msg_view *v, struct ctype run_type)
 {
-    uint64_t bytes = msg_size(v, type_of(v, run_type));
+    uint64_t bytes = pool_room(size_for(v, type_of(v, run_type)));
 
     if (refers(v))
         bytes += v->block->size > v->len ? v->block->size : v->len;
@@ -84,10 +89,10 @@ static int64_t expiry(const struct msg_view *v, int64_t now_ms)
     return at;
 }
 
-struct msg *msg_keep(const struct msg_view *v, const struct msg_origin *from)
+struct msg *msg_keep(struct pool *pool, const struct msg_view *v, const struct msg_origin *from)
 {
     struct ctype type = type_of(v, from->type);
-    struct msg *m = malloc(msg_size(v, type));
+    struct msg *m = pool_get(pool, size_for(v, type));
     uint8_t *at;
 
     if (!m)
@@ -118,17 +123,9 @@ struct msg *msg_keep(const struct msg_view *v, const struct msg_origin *from)
     return m;
 }
 
-struct msg *msg_ref(struct msg *m)
+void msg_free(struct pool *pool, struct msg *m)
 {
-    m->refs++;
-    return m;
-}
-
-void msg_unref(struct msg *m)
-{
-    if (!m || --m->refs > 0)
-        return;
     topic_unref(m->topic);
     block_unref(m->block);
-    free(m);
+    pool_put(pool, m, size_of(m));
 }

@@ -3,14 +3,16 @@
  * Why      Most messages pass through in one call: a publisher's bytes go straight into the
  *          consumers' outputs. Those are *views* into the block they were read into, gathered
  *          in a *run*. Only a queue that must keep one makes an object of it.
- * Shape    A kept message is one allocation: struct msg, then type name, headers and payload
- *          (unless that lies in a block it refers to). Immutable once made.
- * Owner    msg: counted references, not atomic: a message never leaves its core.
+ * Shape    A kept message is one object of the core's pool: struct msg, then type name, headers
+ *          and payload (unless that lies in a block it refers to). Immutable once made.
+ * Owner    msg: counted references, not atomic: a message never leaves its core, and so goes back
+ *          to the pool it is from. Between workers its bytes are copied (mail.h).
  * Thread   The worker the core lives on. */
 #ifndef BROKERD_CORE_MESSAGE_H
 #define BROKERD_CORE_MESSAGE_H
 
 #include "libbroker/base/block.h"
+#include "libbroker/base/pool.h"
 #include "libbroker/base/slice.h"
 
 #include <stdint.h>
@@ -97,9 +99,23 @@ struct msg_origin {
 };
 
 /* Make a kept message of a view: one reference, the caller's. NULL without memory. */
-struct msg *msg_keep(const struct msg_view *v, const struct msg_origin *from);
-struct msg *msg_ref(struct msg *m);
-void msg_unref(struct msg *m); /* NULL is fine */
+struct msg *msg_keep(struct pool *pool, const struct msg_view *v, const struct msg_origin *from);
+
+/* The last reference is gone: free it. */
+void msg_free(struct pool *pool, struct msg *m);
+
+static inline struct msg *msg_ref(struct msg *m)
+{
+    m->refs++;
+    return m;
+}
+
+/* NULL is fine. */
+static inline void msg_unref(struct pool *pool, struct msg *m)
+{
+    if (m && --m->refs == 0)
+        msg_free(pool, m);
+}
 
 /* What msg_keep() would charge to the budget for `v` of a run of this type: msg->charge. */
 uint32_t msg_charge(const struct msg_view *v, struct ctype run_type);

@@ -110,7 +110,7 @@ static enum put push(struct queue *q, struct msg *m)
 {
     if (queue_push(q, msg_ref(m)) == 0)
         return PUT_ACCEPTED;
-    msg_unref(m);
+    m->refs--; /* the offer has another */
     return refuse(q, REASON_MEMORY);
 }
 

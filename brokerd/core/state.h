@@ -323,6 +323,7 @@ struct core {
     struct map services; /* struct service (call.c) */
     struct list endpoints, queues, letters;
     struct list pump, news, starved, lossy, holding, doomed, barriers, wakeful, readies;
+    struct pool pool;          /* kept messages are from here */
     int64_t used, drawn, left; /* of the budget: charged here, drawn, what all have left */
     bool started;              /* the configured queues have been asked for */
     struct answer_batch {

@@ -42,11 +42,11 @@ void *__wrap_realloc(void *p, size_t n)
 
 /* ------------------------------------------------------------ the model of named queues */
 
-static struct pool *pool_of(handle_t queue)
+static struct told *told_of(handle_t queue)
 {
-    struct pool *p = &sim.pool[queue * UINT64_C(0x9e3779b97f4a7c15) >> 58];
+    struct told *p = &sim.told[queue * UINT64_C(0x9e3779b97f4a7c15) >> 58];
 
-    for (unsigned i = 0; i < 64; i++, p = p == &sim.pool[63] ? sim.pool : p + 1) {
+    for (unsigned i = 0; i < 64; i++, p = p == &sim.told[63] ? sim.told : p + 1) {
         if (p->queue == queue)
             return p;
         if (p->queue == 0) {
@@ -57,7 +57,7 @@ static struct pool *pool_of(handle_t queue)
     return NULL; /* more queues than it can remember: those are not looked at */
 }
 
-static size_t place_of(const struct pool *p, uint64_t key)
+static size_t place_of(const struct told *p, uint64_t key)
 {
     size_t i = (key * UINT64_C(0x9e3779b97f4a7c15)) >> 32 & (p->cap - 1);
 
@@ -66,12 +66,12 @@ static size_t place_of(const struct pool *p, uint64_t key)
     return i;
 }
 
-static struct record *record_of(struct pool *p, uint64_t key)
+static struct record *record_of(struct told *p, uint64_t key)
 {
     struct record *r;
 
     if (p->n * 2 >= p->cap) {
-        struct pool old = *p;
+        struct told old = *p;
 
         p->cap = old.cap ? old.cap * 2 : 1024;
         p->record = calloc(p->cap, sizeof *p->record);
@@ -105,10 +105,10 @@ static void learn_queue(struct eater *e)
 
 static void disturbed(struct eater *e)
 {
-    struct pool *p;
+    struct told *p;
 
     learn_queue(e);
-    p = e->is_queue && e->queue ? pool_of(e->queue) : NULL;
+    p = e->is_queue && e->queue ? told_of(e->queue) : NULL;
     if (p)
         p->disturbed = true;
 }
@@ -137,7 +137,7 @@ static uint64_t key_of(const struct msg_view *v, bool *ret_dead)
 
 static void take_from_queue(struct eater *e, uint64_t key, uint32_t attempt)
 {
-    struct pool *p = e->queue ? pool_of(e->queue) : NULL;
+    struct told *p = e->queue ? told_of(e->queue) : NULL;
     struct record *r;
 
     /* To other cores a delivery travels while its ack times out, another overtakes it, and so on:

@@ -71,7 +71,7 @@ struct record {
     bool final;         /* acked or rejected while in flight */
 };
 
-struct pool {
+struct told {
     handle_t queue; /* 0: free */
     bool disturbed; /* a consumer left: first deliveries may come out of order */
     struct record *record;
@@ -97,7 +97,7 @@ struct sim {
     struct party party[PARTIES];
     struct eater eater[CONSUMERS];
     struct source source[PUBLISHERS];
-    struct pool pool[64];
+    struct told told[64];
     uint64_t deliveries, published, quiets, redeliveries, gaps, closings;
 };
 

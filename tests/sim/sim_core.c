@@ -118,10 +118,10 @@ static void connect_party(void)
 /* What its connection did not write, the core may take back as not delivered. */
 static void forget_unwritten(struct eater *e)
 {
-    struct pool *p;
+    struct told *p;
 
     learn_queue(e);
-    p = e->queue ? pool_of(e->queue) : NULL;
+    p = e->queue ? told_of(e->queue) : NULL;
     for (uint64_t i = e->k->written; p && i < e->got; i++) {
         struct record *r = e->log[i].key ? record_of(p, e->log[i].key) : NULL;
 
@@ -272,7 +272,7 @@ static void stop_consumer(void)
 /* Those that are in flight at a queue on the same core are settled by this for good. */
 static void note_final(struct eater *e, uint64_t first, uint32_t count)
 {
-    struct pool *p = e->queue ? pool_of(e->queue) : NULL;
+    struct told *p = e->queue ? told_of(e->queue) : NULL;
 
     if (!p || !e->k->tap)
         return;
@@ -745,7 +745,7 @@ static void stop(void)
     for (unsigned i = 0; i < PUBLISHERS; i++)
         free(sim.source[i].expect);
     for (unsigned i = 0; i < 64; i++)
-        free(sim.pool[i].record);
+        free(sim.told[i].record);
 }
 
 static void run(uint64_t seed, uint64_t steps, unsigned cores, bool talk)

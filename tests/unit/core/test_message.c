@@ -4,10 +4,12 @@
 
 #include "brokerd/core/message.h"
 
+static struct pool pool;
 static struct topic *topic;
 
 static void make_topic(void)
 {
+    pool_init(&pool);
     topic = topic_new(SLICE("orders.eu"), 77);
     ck_assert_ptr_nonnull(topic);
 }
@@ -17,6 +19,7 @@ static void drop_topic(void)
     ck_assert_uint_eq(topic->refs, 1);
     topic_unref(topic);
     topic_unref(NULL);
+    pool_fini(&pool);
 }
 
 static struct msg_origin origin(struct ctype type)
@@ -44,7 +47,7 @@ START_TEST(copies_a_small_one)
         .headers = slice_of(headers, 9), .type = {CTYPE_NAMED, slice_str(type)}, .ttl_ms = 200};
     struct msg_view v = {.data = (uint8_t *)data, .len = 7, .meta = &meta};
     struct msg_origin from = origin((struct ctype){.id = 5});
-    struct msg *m = msg_keep(&v, &from);
+    struct msg *m = msg_keep(&pool, &v, &from);
 
     ck_assert_ptr_nonnull(m);
     memset(data, 'x', 7); /* what was borrowed is gone */
@@ -59,13 +62,13 @@ START_TEST(copies_a_small_one)
     ck_assert_uint_eq(m->id, 9);
     ck_assert_int_eq(m->time_ms, 1000);
     ck_assert_int_eq(m->expires_ms, 250);
-    ck_assert_uint_eq(m->charge, sizeof *m + 7 + 9 + 11);
+    ck_assert_uint_eq(m->charge, pool_room(sizeof *m + 7 + 9 + 11));
 
     ck_assert_ptr_eq(msg_ref(m), m);
-    msg_unref(m);
+    msg_unref(&pool, m);
     ck_assert_uint_eq(m->refs, 1);
-    msg_unref(m);
-    msg_unref(NULL);
+    msg_unref(&pool, m);
+    msg_unref(&pool, NULL);
 }
 END_TEST
 
@@ -81,13 +84,13 @@ START_TEST(type_is_its_own_or_the_runs)
         struct msg *m;
 
         v.meta = metas[i];
-        m = msg_keep(&v, &from);
+        m = msg_keep(&pool, &v, &from);
         ck_assert_ptr_nonnull(m);
         ck_assert(ctype_eq(msg_type(m), i < 2 ? named : own.type));
-        ck_assert_uint_eq(m->charge, sizeof *m + (i < 2 ? 3 : 0));
+        ck_assert_uint_eq(m->charge, pool_room(sizeof *m + (i < 2 ? 3 : 0)));
         ck_assert_uint_eq(m->len, 0);
         ck_assert_int_eq(m->expires_ms, INT64_MAX);
-        msg_unref(m);
+        msg_unref(&pool, m);
     }
 }
 END_TEST
@@ -111,22 +114,22 @@ START_TEST(refers_to_its_block)
     struct block *b = block_new(rows[_i].block ? rows[_i].block : (size_t)rows[_i].len);
     struct msg_view v = {.data = b->bytes, .len = rows[_i].len};
     struct msg_origin from = origin(none);
-    size_t data = rows[_i].refers ? rows[_i].block : rows[_i].len;
+    size_t here = sizeof(struct msg) + (rows[_i].refers ? 0 : rows[_i].len);
     struct msg *m;
 
     memset(b->bytes, 'd', b->size);
     v.block = rows[_i].block ? b : NULL;
-    m = msg_keep(&v, &from);
+    m = msg_keep(&pool, &v, &from);
     ck_assert_ptr_nonnull(m);
     ck_assert_msg((m->block == b) == rows[_i].refers, "%s", rows[_i].name);
     ck_assert_msg((m->data == b->bytes) == rows[_i].refers, "%s", rows[_i].name);
-    ck_assert_uint_eq(m->charge, sizeof *m + data);
+    ck_assert_uint_eq(m->charge, pool_room(here) + (rows[_i].refers ? rows[_i].block : 0));
     ck_assert_uint_eq(m->charge, msg_charge(&v, none));
     ck_assert(block_alone(b) != rows[_i].refers);
     block_unref(b); /* the message has a reference of its own, or a copy */
     for (uint32_t i = 0; i < m->len; i++)
         ck_assert_int_eq(m->data[i], 'd');
-    msg_unref(m);
+    msg_unref(&pool, m);
 }
 END_TEST
 
@@ -135,10 +138,10 @@ START_TEST(never_expires_by_overflow)
     struct msg_meta meta = {.type = none, .ttl_ms = INT64_MAX};
     struct msg_view v = {.data = (const uint8_t *)"x", .len = 1, .meta = &meta};
     struct msg_origin from = origin(none);
-    struct msg *m = msg_keep(&v, &from);
+    struct msg *m = msg_keep(&pool, &v, &from);
 
     ck_assert_int_eq(m->expires_ms, INT64_MAX);
-    msg_unref(m);
+    msg_unref(&pool, m);
 }
 END_TEST
 

@@ -5,6 +5,7 @@
 #include "brokerd/core/message.c"
 #include "brokerd/core/route.c"
 #include "brokerd/core/tree.c"
+#include "libbroker/base/pool.c"
 
 #include <check.h>
 
@@ -110,10 +111,13 @@ START_TEST(message_without_memory)
     struct topic *topic = topic_new(SLICE("t"), 0);
     struct msg_view v = {.data = (const uint8_t *)"x", .len = 1};
     struct msg_origin from = {.topic = topic, .type = {.id = CTYPE_NONE}};
+    struct pool pool;
 
+    pool_init(&pool);
     fail_at = 1;
-    ck_assert_ptr_null(msg_keep(&v, &from));
+    ck_assert_ptr_null(msg_keep(&pool, &v, &from));
     ck_assert_uint_eq(topic->refs, 1);
+    pool_fini(&pool);
     fail_at = 1;
     ck_assert_ptr_null(topic_new(SLICE("t"), 0));
     topic_unref(topic);
