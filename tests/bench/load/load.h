@@ -10,7 +10,7 @@
  *          A *side* is one connection, with totals that take() counts up.
  *          A *workload* is one file: it opens sides, keeps windows and time, reports.
  *          loop.h moves the bytes; measure.h knows the broker's CPU and memory.
- *          Another peer is another driver, another workload another file: neither touches the rest.
+ *          Another peer is another driver (drivers.c), another workload another file (main.c).
  *
  *              workload --- part, message() ---> driver --- side_put() ---> output --+
  *                  ^                                                                 | loop
@@ -92,6 +92,8 @@ struct side {
     int fd;
     bool closed;   /* the broker closed the connection, or it broke */
     bool want_out; /* a write did not take all: waiting until there is room */
+    bool cut;      /* a published message has been written in part: no output between */
+    bool paused;   /* not read */
     uint8_t *kept; /* bytes that take() did not use yet */
     size_t kept_n, kept_room;
     uint8_t *out; /* bytes to be written: out_n from out_at on */
@@ -150,6 +152,9 @@ struct driver {
      * true again, and says that all put before is done. */
     void (*sync)(struct side *s);
 };
+
+/* The driver called `name`; drivers.c lists them. */
+const struct driver *driver_of(const char *name);
 
 /* Print "load: " and the text, and exit with 1. */
 _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));

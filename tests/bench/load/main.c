@@ -8,9 +8,11 @@
  *      one-to-one  size=128 window=0 (0: min(32768, 8 MiB / size, 32 MiB / (size * subscribers)))
  *      fan-out     the same, and subscribers=100
  *      fan-in      the same, and publishers=16, each on a topic of its own; one subscriber to all
- *      stalled     fan-out with size=1024 subscribers=10 stalled=1: the last one stops reading
- * after the warm-up; stalled=0: the reference, one subscriber less paced       size=128 rate=1000
- * (a second): one to one round-trip  size=128: ping-pong of one message between two connections
+ *      stalled     fan-out to 10: size=1024 subscribers=10 stalled=1
+ *                  the last one stops reading after the warm-up; with stalled=0, the reference, it
+ *                  is not there at all
+ *      paced       one to one: size=128 rate=1000 (a second)
+ *      round-trip  size=128: ping-pong of one message between two connections
  *      queue       size=128 window=1024 (messages not confirmed)
  *      idle        connections=10000, each subscribed to a topic of its own
  *      wildcards   size=16 window=0 subscriptions=100000 connections=20 churn=0 (so many
@@ -45,21 +47,32 @@
  *                  stalled_unsaid (published, not got, not told). delivered and lost: the others'
  *      wildcards   subscriptions connections churn churned_per_second matches_per_message
  *                  broker_ns_per_published */
-#include "tests/bench/load/one_to_one.h"
-
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
-static const struct driver *driver_of(const char *name)
-{
-    static const struct driver *const all[] = {&rsocket_driver, &nats_driver, &relay_driver};
+#include "tests/bench/load/loop.h"
+#include "tests/bench/load/workload.h"
 
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (strcmp(all[i]->name, name) == 0)
-            return all[i];
-    die("protocol is one of: rsocket nats relay; not '%s'", name);
-}
+enum { EXIT_NOT_THERE = 3, PATIENCE_S = 180 /* what a run may take besides the time measured */ };
+
+static const struct workload {
+    const char *name;
+    unsigned needs; /* LOAD_ bits of the driver */
+    void (*run)(const struct task *t, struct result *ret);
+    struct task usual; /* options that were not given */
+} workloads[] = {
+    {"one-to-one", LOAD_TOPICS, one_to_one, {.size = 128}},
+    {"fan-out", LOAD_TOPICS, fan_out, {.size = 128, .subscribers = 100}},
+    {"stalled",
+     LOAD_TOPICS | LOAD_STALLS,
+     stalled,
+     {.size = 1024, .subscribers = 10, .stalled = 1}},
+    {"fan-in", LOAD_TOPICS, fan_in, {.size = 128, .publishers = 16}},
+};
 
 /* The value of `key`=value among the arguments, or `otherwise`; NULL there: it must be given. */
 static const char *option(char **args, const char *key, const char *otherwise)
@@ -74,18 +87,50 @@ static const char *option(char **args, const char *key, const char *otherwise)
     return otherwise;
 }
 
-static double number(char **args, const char *key, double least, double most)
+static double number(char **args, const char *key, double otherwise, double least, double most)
 {
-    const char *text = option(args, key, NULL);
+    const char *text = option(args, key, "");
     char *end;
     double v = strtod(text, &end);
 
-    if (*end || v < least || v > most)
+    if (!*text)
+        v = otherwise;
+    if (*end || !(v >= least) || !(v <= most))
         die("%s=%s: wanted %g to %g", key, text, least, most);
     return v;
 }
 
-static void report(const struct task *t, const struct result *r, char **args)
+static unsigned count(char **args, const char *key, unsigned otherwise, unsigned least,
+                      unsigned most)
+{
+    return (unsigned)number(args, key, otherwise, least, most);
+}
+
+static const struct workload *workload_of(const char *name)
+{
+    for (size_t i = 0; i < sizeof workloads / sizeof *workloads; i++)
+        if (strcmp(workloads[i].name, name) == 0)
+            return &workloads[i];
+    die("no workload '%s'", name);
+}
+
+void result_add(struct result *r, const char *name, double value)
+{
+    if (r->more_n == RESULT_MORE)
+        die("too many fields in a result");
+    r->more[r->more_n].name = name;
+    r->more[r->more_n++].value = value;
+}
+
+/* Whole numbers as such, others with three digits. */
+static void print_number(const char *name, double value)
+{
+    bool whole = value == (double)(int64_t)value;
+
+    printf(",\"%s\":%.*f", name, whole || value >= 1e6 ? 0 : 3, value);
+}
+
+static void report(const struct task *t, const char *workload, const struct result *r, char **args)
 {
     double seconds = r->after.at - r->before.at;
     double messages = r->delivered ? (double)r->delivered : 1;
@@ -93,29 +138,87 @@ static void report(const struct task *t, const struct result *r, char **args)
     double own_s = r->after.own_s - r->before.own_s;
     double others = (r->after.busy_s - r->before.busy_s - broker_s - own_s) / seconds;
 
-    printf("{\"peer\":\"%s\",\"round\":%s,\"workload\":\"one-to-one\",\"protocol\":\"%s\","
-           "\"size\":%zu,\"seconds\":%.3f,\"delivered\":%llu,\"per_second\":%.0f,"
-           "\"lost\":%lld,\"broker_ns\":%.1f,\"own_ns\":%.1f,\"cores\":%.2f,"
-           "\"others_cores\":%.2f,\"peak_kib\":%ld}\n",
-           option(args, "peer", t->driver->name), option(args, "round", "0"), t->driver->name,
-           t->size, seconds, (unsigned long long)r->delivered, (double)r->delivered / seconds,
-           (long long)r->lost, broker_s * 1e9 / messages, own_s * 1e9 / messages,
-           broker_s / seconds, others, peak_kib(t->pid));
+    printf("{\"peer\":\"%s\",\"round\":%s,\"workload\":\"%s\",\"protocol\":\"%s\",\"size\":%zu,"
+           "\"subscribers\":%u,\"publishers\":%u",
+           option(args, "peer", t->driver->name), option(args, "round", "0"), workload,
+           t->driver->name, t->size, r->subscribers, r->publishers);
+    print_number("seconds", seconds);
+    print_number("published", (double)r->published);
+    print_number("delivered", (double)r->delivered);
+    print_number("published_per_second", (double)r->published / seconds);
+    print_number("per_second", (double)r->delivered / seconds);
+    print_number("lost", (double)r->lost);
+    print_number("told_lost", (double)r->told_lost);
+    print_number("broker_ns", broker_s * 1e9 / messages);
+    print_number("own_ns", own_s * 1e9 / messages);
+    print_number("cores", broker_s / seconds);
+    print_number("others_cores", others);
+    print_number("peak_kib", (double)peak_kib(t->pid));
+    print_number("rss_kib", (double)r->after.rss_kib);
+    for (unsigned i = 0; i < r->more_n; i++)
+        print_number(r->more[i].name, r->more[i].value);
+    puts("}");
+}
+
+/* Whatever a broker does: the run ends. */
+static void too_long(int signal)
+{
+    static const char text[] = "load: the run does not end\n";
+
+    (void)signal;
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(1);
+}
+
+/* A descriptor for each of many connections. */
+static void raise_limit(void)
+{
+    struct rlimit l;
+
+    if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
+        l.rlim_cur = l.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &l);
+    }
+}
+
+static struct task task_of(char **args, const struct task *usual)
+{
+    return (struct task){
+        .driver = driver_of(option(args, "protocol", NULL)),
+        .port = (unsigned)number(args, "port", -1, 1, 65535),
+        .pid = (int)number(args, "pid", -1, 1, 1 << 30),
+        .size = count(args, "size", (unsigned)usual->size, 1, LOAD_PAYLOAD_MAX),
+        .seconds = number(args, "seconds", 3, 0.01, 3600),
+        .subscribers = count(args, "subscribers", usual->subscribers, 0, 10000),
+        .publishers = count(args, "publishers", usual->publishers, 0, 1000),
+        .connections = count(args, "connections", usual->connections, 0, 60000),
+        .subscriptions = count(args, "subscriptions", usual->subscriptions, 0, 1000000),
+        .window = count(args, "window", usual->window, 0, 1 << 20),
+        .rate = count(args, "rate", usual->rate, 0, 1000000),
+        .churn = count(args, "churn", usual->churn, 0, 100000),
+        .stalled = count(args, "stalled", usual->stalled, 0, 1),
+    };
 }
 
 int main(int argc, char **argv)
 {
-    struct result r;
+    const struct workload *w;
+    struct result r = {0};
     struct task t;
 
     (void)argc;
     argv++;
-    t.driver = driver_of(option(argv, "protocol", NULL));
-    t.port = (unsigned)number(argv, "port", 1, 65535);
-    t.pid = (int)number(argv, "pid", 1, 1 << 30);
-    t.size = (size_t)number(argv, "size", 1, LOAD_PAYLOAD_MAX);
-    t.seconds = number(argv, "seconds", 0.01, 3600);
-    one_to_one(&t, &r);
-    report(&t, &r, argv);
+    w = workload_of(option(argv, "workload", "one-to-one"));
+    t = task_of(argv, &w->usual);
+    if ((t.driver->does & w->needs) != w->needs) {
+        fprintf(stderr, "load: %s has no such thing as %s\n", t.driver->name, w->name);
+        return EXIT_NOT_THERE;
+    }
+    signal(SIGALRM, too_long);
+    alarm(PATIENCE_S + (unsigned)t.seconds);
+    raise_limit();
+    loop_init();
+    w->run(&t, &r);
+    report(&t, w->name, &r, argv);
     return 0;
 }

@@ -1,8 +1,9 @@
 #include "tests/bench/load/measure.h"
 
-#include "tests/bench/load/first.h"
+#include "tests/bench/load/load.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,20 +39,10 @@ static double machine_busy(void)
     return (double)(t[0] + t[1] + t[2] + t[5] + t[6] + t[7]) / (double)sysconf(_SC_CLK_TCK);
 }
 
-struct usage usage_now(int pid)
+/* A line of the process's status that begins with `name` and a colon, in KiB. */
+static long status_kib(int pid, const char *name)
 {
-    clockid_t broker;
-
-    if (clock_getcpuclockid(pid, &broker) != 0)
-        die("there is no process %d", pid);
-    return (struct usage){.at = seconds_now(),
-                          .broker_s = clock_seconds(broker),
-                          .own_s = clock_seconds(CLOCK_PROCESS_CPUTIME_ID),
-                          .busy_s = machine_busy()};
-}
-
-long peak_kib(int pid)
-{
+    size_t n = strlen(name);
     char path[64], line[256];
     long kib = 0;
     FILE *f;
@@ -61,8 +52,26 @@ long peak_kib(int pid)
     if (!f)
         die("there is no process %d any more", pid);
     while (fgets(line, sizeof line, f))
-        if (sscanf(line, "VmHWM: %ld", &kib) == 1)
-            break;
+        if (strncmp(line, name, n) == 0 && line[n] == ':')
+            kib = strtol(line + n + 1, NULL, 10);
     fclose(f);
     return kib;
+}
+
+struct usage usage_now(int pid)
+{
+    clockid_t broker;
+
+    if (clock_getcpuclockid(pid, &broker) != 0)
+        die("there is no process %d", pid);
+    return (struct usage){.at = seconds_now(),
+                          .broker_s = clock_seconds(broker),
+                          .own_s = clock_seconds(CLOCK_PROCESS_CPUTIME_ID),
+                          .busy_s = machine_busy(),
+                          .rss_kib = status_kib(pid, "VmRSS")};
+}
+
+long peak_kib(int pid)
+{
+    return status_kib(pid, "VmHWM");
 }

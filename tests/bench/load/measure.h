@@ -10,6 +10,7 @@ struct usage {
     double broker_s; /* CPU of all its threads, user and system, those that ended included */
     double own_s;    /* the same, ours */
     double busy_s;   /* the whole machine's, to the 10 ms */
+    long rss_kib;    /* the broker's resident memory */
 };
 
 /* Now, of process `pid`. */

@@ -1,14 +1,44 @@
-/* The drivers of brokerd's native protocol, and of the relays, which carry its frames bare. */
-#include "tests/bench/load/first.h"
+/* The driver of brokerd's native protocol. Everything goes over streams of fixed numbers: one to
+ * publish, one to consume, one to ask whether all is done, and one for each subscription. */
+#include "tests/bench/load/load.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "libbroker/base/headers.h"
+#include "libbroker/wire/broker_rs.h"
 #include "libbroker/wire/composite.h"
 #include "libbroker/wire/rsocket.h"
 
-enum { STREAM = 1, PING_STREAM = 3, GREETING_MAX = 1024 };
+enum {
+    PUBLISH_STREAM = 1,
+    PING_STREAM = 3,
+    CONSUME_STREAM = 5,
+    FIRST_SUBSCRIPTION = 7,
+    ROUTE_MAX = 16 + LOAD_NAME_MAX,
+    GREETING_MAX = 512
+};
 
-static size_t put_setup(uint8_t *to)
+/* What `state` is used for. */
+enum {
+    SETTLED,    /* publisher: messages the broker has settled, as its confirms count */
+    ACKED,      /* consumer: deliveries acknowledged */
+    USED_CREDIT /* subscriber with a limit: messages since it last granted some */
+};
+
+static uint32_t subscription_stream(unsigned id)
+{
+    return FIRST_SUBSCRIPTION + 2 * id;
+}
+
+static void put_frame(struct side *s, const struct rs_frame *f)
+{
+    uint8_t *p = side_room(s, rs_size(f));
+
+    side_add(s, (size_t)(rs_put(p, f) - p));
+}
+
+static void put_setup(struct side *s)
 {
     struct rs_frame f = {.type = RS_SETUP};
 
@@ -17,29 +47,104 @@ static size_t put_setup(uint8_t *to)
     f.setup.lifetime_ms = 600000; /* longer than any run: the generator sends no keep-alive */
     f.setup.metadata_mime = SLICE("message/x.rsocket.composite-metadata.v0");
     f.setup.data_mime = SLICE("application/octet-stream");
-    return (size_t)(rs_put(to, &f) - to);
+    put_frame(s, &f);
 }
 
-static size_t put_request(uint8_t *to, uint32_t stream, uint8_t type, const char *route,
-                          struct slice data)
+static void put_request(struct side *s, uint32_t stream, uint8_t type, const char *verb,
+                        const char *name, uint32_t n, struct slice data)
 {
-    uint8_t metadata[300];
-    uint8_t *end = composite_put_route(metadata, slice_str(route));
-    struct rs_frame f = {.stream = stream,
-                         .type = type,
-                         .number = RS_N_MAX,
-                         .has_metadata = true,
-                         .metadata = slice_of(metadata, (size_t)(end - metadata)),
-                         .data = data};
+    uint8_t metadata[ROUTE_MAX + 16];
+    char route[ROUTE_MAX];
+    struct rs_frame f = {
+        .stream = stream, .type = type, .number = n, .has_metadata = true, .data = data};
+    size_t len = strlen(verb);
 
-    return (size_t)(rs_put(to, &f) - to);
+    memcpy(route, verb, len);
+    memcpy(route + len, name, strlen(name) + 1);
+    f.metadata =
+        slice_of(metadata, (size_t)(composite_put_route(metadata, slice_str(route)) - metadata));
+    put_frame(s, &f);
+}
+
+static void rsocket_subscribe(struct side *s, unsigned id, const char *filter)
+{
+    put_request(s, subscription_stream(id), RS_REQUEST_STREAM, "subscribe/", filter,
+                s->part.credit ? s->part.credit : RS_N_MAX, slice_of(NULL, 0));
+}
+
+static void rsocket_unsubscribe(struct side *s, unsigned id, const char *filter)
+{
+    (void)filter;
+    rs_put_cancel(side_room(s, RS_CANCEL_SIZE), subscription_stream(id));
+    side_add(s, RS_CANCEL_SIZE);
+}
+
+static void rsocket_sync(struct side *s)
+{
+    s->ready = false;
+    put_request(s, PING_STREAM, RS_REQUEST_RESPONSE, "admin/ping", "", 1, slice_of(NULL, 0));
+}
+
+/* A channel for one topic or queue takes its first message with the request. */
+static void open_channel(struct side *s, const char *verb, const char *name)
+{
+    uint8_t *zeros = calloc(1, s->part.size);
+
+    if (!zeros)
+        die("out of memory");
+    put_request(s, PUBLISH_STREAM, RS_REQUEST_CHANNEL, verb, name, RS_N_MAX,
+                slice_of(zeros, s->part.size));
+    free(zeros);
+    s->greeted = s->granted = 1;
+}
+
+static void rsocket_open(struct side *s)
+{
+    const struct part *part = &s->part;
+
+    put_setup(s);
+    for (unsigned i = 0; i < part->filters_n; i++)
+        rsocket_subscribe(s, i, part->filters[i]);
+    if (part->consume)
+        put_request(s, CONSUME_STREAM, RS_REQUEST_CHANNEL, "consume/", part->consume, RS_N_MAX,
+                    slice_of(NULL, 0));
+    if (part->filters_n || part->consume)
+        rsocket_sync(s);
+    else
+        s->ready = true;
+    if (part->any_topic) {
+        put_request(s, PUBLISH_STREAM, RS_REQUEST_CHANNEL, "publish", "", RS_N_MAX,
+                    slice_of(NULL, 0));
+        s->granted = 0;
+    } else if (part->topic) {
+        open_channel(s, "publish/", part->topic);
+    } else if (part->produce) {
+        open_channel(s, "send/", part->produce);
+    }
+}
+
+static size_t rsocket_message(struct side *s, uint8_t *to, const char *topic, size_t size,
+                              uint8_t **ret_payload)
+{
+    uint8_t metadata[ROUTE_MAX + 16], *p;
+
+    if (s->part.any_topic) {
+        p = composite_put_route(metadata, slice_str(topic));
+        p = rs_put_payload_metadata_head(to, PUBLISH_STREAM, RS_NEXT,
+                                         slice_of(metadata, (size_t)(p - metadata)), size);
+    } else {
+        p = rs_put_payload_head(to, PUBLISH_STREAM, RS_NEXT, size);
+    }
+    memset(p, 'x', size);
+    *ret_payload = p;
+    return (size_t)(p - to) + size;
 }
 
 /* The first whole frame, decoded; false if there is none yet. */
-static bool frame(struct side *s, size_t at, struct rs_frame *ret, size_t *ret_used)
+static bool frame(const uint8_t *p, size_t n, struct rs_frame *ret, size_t *ret_used)
 {
     const char *why;
-    enum wire_status got = rs_decode(RS_FRAME_MAX, s->p + at, s->n - at, ret, ret_used, &why);
+    enum wire_status got = rs_decode(RS_FRAME_MAX, p, n, ret, ret_used, &why);
 
     if (got == WIRE_BAD)
         die("a bad frame: %s", why);
@@ -48,105 +153,127 @@ static bool frame(struct side *s, size_t at, struct rs_frame *ret, size_t *ret_u
     return got == WIRE_FRAME;
 }
 
-static void rsocket_subscribe(struct side *s)
+/* What the broker has settled, and what of it it did not take. */
+static void confirm(struct side *s, struct slice data)
 {
-    uint8_t buf[GREETING_MAX];
+    struct confirm_reader r;
+    struct confirm_entry e;
+
+    if (confirm_decode(data, &r) < 0)
+        die("a bad confirm");
+    s->confirmed = s->state[SETTLED] = r.settled;
+    while (confirm_next(&r, &e) > 0)
+        if (e.reason != REASON_NO_MATCH)
+            s->refused += e.count;
+}
+
+/* Losses are told in headers, "COUNT REASON" for each reason. */
+static void note_gaps(struct side *s, struct slice metadata)
+{
+    struct composite_item item;
+    struct header h;
+
+    while (composite_next(&metadata, &item) > 0)
+        if (slice_eq(item.mime.name, SLICE(HEADERS_MIME)))
+            while (headers_next(&item.value, &h) > 0)
+                if (slice_eq(h.name, SLICE("$gap")))
+                    s->told_lost += strtoull((const char *)h.value.p, NULL, 10);
+}
+
+static void delivery(struct side *s, const struct rs_frame *f)
+{
+    if (f->data.n != s->part.size)
+        die("a message of %zu bytes came, wanted is one of %zu", f->data.n, s->part.size);
+    if (f->has_metadata)
+        note_gaps(s, f->metadata);
+    s->got++;
+    if (s->each)
+        s->each(s, f->data.p, f->data.n);
+}
+
+static void other_frame(struct side *s, const struct rs_frame *f)
+{
+    if (f->type == RS_REQUEST_N && f->stream == PUBLISH_STREAM)
+        s->granted += f->number;
+    else if (f->type == RS_PAYLOAD && f->stream == PUBLISH_STREAM)
+        confirm(s, f->data);
+    else if (f->type == RS_PAYLOAD && f->stream == PING_STREAM)
+        s->ready = true;
+    else if (f->type == RS_PAYLOAD)
+        delivery(s, f);
+}
+
+/* Messages without metadata, as long as there is nothing else. Shape and length of each are looked
+ * at, the bytes of the payload are not. Returns the bytes used. */
+static size_t plain_messages(struct side *s, const uint8_t *p, size_t n)
+{
+    size_t at = 0, one = RS_PAYLOAD_HEAD_SIZE + s->part.size;
+
+    for (; n - at >= one && be_get_16(p + at + 7) == RS_PLAIN_PAYLOAD &&
+           be_get_24(p + at) + (size_t)RS_TCP_LENGTH == one &&
+           be_get_32(p + at + 3) != PUBLISH_STREAM;
+         at += one) {
+        s->got++;
+        if (s->each)
+            s->each(s, p + at + RS_PAYLOAD_HEAD_SIZE, s->part.size);
+    }
+    return at;
+}
+
+/* All that came is acknowledged at once, in one verb. */
+static void acknowledge(struct side *s)
+{
+    struct consumer_verb v = {.kind = VERB_ACK, .first = s->state[ACKED] + 1};
+    uint8_t *p;
+
+    v.count = (uint32_t)(s->got - s->state[ACKED]);
+    if (v.count == 0)
+        return;
+    p = side_room(s, RS_PAYLOAD_HEAD_SIZE + CONSUMER_VERB_SIZE);
+    p = rs_put_payload_head(p, CONSUME_STREAM, RS_NEXT, CONSUMER_VERB_SIZE);
+    consumer_verb_put(p, &v);
+    side_add(s, RS_PAYLOAD_HEAD_SIZE + CONSUMER_VERB_SIZE);
+    s->state[ACKED] = s->got;
+}
+
+/* A subscriber with a limit, and one filter, renews what it used when that is half of it. */
+static void renew_credit(struct side *s, uint64_t came)
+{
+    s->state[USED_CREDIT] += came;
+    if (s->state[USED_CREDIT] < s->part.credit / 2)
+        return;
+    rs_put_request_n(side_room(s, RS_REQUEST_N_SIZE), subscription_stream(0),
+                     (uint32_t)s->state[USED_CREDIT]);
+    side_add(s, RS_REQUEST_N_SIZE);
+    s->state[USED_CREDIT] = 0;
+}
+
+static size_t rsocket_take(struct side *s, const uint8_t *p, size_t n)
+{
+    uint64_t before = s->got;
     struct rs_frame f;
-    size_t used, n = put_setup(buf);
-
-    n += put_request(buf + n, STREAM, RS_REQUEST_STREAM, "subscribe/bench", slice_of(NULL, 0));
-    n += put_request(buf + n, PING_STREAM, RS_REQUEST_RESPONSE, "admin/ping", slice_of(NULL, 0));
-    side_send(s, buf, n);
-    while (!frame(s, 0, &f, &used))
-        side_fill(s);
-    if (f.stream != PING_STREAM)
-        die("something came before the answer to the ping");
-    side_use(s, used);
-}
-
-static unsigned rsocket_publish(struct side *s, size_t size)
-{
-    static uint8_t buf[GREETING_MAX + LOAD_PAYLOAD_MAX], payload[LOAD_PAYLOAD_MAX];
-    size_t n = put_setup(buf);
-
-    n += put_request(buf + n, STREAM, RS_REQUEST_CHANNEL, "publish/bench", slice_of(payload, size));
-    side_send(s, buf, n);
-    return 1;
-}
-
-static size_t rsocket_message(uint8_t *to, size_t size)
-{
-    uint8_t *p = rs_put_payload_head(to, STREAM, RS_NEXT, size);
-
-    memset(p, 'x', size);
-    return (size_t)(p - to) + size;
-}
-
-static uint64_t rsocket_count(struct side *s, size_t size)
-{
-    size_t at = 0, one = RS_PAYLOAD_HEAD_SIZE + size;
-    uint64_t n = 0;
-
-    /* Shape and length of each are looked at, the bytes of the payload are not. */
-    for (; s->n - at >= one; at += one, n++)
-        if (be_get_24(s->p + at) + (size_t)RS_TCP_LENGTH != one ||
-            be_get_16(s->p + at + 7) != RS_PLAIN_PAYLOAD)
-            die("the subscriber got something that is not a message of %zu bytes", size);
-    side_use(s, at);
-    return n;
-}
-
-static uint64_t rsocket_answers(struct side *s)
-{
-    uint64_t credit = 0;
     size_t at = 0, used;
-    struct rs_frame f;
 
-    for (; frame(s, at, &f, &used); at += used)
-        if (f.type == RS_REQUEST_N)
-            credit += f.number;
-    side_use(s, at);
-    return credit;
+    for (;; at += used) {
+        at += plain_messages(s, p + at, n - at);
+        if (!frame(p + at, n - at, &f, &used))
+            break;
+        other_frame(s, &f);
+    }
+    if (s->part.consume)
+        acknowledge(s);
+    if (s->part.credit)
+        renew_credit(s, s->got - before);
+    return at;
 }
 
 const struct driver rsocket_driver = {
     .name = "rsocket",
+    .does = LOAD_TOPICS | LOAD_DUPLEX | LOAD_WILDCARDS | LOAD_QUEUES | LOAD_STALLS,
+    .open = rsocket_open,
+    .take = rsocket_take,
+    .message = rsocket_message,
     .subscribe = rsocket_subscribe,
-    .publish = rsocket_publish,
-    .credit = 1, /* what comes with the request; the rest is granted */
-    .message = rsocket_message,
-    .count = rsocket_count,
-    .answers = rsocket_answers,
-};
-
-/* A relay is told by one byte who we are, and sends it back. */
-static void relay_greet(struct side *s, char who)
-{
-    side_send(s, &who, 1);
-    side_fill(s);
-    if (s->n != 1 || s->p[0] != (uint8_t)who)
-        die("this is not a relay");
-    side_use(s, 1);
-}
-
-static void relay_subscribe(struct side *s)
-{
-    relay_greet(s, 's');
-}
-
-static unsigned relay_publish(struct side *s, size_t size)
-{
-    (void)size;
-    relay_greet(s, 'p');
-    return 0;
-}
-
-const struct driver relay_driver = {
-    .name = "relay",
-    .subscribe = relay_subscribe,
-    .publish = relay_publish,
-    .credit = LOAD_CREDIT_FREE,
-    .message = rsocket_message,
-    .count = rsocket_count,
-    .answers = rsocket_answers,
+    .unsubscribe = rsocket_unsubscribe,
+    .sync = rsocket_sync,
 };

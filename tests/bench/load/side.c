@@ -1,14 +1,9 @@
-#include "tests/bench/load/first.h"
+#include "tests/bench/load/load.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 _Noreturn void die(const char *format, ...)
 {
@@ -22,50 +17,42 @@ _Noreturn void die(const char *format, ...)
     exit(1);
 }
 
-struct side side_open(unsigned port)
+uint8_t *side_room(struct side *s, size_t n)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    struct side s = {.fd = socket(AF_INET, SOCK_STREAM, 0), .p = malloc(LOAD_BUFFER)};
-    int one = 1;
-
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (!s.p || s.fd < 0 || connect(s.fd, (struct sockaddr *)&a, sizeof a) < 0)
-        die("port %u: %s", port, strerror(errno));
-    setsockopt(s.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    return s;
-}
-
-void side_send(struct side *s, const void *p, size_t n)
-{
-    const uint8_t *at = p;
-
-    while (n) {
-        ssize_t w = send(s->fd, at, n, MSG_NOSIGNAL);
-
-        if (w <= 0)
-            die("cannot write: %s", strerror(errno));
-        at += w;
-        n -= (size_t)w;
+    if (s->out_at && s->out_at + s->out_n + n > s->out_room) {
+        memmove(s->out, s->out + s->out_at, s->out_n);
+        s->out_at = 0;
     }
+    if (s->out_n + n > s->out_room) {
+        s->out_room = 2 * (s->out_n + n);
+        s->out = realloc(s->out, s->out_room);
+        if (!s->out)
+            die("out of memory");
+    }
+    return s->out + s->out_at + s->out_n;
 }
 
-bool side_fill(struct side *s)
+void side_add(struct side *s, size_t n)
 {
-    ssize_t r = read(s->fd, s->p + s->n, LOAD_BUFFER - s->n);
-
-    if (r < 0 && (errno == EAGAIN || errno == EINTR))
-        return false;
-    if (r < 0)
-        die("cannot read: %s", strerror(errno));
-    if (r == 0)
-        die("the broker closed the connection");
-    s->n += (size_t)r;
-    return true;
+    s->out_n += n;
 }
 
-void side_use(struct side *s, size_t n)
+void side_put(struct side *s, const void *p, size_t n)
 {
-    s->n -= n;
-    if (n && s->n)
-        memmove(s->p, s->p + n, s->n);
+    memcpy(side_room(s, n), p, n);
+    side_add(s, n);
+}
+
+void side_printf(struct side *s, const char *format, ...)
+{
+    va_list ap, again;
+    int n;
+
+    va_start(ap, format);
+    va_copy(again, ap);
+    n = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    vsnprintf((char *)side_room(s, (size_t)n + 1), (size_t)n + 1, format, ap);
+    va_end(ap);
+    side_add(s, (size_t)n);
 }
