@@ -186,7 +186,7 @@ $(FUZZ_BIN): $(OUT)/%: $(OBJ)/%.o $(filter %.o,$(FUZZ_MAIN)) $(OBJ)/inner.a
 
 again = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: run test check check-unit tests bench bench-guard bench-nats fuzz fuzz-all deps
+.PHONY: run test check check-unit tests bench bench-guard bench-peers bench-nats fuzz fuzz-all deps
 run: ## build, start brokerd on a free port and show messages flowing
 	@tests/deps.sh build
 	@$(again) all
@@ -215,10 +215,15 @@ bench-guard: ## fail if a message costs over 5 % more instructions than committe
 	@$(again) $(GUARD_BIN)
 	@CC="$(CC)" tests/bench/guard/guard.py $(GUARD_BIN) $(if $(ACCEPT),--accept) $(ROWS)
 
-bench-nats: ## compare with nats-server side by side: ROUNDS=3 ROUND_SECONDS=3 SIZES="16 128 1024"
+bench-peers: ## compare with other brokers, 45 minutes: ROUNDS=3 ROUND_SECONDS=2 WORKLOADS= PEERS=
+bench-nats: ## the same with nats-server only, 16 to 1024 bytes, 2 minutes
+bench-nats: WORKLOADS = W1-16 W1-128 W1-1024
+bench-nats: PEERS = raw framed brokerd nats
+bench-peers bench-nats:
 	@tests/deps.sh build peers
 	@$(again) all $(LOAD_BIN)
-	@OUT=$(OUT) ROUNDS="$(ROUNDS)" ROUND_SECONDS="$(ROUND_SECONDS)" SIZES="$(SIZES)" tests/bench/load/nats.sh
+	@OUT=$(OUT) ROUNDS="$(ROUNDS)" ROUND_SECONDS="$(ROUND_SECONDS)" WORKLOADS="$(WORKLOADS)" \
+	    PEERS="$(PEERS)" tests/bench/load/compare.sh
 
 fuzz: ## fuzz each parser for FUZZ_SECONDS with libFuzzer (clang-14)
 	@tests/deps.sh build fuzz

@@ -15,7 +15,8 @@ declare -A packages=(
     [fuzz]="clang-14 libclang-rt-14-dev"
     [guard]="valgrind=valgrind"
     [peers]="nats-server=nats-server redis-server=redis-server mosquitto=mosquitto
-             rabbitmq-server=rabbitmq-server beanstalkd=beanstalkd"
+             rabbitmq-server=rabbitmq-server beanstalkd=beanstalkd gnuplot-nox=gnuplot
+             python3=python3"
 )
 # The services that those peers are, as Debian names them, and that would start when installed.
 services="nats-server redis-server mosquitto rabbitmq-server beanstalkd epmd"

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/env python3
 """Instructions per message through door and core, compared with the figures committed.
 
     guard.py PROGRAM [--accept] [ROW...]
