@@ -157,7 +157,7 @@ for ((round = 1; round <= rounds; round++)); do
             say "$where: $why"
         else
             keep "$name"
-            [ -t 2 ] || say "$where: $(field per_second)/s, $(field broker_ns) ns each"
+            [ -t 2 ] || say "$where: $(printf "%.0f/s, %.0f ns each" "$(field per_second)" "$(field broker_ns)")"
         fi
     done
 done
