@@ -2,11 +2,10 @@
  * the worker in steps, and what was left for all when it last asked. */
 #include "brokerd/core/budget.h"
 
-void core_charge(struct core *c, int64_t delta)
+void budget_draw(struct core *c)
 {
     int64_t want = 0;
 
-    c->used += delta;
     if (c->used > c->drawn)
         want = (c->used - c->drawn + BUDGET_STEP - 1) / BUDGET_STEP * BUDGET_STEP;
     else if (c->drawn - c->used > 2 * BUDGET_STEP)
@@ -15,6 +14,11 @@ void core_charge(struct core *c, int64_t delta)
         return;
     c->drawn += want;
     c->left = c->ops->memory(c->ctx, want);
+}
+
+void core_charge(struct core *c, int64_t delta)
+{
+    budget_charge(c, delta);
 }
 
 bool core_short_of_memory(const struct core *c)
@@ -27,12 +31,12 @@ struct msg *budget_keep(struct core *c, const struct msg_view *v, const struct m
     struct msg *m = msg_keep(&c->pool, v, from);
 
     if (m)
-        core_charge(c, m->charge);
+        budget_charge(c, m->charge);
     return m;
 }
 
 void budget_free(struct core *c, struct msg *m)
 {
-    core_charge(c, -(int64_t)m->charge);
+    budget_charge(c, -(int64_t)m->charge);
     msg_free(&c->pool, m);
 }

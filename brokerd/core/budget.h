@@ -16,6 +16,17 @@ static inline int64_t budget_left(const struct core *c)
     return c->left + (c->drawn - c->used);
 }
 
+/* What is used has left what is drawn, or more than two steps of it idle: draw or give back. */
+void budget_draw(struct core *c);
+
+/* core_charge(), for use within the core: several times a message. */
+static inline void budget_charge(struct core *c, int64_t delta)
+{
+    c->used += delta;
+    if (c->used > c->drawn || c->drawn - c->used > 2 * BUDGET_STEP)
+        budget_draw(c);
+}
+
 /* msg_keep(), charged to the budget. */
 struct msg *budget_keep(struct core *c, const struct msg_view *v, const struct msg_origin *from);
 

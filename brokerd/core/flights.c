@@ -42,7 +42,7 @@ static size_t find_old(const struct flights *fs, uint64_t number)
     return low;
 }
 
-struct flight *flights_next(const struct flights *fs, uint64_t *number, uint64_t end)
+struct flight *flights_search(const struct flights *fs, uint64_t *number, uint64_t end)
 {
     uint64_t n = deque_first(&fs->recent);
 

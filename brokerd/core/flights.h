@@ -40,8 +40,8 @@ void flights_init(struct flights *fs);
 /* Release all memory; what is unsettled is the user's to drop before. */
 void flights_fini(struct flights *fs);
 
-/* Append a flight, all zero, with the next number. NULL without memory. It stays where it is until
- * flights_trim(). */
+/* Append a flight, its bytes undefined, with the next number. NULL without memory. It stays where
+ * it is until flights_trim(). */
 struct flight *flights_push(struct flights *fs);
 
 /* The number that the next one will have. */
@@ -52,7 +52,15 @@ static inline uint64_t flights_end(const struct flights *fs)
 
 /* The first unsettled one from `*number` to below `end`; `*number` becomes its number. NULL: there
  * is none. */
-struct flight *flights_next(const struct flights *fs, uint64_t *number, uint64_t end);
+struct flight *flights_search(const struct flights *fs, uint64_t *number, uint64_t end);
+
+/* The same, at once where it is the one of that very number. */
+static inline struct flight *flights_next(const struct flights *fs, uint64_t *number, uint64_t end)
+{
+    struct flight *f = *number < end ? deque_at(&fs->recent, *number) : NULL;
+
+    return f && f->msg ? f : flights_search(fs, number, end);
+}
 
 /* Some have settled; `unsettled` have not. Give back the memory of those that did. */
 void flights_trim(struct flights *fs, uint64_t unsettled);

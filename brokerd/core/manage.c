@@ -69,7 +69,7 @@ static void settle_one(struct move *m, struct flight *f, bool arrived)
     if (q)
         q->backlog->inflight--;
     if (!q) { /* the queue has been deleted meanwhile */
-        core_charge(m->core, -PLACE_CHARGE);
+        budget_charge(m->core, -PLACE_CHARGE);
         budget_unref(m->core, f->msg);
     } else if (arrived) {
         queue_let_go(q, f->msg);

@@ -64,9 +64,10 @@ static size_t size_of(const struct msg *m)
     return sizeof *m + m->type_len + m->headers_len + (m->block ? 0 : m->len);
 }
 
-uint32_t msg_charge(const struct msg_view *v, struct ctype run_type)
+/* What it costs the budget: `size` bytes in the pool, and the block it refers to. */
+static uint32_t charge_for(const struct msg_view *v, size_t size)
 {
-    uint64_t bytes = pool_room(size_for(v, type_of(v, run_type)));
+    uint64_t bytes = pool_room(size);
 
     if (refers(v))
         bytes += v->block->size > v->len ? v->block->size : v->len;
@@ -92,7 +93,8 @@ static int64_t expiry(const struct msg_view *v, int64_t now_ms)
 struct msg *msg_keep(struct pool *pool, const struct msg_view *v, const struct msg_origin *from)
 {
     struct ctype type = type_of(v, from->type);
-    struct msg *m = pool_get(pool, size_for(v, type));
+    size_t size = size_for(v, type);
+    struct msg *m = pool_get(pool, size);
     uint8_t *at;
 
     if (!m)
@@ -105,7 +107,7 @@ struct msg *msg_keep(struct pool *pool, const struct msg_view *v, const struct m
         .id = from->id,
         .time_ms = from->time_ms,
         .expires_ms = expiry(v, from->now_ms),
-        .charge = msg_charge(v, from->type),
+        .charge = charge_for(v, size),
         .headers_len = (uint16_t)headers_of(v),
         .type_id = type.id,
         .type_len = (uint8_t)type.name.n,
@@ -126,6 +128,7 @@ struct msg *msg_keep(struct pool *pool, const struct msg_view *v, const struct m
 void msg_free(struct pool *pool, struct msg *m)
 {
     topic_unref(m->topic);
-    block_unref(m->block);
+    if (m->block)
+        block_unref(m->block);
     pool_put(pool, m, size_of(m));
 }

@@ -117,9 +117,6 @@ static inline void msg_unref(struct pool *pool, struct msg *m)
         msg_free(pool, m);
 }
 
-/* What msg_keep() would charge to the budget for `v` of a run of this type: msg->charge. */
-uint32_t msg_charge(const struct msg_view *v, struct ctype run_type);
-
 static inline struct slice msg_headers(const struct msg *m)
 {
     return slice_of(m->tail + m->type_len, m->headers_len);

@@ -139,7 +139,7 @@ static enum put overflow(struct queue *q, struct msg *m, enum overflow policy, e
     *ret_reason = why;
     switch (policy) {
     case OVERFLOW_DROP_OLDEST:
-        while (queue_full(q, m->len, m->charge) != REASON_NONE) {
+        while (queue_at_limit(q, m->len) || !queue_affords(q)) {
             if (!queue_head(q, &h)) { /* nothing to drop: the memory is elsewhere */
                 *ret_reason = REASON_MEMORY;
                 return refuse(q, REASON_MEMORY);
@@ -171,7 +171,7 @@ static enum put hold(struct offer *o, uint32_t i, struct queue *q, struct msg *m
         return refuse(q, REASON_MEMORY);
     *h = (struct held){msg_ref(m), o->publisher, o->first + i, q->core->now_ms, queue_left(q)};
     b->charged += m->charge + PLACE_CHARGE;
-    core_charge(q->core, PLACE_CHARGE);
+    budget_charge(q->core, PLACE_CHARGE);
     if (!list_linked(&b->holding))
         list_push_back(&q->core->holding, &b->holding);
     if (deque_len(&b->held) == 1)
@@ -200,29 +200,31 @@ static enum put put_full(struct offer *o, uint32_t i, struct queue *q, struct ms
 /* Put message i into the queue or let the policy decide. */
 static enum put put(struct offer *o, uint32_t i, struct queue *q, enum reason *ret_reason)
 {
-    const struct msg_view *v = &o->run->v[i];
-    enum reason why = queue_full(q, v->len, msg_charge(v, o->run->type));
+    struct backlog *b = q->backlog;
+    /* What is held comes first: nothing goes past it. */
+    bool full = queue_at_limit(q, o->run->v[i].len) || deque_len(&b->held);
     struct msg *m;
 
-    if (q->backlog->stuck && drained_to_half(q))
-        q->backlog->stuck = false;
-    if (why == REASON_NONE && deque_len(&q->backlog->held))
-        why = REASON_FULL; /* those before it are held still: not past them */
-    *ret_reason = why;
-    if (why != REASON_NONE && q->backlog->waiting && q->backlog->full_since_ms == 0)
-        q->backlog->full_since_ms = q->core->now_ms;
-    if (why == REASON_FULL && q->policy->overflow == OVERFLOW_REJECT)
-        return refuse(q, why); /* the commonest refusal costs no copy */
+    if (b->stuck && drained_to_half(q))
+        b->stuck = false;
+    if (full && b->waiting && b->full_since_ms == 0)
+        b->full_since_ms = q->core->now_ms;
+    *ret_reason = REASON_FULL;
+    if (full && q->policy->overflow == OVERFLOW_REJECT)
+        return refuse(q, REASON_FULL); /* the commonest refusal costs no copy */
     m = keep(o, i);
-    if (!m) {
-        *ret_reason = REASON_MEMORY;
-        return refuse(q, REASON_MEMORY);
-    }
-    if (why != REASON_NONE)
-        return put_full(o, i, q, m, why, ret_reason);
-    if (q->backlog->full_since_ms)
-        q->backlog->full_since_ms = 0;
+    if (m && full)
+        return put_full(o, i, q, m, REASON_FULL, ret_reason);
     *ret_reason = REASON_MEMORY;
+    if (!m)
+        return refuse(q, REASON_MEMORY);
+    if (!queue_affords(q)) {
+        if (b->waiting && b->full_since_ms == 0)
+            b->full_since_ms = q->core->now_ms;
+        return put_full(o, i, q, m, REASON_MEMORY, ret_reason);
+    }
+    if (b->full_since_ms)
+        b->full_since_ms = 0;
     return push(q, m);
 }
 
@@ -276,7 +278,7 @@ static struct msg *uncharge_held(struct queue *q)
     struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
 
     q->backlog->charged -= h->msg->charge + PLACE_CHARGE;
-    core_charge(q->core, -PLACE_CHARGE);
+    budget_charge(q->core, -PLACE_CHARGE);
     return h->msg;
 }
 

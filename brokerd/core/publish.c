@@ -296,7 +296,7 @@ static int park(struct publisher *p, struct offer *o)
             continue;
         }
         *k = (struct parked){{0}, m, o->publisher, o->first + i, o->may_hold};
-        core_charge(c, PLACE_CHARGE);
+        budget_charge(c, PLACE_CHARGE);
         list_push_back(&n->parked, &k->link);
         c->parked++;
     }
@@ -597,7 +597,7 @@ void publish_unpark(struct core *c, struct named *n)
 
         if (m->expires_ms != INT64_MAX)
             meta.ttl_ms = m->expires_ms > c->now_ms ? m->expires_ms - c->now_ms : 1;
-        core_charge(c, -PLACE_CHARGE);
+        budget_charge(c, -PLACE_CHARGE);
         c->parked--;
         if (n->state != NAMED_KNOWN) {
             c->count.reason[n->reason]++;

@@ -92,7 +92,7 @@ struct queue *queue_new(struct core *c, bool is_named, struct slice label,
 
 static void drop_place(struct core *c, struct msg *m)
 {
-    core_charge(c, -PLACE_CHARGE);
+    budget_charge(c, -PLACE_CHARGE);
     budget_unref(c, m);
 }
 
@@ -198,7 +198,7 @@ int queue_push(struct queue *q, struct msg *m)
     b->waiting++;
     b->bytes += m->len;
     b->charged += m->charge + PLACE_CHARGE;
-    core_charge(q->core, PLACE_CHARGE);
+    budget_charge(q->core, PLACE_CHARGE);
     q->in++;
     note_expiry(q, m, w->since_ms);
     return 0;

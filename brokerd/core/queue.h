@@ -47,15 +47,13 @@ static inline bool queue_at_limit(const struct queue *q, uint32_t len)
                                    q->backlog->bytes + len > q->policy->max_bytes);
 }
 
-/* Why `q` takes no message of `len` bytes that costs `charge`; REASON_NONE: it does. An empty
- * queue takes any, while the budget lasts. */
-static inline enum reason queue_full(const struct queue *q, uint32_t len, uint32_t charge)
+/* Whether the budget lasts for one message more of `q`, which is kept, and so charged, already: no
+ * queue may have more of it than it leaves to all others. */
+static inline bool queue_affords(const struct queue *q)
 {
     int64_t left = budget_left(q->core);
 
-    if (queue_at_limit(q, len))
-        return REASON_FULL;
-    return charge > left || q->backlog->charged > left ? REASON_MEMORY : REASON_NONE;
+    return left >= 0 && q->backlog->charged <= left;
 }
 
 /* Append a message; its reference passes to the queue. -ENOMEM: it does not. */

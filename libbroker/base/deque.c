@@ -71,7 +71,6 @@ static bool ring_full(const struct deque *d)
 void *deque_push_chunk(struct deque *d)
 {
     char *chunk;
-    void *e;
 
     if (ring_full(d) && !widen(d))
         return NULL;
@@ -85,9 +84,7 @@ void *deque_push_chunk(struct deque *d)
     }
     d->spare = NULL;
     *chunk_at(d, d->end) = chunk;
-    e = deque_slot(d, d->end++);
-    __builtin_memset(e, 0, d->elem);
-    return e;
+    return deque_slot(d, d->end++);
 }
 
 /* A chunk holds no element any more, perhaps none is left at all. */

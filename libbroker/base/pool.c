@@ -43,26 +43,6 @@ struct pool_chunk {
     alignas(64) char objects[];
 };
 
-static unsigned class_of(size_t n)
-{
-    unsigned top;
-
-    if (n <= POOL_MIN)
-        return 0;
-    top = 63 - (unsigned)__builtin_clzll(n - 1); /* 2^top < n <= 2^(top + 1) */
-    return 4 * (top - 6) + ((n - 1) >> (top - 2) & 3) + 1;
-}
-
-static uint32_t class_size(unsigned cls)
-{
-    return cls ? (4 + (cls - 1) % 4 + 1) << (4 + (cls - 1) / 4) : POOL_MIN;
-}
-
-size_t pool_room(size_t n)
-{
-    return n > POOL_MAX ? n : class_size(class_of(n));
-}
-
 /* ---------------------------------------------------------------------------- chunks */
 
 static bool is_aligned(const void *p)
@@ -108,7 +88,7 @@ static struct pool_chunk *open_chunk(struct pool *p, unsigned cls)
             return NULL;
         p->chunks++;
     }
-    *c = (struct pool_chunk){.pool = p, .size = class_size(cls), .cls = cls};
+    *c = (struct pool_chunk){.pool = p, .size = pool_class_size(cls), .cls = cls};
     c->fresh = (uint32_t)sizeof *c;
     c->cap = (CHUNK - c->fresh) / c->size;
     list_push_back(&p->open[cls], &c->link);
@@ -166,7 +146,7 @@ void *pool_get(struct pool *p, size_t n)
         p->used += object != NULL;
         return object;
     }
-    cls = class_of(n);
+    cls = pool_class(n);
     l = list_first(&p->open[cls]);
     c = l ? LIST_ITEM(l, struct pool_chunk, link) : open_chunk(p, cls);
     if (!c)
@@ -195,7 +175,7 @@ void pool_put(struct pool *p, void *object, size_t n)
         return;
     }
     c = (struct pool_chunk *)((uintptr_t)object & ~(uintptr_t)(CHUNK - 1));
-    assert(c->pool == p && c->cls == class_of(n));
+    assert(c->pool == p && n <= c->size);
     hole = object;
     hole->next = c->hole;
     c->hole = hole;

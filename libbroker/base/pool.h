@@ -42,8 +42,27 @@ void pool_init(struct pool *p);
 /* Give everything back; all objects must have come back. */
 void pool_fini(struct pool *p);
 
+/* The class of objects of `n` bytes (up to POOL_MAX), and how many bytes its objects have. */
+static inline unsigned pool_class(size_t n)
+{
+    unsigned top;
+
+    if (n <= POOL_MIN)
+        return 0;
+    top = 63 - (unsigned)__builtin_clzll(n - 1); /* 2^top < n <= 2^(top + 1) */
+    return 4 * (top - 6) + ((n - 1) >> (top - 2) & 3) + 1;
+}
+
+static inline uint32_t pool_class_size(unsigned cls)
+{
+    return cls ? (5 + (cls - 1) % 4) << (4 + (cls - 1) / 4) : POOL_MIN;
+}
+
 /* Bytes that an object of `n` bytes takes up. */
-size_t pool_room(size_t n);
+static inline size_t pool_room(size_t n)
+{
+    return n > POOL_MAX ? n : pool_class_size(pool_class(n));
+}
 
 /* An object of `n` bytes (at least 1), aligned as malloc aligns, bytes undefined. */
 void *pool_get(struct pool *p, size_t n);
