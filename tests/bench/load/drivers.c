@@ -3,9 +3,10 @@
 #include <string.h>
 
 /* A new protocol is another file and another name here. */
-extern const struct driver rsocket_driver, relay_driver, nats_driver;
+extern const struct driver rsocket_driver, rsocket_loss_driver, relay_driver, nats_driver;
 
-static const struct driver *const drivers[] = {&rsocket_driver, &relay_driver, &nats_driver};
+static const struct driver *const drivers[] = {&rsocket_driver, &rsocket_loss_driver, &relay_driver,
+                                               &nats_driver};
 
 const struct driver *driver_of(const char *name)
 {

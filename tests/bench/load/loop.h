@@ -25,6 +25,9 @@ void loop_close(struct side *s);
 /* Wait up to `timeout_ms` for something to happen, and let it. False if nothing did. */
 bool loop_turn(int timeout_ms);
 
+/* The same until ns_now() would be `ns`, to some microseconds. */
+bool loop_turn_until(uint64_t ns);
+
 /* Turn until `s` is ready; no longer than `seconds`, and not if it closed: that ends the program.
  */
 void loop_ready(struct side *s, double seconds);

@@ -72,6 +72,8 @@ static const struct workload {
      stalled,
      {.size = 1024, .subscribers = 10, .stalled = 1}},
     {"fan-in", LOAD_TOPICS, fan_in, {.size = 128, .publishers = 16}},
+    {"paced", LOAD_TOPICS, paced, {.size = 128, .rate = 1000}},
+    {"round-trip", LOAD_TOPICS | LOAD_DUPLEX, round_trip, {.size = 128}},
 };
 
 /* The value of `key`=value among the arguments, or `otherwise`; NULL there: it must be given. */
@@ -87,23 +89,22 @@ static const char *option(char **args, const char *key, const char *otherwise)
     return otherwise;
 }
 
-static double number(char **args, const char *key, double otherwise, double least, double most)
+static double number(char **args, const char *key, double least, double most)
 {
-    const char *text = option(args, key, "");
+    const char *text = option(args, key, NULL);
     char *end;
     double v = strtod(text, &end);
 
-    if (!*text)
-        v = otherwise;
     if (*end || !(v >= least) || !(v <= most))
         die("%s=%s: wanted %g to %g", key, text, least, most);
     return v;
 }
 
+/* The same of a whole number that may be left out. */
 static unsigned count(char **args, const char *key, unsigned otherwise, unsigned least,
                       unsigned most)
 {
-    return (unsigned)number(args, key, otherwise, least, most);
+    return *option(args, key, "") ? (unsigned)number(args, key, least, most) : otherwise;
 }
 
 static const struct workload *workload_of(const char *name)
@@ -120,6 +121,14 @@ void result_add(struct result *r, const char *name, double value)
         die("too many fields in a result");
     r->more[r->more_n].name = name;
     r->more[r->more_n++].value = value;
+}
+
+void result_add_times(struct result *r, const char *const names[4], const struct histogram *h)
+{
+    static const double shares[4] = {0.5, 0.99, 0.999, 1};
+
+    for (int i = 0; i < 4; i++)
+        result_add(r, names[i], histogram_us(h, shares[i]));
 }
 
 /* Whole numbers as such, others with three digits. */
@@ -185,16 +194,16 @@ static struct task task_of(char **args, const struct task *usual)
 {
     return (struct task){
         .driver = driver_of(option(args, "protocol", NULL)),
-        .port = (unsigned)number(args, "port", -1, 1, 65535),
-        .pid = (int)number(args, "pid", -1, 1, 1 << 30),
+        .port = (unsigned)number(args, "port", 1, 65535),
+        .pid = (int)number(args, "pid", 1, 1 << 30),
         .size = count(args, "size", (unsigned)usual->size, 1, LOAD_PAYLOAD_MAX),
-        .seconds = number(args, "seconds", 3, 0.01, 3600),
-        .subscribers = count(args, "subscribers", usual->subscribers, 0, 10000),
-        .publishers = count(args, "publishers", usual->publishers, 0, 1000),
-        .connections = count(args, "connections", usual->connections, 0, 60000),
-        .subscriptions = count(args, "subscriptions", usual->subscriptions, 0, 1000000),
+        .seconds = *option(args, "seconds", "") ? number(args, "seconds", 0.01, 3600) : 3,
+        .subscribers = count(args, "subscribers", usual->subscribers, 1, 10000),
+        .publishers = count(args, "publishers", usual->publishers, 1, 1000),
+        .connections = count(args, "connections", usual->connections, 1, 60000),
+        .subscriptions = count(args, "subscriptions", usual->subscriptions, 1, 1000000),
         .window = count(args, "window", usual->window, 0, 1 << 20),
-        .rate = count(args, "rate", usual->rate, 0, 1000000),
+        .rate = count(args, "rate", usual->rate, 1, 1000000),
         .churn = count(args, "churn", usual->churn, 0, 100000),
         .stalled = count(args, "stalled", usual->stalled, 0, 1),
     };

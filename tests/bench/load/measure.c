@@ -22,6 +22,14 @@ double seconds_now(void)
     return clock_seconds(CLOCK_MONOTONIC);
 }
 
+uint64_t ns_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 /* All that was not idle since the machine started. */
 static double machine_busy(void)
 {

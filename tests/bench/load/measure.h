@@ -5,6 +5,8 @@
 #ifndef TESTS_BENCH_LOAD_MEASURE_H
 #define TESTS_BENCH_LOAD_MEASURE_H
 
+#include <stdint.h>
+
 struct usage {
     double at;       /* seconds, monotonic */
     double broker_s; /* CPU of all its threads, user and system, those that ended included */
@@ -18,6 +20,9 @@ struct usage usage_now(int pid);
 
 /* Seconds, monotonic. */
 double seconds_now(void);
+
+/* The same in nanoseconds. */
+uint64_t ns_now(void);
 
 /* The most memory that process `pid` ever had resident, KiB. */
 long peak_kib(int pid);

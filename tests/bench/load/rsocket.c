@@ -16,15 +16,20 @@ enum {
     CONSUME_STREAM = 5,
     FIRST_SUBSCRIPTION = 7,
     ROUTE_MAX = 16 + LOAD_NAME_MAX,
-    GREETING_MAX = 512
+    METADATA_MAX = 256
 };
+
+extern const struct driver rsocket_driver, rsocket_loss_driver;
 
 /* What `state` is used for. */
 enum {
-    SETTLED,    /* publisher: messages the broker has settled, as its confirms count */
-    ACKED,      /* consumer: deliveries acknowledged */
-    USED_CREDIT /* subscriber with a limit: messages since it last granted some */
+    SETTLED,     /* publisher: messages the broker has settled, as its confirms count */
+    ACKED,       /* consumer: deliveries acknowledged */
+    USED_CREDIT, /* subscriber with a limit: messages since it last granted some */
+    WAITING      /* for what, until it is ready: of the bits below */
 };
+
+enum { WAITING_PING = 1, WAITING_CREDIT = 2 };
 
 static uint32_t subscription_stream(unsigned id)
 {
@@ -50,10 +55,11 @@ static void put_setup(struct side *s)
     put_frame(s, &f);
 }
 
-static void put_request(struct side *s, uint32_t stream, uint8_t type, const char *verb,
-                        const char *name, uint32_t n, struct slice data)
+/* Metadata: the route, and what further items there are. */
+static void put_request_with(struct side *s, uint32_t stream, uint8_t type, const char *verb,
+                             const char *name, uint32_t n, struct slice items, struct slice data)
 {
-    uint8_t metadata[ROUTE_MAX + 16];
+    uint8_t metadata[METADATA_MAX], *end;
     char route[ROUTE_MAX];
     struct rs_frame f = {
         .stream = stream, .type = type, .number = n, .has_metadata = true, .data = data};
@@ -61,15 +67,23 @@ static void put_request(struct side *s, uint32_t stream, uint8_t type, const cha
 
     memcpy(route, verb, len);
     memcpy(route + len, name, strlen(name) + 1);
-    f.metadata =
-        slice_of(metadata, (size_t)(composite_put_route(metadata, slice_str(route)) - metadata));
+    end = composite_put_route(metadata, slice_str(route));
+    if (items.n)
+        end = mempcpy(end, items.p, items.n);
+    f.metadata = slice_of(metadata, (size_t)(end - metadata));
     put_frame(s, &f);
+}
+
+static void put_request(struct side *s, uint32_t stream, uint8_t type, const char *verb,
+                        const char *name, uint32_t n)
+{
+    put_request_with(s, stream, type, verb, name, n, slice_of(NULL, 0), slice_of(NULL, 0));
 }
 
 static void rsocket_subscribe(struct side *s, unsigned id, const char *filter)
 {
     put_request(s, subscription_stream(id), RS_REQUEST_STREAM, "subscribe/", filter,
-                s->part.credit ? s->part.credit : RS_N_MAX, slice_of(NULL, 0));
+                s->part.credit ? s->part.credit : RS_N_MAX);
 }
 
 static void rsocket_unsubscribe(struct side *s, unsigned id, const char *filter)
@@ -79,23 +93,49 @@ static void rsocket_unsubscribe(struct side *s, unsigned id, const char *filter)
     side_add(s, RS_CANCEL_SIZE);
 }
 
-static void rsocket_sync(struct side *s)
+static void wait_for(struct side *s, unsigned what)
 {
+    s->state[WAITING] |= what;
     s->ready = false;
-    put_request(s, PING_STREAM, RS_REQUEST_RESPONSE, "admin/ping", "", 1, slice_of(NULL, 0));
 }
 
-/* A channel for one topic or queue takes its first message with the request. */
-static void open_channel(struct side *s, const char *verb, const char *name)
+static void came(struct side *s, unsigned what)
 {
-    uint8_t *zeros = calloc(1, s->part.size);
+    s->state[WAITING] &= ~(uint64_t)what;
+    s->ready = s->state[WAITING] == 0;
+}
+
+static void rsocket_sync(struct side *s)
+{
+    wait_for(s, WAITING_PING);
+    put_request(s, PING_STREAM, RS_REQUEST_RESPONSE, "admin/ping", "", 1);
+}
+
+/* The item that has the broker confirm losses only. */
+static struct slice only_losses(uint8_t *to)
+{
+    static const struct mime type = {
+        .id = MIME_UNKNOWN, .name = {(const uint8_t *)HEADERS_MIME, sizeof HEADERS_MIME - 1}};
+    uint8_t header[32], *end = headers_put(header, SLICE("$confirm"), SLICE("loss"));
+    struct slice value = slice_of(header, (size_t)(end - header));
+
+    return slice_of(to, (size_t)(composite_put(to, &type, value) - to));
+}
+
+/* A channel for one topic or queue takes its first message with the request; on one for all topics
+ * that only opens it. */
+static void open_channel(struct side *s, const char *verb, const char *name, size_t size)
+{
+    uint8_t *zeros = calloc(1, size + 1), items[METADATA_MAX / 2];
+    bool loss = s->driver == &rsocket_loss_driver;
 
     if (!zeros)
         die("out of memory");
-    put_request(s, PUBLISH_STREAM, RS_REQUEST_CHANNEL, verb, name, RS_N_MAX,
-                slice_of(zeros, s->part.size));
+    put_request_with(s, PUBLISH_STREAM, RS_REQUEST_CHANNEL, verb, name, RS_N_MAX,
+                     loss ? only_losses(items) : slice_of(NULL, 0), slice_of(zeros, size));
     free(zeros);
-    s->greeted = s->granted = 1;
+    s->greeted = s->granted = size ? 1 : 0;
+    wait_for(s, WAITING_CREDIT);
 }
 
 static void rsocket_open(struct side *s)
@@ -106,27 +146,20 @@ static void rsocket_open(struct side *s)
     for (unsigned i = 0; i < part->filters_n; i++)
         rsocket_subscribe(s, i, part->filters[i]);
     if (part->consume)
-        put_request(s, CONSUME_STREAM, RS_REQUEST_CHANNEL, "consume/", part->consume, RS_N_MAX,
-                    slice_of(NULL, 0));
-    if (part->filters_n || part->consume)
-        rsocket_sync(s);
-    else
-        s->ready = true;
-    if (part->any_topic) {
-        put_request(s, PUBLISH_STREAM, RS_REQUEST_CHANNEL, "publish", "", RS_N_MAX,
-                    slice_of(NULL, 0));
-        s->granted = 0;
-    } else if (part->topic) {
-        open_channel(s, "publish/", part->topic);
-    } else if (part->produce) {
-        open_channel(s, "send/", part->produce);
-    }
+        put_request(s, CONSUME_STREAM, RS_REQUEST_CHANNEL, "consume/", part->consume, RS_N_MAX);
+    rsocket_sync(s);
+    if (part->any_topic)
+        open_channel(s, "publish", "", 0);
+    else if (part->topic)
+        open_channel(s, "publish/", part->topic, part->size);
+    else if (part->produce)
+        open_channel(s, "send/", part->produce, part->size);
 }
 
 static size_t rsocket_message(struct side *s, uint8_t *to, const char *topic, size_t size,
                               uint8_t **ret_payload)
 {
-    uint8_t metadata[ROUTE_MAX + 16], *p;
+    uint8_t metadata[METADATA_MAX], *p;
 
     if (s->part.any_topic) {
         p = composite_put_route(metadata, slice_str(topic));
@@ -193,14 +226,16 @@ static void delivery(struct side *s, const struct rs_frame *f)
 
 static void other_frame(struct side *s, const struct rs_frame *f)
 {
-    if (f->type == RS_REQUEST_N && f->stream == PUBLISH_STREAM)
+    if (f->type == RS_REQUEST_N && f->stream == PUBLISH_STREAM) {
         s->granted += f->number;
-    else if (f->type == RS_PAYLOAD && f->stream == PUBLISH_STREAM)
+        came(s, WAITING_CREDIT);
+    } else if (f->type == RS_PAYLOAD && f->stream == PUBLISH_STREAM) {
         confirm(s, f->data);
-    else if (f->type == RS_PAYLOAD && f->stream == PING_STREAM)
-        s->ready = true;
-    else if (f->type == RS_PAYLOAD)
+    } else if (f->type == RS_PAYLOAD && f->stream == PING_STREAM) {
+        came(s, WAITING_PING);
+    } else if (f->type == RS_PAYLOAD) {
         delivery(s, f);
+    }
 }
 
 /* Messages without metadata, as long as there is nothing else. Shape and length of each are looked
@@ -237,9 +272,9 @@ static void acknowledge(struct side *s)
 }
 
 /* A subscriber with a limit, and one filter, renews what it used when that is half of it. */
-static void renew_credit(struct side *s, uint64_t came)
+static void renew_credit(struct side *s, uint64_t messages)
 {
-    s->state[USED_CREDIT] += came;
+    s->state[USED_CREDIT] += messages;
     if (s->state[USED_CREDIT] < s->part.credit / 2)
         return;
     rs_put_request_n(side_room(s, RS_REQUEST_N_SIZE), subscription_stream(0),
@@ -270,6 +305,18 @@ static size_t rsocket_take(struct side *s, const uint8_t *p, size_t n)
 const struct driver rsocket_driver = {
     .name = "rsocket",
     .does = LOAD_TOPICS | LOAD_DUPLEX | LOAD_WILDCARDS | LOAD_QUEUES | LOAD_STALLS,
+    .open = rsocket_open,
+    .take = rsocket_take,
+    .message = rsocket_message,
+    .subscribe = rsocket_subscribe,
+    .unsubscribe = rsocket_unsubscribe,
+    .sync = rsocket_sync,
+};
+
+/* The same, but only losses are confirmed: what a plain publish is elsewhere, and told of more. */
+const struct driver rsocket_loss_driver = {
+    .name = "rsocket-loss",
+    .does = LOAD_TOPICS | LOAD_DUPLEX | LOAD_WILDCARDS | LOAD_STALLS,
     .open = rsocket_open,
     .take = rsocket_take,
     .message = rsocket_message,

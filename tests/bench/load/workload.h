@@ -7,6 +7,7 @@
 #ifndef TESTS_BENCH_LOAD_WORKLOAD_H
 #define TESTS_BENCH_LOAD_WORKLOAD_H
 
+#include "tests/bench/load/histogram.h"
 #include "tests/bench/load/load.h"
 #include "tests/bench/load/measure.h"
 
@@ -39,10 +40,15 @@ struct result {
 /* One more field. */
 void result_add(struct result *r, const char *name, double value);
 
+/* Four more: the median, 99 %, 99.9 % and the longest of `h`, under these names. */
+void result_add_times(struct result *r, const char *const names[4], const struct histogram *h);
+
 void one_to_one(const struct task *t, struct result *ret);
 void fan_out(const struct task *t, struct result *ret);
 void fan_in(const struct task *t, struct result *ret);
 void stalled(const struct task *t, struct result *ret);
+void paced(const struct task *t, struct result *ret);
+void round_trip(const struct task *t, struct result *ret);
 
 /* Seconds before anything is measured. */
 static const double warm_up_s = 0.3;
