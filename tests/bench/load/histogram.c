@@ -35,7 +35,7 @@ double histogram_us(const struct histogram *h, double share)
         return (double)h->max_ns / 1e3;
     for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
         seen += h->bucket[i];
-        if (seen > wanted)
+        if (seen > wanted && highest_in(i) < h->max_ns)
             return (double)highest_in(i) / 1e3;
     }
     return (double)h->max_ns / 1e3;

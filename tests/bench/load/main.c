@@ -13,7 +13,7 @@
  *                  is not there at all
  *      paced       one to one: size=128 rate=1000 (a second)
  *      round-trip  size=128: ping-pong of one message between two connections
- *      queue       size=128 window=1024 (messages not confirmed)
+ *      queue       size=128 window=1024 (messages not confirmed; and at most 65,536 not delivered)
  *      idle        connections=10000, each subscribed to a topic of its own
  *      wildcards   size=16 window=0 subscriptions=100000 connections=20 churn=0 (so many
  *                  subscriptions come and go each second, on one more connection)
@@ -74,6 +74,7 @@ static const struct workload {
     {"fan-in", LOAD_TOPICS, fan_in, {.size = 128, .publishers = 16}},
     {"paced", LOAD_TOPICS, paced, {.size = 128, .rate = 1000}},
     {"round-trip", LOAD_TOPICS | LOAD_DUPLEX, round_trip, {.size = 128}},
+    {"queue", LOAD_QUEUES, work_queue, {.size = 128, .window = 1024}},
 };
 
 /* The value of `key`=value among the arguments, or `otherwise`; NULL there: it must be given. */

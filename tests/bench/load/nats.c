@@ -1,6 +1,6 @@
 /* The driver for nats-server: its text protocol, "PUB subject length" up, "MSG subject id length"
  * down. */
-#include "tests/bench/load/load.h"
+#include "tests/bench/load/nats.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -39,37 +39,77 @@ static void nats_open(struct side *s)
     side_printf(s, "CONNECT {\"verbose\":false}\r\n");
     for (unsigned i = 0; i < s->part.filters_n; i++)
         nats_subscribe(s, i, s->part.filters[i]);
-    nats_sync(s);
+    if (s->part.consume || s->part.produce)
+        jetstream_open(s);
+    else
+        nats_sync(s);
 }
 
 static size_t nats_message(struct side *s, uint8_t *to, const char *topic, size_t size,
                            uint8_t **ret_payload)
 {
-    size_t n = (size_t)sprintf((char *)to, "PUB %s %zu\r\n", topic, size);
+    size_t n = (size_t)sprintf((char *)to, "PUB %s %s%zu\r\n", topic,
+                               s->part.produce ? JETSTREAM_CONFIRMS " " : "", size);
 
-    (void)s;
     *ret_payload = to + n;
     memset(to + n, 'x', size);
     memcpy(to + n + size, "\r\n", 2);
     return n + size + 2;
 }
 
-/* The bytes of the head of a message, whose last word is the payload's length; 0 if it is not all
- * there yet. Goes from behind the fixed part: a head is short. */
-static size_t message_head(struct side *s, const uint8_t *p, size_t n)
+static size_t number(const uint8_t *p, const uint8_t *end)
 {
-    const uint8_t *end = memchr(p, '\n', n < LINE_MAX ? n : LINE_MAX), *digits = end;
-    size_t size = 0;
+    size_t n = 0;
+
+    for (; p < end && *p >= '0' && *p <= '9'; p++)
+        n = 10 * n + (size_t)(*p - '0');
+    return n;
+}
+
+/* The bytes of a message's line, 0 if it is not all there yet; and of its payload, which is the
+ * last word of the line. */
+static size_t message_line(const uint8_t *p, size_t n, size_t *ret_size)
+{
+    const uint8_t *end = memchr(p, '\n', n < LINE_MAX ? n : LINE_MAX), *word = end;
 
     if (!end)
         return 0;
-    for (digits = end - 2; digits > p && *digits != ' '; digits--)
-        ;
-    for (digits++; digits < end - 1; digits++)
-        size = 10 * size + (size_t)(*digits - '0');
+    while (word > p && word[-1] != ' ')
+        word--;
+    *ret_size = number(word, end);
+    return (size_t)(end - p) + 1;
+}
+
+/* A message on a side of JetStream: "MSG subject id [reply] length". */
+static void queue_message(struct side *s, const uint8_t *p, size_t line, size_t size)
+{
+    struct nats_message m = {.payload = p + line, .n = size};
+    const uint8_t *end = p + line, *id, *reply, *last;
+
+    id = memchr(p + 4, ' ', line - 4);
+    reply = id ? memchr(id + 1, ' ', (size_t)(end - id) - 1) : NULL;
+    if (!reply)
+        die("nats-server says: %.*s", (int)line, (const char *)p);
+    m.id = (unsigned)number(id + 1, end);
+    last = memchr(reply + 1, ' ', (size_t)(end - reply) - 1);
+    if (last) {
+        m.reply = (const char *)reply + 1;
+        m.reply_n = (size_t)(last - reply) - 1;
+    }
+    jetstream_take(s, &m);
+}
+
+static void message(struct side *s, const uint8_t *p, size_t line, size_t size)
+{
+    if (s->part.consume || s->part.produce) {
+        queue_message(s, p, line, size);
+        return;
+    }
     if (size != s->part.size)
         die("a message of %zu bytes came, wanted is one of %zu", size, s->part.size);
-    return (size_t)(end - p) + 1;
+    s->got++;
+    if (s->each)
+        s->each(s, p + line, size);
 }
 
 /* The bytes of a control line at `p` that was understood; 0 if it is not all there yet. */
@@ -92,30 +132,27 @@ static size_t control_line(struct side *s, const uint8_t *p, size_t n)
 
 static size_t nats_take(struct side *s, const uint8_t *p, size_t n)
 {
-    size_t at = 0, head, used;
+    size_t at = 0, size = 0, line, used;
 
-    while (at < n) {
+    for (; at < n; at += used) {
         if (p[at] != 'M') {
             used = control_line(s, p + at, n - at);
             if (!used)
                 break;
-        } else {
-            head = message_head(s, p + at, n - at);
-            used = head + s->part.size + 2;
-            if (!head || used > n - at)
-                break;
-            s->got++;
-            if (s->each)
-                s->each(s, p + at + head, s->part.size);
+            continue;
         }
-        at += used;
+        line = message_line(p + at, n - at, &size);
+        used = line + size + 2;
+        if (!line || used > n - at)
+            break;
+        message(s, p + at, line, size);
     }
     return at;
 }
 
 const struct driver nats_driver = {
     .name = "nats",
-    .does = LOAD_TOPICS | LOAD_DUPLEX | LOAD_WILDCARDS | LOAD_STALLS,
+    .does = LOAD_TOPICS | LOAD_DUPLEX | LOAD_WILDCARDS | LOAD_QUEUES | LOAD_STALLS,
     .open = nats_open,
     .take = nats_take,
     .message = nats_message,
