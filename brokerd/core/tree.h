@@ -3,7 +3,7 @@
  * Why      Every message is routed by it (through route.h, which remembers answers), so a match
  *          among 100,000 filters must cost a few cache misses, and a subscription that comes or
  *          goes must not spoil all remembered answers.
- * Shape    A tree of filter levels. One table holds the edges (node, level's name) -> node, under
+ * Shape    A tree of filter levels. One table holds the edges (path, level's name) -> node, under
  *          a keyed hash, and each node has its `*` and `#` child at hand. A node
  *          lists this worker's queues and has one bit for each other worker with an interest.
  *          The last TREE_LOG changes are kept, so that an old answer can tell if they concern
@@ -11,7 +11,7 @@
  * Owner    Queues are the user's: opaque, only compared. A queue must be unbound from every
  *          filter before it is freed. What is no longer bound takes no memory.
  * Errors   -errno with nothing changed. Taking away never fails for want of memory.
- * Thread   The worker the core lives on. Not changed from within tree_each(). */
+ * Thread   The worker the core lives on. */
 #ifndef BROKERD_CORE_TREE_H
 #define BROKERD_CORE_TREE_H
 
@@ -73,18 +73,6 @@ uint32_t tree_first_level(const struct tree *t, struct slice topic);
 /* Whether a change after `version` may concern `topic`, whose tree_first_level() is `first`:
  * true if one matches it, or if they are no longer all remembered. */
 bool tree_missed(const struct tree *t, uint64_t version, struct slice topic, uint32_t first);
-
-/* One filter with all that is bound to it; borrowed. */
-struct tree_filter {
-    struct slice filter;
-    void *const *queues;
-    size_t queues_n;
-    uint64_t workers;
-};
-
-/* Call `fn` for each filter with a queue or an interest, in the order in which they came.
- * It returns true to go on. The tree must not be changed meanwhile. */
-void tree_each(const struct tree *t, bool (*fn)(void *ctx, const struct tree_filter *f), void *ctx);
 
 /* How many there are of each: nothing grows but by what is bound. */
 struct tree_counts {

@@ -1,5 +1,5 @@
 /* What routing costs: walks among 100,000 filters, and a route that is asked whether it still
- * holds. One line a case, ns each. */
+ * holds. One line a case, ns of CPU each. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -19,7 +19,7 @@ static double now_ns(void)
 {
     struct timespec ts;
 
-    clock_gettime(CLOCK_MONOTONIC, &ts);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
     return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
 }
 

@@ -168,37 +168,6 @@ START_TEST(each_queue_once)
 }
 END_TEST
 
-struct listing {
-    char text[256];
-    size_t stop_after, n;
-};
-
-static bool list_one(void *ctx, const struct tree_filter *f)
-{
-    struct listing *l = ctx;
-    size_t at = strlen(l->text);
-
-    snprintf(l->text + at, sizeof l->text - at, "%.*s %zu %llx\n", (int)f->filter.n,
-             (const char *)f->filter.p, f->queues_n, (unsigned long long)f->workers);
-    return ++l->n != l->stop_after;
-}
-
-START_TEST(lists_filters)
-{
-    struct listing all = {0}, some = {.stop_after = 2};
-
-    ck_assert_int_eq(tree_bind(t, SLICE("a.*.c.#"), &queues[0]), 1);
-    ck_assert_int_eq(tree_bind(t, SLICE("#"), &queues[0]), 1);
-    ck_assert_int_eq(tree_bind(t, SLICE("#"), &queues[1]), 0);
-    ck_assert_int_eq(tree_interest(t, SLICE("a.*"), 3, true), 1);
-    ck_assert_int_eq(tree_interest(t, SLICE("*"), 0, true), 1);
-    tree_each(t, list_one, &all);
-    ck_assert_str_eq(all.text, "a.* 0 8\na.*.c.# 1 0\n# 2 0\n* 0 1\n");
-    tree_each(t, list_one, &some);
-    ck_assert_str_eq(some.text, "a.* 0 8\na.*.c.# 1 0\n");
-}
-END_TEST
-
 /* ------------------------------------------------------- against the plain comparison */
 
 static uint64_t random_state;
@@ -368,7 +337,6 @@ int main(void)
     tcase_add_test(tc, tells_first_and_last);
     tcase_add_test(tc, interest_is_a_bit_per_worker);
     tcase_add_test(tc, each_queue_once);
-    tcase_add_test(tc, lists_filters);
     tcase_add_loop_test(tc, agrees_with_plain_comparison, 0, 8);
     tcase_add_test(tc, hundred_thousand_filters);
     tcase_add_test(tc, churn_leaves_nothing);
