@@ -123,7 +123,7 @@ static int check_names(const struct endpoint *ep, const struct consume_options *
 
 /* ------------------------------------------------------------------------------ life */
 
-static struct consumer *consumer_new(struct endpoint *ep, void *ctx, struct slice label)
+static struct consumer *consumer_new(struct endpoint *ep, void *ctx)
 {
     struct consumer *k = calloc(1, sizeof *k);
 
@@ -132,11 +132,8 @@ static struct consumer *consumer_new(struct endpoint *ep, void *ctx, struct slic
     k->ep = ep;
     k->ctx = ctx;
     k->since_ms = ep->core->now_ms;
-    k->label = strndup((const char *)label.p, label.n);
     k->handle = slots_put(&ep->core->slots, SLOT_CONSUMER, k);
-    if (!k->label || !k->handle) {
-        slots_drop(&ep->core->slots, k->handle);
-        free(k->label);
+    if (!k->handle) {
         free(k);
         return NULL;
     }
@@ -162,19 +159,24 @@ static void consumer_free(struct consumer *k)
         endpoint_quiet(ep);
     }
     list_remove(&k->link);
-    list_remove(&k->cramped);
     list_remove(&k->waiter);
     slots_drop(&ep->core->slots, k->handle);
-    free(k->wants);
-    free(k->label);
+    free(k->errand);
     free(k);
 }
 
 /* All that publishers must know, they know. The door hears at the end of the turn. */
 static void now_ready(struct consumer *k)
 {
-    if (!list_linked(&k->waiter))
-        list_push_back(&k->ep->core->readies, &k->waiter);
+    list_move_to_back(&k->ep->core->readies, &k->waiter);
+}
+
+void consumer_look(struct consumer *k)
+{
+    if (k->tap)
+        tap_look(k->tap);
+    else
+        consumer_lend(k);
 }
 
 void consumer_tell_ready(struct core *c)
@@ -188,6 +190,7 @@ void consumer_tell_ready(struct core *c)
         k->ep->unready--;
         endpoint_quiet(k->ep);
         k->ep->ops->ready(k->ctx);
+        consumer_look(k); /* room may have been short meanwhile, which found it in this list */
     }
 }
 
@@ -219,16 +222,22 @@ static void end_own_queue(struct consumer *k, uint64_t unwritten)
     queue_end(q, REASON_DISCONNECTED, &nobody);
 }
 
+/* Attached to a queue on another worker? */
+static bool is_away(const struct consumer *k)
+{
+    return k->errand && k->errand->remote;
+}
+
 static void post_tap(struct consumer *k, enum mail_kind kind, uint64_t number, uint64_t bytes)
 {
     struct core *c = k->ep->core;
-    struct mail_tap *m = mail_post(c, handle_worker(k->remote), kind, sizeof *m, true);
+    struct mail_tap *m = mail_post(c, handle_worker(k->errand->remote), kind, sizeof *m, true);
 
     if (!m) {
         c->count.reason[REASON_MEMORY]++;
         return;
     }
-    m->tap = k->remote;
+    m->tap = k->errand->remote;
     m->consumer = k->handle;
     m->number = number;
     m->bytes = bytes;
@@ -240,7 +249,7 @@ void consumer_leave(struct consumer *k, bool with_connection)
         end_own_queue(k, with_connection ? k->delivered - k->written : 0);
     else if (k->tap)
         tap_close(k->tap, with_connection ? k->written : k->delivered);
-    else if (k->remote)
+    else if (is_away(k))
         post_tap(k, MAIL_DETACH, with_connection ? k->written : k->delivered, 0);
     consumer_free(k);
 }
@@ -279,8 +288,8 @@ static int subscribe(struct consumer *k, const struct consume_options *o, struct
     struct refusal nobody = {.reason = REASON_NONE};
     struct queue_policy policy;
     struct queue *q;
-    int r =
-        consume_policy(c, POLICY_SUBSCRIPTION, o->filters[0], o->headers, &policy, &k->facts, why);
+    bool facts = false;
+    int r = consume_policy(c, POLICY_SUBSCRIPTION, o->filters[0], o->headers, &policy, &facts, why);
 
     if (r < 0)
         return r;
@@ -298,7 +307,7 @@ static int subscribe(struct consumer *k, const struct consume_options *o, struct
         queue_end(q, REASON_NONE, &nobody);
         return bind_refused(r, why);
     }
-    k->tap->facts = k->facts;
+    k->tap->facts = facts;
     k->tap->credit = o->credit;
     k->state = CONSUMER_LIVE;
     if (!k->unseen)
@@ -320,7 +329,7 @@ static uint64_t add_credit(uint64_t granted, uint64_t used, uint64_t n)
 
 static int attach_here(struct consumer *k, struct queue *q, struct refusal *why)
 {
-    int unseen = names_bind_packed(q, k->wants, k->filters_n, k->handle);
+    int unseen = names_bind_packed(q, k->errand->wants, k->errand->filters_n, k->handle);
 
     k->tap = unseen < 0 ? NULL : tap_new(q, k, 0);
     if (!k->tap)
@@ -328,7 +337,7 @@ static int attach_here(struct consumer *k, struct queue *q, struct refusal *why)
     k->tap->manual_ack = k->manual_ack;
     k->tap->facts = k->facts;
     k->tap->stopped = k->stopped;
-    k->tap->credit = k->granted;
+    k->tap->credit = k->errand->granted;
     k->unseen += (unsigned)unseen;
     k->state = CONSUMER_LIVE;
     if (!k->unseen)
@@ -340,21 +349,21 @@ static int attach_here(struct consumer *k, struct queue *q, struct refusal *why)
 static int attach_there(struct consumer *k, handle_t queue, struct refusal *why)
 {
     struct core *c = k->ep->core;
+    struct errand *e = k->errand;
     struct mail_attach *m =
-        mail_post(c, handle_worker(queue), MAIL_ATTACH, sizeof *m + k->filters_n, true);
+        mail_post(c, handle_worker(queue), MAIL_ATTACH, sizeof *m + e->filters_n, true);
 
     if (!m)
         return refuse(why, REASON_MEMORY, -ENOMEM, "no memory to attach to the queue");
     k->state = CONSUMER_ATTACHING;
-    k->lent = k->granted < LEND_MESSAGES ? k->granted : LEND_MESSAGES;
+    e->lent = e->granted < LEND_MESSAGES ? e->granted : LEND_MESSAGES;
     m->queue = queue;
     m->consumer = k->handle;
-    m->credit = k->lent;
+    m->credit = e->lent;
     m->manual_ack = k->manual_ack;
     m->facts = k->facts;
-    m->filters_n = (uint32_t)k->filters_n;
-    if (k->filters_n)
-        memcpy(m->bytes, k->wants, k->filters_n);
+    m->filters_n = (uint32_t)e->filters_n;
+    memcpy(m->bytes, e->wants, e->filters_n);
     return 0;
 }
 
@@ -391,29 +400,32 @@ void consumer_named(struct consumer *k, struct named *n)
 
 /* --------------------------------------------------------------------------- consume */
 
-/* Bindings and own settings, packed for whoever makes or holds the queue. */
-static int pack_wants(struct consumer *k, const struct consume_options *o)
+/* With bindings and own settings packed for whoever makes or holds the queue. */
+static struct errand *errand_new(const struct consume_options *o)
 {
-    size_t n = o->headers.n;
+    size_t n = o->headers.n + o->queue.n + 1;
+    struct errand *e;
     uint8_t *p;
 
     for (unsigned i = 0; i < o->filters_n; i++)
         n += 1 + o->filters[i].n;
-    if (!n)
-        return 0;
-    k->wants = p = malloc(n);
-    if (!p)
-        return -ENOMEM;
+    e = calloc(1, sizeof *e + n);
+    if (!e)
+        return NULL;
+    p = e->wants;
     for (unsigned i = 0; i < o->filters_n; i++) {
         *p++ = (uint8_t)o->filters[i].n;
         memcpy(p, o->filters[i].p, o->filters[i].n);
         p += o->filters[i].n;
     }
-    k->filters_n = (size_t)(p - k->wants);
-    k->headers_n = o->headers.n;
+    e->filters_n = (size_t)(p - e->wants);
+    e->headers_n = o->headers.n;
     if (o->headers.n)
         memcpy(p, o->headers.p, o->headers.n);
-    return 0;
+    p += o->headers.n;
+    memcpy(p, o->queue.p, o->queue.n);
+    e->queue = (const char *)p;
+    return e;
 }
 
 static int consume(struct consumer *k, const struct consume_options *o, struct refusal *why)
@@ -421,20 +433,23 @@ static int consume(struct consumer *k, const struct consume_options *o, struct r
     struct core *c = k->ep->core;
     struct queue_policy policy = policy_default(POLICY_QUEUE);
     struct named *n;
-    int r = apply_options(o->headers, POLICY_QUEUE, &policy, &k->facts, why);
+    bool facts = false;
+    int r = apply_options(o->headers, POLICY_QUEUE, &policy, &facts, why);
 
     if (r < 0)
         return r;
-    k->granted = add_credit(0, 0, o->credit);
-    k->manual_ack = o->manual_ack;
-    if (pack_wants(k, o) < 0)
+    k->errand = errand_new(o);
+    if (!k->errand)
         return -ENOMEM;
+    k->errand->granted = add_credit(0, 0, o->credit);
+    k->manual_ack = o->manual_ack;
+    k->facts = facts;
     n = names_get(c, o->queue);
     if (!n)
         return -ENOMEM;
     k->state = CONSUMER_NAMING;
     names_hold(n);
-    names_want(c, n, k->wants, k->filters_n, k->headers_n);
+    names_want(c, n, k->errand->wants, k->errand->filters_n, k->errand->headers_n);
     if (n->state == NAMED_WANTED)
         list_push_back(&n->waiters, &k->waiter);
     else
@@ -453,7 +468,7 @@ int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
         return r;
     if (ep->core->draining)
         return refuse(ret_why, REASON_DRAINING, -EPIPE, "the broker is about to stop");
-    k = consumer_new(ep, ctx, o->queue.n ? o->queue : o->filters[0]);
+    k = consumer_new(ep, ctx);
     if (!k)
         return -ENOMEM;
     r = o->queue.n ? consume(k, o, ret_why) : subscribe(k, o, ret_why);
@@ -470,19 +485,20 @@ int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
 
 void consumer_lend(struct consumer *k)
 {
+    struct errand *e = k->errand;
     uint64_t upto = k->written + LEND_MESSAGES;
     uint64_t n;
 
-    if (!k->remote || k->stopped)
+    if (!is_away(k) || k->stopped)
         return;
     if (!endpoint_has_room(k->ep)) {
         endpoint_cramped(k);
         return;
     }
-    if (k->lent >= k->granted || k->lent - k->written > LEND_MESSAGES / 2)
+    if (e->lent >= e->granted || e->lent - k->written > LEND_MESSAGES / 2)
         return;
-    n = k->granted < upto ? k->granted - k->lent : upto - k->lent;
-    k->lent += n;
+    n = e->granted < upto ? e->granted - e->lent : upto - e->lent;
+    e->lent += n;
     post_tap(k, MAIL_CREDIT, n, 0);
 }
 
@@ -492,7 +508,7 @@ void core_grant(struct consumer *k, uint64_t n)
         k->tap->credit = add_credit(k->tap->credit, 0, n);
         tap_look(k->tap);
     } else {
-        k->granted = add_credit(k->granted, k->delivered, n);
+        k->errand->granted = add_credit(k->errand->granted, k->delivered, n);
         consumer_lend(k);
     }
 }
@@ -502,7 +518,7 @@ void consumer_written(struct consumer *k, uint64_t number, uint64_t bytes)
     k->written = number;
     if (k->tap) {
         tap_written(k->tap, number);
-    } else if (k->remote) {
+    } else if (is_away(k)) {
         post_tap(k, MAIL_WRITTEN, number, bytes);
         consumer_lend(k);
     }
@@ -514,7 +530,7 @@ void core_stop(struct consumer *k)
     if (k->tap) {
         k->tap->stopped = true;
         tap_look(k->tap);
-    } else if (k->remote) {
+    } else if (is_away(k)) {
         post_tap(k, MAIL_STOP, 0, 0);
     }
 }
@@ -531,10 +547,10 @@ int core_ack(struct consumer *k, uint64_t first, uint32_t count, enum ack_verb v
         tap_ack(k->tap, first, count, verb, arg_ms);
         return 0;
     }
-    m = mail_post(k->ep->core, handle_worker(k->remote), MAIL_ACK, sizeof *m, true);
+    m = mail_post(k->ep->core, handle_worker(k->errand->remote), MAIL_ACK, sizeof *m, true);
     if (!m)
         return -ENOMEM;
-    m->tap = k->remote;
+    m->tap = k->errand->remote;
     m->first = first;
     m->count = count;
     m->verb = verb;
@@ -564,7 +580,7 @@ void consumer_take_attached(struct core *c, const struct mail_tap *m)
         leave_tap(c, m->tap);
         return;
     }
-    k->remote = m->tap;
+    k->errand->remote = m->tap;
     k->state = CONSUMER_LIVE;
     if (k->stopped)
         post_tap(k, MAIL_STOP, 0, 0);
@@ -631,14 +647,14 @@ void consumer_take_closed(struct core *c, const struct mail_closed *m)
 static void post_consumer(struct tap *t, enum mail_kind kind)
 {
     struct core *c = t->queue->core;
-    struct mail_tap *m = mail_post(c, handle_worker(t->remote), kind, sizeof *m, true);
+    struct mail_tap *m = mail_post(c, handle_worker(t->custody->remote), kind, sizeof *m, true);
 
     if (!m) {
         c->count.reason[REASON_MEMORY]++;
         return;
     }
-    m->tap = t->handle;
-    m->consumer = t->remote;
+    m->tap = t->custody->handle;
+    m->consumer = t->custody->remote;
     m->number = m->bytes = 0;
 }
 
@@ -667,7 +683,7 @@ void tap_take_attach(struct core *c, const struct mail_attach *m)
         return;
     }
     t = tap_new(q, NULL, m->consumer);
-    unseen = t ? names_bind_packed(q, m->bytes, m->filters_n, t->handle) : -ENOMEM;
+    unseen = t ? names_bind_packed(q, m->bytes, m->filters_n, t->custody->handle) : -ENOMEM;
     if (unseen < 0) {
         if (t)
             tap_close(t, 0);
@@ -678,16 +694,16 @@ void tap_take_attach(struct core *c, const struct mail_attach *m)
     t->manual_ack = m->manual_ack;
     t->facts = m->facts;
     t->credit = m->credit;
-    t->unseen = (unsigned)unseen;
+    t->custody->unseen = (unsigned)unseen;
     post_consumer(t, MAIL_ATTACHED);
-    if (!t->unseen)
+    if (!t->custody->unseen)
         post_consumer(t, MAIL_READY);
     tap_look(t);
 }
 
 void tap_seen(struct tap *t)
 {
-    if (t->unseen && --t->unseen == 0)
+    if (t->custody->unseen && --t->custody->unseen == 0)
         post_consumer(t, MAIL_READY);
 }
 
@@ -716,7 +732,8 @@ void tap_take_written(struct core *c, const struct mail_tap *m)
 
     if (!t)
         return;
-    t->unwritten_bytes -= m->bytes < t->unwritten_bytes ? m->bytes : t->unwritten_bytes;
+    t->custody->unwritten_bytes -=
+        m->bytes < t->custody->unwritten_bytes ? m->bytes : t->custody->unwritten_bytes;
     tap_written(t, m->number);
     tap_look(t);
 }

@@ -32,8 +32,17 @@ void consumer_written(struct consumer *k, uint64_t number, uint64_t bytes);
 /* Lend the queue's worker as much credit as it may have. */
 void consumer_lend(struct consumer *k);
 
+/* Something has changed that may let it go on: room, or credit. */
+void consumer_look(struct consumer *k);
+
 /* One more worker knows of the consumer's filters. */
 void consumer_seen(struct consumer *k);
+
+/* What it consumes, for people: the queue, or the first filter. */
+static inline const char *consumer_label(const struct consumer *k)
+{
+    return k->errand ? k->errand->queue : k->tap->queue->label;
+}
 
 /* Tell doors of consumers that became ready. */
 void consumer_tell_ready(struct core *c);

@@ -105,8 +105,12 @@ void core_free(struct core *c)
         struct endpoint *ep = LIST_ITEM(n, struct endpoint, link);
         struct list_node *l;
 
-        for (l = list_first(&ep->consumers); l; l = list_next(&ep->consumers, l))
-            LIST_ITEM(l, struct consumer, link)->remote = 0;
+        for (l = list_first(&ep->consumers); l; l = list_next(&ep->consumers, l)) {
+            struct errand *e = LIST_ITEM(l, struct consumer, link)->errand;
+
+            if (e) /* nobody is told */
+                e->remote = 0;
+        }
         endpoint_free(ep);
     }
     while ((n = list_pop(&c->letters)) != NULL)
@@ -291,7 +295,7 @@ static void do_what_is_due(struct core *c)
             queue_due(HEAP_ITEM(t, struct backlog, timer)->queue);
             break;
         case TIMER_TAP:
-            tap_due(HEAP_ITEM(t, struct tap, timer));
+            tap_due(HEAP_ITEM(t, struct custody, timer)->tap);
             break;
         case TIMER_BACK: {
             struct queue *q = HEAP_ITEM(t, struct back, timer)->queue;

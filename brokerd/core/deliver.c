@@ -40,12 +40,12 @@ static int send_remote(struct tap *t, const struct delivery *d)
     struct slice topic = topic_slice(d->topic);
     size_t gaps = d->gaps_n * sizeof *d->gaps;
     size_t packed = mail_pack_size(topic, &d->run);
-    struct mail_deliver *m =
-        mail_post(c, handle_worker(t->remote), MAIL_DELIVER, sizeof *m + gaps + packed, true);
+    struct mail_deliver *m = mail_post(c, handle_worker(t->custody->remote), MAIL_DELIVER,
+                                       sizeof *m + gaps + packed, true);
 
     if (!m)
         return -1;
-    m->consumer = t->remote;
+    m->consumer = t->custody->remote;
     m->first = d->first;
     m->seq = d->seq;
     m->id = d->id;
@@ -60,7 +60,7 @@ static int send_remote(struct tap *t, const struct delivery *d)
     if (gaps)
         memcpy(m->bytes, d->gaps, gaps);
     mail_pack(m->bytes + gaps, topic, &d->run);
-    t->unwritten_bytes += d->run.bytes;
+    t->custody->unwritten_bytes += d->run.bytes;
     return 0;
 }
 
@@ -153,7 +153,7 @@ uint32_t deliver_direct(const struct offer *o, struct queue *q)
 static struct flight *flight_new(struct tap *t, const struct head *h)
 {
     const struct queue *q = t->queue;
-    struct flight *f = flights_push(&t->flights);
+    struct flight *f = flights_push(&t->custody->flights);
 
     if (!f)
         return NULL;
@@ -166,7 +166,7 @@ static struct flight *flight_new(struct tap *t, const struct head *h)
         f->deadline_ms = q->core->now_ms + q->policy->ack_timeout_ms;
         tap_arm(t, f->deadline_ms);
     }
-    t->unsettled++;
+    t->custody->unsettled++;
     t->queue->backlog->inflight++;
     return f;
 }
@@ -246,10 +246,12 @@ static void next_round(struct round *r, const struct queue *q)
 /* What of its share the tap may have. */
 static uint32_t helping(const struct queue *q, const struct tap *t, uint64_t n)
 {
-    uint64_t room =
-        t->unsettled < q->policy->max_inflight ? q->policy->max_inflight - t->unsettled : 0;
+    if (q->name) {
+        uint64_t out = t->custody->unsettled, most = q->policy->max_inflight;
+        uint64_t room = out < most ? most - out : 0;
 
-    n = q->name && room < n ? room : n;
+        n = room < n ? room : n;
+    }
     return (uint32_t)(n < t->credit ? n : t->credit);
 }
 
@@ -259,13 +261,14 @@ static void take_back(struct tap *t, uint32_t n)
     struct queue *q = t->queue;
 
     for (; n; n--) {
-        struct flight *f = deque_slot(&t->flights.recent, flights_end(&t->flights) - 1);
+        struct flight *f =
+            deque_slot(&t->custody->flights.recent, flights_end(&t->custody->flights) - 1);
 
         f->attempts--;
         queue_put_back(q, f, 0);
         q->backlog->inflight--;
-        t->unsettled--;
-        deque_unpush(&t->flights.recent);
+        t->custody->unsettled--;
+        deque_unpush(&t->custody->flights.recent);
     }
 }
 

@@ -154,8 +154,8 @@ static void pass_marks(struct endpoint *ep)
 
 void endpoint_cramped(struct consumer *k)
 {
-    if (!list_linked(&k->cramped))
-        list_push_back(&k->ep->cramped, &k->cramped);
+    if (!list_linked(&k->waiter)) /* else it is looked at when it is ready */
+        list_push_back(&k->ep->cramped, &k->waiter);
 }
 
 /* Only those that room was short for: a connection may have 10,000 consumers, and its output
@@ -164,14 +164,8 @@ static void let_go_on(struct endpoint *ep)
 {
     struct list_node *n;
 
-    while (endpoint_has_room(ep) && (n = list_pop(&ep->cramped)) != NULL) {
-        struct consumer *k = LIST_ITEM(n, struct consumer, cramped);
-
-        if (k->tap)
-            tap_look(k->tap);
-        else
-            consumer_lend(k);
-    }
+    while (endpoint_has_room(ep) && (n = list_pop(&ep->cramped)) != NULL)
+        consumer_look(LIST_ITEM(n, struct consumer, waiter));
 }
 
 static void catch_up(struct endpoint *ep)

@@ -1,5 +1,6 @@
 #include "brokerd/core/inspect.h"
 
+#include "brokerd/core/consume.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/queue.h"
 
@@ -268,7 +269,7 @@ static bool show_flights(struct peek *p, const struct tap *t)
 {
     const struct flight *f;
 
-    for (uint64_t i = 0; (f = flights_next(&t->flights, &i, UINT64_MAX)) != NULL; i++)
+    for (uint64_t i = 0; (f = flights_next(&t->custody->flights, &i, UINT64_MAX)) != NULL; i++)
         if (!show(p, f->msg, f->seq, f->attempts, "unacked"))
             return false;
     return true;
@@ -285,7 +286,7 @@ int inspect_peek(const struct core *c, uint64_t queue, uint32_t n, inspect_messa
     if (r <= 0 || !show_waiting(&p, q))
         return r < 0 ? r : 0;
     for (l = list_first(&q->taps); l; l = list_next(&q->taps, l))
-        if (!show_flights(&p, LIST_ITEM(l, const struct tap, link)))
+        if (q->name && !show_flights(&p, LIST_ITEM(l, const struct tap, link)))
             return 0;
     for (uint64_t i = deque_first(&q->backlog->held); i != deque_end(&q->backlog->held); i++)
         if (!show(&p, ((const struct held *)deque_slot(&q->backlog->held, i))->msg, 0, 0, "held"))
@@ -303,13 +304,13 @@ void inspect_taps(const struct core *c, uint64_t queue, inspect_tap_fn *fn, void
     for (n = q ? list_first(&q->taps) : NULL; n; n = list_next(&q->taps, n)) {
         const struct tap *t = LIST_ITEM(n, const struct tap, link);
         struct inspect_tap it = {
-            .consumer = t->consumer ? t->consumer->handle : t->remote,
+            .consumer = t->consumer ? t->consumer->handle : t->custody->remote,
             .credit = t->credit,
-            .unacked = t->unsettled,
+            .unacked = q->name ? t->custody->unsettled : 0,
             .delivered = t->numbered,
             .manual_ack = t->manual_ack,
             .stopped = t->stopped,
-            .inflight_full = q->name && t->unsettled >= q->policy->max_inflight,
+            .inflight_full = q->name && t->custody->unsettled >= q->policy->max_inflight,
             .stalled_ms = list_linked(&t->hungry) ? -1 : age(c, t->starved_ms),
         };
 
@@ -322,7 +323,7 @@ static void fill_consumer(const struct consumer *k, struct inspect_consumer *ret
 {
     const struct endpoint *ep = k->ep;
     /* Of a queue elsewhere the consumer's side knows what was granted, and is ahead of the tap. */
-    uint64_t credit = k->tap ? k->tap->credit : k->granted - k->delivered;
+    uint64_t credit = k->tap ? k->tap->credit : k->errand->granted - k->delivered;
 
     *ret = (struct inspect_consumer){
         .id = k->handle,
@@ -330,8 +331,8 @@ static void fill_consumer(const struct consumer *k, struct inspect_consumer *ret
         .queue = k->tap ? k->tap->queue->handle : 0,
         .client_name = ep->name,
         .door = ep->door,
-        .label = k->label,
-        .is_named = !k->tap || k->tap->queue->name,
+        .label = consumer_label(k),
+        .is_named = k->errand != NULL,
         .credit = credit < CORE_UNLIMITED / 2 ? credit : CORE_UNLIMITED,
         .delivered = k->delivered,
         .manual_ack = k->manual_ack,

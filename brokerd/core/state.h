@@ -161,25 +161,32 @@ struct binding {
     char bytes[];
 };
 
+/* What a named queue has handed to a consumer, and how it reaches one on another worker. A
+ * subscription hands out for good, and to its own worker: its tap has none of this. */
+struct custody {
+    struct tap *tap;
+    struct flights flights;
+    uint64_t unsettled;       /* flights that are */
+    uint64_t written;         /* deliveries known to have reached the socket */
+    struct timer timer;       /* the earliest ack deadline */
+    handle_t handle;          /* 0 for a local tap: nobody asks */
+    handle_t remote;          /* the consumer on another worker, or 0 */
+    uint64_t unwritten_bytes; /* remote: payload on its way */
+    unsigned unseen;          /* remote: workers that have yet to learn of its bindings */
+};
+
 /* A queue's side of a consumer. */
 struct tap {
     struct queue *queue;
-    handle_t handle;           /* 0 for a local one: nobody asks */
     struct list_node link;     /* in queue->taps */
     struct list_node hungry;   /* in queue->hungry */
     struct consumer *consumer; /* on this worker, or NULL */
-    handle_t remote;           /* the consumer on another, or 0 */
     uint64_t credit;           /* deliveries it would take; CORE_UNLIMITED and more: any */
     uint64_t numbered;         /* deliveries so far */
-    uint64_t written;          /* of those, known to have reached the socket */
-    uint64_t unwritten_bytes;  /* remote: payload on its way */
-    struct flights flights;    /* in flight; named queues only */
-    uint64_t unsettled;        /* flights that are */
-    struct timer timer;        /* the earliest ack deadline */
+    int64_t starved_ms;        /* out of credit or room since; 0: it is not */
     bool manual_ack, stopped;
-    bool facts;         /* wants sequence number, time and id of each message */
-    unsigned unseen;    /* remote: workers that have yet to learn of its bindings */
-    int64_t starved_ms; /* out of credit or room since; 0: it is not */
+    bool facts;               /* wants sequence number, time and id of each message */
+    struct custody custody[]; /* one of a named queue's tap, none of a subscription's */
 };
 
 /* -------------------------------------------------------------------------------- endpoints */
@@ -262,26 +269,32 @@ enum consumer_state {
     CONSUMER_LIVE,
 };
 
+/* What a consumer of a named queue wants of it, and what it gave to one on another worker. */
+struct errand {
+    handle_t remote;             /* the tap on another worker, or 0 */
+    uint64_t granted;            /* credit so far */
+    uint64_t lent;               /* of that, to the remote tap */
+    const char *queue;           /* its name, behind the rest */
+    size_t filters_n, headers_n; /* bytes of each in `wants` */
+    uint8_t wants[];             /* bindings and own settings, packed (mail.h) */
+};
+
 struct consumer {
     struct endpoint *ep;
     void *ctx;
     handle_t handle;
-    struct list_node link;    /* in endpoint->consumers */
-    struct list_node cramped; /* in endpoint->cramped, or in no list */
-    struct list_node waiter;  /* in named->waiters while CONSUMER_NAMING; in core->readies */
-    enum consumer_state state;
-    struct tap *tap; /* on this worker, or NULL */
-    handle_t remote; /* the tap on another, or 0 */
-    unsigned unseen; /* workers that have yet to learn of the filters */
-    bool ready, manual_ack, stopped, facts;
-    uint64_t granted, lent;      /* remote: credit given so far; of that, lent to the tap */
-    uint64_t delivered;          /* number of the last delivery handed to the door */
-    uint64_t written;            /* of those, at the socket */
-    uint64_t marks;              /* of the endpoint that name it */
-    uint8_t *wants;              /* consume: bindings and own settings, packed (mail.h) */
-    size_t filters_n, headers_n; /* bytes of each in `wants` */
-    char *label;                 /* for people: the queue or the first filter */
-    int64_t since_ms;            /* attached at */
+    struct list_node link;   /* in endpoint->consumers */
+    struct list_node waiter; /* in named->waiters while CONSUMER_NAMING; then in core->readies
+                              * until the door knows; then in endpoint->cramped, or in none */
+    struct tap *tap;         /* on this worker, or NULL */
+    struct errand *errand;   /* of a named queue's; NULL: a subscription */
+    uint64_t delivered;      /* number of the last delivery handed to the door */
+    uint64_t written;        /* of those, at the socket */
+    int64_t since_ms;        /* attached at */
+    uint32_t marks;          /* of the endpoint that name it */
+    unsigned unseen : 24;    /* workers that have yet to learn of the filters, each counted */
+    enum consumer_state state : 4;
+    bool ready : 1, manual_ack : 1, stopped : 1, facts : 1;
 };
 
 /* --------------------------------------------------------------------------------- the core */

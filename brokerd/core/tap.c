@@ -7,27 +7,39 @@
 #include "brokerd/core/names.h"
 #include "brokerd/core/queue.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* ---------------------------------------------------------------------------- life */
 
+static int custody_begin(struct tap *t, handle_t remote)
+{
+    struct core *c = t->queue->core;
+
+    *t->custody =
+        (struct custody){.tap = t, .remote = remote, .timer = {{.key = INT64_MAX}, TIMER_TAP}};
+    flights_init(&t->custody->flights);
+    if (heap_push(&c->timers, &t->custody->timer.node) < 0)
+        return -ENOMEM;
+    if (!remote)
+        return 0;
+    t->custody->handle = slots_put(&c->slots, SLOT_TAP, t);
+    if (t->custody->handle)
+        return 0;
+    heap_remove(&c->timers, &t->custody->timer.node);
+    return -ENOMEM;
+}
+
 struct tap *tap_new(struct queue *q, struct consumer *k, handle_t remote)
 {
-    struct tap *t = calloc(1, sizeof *t);
+    struct tap *t = calloc(1, sizeof *t + (q->name ? sizeof *t->custody : 0));
 
     if (!t)
         return NULL;
-    *t = (struct tap){.queue = q,
-                      .consumer = k,
-                      .remote = remote,
-                      .timer = {{.key = INT64_MAX}, TIMER_TAP},
-                      .starved_ms = q->core->now_ms};
-    flights_init(&t->flights);
-    if (remote)
-        t->handle = slots_put(&q->core->slots, SLOT_TAP, t);
-    /* An anonymous queue's consumer acks nothing, so it needs no timer. */
-    if ((remote && !t->handle) || (q->name && heap_push(&q->core->timers, &t->timer.node) < 0)) {
-        slots_drop(&q->core->slots, t->handle);
+    t->queue = q;
+    t->consumer = k;
+    t->starved_ms = q->core->now_ms;
+    if (q->name && custody_begin(t, remote) < 0) {
         free(t);
         return NULL;
     }
@@ -62,26 +74,34 @@ static void settle(struct queue *q, struct flight *f)
     q->backlog->settled.acked++;
 }
 
-void tap_close(struct tap *t, uint64_t written)
+/* It settles nothing any more: what it had in flight is settled or goes back. */
+static void custody_end(struct tap *t, uint64_t written)
 {
     struct queue *q = t->queue;
-    struct core *c = q->core;
     struct flight *f;
 
-    for (uint64_t i = 0; (f = flights_next(&t->flights, &i, UINT64_MAX)) != NULL; i++) {
+    for (uint64_t i = 0; (f = flights_next(&t->custody->flights, &i, UINT64_MAX)) != NULL; i++) {
         if (!t->manual_ack && i <= written)
             settle(q, f);
         else
             give_back(q, f, i <= written, 0);
     }
-    flights_fini(&t->flights);
+    flights_fini(&t->custody->flights);
+    heap_remove(&q->core->timers, &t->custody->timer.node);
+    slots_drop(&q->core->slots, t->custody->handle);
+}
+
+void tap_close(struct tap *t, uint64_t written)
+{
+    struct queue *q = t->queue;
+
+    if (q->name)
+        custody_end(t, written);
     if (list_linked(&t->hungry)) {
         list_remove(&t->hungry);
         q->hungry_n--;
     }
     list_remove(&t->link);
-    heap_remove(&c->timers, &t->timer.node);
-    slots_drop(&c->slots, t->handle);
     free(t);
     if (--q->taps_n == 0)
         queue_in_use(q, false);
@@ -92,13 +112,15 @@ void tap_close(struct tap *t, uint64_t written)
 
 bool tap_has_room(const struct tap *t)
 {
-    return t->consumer ? endpoint_has_room(t->consumer->ep) : t->unwritten_bytes < LEND_BYTES;
+    return t->consumer ? endpoint_has_room(t->consumer->ep)
+                       : t->custody->unwritten_bytes < LEND_BYTES;
 }
 
 void tap_look(struct tap *t)
 {
     struct queue *q = t->queue;
-    bool hungry = t->credit && !t->stopped && (!q->name || t->unsettled < q->policy->max_inflight);
+    bool hungry =
+        t->credit && !t->stopped && (!q->name || t->custody->unsettled < q->policy->max_inflight);
 
     if (hungry && !tap_has_room(t)) {
         hungry = false;
@@ -125,14 +147,16 @@ void tap_written(struct tap *t, uint64_t number)
     struct queue *q = t->queue;
     struct flight *f;
 
-    t->written = number;
-    if (t->manual_ack || !q->name)
+    if (!q->name)
         return;
-    for (uint64_t i = 0; (f = flights_next(&t->flights, &i, number + 1)) != NULL; i++) {
+    t->custody->written = number;
+    if (t->manual_ack)
+        return;
+    for (uint64_t i = 0; (f = flights_next(&t->custody->flights, &i, number + 1)) != NULL; i++) {
         settle(q, f);
-        t->unsettled--;
+        t->custody->unsettled--;
     }
-    flights_trim(&t->flights, t->unsettled);
+    flights_trim(&t->custody->flights, t->custody->unsettled);
     tap_look(t);
     if (deque_len(&q->backlog->held))
         offer_admit(q);
@@ -142,8 +166,8 @@ void tap_written(struct tap *t, uint64_t number)
 
 void tap_arm(struct tap *t, int64_t due_ms)
 {
-    if (due_ms < t->timer.node.key)
-        heap_update(&t->queue->core->timers, &t->timer.node, due_ms);
+    if (due_ms < t->custody->timer.node.key)
+        heap_update(&t->queue->core->timers, &t->custody->timer.node, due_ms);
 }
 
 static void extend(struct tap *t, struct flight *f, uint32_t ms)
@@ -169,7 +193,7 @@ void tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, 
     uint64_t end = first + count, known = 0;
     struct flight *f;
 
-    for (uint64_t i = first; (f = flights_next(&t->flights, &i, end)) != NULL; i++) {
+    for (uint64_t i = first; (f = flights_next(&t->custody->flights, &i, end)) != NULL; i++) {
         known++;
         switch (verb) {
         case ACK_DONE:
@@ -186,10 +210,10 @@ void tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, 
             extend(t, f, arg_ms);
             continue;
         }
-        t->unsettled--;
+        t->custody->unsettled--;
     }
     q->backlog->settled.late += count - known;
-    flights_trim(&t->flights, t->unsettled);
+    flights_trim(&t->custody->flights, t->custody->unsettled);
     tap_look(t);
     deliver_later(q);
 }
@@ -200,17 +224,17 @@ void tap_due(struct tap *t)
     int64_t now = q->core->now_ms, next = INT64_MAX;
     struct flight *f;
 
-    for (uint64_t i = 0; (f = flights_next(&t->flights, &i, UINT64_MAX)) != NULL; i++) {
+    for (uint64_t i = 0; (f = flights_next(&t->custody->flights, &i, UINT64_MAX)) != NULL; i++) {
         if (f->deadline_ms > now) {
             next = f->deadline_ms < next ? f->deadline_ms : next;
             continue;
         }
         q->backlog->settled.timeouts++;
-        t->unsettled--;
+        t->custody->unsettled--;
         give_back(q, f, true, 0);
     }
-    flights_trim(&t->flights, t->unsettled);
-    heap_update(&q->core->timers, &t->timer.node, next);
+    flights_trim(&t->custody->flights, t->custody->unsettled);
+    heap_update(&q->core->timers, &t->custody->timer.node, next);
     tap_look(t);
     deliver_later(q);
 }
@@ -225,10 +249,10 @@ static void close_consumer(struct tap *t, const struct refusal *why, uint64_t lo
         consumer_closed(t->consumer, why, lost);
     } else {
         struct mail_closed *m =
-            mail_post(c, handle_worker(t->remote), MAIL_CLOSED, sizeof *m, true);
+            mail_post(c, handle_worker(t->custody->remote), MAIL_CLOSED, sizeof *m, true);
 
         if (m) {
-            m->consumer = t->remote;
+            m->consumer = t->custody->remote;
             m->lost = lost;
             m->why = *why;
         }
@@ -253,7 +277,8 @@ void queue_end(struct queue *q, enum reason reason, const struct refusal *why)
         struct tap *t = LIST_ITEM(n, struct tap, link);
         struct flight *f;
 
-        for (uint64_t i = 0; (f = flights_next(&t->flights, &i, UINT64_MAX)) != NULL; i++) {
+        for (uint64_t i = 0;
+             q->name && (f = flights_next(&t->custody->flights, &i, UINT64_MAX)) != NULL; i++) {
             loss_count(q, reason, 1); /* the consumer's already, but never to be settled */
             queue_let_go(q, f->msg);
             q->backlog->inflight--;

@@ -90,9 +90,10 @@ static struct record *record_of(struct told *p, uint64_t key)
 
 static struct tap *remote_tap(const struct eater *e)
 {
-    if (!e->k || !e->k->remote)
+    if (!e->k || !e->k->errand || !e->k->errand->remote)
         return NULL;
-    return slots_get(&sim.w.core[handle_worker(e->k->remote)]->slots, SLOT_TAP, e->k->remote);
+    return slots_get(&sim.w.core[handle_worker(e->k->errand->remote)]->slots, SLOT_TAP,
+                     e->k->errand->remote);
 }
 
 static void learn_queue(struct eater *e)
@@ -192,7 +193,7 @@ static uint64_t on_deliver(void *ctx, const struct delivery *d)
 
     must(party && party->ep, "delivered to one who left");
     must(e->k, "delivered before it was attached, or after the end");
-    must(!e->stopped || e->k->remote, "delivered after the stop");
+    must(!e->stopped || (e->k->errand && e->k->errand->remote), "delivered after the stop");
     must(d->first == e->got + 1, "delivery %llu after %llu", (unsigned long long)d->first,
          (unsigned long long)e->got);
     must(e->unlimited || e->got + d->run.n <= e->granted, "credit for %llu, delivery of %llu",

@@ -276,7 +276,7 @@ static void note_final(struct eater *e, uint64_t first, uint32_t count)
 
     if (!p || !e->k->tap)
         return;
-    for (uint64_t i = first; flights_next(&e->k->tap->flights, &i, first + count); i++)
+    for (uint64_t i = first; flights_next(&e->k->tap->custody->flights, &i, first + count); i++)
         if (e->log[i - 1].key)
             record_of(p, e->log[i - 1].key)->final = true;
 }

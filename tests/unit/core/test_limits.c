@@ -142,16 +142,16 @@ START_TEST(what_was_settled_takes_no_memory)
     flow(1, MANY);
     tap = a.consumer->tap;
     q = tap->queue;
-    ck_assert_uint_eq(tap->unsettled, HELD_UP + MANY / 10000);
-    ck_assert_uint_le(deque_len(&tap->flights.recent), SPAN);
-    ck_assert_uint_le(tap->flights.old_cap, 64);
+    ck_assert_uint_eq(tap->custody->unsettled, HELD_UP + MANY / 10000);
+    ck_assert_uint_le(deque_len(&tap->custody->flights.recent), SPAN);
+    ck_assert_uint_le(tap->custody->flights.old_cap, 64);
     /* All at once: three stragglers and one of the recent; the rest was settled before. */
     ck_assert_int_eq(core_ack(a.consumer, 2, MANY - 1, ACK_DONE, 0), 0);
-    ck_assert_uint_eq(tap->unsettled, 1);
+    ck_assert_uint_eq(tap->custody->unsettled, 1);
     ck_assert_uint_eq(q->backlog->settled.late, MANY - 1 - HELD_UP - MANY / 10000 + 1);
     ck_assert_int_eq(core_ack(a.consumer, 1, 1, ACK_NACK, 0), 0);
-    ck_assert_uint_eq(tap->unsettled, 0);
-    ck_assert_uint_eq(tap->flights.old_cap, 0);
+    ck_assert_uint_eq(tap->custody->unsettled, 0);
+    ck_assert_uint_eq(tap->custody->flights.old_cap, 0);
     core_grant(a.consumer, 1);
     world_run(&world);
     ck_assert_uint_eq(q->backlog->settled.redelivered, 1);
@@ -166,9 +166,9 @@ START_TEST(stragglers_go_back_in_order)
     world_consume(&a, "work", true, 0);
     world_run(&world);
     flow(1, 5000);
-    ck_assert_uint_eq(a.consumer->tap->flights.old_n, HELD_UP);
+    ck_assert_uint_eq(a.consumer->tap->custody->flights.old_n, HELD_UP);
     world_advance(&world, 3600 * 1000);
-    ck_assert_uint_eq(a.consumer->tap->unsettled, 0);
+    ck_assert_uint_eq(a.consumer->tap->custody->unsettled, 0);
     ck_assert_uint_eq(a.consumer->tap->queue->backlog->settled.timeouts, HELD_UP);
     a.got[0] = 0;
     core_grant(a.consumer, 10);
