@@ -32,7 +32,7 @@ hard_limit=$((${seconds%.*} + 150)) # seconds; RabbitMQ alone may take most of i
 ours="brokerd brokerd-w1 brokerd-w2 brokerd-w4 brokerd-spread"
 ours=$(tr ' ' '\n' <<<"$ours" | grep -vx "brokerd-w$(nproc)" | tr '\n' ' ')
 topics="raw framed $ours nats redis mosquitto rabbitmq"
-queues="$ours nats-js redis mosquitto-qos1 rabbitmq beanstalkd"
+queues="$ours nats-js redis-streams mosquitto-qos1 rabbitmq beanstalkd"
 servers="brokerd nats redis mosquitto rabbitmq"
 
 # name; who takes part; the generator's options

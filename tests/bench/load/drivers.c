@@ -3,10 +3,13 @@
 #include <string.h>
 
 /* A new protocol is another file and another name here. */
-extern const struct driver rsocket_driver, rsocket_loss_driver, relay_driver, nats_driver;
+extern const struct driver rsocket_driver, rsocket_loss_driver, relay_driver, nats_driver,
+    redis_driver, streams_driver, mqtt_driver, amqp_driver, stomp_driver, beanstalk_driver;
 
-static const struct driver *const drivers[] = {&rsocket_driver, &rsocket_loss_driver, &relay_driver,
-                                               &nats_driver};
+static const struct driver *const drivers[] = {
+    &rsocket_driver, &rsocket_loss_driver, &relay_driver, &nats_driver,  &redis_driver,
+    &streams_driver, &mqtt_driver,         &amqp_driver,  &stomp_driver, &beanstalk_driver,
+};
 
 const struct driver *driver_of(const char *name)
 {

@@ -19,11 +19,10 @@
 #   brokerd-w1 -w2 -w4  so many workers, placement pack
 #   brokerd-spread      two workers, connections dealt out in turn
 #   nats-js             JetStream, for streams in memory
+#   redis-streams       the same server, spoken to as a work queue
 #   mosquitto-qos1      without limits on what waits
 #   rabbitmq            AMQP 0-9-1
 #   rabbitmq-stomp      the same server, spoken to by its STOMP plugin
-peers_all="raw framed brokerd brokerd-w1 brokerd-w2 brokerd-w4 brokerd-spread nats nats-js redis
-    mosquitto mosquitto-qos1 rabbitmq rabbitmq-stomp beanstalkd"
 
 # Servers are not in an ordinary user's PATH.
 PATH=$PATH:/usr/local/sbin:/usr/sbin
@@ -45,7 +44,8 @@ peer_start() {
     raw | framed) peer_relay ;;
     nats) peer_nats ;;
     nats-js) peer_nats -js -sd "$peer_dir/jetstream" ;;
-    redis) peer_redis ;;
+    redis) peer_redis redis ;;
+    redis-streams) peer_redis streams ;;
     mosquitto) peer_mosquitto "" ;;
     # By default 20 messages a client may be unacknowledged and 1000 wait; more are dropped
     # without a word to anybody.
@@ -154,8 +154,8 @@ peer_nats_port() {
 
 # No snapshots: by default 10,000 changes in a minute are written to disk in the background. And
 # room for 10,000 clients with some over; its default is 10,000.
-peer_redis() {
-    peer_protocol=redis peer_port=$(free_port)
+peer_redis() { # redis | streams
+    peer_protocol=$1 peer_port=$(free_port)
     peer_run 10 peer_redis_ready redis-server --bind 127.0.0.1 --port "$peer_port" \
         --dir "$peer_dir" --save '' --maxclients 12000
 }

@@ -14,7 +14,12 @@ PEERS = {
     "rabbitmq": ("RabbitMQ", "#9467bd"),
     "beanstalkd": ("beanstalkd", "#8c564b"),
 }
-SAME = {"nats-js": "nats", "mosquitto-qos1": "mosquitto", "rabbitmq-stomp": "rabbitmq"}
+SAME = {
+    "nats-js": "nats",
+    "redis-streams": "redis",
+    "mosquitto-qos1": "mosquitto",
+    "rabbitmq-stomp": "rabbitmq",
+}
 
 SPEED = [("W1-16", "16 B"), ("W1-128", "128 B"), ("W1-1024", "1 KiB"), ("W1-65536", "64 KiB"),
          ("W2-100", "to 100"), ("W2-1000", "to 1,000"), ("W3-16", "16 to 1"),
