@@ -75,6 +75,7 @@ static const struct workload {
     {"paced", LOAD_TOPICS, paced, {.size = 128, .rate = 1000}},
     {"round-trip", LOAD_TOPICS | LOAD_DUPLEX, round_trip, {.size = 128}},
     {"queue", LOAD_QUEUES, work_queue, {.size = 128, .window = 1024}},
+    {"idle", LOAD_TOPICS, idle, {.size = 128, .connections = 10000}},
 };
 
 /* The value of `key`=value among the arguments, or `otherwise`; NULL there: it must be given. */
