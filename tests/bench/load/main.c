@@ -15,7 +15,7 @@
  *      round-trip  size=128: ping-pong of one message between two connections
  *      queue       size=128 window=1024 (messages not confirmed; and at most 65,536 not delivered)
  *      idle        connections=10000, each subscribed to a topic of its own
- *      wildcards   size=16 window=0 subscriptions=100000 connections=20 churn=0 (so many
+ *      wildcards   size=16 window=32768 subscriptions=100000 connections=20 churn=0 (so many
  *                  subscriptions come and go each second, on one more connection)
  *
  * Fields of the line. In every one:
@@ -46,7 +46,7 @@
  *                  stalled_cut_off (1 or 0), stalled_got, stalled_told (losses it was told of),
  *                  stalled_unsaid (published, not got, not told). delivered and lost: the others'
  *      wildcards   subscriptions connections churn churned_per_second matches_per_message
- *                  broker_ns_per_published */
+ *                  broker_ns_per_published subscribes_per_second rss_kib_per_subscription */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +75,10 @@ static const struct workload {
     {"paced", LOAD_TOPICS, paced, {.size = 128, .rate = 1000}},
     {"round-trip", LOAD_TOPICS | LOAD_DUPLEX, round_trip, {.size = 128}},
     {"queue", LOAD_QUEUES, work_queue, {.size = 128, .window = 1024}},
+    {"wildcards",
+     LOAD_WILDCARDS,
+     wildcards,
+     {.size = 16, .subscriptions = 100000, .connections = 20}},
     {"idle", LOAD_TOPICS, idle, {.size = 128, .connections = 10000}},
 };
 

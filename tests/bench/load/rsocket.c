@@ -16,7 +16,8 @@ enum {
     CONSUME_STREAM = 5,
     FIRST_SUBSCRIPTION = 7,
     ROUTE_MAX = 16 + LOAD_NAME_MAX,
-    METADATA_MAX = 256
+    METADATA_MAX = 256,
+    PEEK = RS_HEAD_SIZE + 7 /* up to the length of the first item of metadata */
 };
 
 extern const struct driver rsocket_driver, rsocket_loss_driver;
@@ -238,19 +239,39 @@ static void other_frame(struct side *s, const struct rs_frame *f)
     }
 }
 
-/* Messages without metadata, as long as there is nothing else. Shape and length of each are looked
- * at, the bytes of the payload are not. Returns the bytes used. */
+/* The bytes before the payload of the message at `p`, of which PEEK bytes are there:
+ * none, or only its topic, are its metadata. 0 if it is something else. */
+static size_t message_head(const uint8_t *p)
+{
+    static const uint8_t topic = 0x80 | MIME_ROUTING;
+    size_t metadata;
+
+    switch (be_get_16(p + 7)) {
+    case RS_PLAIN_PAYLOAD:
+        return RS_PAYLOAD_HEAD_SIZE;
+    case RS_TYPE_FLAGS(RS_PAYLOAD, RS_NEXT | RS_METADATA):
+        metadata = be_get_24(p + RS_HEAD_SIZE);
+        if (p[RS_HEAD_SIZE + 3] == topic && be_get_24(p + RS_HEAD_SIZE + 4) + 4 == metadata)
+            return rs_payload_metadata_head_size(metadata);
+    }
+    return 0;
+}
+
+/* Ordinary messages, as long as there is nothing else. Shape and length of each are looked at, the
+ * bytes of the payload are not. Returns the bytes used. */
 static size_t plain_messages(struct side *s, const uint8_t *p, size_t n)
 {
-    size_t at = 0, one = RS_PAYLOAD_HEAD_SIZE + s->part.size;
+    size_t at = 0, size = s->part.size, head, one;
 
-    for (; n - at >= one && be_get_16(p + at + 7) == RS_PLAIN_PAYLOAD &&
-           be_get_24(p + at) + (size_t)RS_TCP_LENGTH == one &&
-           be_get_32(p + at + 3) != PUBLISH_STREAM;
-         at += one) {
+    for (; n - at >= PEEK; at += one) {
+        head = message_head(p + at);
+        one = head + size;
+        if (!head || n - at < one || be_get_24(p + at) + (size_t)RS_TCP_LENGTH != one ||
+            be_get_32(p + at + 3) == PUBLISH_STREAM)
+            break;
         s->got++;
         if (s->each)
-            s->each(s, p + at + RS_PAYLOAD_HEAD_SIZE, s->part.size);
+            s->each(s, p + at + head, size);
     }
     return at;
 }

@@ -51,6 +51,7 @@ void paced(const struct task *t, struct result *ret);
 void round_trip(const struct task *t, struct result *ret);
 void work_queue(const struct task *t, struct result *ret);
 void idle(const struct task *t, struct result *ret);
+void wildcards(const struct task *t, struct result *ret);
 
 /* Seconds before anything is measured. */
 static const double warm_up_s = 0.3;
