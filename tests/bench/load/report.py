@@ -187,12 +187,13 @@ def best(peers, field):
 
 def scaled(v, units):
     """`v` with the largest unit of [(name, factor)..] it has at least one of, three digits."""
+    v = float(f"{v:.3g}") if abs(v) < 999.5 * units[-1][1] else v
     name, factor = units[0]
     for n, f in units:
         if abs(v) >= f:
             name, factor = n, f
     v /= factor
-    digits = 0 if abs(v) >= 100 or v == int(v) else 1 if abs(v) >= 10 else 2
+    digits = 0 if abs(v) >= 100 or (v == int(v) and factor == units[0][1]) else 1 if abs(v) >= 10 else 2
     return f"{v:,.{digits}f}{name}"
 
 
