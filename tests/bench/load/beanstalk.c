@@ -4,7 +4,10 @@
  * what comes behind it. So a consumer asks for a window of messages at once (`reserve`, so many
  * times), and for each that comes deletes it and asks for another: with a full pipeline a delete is
  * carried out when the reserves before it have been served. A message has ten minutes for that, so
- * that none comes twice. */
+ * that none comes twice. Those of a consumer that leaves are not carried out any more.
+ *
+ * At least two reserves: with one, a consumer that has fallen behind a producer of one message at a
+ * time never catches up, for each message costs it two commands and the producer one. */
 #include "tests/bench/load/load.h"
 
 #include <stdio.h>
@@ -16,7 +19,8 @@ static const char reserve[] = "reserve\r\n";
 enum {
     INSERTED = sizeof inserted - 1,
     RESERVED = sizeof reserved - 1,
-    RESERVE = sizeof reserve - 1
+    RESERVE = sizeof reserve - 1,
+    RESERVES_LEAST = 2
 };
 
 static void beanstalk_open(struct side *s)
@@ -24,7 +28,7 @@ static void beanstalk_open(struct side *s)
     s->granted = LOAD_CREDIT_FREE;
     if (s->part.consume) {
         side_printf(s, "watch %s\r\nignore default\r\n", s->part.consume);
-        for (unsigned i = 0; i < s->part.window; i++)
+        for (unsigned i = 0; i < s->part.window || i < RESERVES_LEAST; i++)
             side_put(s, reserve, RESERVE);
     }
     if (s->part.produce)
