@@ -102,53 +102,7 @@ static bool send(struct tap *t, struct delivery *d)
     return true;
 }
 
-/* -------------------------------------------------------------------------- direct */
-
-/* How many of the run's messages from `i` on go into one delivery. */
-static uint32_t slice_of_run(const struct run *run, uint32_t i, uint64_t credit, uint64_t *ret_n)
-{
-    uint32_t n = 0;
-
-    if (i == 0 && run->n <= credit && run->bytes <= DELIVER_BYTES) {
-        *ret_n = run->bytes;
-        return run->n;
-    }
-    *ret_n = 0;
-    while (i + n < run->n && n < credit && *ret_n < DELIVER_BYTES)
-        *ret_n += run->v[i + n++].len;
-    return n;
-}
-
-uint32_t deliver_direct(const struct offer *o, struct queue *q)
-{
-    struct list_node *first = list_first(&q->hungry);
-    struct tap *t;
-    uint32_t i = 0;
-
-    /* A named queue keeps what it hands out until it is settled. */
-    if (!first || q->name || deque_len(&q->backlog->fifo) || deque_len(&q->backlog->held))
-        return 0;
-    t = LIST_ITEM(first, struct tap, hungry);
-    if (!tap_has_room(t))
-        tap_look(t);
-    while (i < o->run->n && list_linked(&t->hungry)) {
-        struct delivery d = {.topic = o->topic,
-                             .run = {.v = o->run->v + i, .type = o->run->type},
-                             .attempt = 1,
-                             .id = o->id + i,
-                             .time_ms = o->time_ms};
-
-        d.run.n = slice_of_run(o->run, i, t->credit, &d.run.bytes);
-        d.seq = q->in + 1;
-        q->in += d.run.n;
-        (void)send(t, &d); /* an anonymous queue's consumer is on its worker */
-        tap_look(t);
-        i += d.run.n;
-    }
-    return i;
-}
-
-/* ---------------------------------------------------------------------------- pump */
+/* -------------------------------------------------------------------- who gets how much */
 
 static struct flight *flight_new(struct tap *t, const struct head *h)
 {
@@ -170,6 +124,143 @@ static struct flight *flight_new(struct tap *t, const struct head *h)
     t->queue->backlog->inflight++;
     return f;
 }
+
+/* A round in which each hungry tap gets an equal share of what was ready at its beginning. */
+struct round {
+    uint64_t share;
+    unsigned taps; /* that have yet to get theirs */
+};
+
+static void next_round(struct round *r, const struct queue *q, uint64_t ready)
+{
+    r->taps = q->hungry_n;
+    r->share = RUN_MAX;
+    if (r->taps > 1) {
+        r->share = (ready + r->taps - 1) / r->taps;
+        r->share = r->share < SHARE_MAX ? r->share : SHARE_MAX;
+    }
+}
+
+/* What of its share the tap may have. */
+static uint32_t helping(const struct queue *q, const struct tap *t, uint64_t n)
+{
+    if (q->name) {
+        uint64_t out = t->custody->unsettled, most = q->policy->max_inflight;
+        uint64_t room = out < most ? most - out : 0;
+
+        n = room < n ? room : n;
+    }
+    return (uint32_t)(n < t->credit ? n : t->credit);
+}
+
+/* The last `n` flights were not sent: back to their places. */
+static void take_back(struct tap *t, uint32_t n)
+{
+    struct queue *q = t->queue;
+
+    for (; n; n--) {
+        struct flight *f =
+            deque_slot(&t->custody->flights.recent, flights_end(&t->custody->flights) - 1);
+
+        f->attempts--;
+        queue_put_back(q, f, 0);
+        q->backlog->inflight--;
+        t->custody->unsettled--;
+        deque_unpush(&t->custody->flights.recent);
+    }
+}
+
+/* `t` has got its share: behind the others, if it is still hungry. */
+static void served(struct tap *t)
+{
+    tap_look(t);
+    if (list_linked(&t->hungry))
+        list_move_to_back(&t->queue->hungry, &t->hungry);
+}
+
+/* -------------------------------------------------------------------------- direct */
+
+/* How many of the run's messages from `i` on go into one delivery. */
+static uint32_t slice_of_run(const struct run *run, uint32_t i, uint64_t credit, uint64_t *ret_n)
+{
+    uint32_t n = 0;
+
+    if (i == 0 && run->n <= credit && run->bytes <= DELIVER_BYTES) {
+        *ret_n = run->bytes;
+        return run->n;
+    }
+    *ret_n = 0;
+    while (i + n < run->n && n < credit && *ret_n < DELIVER_BYTES)
+        *ret_n += run->v[i + n++].len;
+    return n;
+}
+
+/* Keep the run's messages from `i` on that `d` is to carry, as in flight to `t`. Without memory
+ * it carries fewer. */
+static void keep_in_flight(struct offer *o, struct tap *t, uint32_t i, struct delivery *d)
+{
+    struct queue *q = t->queue;
+    int64_t charge = 0;
+    uint32_t n = 0;
+
+    d->run.bytes = 0;
+    for (; n < d->run.n; n++) {
+        struct msg *m = offer_keep(o, i + n);
+        struct head h = {.msg = m, .seq = q->in + 1 + n, .since_ms = q->core->now_ms};
+
+        if (!m || !queue_affords(q) || !flight_new(t, &h))
+            break;
+        msg_ref(m);
+        charge += PLACE_CHARGE;
+        q->backlog->charged += m->charge + PLACE_CHARGE;
+        d->run.bytes += m->len;
+    }
+    budget_charge(q->core, charge);
+    d->run.n = n;
+}
+
+uint32_t deliver_direct(struct offer *o, struct queue *q)
+{
+    const struct backlog *b = q->backlog;
+    struct round round = {0};
+    uint32_t i = 0;
+
+    if (list_empty(&q->hungry) || deque_len(&b->fifo) || b->back.n || deque_len(&b->held))
+        return 0;
+    while (i < o->run->n && !list_empty(&q->hungry)) {
+        struct tap *t = LIST_ITEM(list_first(&q->hungry), struct tap, hungry);
+        struct delivery d = {.topic = o->topic,
+                             .run = {.v = o->run->v + i, .type = o->run->type},
+                             .attempt = 1,
+                             .seq = q->in + 1,
+                             .id = o->id + i,
+                             .time_ms = o->time_ms};
+
+        if (!tap_has_room(t)) {
+            tap_look(t);
+            continue;
+        }
+        if (round.taps-- == 0) {
+            next_round(&round, q, o->run->n - i);
+            round.taps--;
+        }
+        d.run.n = slice_of_run(o->run, i, helping(q, t, round.share), &d.run.bytes);
+        if (q->name)
+            keep_in_flight(o, t, i, &d);
+        if (!d.run.n)
+            break;
+        q->in += d.run.n;
+        i += d.run.n;
+        if (!send(t, &d)) { /* never where it is not kept: that consumer is on its worker */
+            take_back(t, d.run.n);
+            break;
+        }
+        served(t);
+    }
+    return i;
+}
+
+/* ---------------------------------------------------------------------------- pump */
 
 static void view_of(struct core *c, uint32_t i, const struct msg *m)
 {
@@ -225,53 +316,6 @@ static void gather(struct tap *t, uint32_t max, struct delivery *d)
     d->run.v = c->views;
 }
 
-/* A round in which each hungry tap gets an equal share of what was ready at its beginning. */
-struct round {
-    uint64_t share;
-    unsigned taps; /* that have yet to get theirs */
-};
-
-static void next_round(struct round *r, const struct queue *q)
-{
-    uint64_t ready = queue_ready(q);
-
-    r->taps = q->hungry_n;
-    r->share = RUN_MAX;
-    if (r->taps > 1) {
-        r->share = (ready + r->taps - 1) / r->taps;
-        r->share = r->share < SHARE_MAX ? r->share : SHARE_MAX;
-    }
-}
-
-/* What of its share the tap may have. */
-static uint32_t helping(const struct queue *q, const struct tap *t, uint64_t n)
-{
-    if (q->name) {
-        uint64_t out = t->custody->unsettled, most = q->policy->max_inflight;
-        uint64_t room = out < most ? most - out : 0;
-
-        n = room < n ? room : n;
-    }
-    return (uint32_t)(n < t->credit ? n : t->credit);
-}
-
-/* The last `n` flights were not sent: back to their places. */
-static void take_back(struct tap *t, uint32_t n)
-{
-    struct queue *q = t->queue;
-
-    for (; n; n--) {
-        struct flight *f =
-            deque_slot(&t->custody->flights.recent, flights_end(&t->custody->flights) - 1);
-
-        f->attempts--;
-        queue_put_back(q, f, 0);
-        q->backlog->inflight--;
-        t->custody->unsettled--;
-        deque_unpush(&t->custody->flights.recent);
-    }
-}
-
 static uint32_t deliver_to(struct tap *t, uint64_t most, uint64_t *bytes)
 {
     struct queue *q = t->queue;
@@ -286,9 +330,7 @@ static uint32_t deliver_to(struct tap *t, uint64_t most, uint64_t *bytes)
     if (!q->name)
         for (uint32_t i = 0; i < d.run.n; i++)
             queue_let_go(q, q->core->taken[i]);
-    tap_look(t);
-    if (list_linked(&t->hungry)) /* behind the others */
-        list_move_to_back(&q->hungry, &t->hungry);
+    served(t);
     return d.run.n;
 }
 
@@ -316,7 +358,7 @@ void deliver_pump(struct queue *q)
             continue;
         }
         if (round.taps-- == 0) {
-            next_round(&round, q);
+            next_round(&round, q, queue_ready(q));
             round.taps--;
         }
         k = deliver_to(t, round.share, &bytes);

@@ -1,9 +1,9 @@
 /* deliver.h - from queues to consumers: direct hand-over, taking turns, and the taps.
  *
  * Why      Order and fairness are decided here and nowhere else.
- * Shape    A message goes straight from its run into the consumer's output where the queue is
- *          a consumer's own, empty, and the consumer has credit and room. Else it waits, and
- *          the pump hands the queue's head to the hungry taps in turn.
+ * Shape    A message goes straight from its run into a consumer's output where the queue is empty
+ *          and a consumer has credit and room. Else it waits, and the pump hands the queue's head
+ *          to the hungry taps in turn.
  * Thread   The queue's worker. */
 #ifndef BROKERD_CORE_DELIVER_H
 #define BROKERD_CORE_DELIVER_H
@@ -11,9 +11,9 @@
 #include "brokerd/core/offer.h"
 #include "brokerd/core/state.h"
 
-/* Hand as much of the run's beginning as possible to the consumer of `q` without keeping it.
- * Returns how many. */
-uint32_t deliver_direct(const struct offer *o, struct queue *q);
+/* Hand as much of the run's beginning as possible to the consumers of `q`, if nothing waits before
+ * it: a named queue keeps it as in flight, a subscription not at all. Returns how many. */
+uint32_t deliver_direct(struct offer *o, struct queue *q);
 
 /* Deliver what can be delivered now; long backlogs go on next turn. */
 void deliver_pump(struct queue *q);

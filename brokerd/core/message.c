@@ -20,16 +20,9 @@ struct topic *topic_new(struct slice name, uint32_t hash)
     return t;
 }
 
-struct topic *topic_ref(struct topic *t)
+void topic_free(struct topic *t)
 {
-    t->refs++;
-    return t;
-}
-
-void topic_unref(struct topic *t)
-{
-    if (t && --t->refs == 0)
-        free(t);
+    free(t);
 }
 
 static bool refers(const struct msg_view *v)
@@ -48,29 +41,13 @@ static struct ctype type_of(const struct msg_view *v, struct ctype run_type)
     return type;
 }
 
-static size_t headers_of(const struct msg_view *v)
-{
-    return v->meta ? v->meta->headers.n : 0;
-}
-
-/* Bytes asked of the pool for a message to be made, and for one that is. */
-static size_t size_for(const struct msg_view *v, struct ctype type)
-{
-    return sizeof(struct msg) + type.name.n + headers_of(v) + (refers(v) ? 0 : v->len);
-}
-
-static size_t size_of(const struct msg *m)
-{
-    return sizeof *m + m->type_len + m->headers_len + (m->block ? 0 : m->len);
-}
-
 /* What it costs the budget: `size` bytes in the pool, and the block it refers to. */
-static uint32_t charge_for(const struct msg_view *v, size_t size)
+static uint32_t charge_for(size_t size, const struct block *block, uint32_t len)
 {
     uint64_t bytes = pool_room(size);
 
-    if (refers(v))
-        bytes += v->block->size > v->len ? v->block->size : v->len;
+    if (block)
+        bytes += block->size > len ? block->size : len;
     return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
 }
 
@@ -93,31 +70,32 @@ static int64_t expiry(const struct msg_view *v, int64_t now_ms)
 struct msg *msg_keep(struct pool *pool, const struct msg_view *v, const struct msg_origin *from)
 {
     struct ctype type = type_of(v, from->type);
-    size_t size = size_for(v, type);
+    struct slice headers = v->meta ? v->meta->headers : slice_of(NULL, 0);
+    struct block *block = refers(v) ? v->block : NULL;
+    size_t size = sizeof(struct msg) + type.name.n + headers.n + (block ? 0 : v->len);
     struct msg *m = pool_get(pool, size);
     uint8_t *at;
 
     if (!m)
         return NULL;
-    assert(headers_of(v) <= UINT16_MAX && type.name.n <= UINT8_MAX);
+    assert(headers.n <= UINT16_MAX && type.name.n <= UINT8_MAX);
     *m = (struct msg){
         .refs = 1,
         .len = v->len,
+        .data = v->data,
         .topic = topic_ref(from->topic),
+        .block = block,
         .id = from->id,
         .time_ms = from->time_ms,
         .expires_ms = expiry(v, from->now_ms),
-        .charge = charge_for(v, size),
-        .headers_len = (uint16_t)headers_of(v),
+        .charge = charge_for(size, block, v->len),
+        .headers_len = (uint16_t)headers.n,
         .type_id = type.id,
         .type_len = (uint8_t)type.name.n,
     };
-    at = put(m->tail, type.name.p, type.name.n);
-    if (m->headers_len)
-        at = put(at, v->meta->headers.p, m->headers_len);
-    if (refers(v)) {
-        m->block = block_ref(v->block);
-        m->data = v->data;
+    at = put(put(m->tail, type.name.p, type.name.n), headers.p, headers.n);
+    if (block) {
+        block_ref(block);
     } else {
         m->data = at;
         put(at, v->data, v->len);
@@ -130,5 +108,5 @@ void msg_free(struct pool *pool, struct msg *m)
     topic_unref(m->topic);
     if (m->block)
         block_unref(m->block);
-    pool_put(pool, m, size_of(m));
+    pool_put(pool, m, sizeof *m + m->type_len + m->headers_len + (m->block ? 0 : m->len));
 }

@@ -27,8 +27,20 @@ struct topic {
 };
 
 struct topic *topic_new(struct slice name, uint32_t hash); /* NULL without memory */
-struct topic *topic_ref(struct topic *t);
-void topic_unref(struct topic *t); /* NULL is fine */
+void topic_free(struct topic *t);                          /* the last reference is gone */
+
+static inline struct topic *topic_ref(struct topic *t)
+{
+    t->refs++;
+    return t;
+}
+
+/* NULL is fine. */
+static inline void topic_unref(struct topic *t)
+{
+    if (t && --t->refs == 0)
+        topic_free(t);
+}
 
 static inline struct slice topic_slice(const struct topic *t)
 {

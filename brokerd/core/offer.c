@@ -60,8 +60,7 @@ void offer_ranges(const struct offer *o, void (*fn)(void *ctx, const struct offe
 
 /* ------------------------------------------------------------------------- keeping */
 
-/* The kept form of message i, made at the first queue that needs one. Borrowed. */
-static struct msg *keep(struct offer *o, uint32_t i)
+struct msg *offer_keep(struct offer *o, uint32_t i)
 {
     struct core *c = o->core;
 
@@ -212,7 +211,7 @@ static enum put put(struct offer *o, uint32_t i, struct queue *q, enum reason *r
     *ret_reason = REASON_FULL;
     if (full && q->policy->overflow == OVERFLOW_REJECT)
         return refuse(q, REASON_FULL); /* the commonest refusal costs no copy */
-    m = keep(o, i);
+    m = offer_keep(o, i);
     if (m && full)
         return put_full(o, i, q, m, REASON_FULL, ret_reason);
     *ret_reason = REASON_MEMORY;

@@ -123,6 +123,66 @@ START_TEST(queue_serves_in_turn_and_redelivers)
 }
 END_TEST
 
+/* What a consumer takes at once never waits: limits of what waits do not concern it, and what none
+ * has credit for is the queue's again. */
+START_TEST(a_queue_with_hungry_consumers_keeps_nothing_waiting)
+{
+    struct world_peer *both[] = {&a, &b};
+    struct core *home;
+
+    with_policy(POLICY_QUEUE, "work", "max-messages=1 overflow=reject");
+    start(cores_of(_i));
+    world_consume(&b, "work", true, 3);
+    world_run(&world); /* the queue's home is b's core */
+    world_consume(&a, "work", true, 3);
+    world_run(&world);
+    home = world.core[0];
+    world_publish(&pub, PUBLISH_WINDOW, true, "work", "1 2 3 4 5 6 7 8");
+    world_run(&world);
+    ck_assert_uint_eq(a.deliveries, 3);
+    ck_assert_uint_eq(b.deliveries, 3);
+    ck_assert_uint_eq(pub.accepted, 7);
+    ck_assert_uint_eq(pub.refused, 1); /* "7" waits, and there is no room for another */
+    ck_assert_uint_gt(home->used, 0);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(core_ack(both[i]->consumer, 1, 3, ACK_DONE, 0), 0);
+        core_grant(both[i]->consumer, 1);
+    }
+    world_run(&world);
+    ck_assert_uint_eq(a.deliveries + b.deliveries, 7);
+    for (int i = 0; i < 2; i++)
+        if (both[i]->deliveries == 4)
+            ck_assert_int_eq(core_ack(both[i]->consumer, 4, 1, ACK_DONE, 0), 0);
+    world_run(&world);
+    ck_assert_int_eq(home->used, 0); /* each was charged once */
+    ck_assert_uint_eq(home->pool.used, 0);
+    teardown();
+}
+END_TEST
+
+/* In flight without ever having waited, they come back to their old places. */
+START_TEST(what_never_waited_comes_back_in_order)
+{
+    start(cores_of(_i));
+    world_consume(&a, "work", true, 100);
+    world_run(&world);
+    world_publish(&pub, PUBLISH_WINDOW, true, "work", "1 2 3");
+    world_run(&world);
+    world_publish(&pub, PUBLISH_WINDOW, true, "work", "4 5");
+    world_run(&world);
+    ck_assert_str_eq(a.got, "1 2 3 4 5 ");
+    core_ack(a.consumer, 2, 1, ACK_DONE, 0);
+    core_ack(a.consumer, 5, 1, ACK_NACK, 0);
+    world_disconnect(&a);
+    world_run(&world);
+    world_consume(&b, "work", true, 100);
+    world_publish(&pub, PUBLISH_WINDOW, true, "work", "6");
+    world_run(&world);
+    ck_assert_str_eq(b.got, "*1 *3 *4 *5 6 ");
+    teardown();
+}
+END_TEST
+
 START_TEST(nack_comes_back_in_place_after_its_delay)
 {
     start(cores_of(_i));
@@ -394,6 +454,8 @@ int main(void)
     tcase_add_loop_test(tc, never_beyond_credit, 0, 2);
     tcase_add_loop_test(tc, nothing_matches, 0, 2);
     tcase_add_loop_test(tc, queue_serves_in_turn_and_redelivers, 0, 2);
+    tcase_add_loop_test(tc, a_queue_with_hungry_consumers_keeps_nothing_waiting, 0, 2);
+    tcase_add_loop_test(tc, what_never_waited_comes_back_in_order, 0, 2);
     tcase_add_loop_test(tc, nack_comes_back_in_place_after_its_delay, 0, 2);
     tcase_add_loop_test(tc, ack_times_out, 0, 2);
     tcase_add_loop_test(tc, stalled_subscriber_loses_the_oldest_and_hears_of_it, 0, 2);
