@@ -17,14 +17,14 @@ enum {
     FIRST_SUBSCRIPTION = 7,
     ROUTE_MAX = 16 + LOAD_NAME_MAX,
     METADATA_MAX = 256,
-    PEEK = RS_HEAD_SIZE + 7 /* up to the length of the first item of metadata */
+    NAMED_HEAD =
+        RS_HEAD_SIZE + 3 + 4 /* of a message with one item of metadata, without its value */
 };
 
 extern const struct driver rsocket_driver, rsocket_loss_driver;
 
 /* What `state` is used for. */
 enum {
-    SETTLED,     /* publisher: messages the broker has settled, as its confirms count */
     ACKED,       /* consumer: deliveries acknowledged */
     USED_CREDIT, /* subscriber with a limit: messages since it last granted some */
     WAITING      /* for what, until it is ready: of the bits below */
@@ -195,7 +195,7 @@ static void confirm(struct side *s, struct slice data)
 
     if (confirm_decode(data, &r) < 0)
         die("a bad confirm");
-    s->confirmed = s->state[SETTLED] = r.settled;
+    s->confirmed = r.settled;
     while (confirm_next(&r, &e) > 0)
         if (e.reason != REASON_NO_MATCH)
             s->refused += e.count;
@@ -239,39 +239,40 @@ static void other_frame(struct side *s, const struct rs_frame *f)
     }
 }
 
-/* The bytes before the payload of the message at `p`, of which PEEK bytes are there:
- * none, or only its topic, are its metadata. 0 if it is something else. */
-static size_t message_head(const uint8_t *p)
-{
-    static const uint8_t topic = 0x80 | MIME_ROUTING;
-    size_t metadata;
-
-    switch (be_get_16(p + 7)) {
-    case RS_PLAIN_PAYLOAD:
-        return RS_PAYLOAD_HEAD_SIZE;
-    case RS_TYPE_FLAGS(RS_PAYLOAD, RS_NEXT | RS_METADATA):
-        metadata = be_get_24(p + RS_HEAD_SIZE);
-        if (p[RS_HEAD_SIZE + 3] == topic && be_get_24(p + RS_HEAD_SIZE + 4) + 4 == metadata)
-            return rs_payload_metadata_head_size(metadata);
-    }
-    return 0;
-}
-
-/* Ordinary messages, as long as there is nothing else. Shape and length of each are looked at, the
- * bytes of the payload are not. Returns the bytes used. */
+/* Messages without metadata, as long as there is nothing else. Shape and length of each are looked
+ * at, the bytes of the payload are not. Returns the bytes used. */
 static size_t plain_messages(struct side *s, const uint8_t *p, size_t n)
 {
-    size_t at = 0, size = s->part.size, head, one;
+    size_t at = 0, one = RS_PAYLOAD_HEAD_SIZE + s->part.size;
 
-    for (; n - at >= PEEK; at += one) {
-        head = message_head(p + at);
-        one = head + size;
-        if (!head || n - at < one || be_get_24(p + at) + (size_t)RS_TCP_LENGTH != one ||
-            be_get_32(p + at + 3) == PUBLISH_STREAM)
+    for (; n - at >= one && be_get_16(p + at + 7) == RS_PLAIN_PAYLOAD &&
+           be_get_24(p + at) + (size_t)RS_TCP_LENGTH == one &&
+           be_get_32(p + at + 3) != PUBLISH_STREAM;
+         at += one) {
+        s->got++;
+        if (s->each)
+            s->each(s, p + at + RS_PAYLOAD_HEAD_SIZE, s->part.size);
+    }
+    return at;
+}
+
+/* The same of messages whose metadata are their topic, one routing item, and nothing else. */
+static size_t named_messages(struct side *s, const uint8_t *p, size_t n)
+{
+    size_t at = 0, item, one;
+
+    for (; n - at > NAMED_HEAD; at += one) {
+        const uint8_t *head = p + at, *metadata = head + RS_HEAD_SIZE + 3;
+
+        item = be_get_24(metadata + 1);
+        one = NAMED_HEAD + item + s->part.size;
+        if (n - at < one || be_get_24(head) + (size_t)RS_TCP_LENGTH != one ||
+            be_get_16(head + 7) != RS_TYPE_FLAGS(RS_PAYLOAD, RS_NEXT | RS_METADATA) ||
+            be_get_24(head + RS_HEAD_SIZE) != item + 4 || metadata[0] != (0x80 | MIME_ROUTING))
             break;
         s->got++;
         if (s->each)
-            s->each(s, p + at + head, size);
+            s->each(s, head + NAMED_HEAD + item, s->part.size);
     }
     return at;
 }
@@ -312,6 +313,7 @@ static size_t rsocket_take(struct side *s, const uint8_t *p, size_t n)
 
     for (;; at += used) {
         at += plain_messages(s, p + at, n - at);
+        at += named_messages(s, p + at, n - at);
         if (!frame(p + at, n - at, &f, &used))
             break;
         other_frame(s, &f);
