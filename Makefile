@@ -197,7 +197,7 @@ test: ## build and run every test (SANITIZE=address|thread, PLACEMENT=pack|sprea
 	@$(again) tests
 	@OUT=$(OUT) JOBS=$(JOBS) SANITIZE=$(SANITIZE) PLACEMENT=$(PLACEMENT) tests/run.sh
 
-tests: all $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN) $(PROGRAM_BIN)
+tests: all $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN) $(PROGRAM_BIN) $(LOAD_BIN)
 
 check-unit: ## build and run the unit tests only
 	@tests/deps.sh build test
