@@ -18,9 +18,9 @@
 
 static void init_lists(struct core *c)
 {
-    struct list *lists[] = {&c->endpoints, &c->queues,   &c->letters, &c->pump,
-                            &c->news,      &c->starved,  &c->lossy,   &c->holding,
-                            &c->doomed,    &c->barriers, &c->wakeful, &c->readies};
+    struct list *lists[] = {&c->endpoints, &c->queues,  &c->letters,  &c->pump,   &c->news,
+                            &c->starved,   &c->lossy,   &c->holding,  &c->doomed, &c->barriers,
+                            &c->wakeful,   &c->readies, &c->unhurried};
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
@@ -39,6 +39,7 @@ int core_new(const struct core_options *o, struct core **ret)
     c->next_id = o->id_base;
     init_lists(c);
     pool_init(&c->pool);
+    c->unhurried_due_ms = INT64_MAX;
     slots_init(&c->slots, o->id);
     map_init(&c->names, o->seed);
     map_init(&c->services, o->seed);
@@ -354,6 +355,7 @@ static int64_t next_due(struct core *c, int64_t announce)
     int64_t due = n ? n->key : INT64_MAX;
 
     due = announce < due ? announce : due;
+    due = c->unhurried_due_ms < due ? c->unhurried_due_ms : due;
     if (!list_empty(&c->starved) || !list_empty(&c->holding))
         due = c->now_ms + STARVED_RETRY_MS < due ? c->now_ms + STARVED_RETRY_MS : due;
     if (!list_empty(&c->pump) || !list_empty(&c->wakeful))

@@ -208,7 +208,9 @@ int core_publisher_open(struct endpoint *ep, enum publisher_kind kind, void *ctx
 void core_publisher_close(struct publisher *p);
 /* While on, no further credit is granted (the peer does not take its confirms). */
 void core_publisher_pause(struct publisher *p, bool on);
-/* No more will come; settled() comes on until all is settled (core_publisher_idle()). */
+/* No more will come: what is yet to be told is told as soon as it is known. */
+void core_publisher_last(struct publisher *p);
+/* settled() comes on until all is settled: is it? */
 bool core_publisher_idle(const struct publisher *p);
 
 struct target {

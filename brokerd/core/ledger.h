@@ -57,6 +57,20 @@ static inline bool ledger_news(const struct ledger *l)
     return l->n && l->span[l->head].waiting == 0;
 }
 
+/* How many messages ledger_take() would report, if they are all that has settled and every queue
+ * they matched accepted them; else 0. */
+static inline uint32_t ledger_plain_news(const struct ledger *l)
+{
+    const struct span *s;
+
+    if (!ledger_news(l))
+        return 0;
+    s = &l->span[l->head];
+    if (s->reason != REASON_NONE || !s->matched || s->accepted < s->matched)
+        return 0;
+    return l->n == 1 || l->span[(l->head + 1) & (l->cap - 1)].waiting ? s->count : 0;
+}
+
 /* A refusal outranks a drop, the first of each kind counts. */
 static inline uint16_t worse_reason(uint16_t a, uint16_t b)
 {

@@ -30,6 +30,7 @@ int core_publisher_open(struct endpoint *ep, enum publisher_kind kind, void *ctx
     p->next = 1;
     p->window = WINDOW_FIRST;
     p->average = CORE_WINDOW_BYTES / WINDOW_FIRST;
+    patience_init(&p->patience);
     /* A stream's first message comes with its request and needs no credit. */
     p->allowance = 1;
     p->handle = slots_put(&c->slots, SLOT_PUBLISHER, p);
@@ -68,8 +69,8 @@ void core_publisher_close(struct publisher *p)
 
 static void has_news(struct publisher *p)
 {
-    if (!list_linked(&p->news))
-        list_push_back(&p->ep->core->news, &p->news);
+    if (!list_linked(&p->news) || p->patience.is_tried)
+        list_move_to_back(&p->ep->core->news, &p->news);
 }
 
 void core_publisher_pause(struct publisher *p, bool on)
@@ -77,6 +78,12 @@ void core_publisher_pause(struct publisher *p, bool on)
     p->paused = on;
     if (!on)
         has_news(p);
+}
+
+void core_publisher_last(struct publisher *p)
+{
+    p->patience.at_once = PATIENCE_NONE;
+    has_news(p);
 }
 
 bool core_publisher_idle(const struct publisher *p)
@@ -714,23 +721,76 @@ static void tell_settled(struct publisher *p)
     }
 }
 
-static void grant(struct publisher *p)
+static bool takes_credit(const struct publisher *p)
 {
-    struct core *c = p->ep->core;
+    return p->kind == PUBLISH_WINDOW && !p->paused && !p->ep->core->draining;
+}
+
+/* The credit to be granted now. */
+static uint64_t credit_due(const struct publisher *p)
+{
     /* The first message, which comes without credit, is not part of the window. */
     uint64_t window = p->window, out = p->next > 1 ? p->allowance + p->ledger.open : 0;
 
-    if (p->kind != PUBLISH_WINDOW || p->paused || c->draining)
-        return;
-    if (core_short_of_memory(c)) {
+    if (!takes_credit(p))
+        return 0;
+    if (core_short_of_memory(p->ep->core))
         window = window / WINDOW_SHORT ? window / WINDOW_SHORT : 1;
-        if (!list_linked(&p->starved))
-            list_push_back(&c->starved, &p->starved);
-    }
     if (out >= window || window - out < (window + 1) / 2 || (p->next == 1 && p->allowance > 1))
+        return 0;
+    return window - out;
+}
+
+static void grant(struct publisher *p)
+{
+    struct core *c = p->ep->core;
+    uint64_t n = credit_due(p);
+
+    if (takes_credit(p) && core_short_of_memory(c) && !list_linked(&p->starved))
+        list_push_back(&c->starved, &p->starved);
+    if (n == 0)
         return;
-    p->allowance += window - out;
-    p->ep->ops->granted(p->ctx, (uint32_t)(window - out));
+    p->allowance += n;
+    p->ep->ops->granted(p->ctx, (uint32_t)n);
+}
+
+/* Can what is to be told wait? Not what went wrong; and credit takes it along. */
+static bool put_off(struct publisher *p)
+{
+    struct core *c = p->ep->core;
+    uint32_t n = p->kind == PUBLISH_WINDOW ? ledger_plain_news(&p->ledger) : 0;
+
+    if (!n || c->draining || core_short_of_memory(c) || credit_due(p) > 0 ||
+        !patience_put_off(&p->patience, n, p->next, c->now_ms)) {
+        p->patience.is_tried = false;
+        return false;
+    }
+    list_push_back(&c->unhurried, &p->news);
+    if (patience_due(&p->patience) < c->unhurried_due_ms)
+        c->unhurried_due_ms = patience_due(&p->patience);
+    return true;
+}
+
+/* Those that have published nothing more hear now what was put off. */
+static void end_patience(struct core *c)
+{
+    struct list_node *n, *next;
+
+    if (c->now_ms < c->unhurried_due_ms)
+        return;
+    c->unhurried_due_ms = INT64_MAX;
+    for (n = list_first(&c->unhurried); n; n = next) {
+        struct publisher *p = LIST_ITEM(n, struct publisher, news);
+        int64_t due = patience_due(&p->patience);
+
+        next = list_next(&c->unhurried, n);
+        if (due <= c->now_ms) {
+            patience_over(&p->patience);
+            list_move_to_back(&c->news, n);
+        } else if (due < c->unhurried_due_ms) {
+            c->unhurried_due_ms = due;
+        }
+    }
 }
 
 static void feed_starved(struct core *c)
@@ -748,13 +808,18 @@ void publish_tell(struct core *c)
     struct list_node *n;
 
     feed_starved(c);
+    end_patience(c);
     while ((n = list_pop(&c->news)) != NULL) {
         struct publisher *p = LIST_ITEM(n, struct publisher, news);
 
+        if (put_off(p))
+            continue;
         tell_settled(p);
         if (p->kind == PUBLISH_ONCE && p->next > 1 && core_publisher_idle(p))
             publisher_free(p);
         else
             grant(p);
     }
+    if (list_empty(&c->unhurried)) /* or the worker would wake up for nothing */
+        c->unhurried_due_ms = INT64_MAX;
 }

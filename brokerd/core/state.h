@@ -17,6 +17,7 @@
 #include "brokerd/core/core.h"
 #include "brokerd/core/flights.h"
 #include "brokerd/core/ledger.h"
+#include "brokerd/core/patience.h"
 #include "brokerd/core/route.h"
 #include "brokerd/core/slots.h"
 #include "brokerd/core/tree.h"
@@ -244,12 +245,14 @@ struct publisher {
     void *ctx;
     handle_t handle;
     struct list_node link;    /* in endpoint->publishers */
-    struct list_node news;    /* in core->news while there is something to tell */
+    struct list_node news;    /* in core->news while there is something to tell, in
+                                 core->unhurried while that can wait */
     struct list_node starved; /* in core->starved while the budget withholds credit */
     enum publisher_kind kind;
     bool paused;
     uint64_t next; /* number of the next message */
     uint64_t told; /* messages up to here have been reported */
+    struct patience patience;
     struct ledger ledger;
     uint64_t allowance;       /* credit granted and not used */
     uint32_t window, average; /* messages; bytes of a message, lately */
@@ -337,6 +340,8 @@ struct core {
     struct list endpoints, queues, letters;
     struct list pump, news, starved, lossy, holding, doomed, barriers, wakeful, readies;
     struct pool pool;          /* kept messages are from here */
+    struct list unhurried;     /* publishers whose news can wait */
+    int64_t unhurried_due_ms;  /* until then, all of them; INT64_MAX: there are none */
     int64_t used, drawn, left; /* of the budget: charged here, drawn, what all have left */
     bool started;              /* the configured queues have been asked for */
     struct answer_batch {

@@ -5,7 +5,7 @@
 
 /* So often the core ticks again because outputs were written; what is still to do then is done
  * in a turn that follows at once, after sockets had theirs. */
-enum { OUTPUT_PASSES = 3, SLEEP_MAX_MS = 3600 * 1000 };
+enum { OUTPUT_PASSES = 3, SLEEP_MAX_MS = 3600 * 1000, TIMER_SOON_MS = 20 };
 
 int64_t worker_clock_ns(void)
 {
@@ -113,17 +113,18 @@ static void end_turn(struct worker *w, int64_t now_ns)
     publish_busy(w, now_ns);
 }
 
-/* The timer is set anew only if it would fire too late: an early one costs a turn without work
- * now and then, setting it each turn costs something in each. */
+/* The timer is set anew only if it would fire too late, or early and soon: an early one costs a
+ * turn without work now and then, setting it each turn costs something in each. */
 static void set_timer(struct worker *w, int64_t due_ms)
 {
     int64_t wait = due_ms - w->now_ms;
     struct timeval tv;
 
-    if (due_ms == INT64_MAX || due_ms >= w->timer_due_ms)
-        return;
-    if (wait > SLEEP_MAX_MS)
+    if (wait > SLEEP_MAX_MS || due_ms == INT64_MAX)
         wait = SLEEP_MAX_MS;
+    if (w->now_ms + wait == w->timer_due_ms ||
+        (w->now_ms + wait > w->timer_due_ms && w->timer_due_ms - w->now_ms > TIMER_SOON_MS))
+        return;
     tv = (struct timeval){wait / 1000, wait % 1000 * 1000};
     if (evtimer_add(&w->timer, &tv) == 0)
         w->timer_due_ms = w->now_ms + wait;

@@ -286,10 +286,12 @@ void publish_channel(struct peer *c, const struct publish_request *r)
     /* Its route names the channel, not a message: the next metadata are read anew. */
     s->memo->valid = false;
     s->target_due = false;
-    if (s->up_done)
+    if (s->up_done) {
+        core_publisher_last(s->p);
         channel_finish(s);
-    else
+    } else {
         c->hot = &s->base;
+    }
 }
 
 void publish_payload(struct publish *s, const struct rs_frame *f, struct block *block)
@@ -306,6 +308,7 @@ void publish_payload(struct publish *s, const struct rs_frame *f, struct block *
     }
     if (f->flags & RS_COMPLETE) {
         s->up_done = true;
+        core_publisher_last(s->p);
         stream_cool(&s->base);
         channel_finish(s);
     } else {
