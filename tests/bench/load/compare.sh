@@ -146,7 +146,7 @@ for ((round = 1; round <= rounds; round++)); do
         [ ! -t 2 ] || say "$where"
         read -r -a options <<<"$options seconds=$seconds round=$round"
         measure "$peer" "${options[@]}"
-        if [ -z "$why" ] && was_noisy && [ $((repeated * again_share)) -lt "$total" ]; then
+        if [ -z "$why" ] && was_noisy && [ $((repeated * again_share)) -lt "$done_runs" ]; then
             repeated=$((repeated + 1))
             keep "$name" # the report takes the quieter ones if there are enough
             measure "$peer" "${options[@]}"

@@ -1,5 +1,6 @@
 """The plots of report.py, drawn by gnuplot as SVG."""
 import os
+import shutil
 import subprocess
 
 # Who is drawn, and how. brokerd with other numbers of workers is in the tables only; a peer with a
@@ -120,7 +121,10 @@ def latency(medians, folder, title, name):
 
 
 def draw(medians, folder):
-    """Draw what there are figures for; returns [(title, file)..]."""
+    """Draw what there are figures for; returns [(title, file)..], none without gnuplot."""
+    if not shutil.which("gnuplot"):
+        print("there is no gnuplot here, so no plots")
+        return []
     drawn = []
     for title, name, *how in BARS:
         if bars(medians, folder, title, name, *how):
