@@ -88,6 +88,8 @@ struct side {
     uint64_t state[6];
     void *own;
 
+    uint64_t read_ns; /* ns_now() when the bytes that take() is given were read */
+
     /* Of loop.c and side.c. */
     int fd;
     bool closed;   /* the broker closed the connection, or it broke */

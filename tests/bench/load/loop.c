@@ -131,6 +131,7 @@ static void fill(struct side *s)
     if (n)
         memcpy(input, s->kept, n);
     n += (size_t)r;
+    s->read_ns = ns_now();
     used = s->driver->take(s, input, n);
     if (n - used == sizeof input)
         die("a frame is larger than %zu bytes", sizeof input);

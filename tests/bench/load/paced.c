@@ -21,7 +21,7 @@ static void arrived(struct side *s, const uint8_t *payload, size_t n)
 
     (void)n;
     if (ns)
-        histogram_add(&p->times, ns_now() - ns);
+        histogram_add(&p->times, s->read_ns - ns);
 }
 
 /* Send what is due, also what should have been sent before. */

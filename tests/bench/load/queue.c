@@ -36,7 +36,7 @@ static void arrived(struct side *s, const uint8_t *payload, size_t n)
 
     (void)n;
     if (ns)
-        histogram_add(&q->deliveries, ns_now() - ns);
+        histogram_add(&q->deliveries, s->read_ns - ns);
 }
 
 /* Note how long what has been confirmed since took. */

@@ -48,7 +48,7 @@ static void arrived_here(struct side *s, const uint8_t *payload, size_t n)
     if (!stamp_get(payload))
         return;
     g->trips++;
-    histogram_add(&g->times, ns_now() - stamp_get(g->here.payload));
+    histogram_add(&g->times, s->read_ns - stamp_get(g->here.payload));
     if (!g->over)
         serve(g);
 }
