@@ -37,6 +37,7 @@ struct worker {
     int64_t now_ms, wall_ms;
     struct event mail; /* the mailbox's eventfd */
     struct event timer;
+    int timer_fd;                  /* a timerfd, -1: none yet */
     int64_t timer_due_ms;          /* when it fires; INT64_MAX: not set */
     int64_t turn_ns;               /* when this turn began */
     int64_t span_ns, span_busy_ns; /* of the busy measure: its start, and what was not sleep */

@@ -1,4 +1,5 @@
 /* One turn of a worker's loop, and what decides how long it sleeps. */
+#include <sys/timerfd.h>
 #include <time.h>
 
 #include "brokerd/worker/internal.h"
@@ -118,16 +119,17 @@ static void end_turn(struct worker *w, int64_t now_ns)
 static void set_timer(struct worker *w, int64_t due_ms)
 {
     int64_t wait = due_ms - w->now_ms;
-    struct timeval tv;
+    struct itimerspec at = {{0}, {0}};
 
     if (wait > SLEEP_MAX_MS || due_ms == INT64_MAX)
         wait = SLEEP_MAX_MS;
-    if (w->now_ms + wait == w->timer_due_ms ||
-        (w->now_ms + wait > w->timer_due_ms && w->timer_due_ms - w->now_ms > TIMER_SOON_MS))
+    due_ms = w->now_ms + wait;
+    if (due_ms == w->timer_due_ms ||
+        (due_ms > w->timer_due_ms && w->timer_due_ms - w->now_ms > TIMER_SOON_MS))
         return;
-    tv = (struct timeval){wait / 1000, wait % 1000 * 1000};
-    if (evtimer_add(&w->timer, &tv) == 0)
-        w->timer_due_ms = w->now_ms + wait;
+    at.it_value = (struct timespec){due_ms / 1000, due_ms % 1000 * 1000000};
+    if (timerfd_settime(w->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) == 0)
+        w->timer_due_ms = due_ms;
 }
 
 static void sleep_until(struct worker *w, int64_t due_ms, bool busy)
