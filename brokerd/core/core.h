@@ -116,6 +116,8 @@ struct gap {
 struct delivery {
     const struct topic *topic; /* of all of them */
     struct run run;
+    uint64_t offer;         /* deliveries with the same number, run.v and run.n are of the same
+                             * messages; 0: not known */
     uint32_t attempt;       /* 1 for the first; more: n is 1 */
     const struct gap *gaps; /* lost before the first of them; NULL: none */
     unsigned gaps_n;

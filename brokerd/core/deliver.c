@@ -7,10 +7,6 @@
 #include "brokerd/core/queue.h"
 #include "brokerd/core/tap.h"
 
-/* Payload bytes of one call of deliver(): so that a connection's output is looked at again
- * before it grows far above its high-water mark. */
-enum { DELIVER_BYTES = 128 * 1024 };
-
 /* --------------------------------------------------------------------------- gaps */
 
 enum { GAPS_MAX = REASON_TABLE_SIZE };
@@ -180,19 +176,19 @@ static void served(struct tap *t)
 
 /* -------------------------------------------------------------------------- direct */
 
-/* How many of the run's messages from `i` on go into one delivery. */
-static uint32_t slice_of_run(const struct run *run, uint32_t i, uint64_t credit, uint64_t *ret_n)
+/* Up to `most` of the run's messages from `i` on. */
+static struct run part_of(const struct run *run, uint32_t i, uint32_t most)
 {
-    uint32_t n = 0;
+    struct run part = *run;
 
-    if (i == 0 && run->n <= credit && run->bytes <= DELIVER_BYTES) {
-        *ret_n = run->bytes;
-        return run->n;
-    }
-    *ret_n = 0;
-    while (i + n < run->n && n < credit && *ret_n < DELIVER_BYTES)
-        *ret_n += run->v[i + n++].len;
-    return n;
+    if (i == 0 && run->n <= most)
+        return part;
+    part.v += i;
+    part.n = run->n - i < most ? run->n - i : most;
+    part.bytes = 0;
+    for (uint32_t k = 0; k < part.n; k++)
+        part.bytes += part.v[k].len;
+    return part;
 }
 
 /* Keep the run's messages from `i` on that `d` is to carry, as in flight to `t`. Without memory
@@ -230,7 +226,7 @@ uint32_t deliver_direct(struct offer *o, struct queue *q)
     while (i < o->run->n && !list_empty(&q->hungry)) {
         struct tap *t = LIST_ITEM(list_first(&q->hungry), struct tap, hungry);
         struct delivery d = {.topic = o->topic,
-                             .run = {.v = o->run->v + i, .type = o->run->type},
+                             .offer = o->number,
                              .attempt = 1,
                              .seq = q->in + 1,
                              .id = o->id + i,
@@ -244,7 +240,7 @@ uint32_t deliver_direct(struct offer *o, struct queue *q)
             next_round(&round, q, o->run->n - i);
             round.taps--;
         }
-        d.run.n = slice_of_run(o->run, i, helping(q, t, round.share), &d.run.bytes);
+        d.run = part_of(o->run, i, helping(q, t, round.share));
         if (q->name)
             keep_in_flight(o, t, i, &d);
         if (!d.run.n)
@@ -294,7 +290,7 @@ static void gather(struct tap *t, uint32_t max, struct delivery *d)
     struct head h;
 
     *d = (struct delivery){.attempt = 1};
-    while (d->run.n < max && d->run.bytes < DELIVER_BYTES && queue_head(q, &h)) {
+    while (d->run.n < max && d->run.bytes < RUN_BYTES && queue_head(q, &h)) {
         if (d->run.n && !follows(t, d, &h, c->taken[0]))
             break;
         if (q->name && !flight_new(t, &h))

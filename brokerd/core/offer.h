@@ -18,6 +18,7 @@ struct offer {
     struct topic *topic;
     uint64_t id; /* of the first message; the others follow */
     int64_t time_ms;
+    uint64_t number;             /* where it is for several queues: its own, else 0 */
     handle_t publisher;          /* who is told what became of held ones; 0 nobody */
     uint64_t first;              /* number of the first message */
     bool may_hold;               /* somebody waits for an answer */

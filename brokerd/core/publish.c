@@ -191,13 +191,21 @@ static void refused_there(struct offer *o)
     offer_note_all(o, why);
 }
 
+/* Offer to this worker's queues. */
+static void offer_to_all(struct offer *o, const struct route *r)
+{
+    if (r->n > 1)
+        o->number = ++o->core->offers;
+    for (uint32_t i = 0; i < r->n; i++)
+        offer_to(o, r->queues[i]);
+}
+
 /* Offer to this worker's queues and post to the others. Returns how many will answer. */
 static unsigned route_out(struct offer *o, const struct route *r)
 {
     unsigned posted = 0;
 
-    for (uint32_t i = 0; i < r->n; i++)
-        offer_to(o, r->queues[i]);
+    offer_to_all(o, r);
     for (uint64_t w = r->workers; w; w &= w - 1) {
         if (post_run(o, (unsigned)__builtin_ctzll(w), 0) == 0)
             posted++;
@@ -349,7 +357,7 @@ static int publish_to_topic(struct publisher *p, struct offer *o)
     return enter(p, o, posted);
 }
 
-/* At most RUN_MAX messages. */
+/* At most RUN_MAX messages, and RUN_BYTES and the last. */
 static int publish_some(struct publisher *p, const struct run *run)
 {
     struct core *c = p->ep->core;
@@ -389,9 +397,10 @@ static int publish_parts(struct publisher *p, const struct run *run)
     int r = 0;
 
     for (uint32_t i = 0; i < run->n && r == 0;) {
-        struct run part = {.v = run->v + i, .type = run->type};
+        struct run part = {.v = run->v + i, .type = run->type, .head_room = run->head_room};
 
-        for (; part.n < RUN_MAX && i < run->n && run->v[i].len <= max; i++)
+        for (; part.n < RUN_MAX && part.bytes < RUN_BYTES && i < run->n && run->v[i].len <= max;
+             i++)
             part.bytes += part.v[part.n++].len;
         r = part.n ? publish_some(p, &part) : refuse_large(p, &run->v[i++]);
     }
@@ -445,7 +454,7 @@ int core_publish(struct publisher *p, const struct target *to, const struct run 
     if (p->kind != PUBLISH_FORGET)
         has_news(p);
     /* The sum is within the limit of one: so is each. */
-    if (run->n <= RUN_MAX && run->bytes <= c->globals.max_message_bytes)
+    if (run->n <= RUN_MAX && run->bytes <= RUN_BYTES && run->bytes <= c->globals.max_message_bytes)
         return publish_some(p, run);
     return publish_parts(p, run);
 }
@@ -574,8 +583,7 @@ void publish_take_run(struct core *c, struct mail_run *m)
         take_for_queue(&o, m->queue, r->topic);
     } else {
         o.topic = r->topic;
-        for (uint32_t i = 0; i < r->n; i++)
-            offer_to(&o, r->queues[i]);
+        offer_to_all(&o, r);
         answer_offer(&o);
     }
     route_unref(r);

@@ -28,6 +28,7 @@
 
 enum {
     RUN_MAX = 2048,                /* messages handled together at most */
+    RUN_BYTES = 256 * 1024,        /* the same, in bytes of payload */
     PUMP_MAX = 4096,               /* deliveries of one queue before others have a turn */
     PUMP_MAX_BYTES = 4 << 20,      /* the same, in bytes */
     SHARE_MAX = 64,                /* deliveries to one of several consumers at a time */
@@ -331,6 +332,7 @@ struct core {
     struct shared_policy *last_policy; /* the one made last, not counted; or NULL */
     int64_t now_ms, wall_ms;
     uint64_t next_id;
+    uint64_t offers; /* that had a number */
     struct slots slots;
     struct tree *tree;
     struct routes *routes;

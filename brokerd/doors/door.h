@@ -32,9 +32,25 @@ struct door_limits {
 /* So that small messages too make runs worth a write of their own: 50 KiB of them with 16 B. */
 enum { DOOR_VIEWS = 2048 };
 
-/* Scratch of the worker, shared by its connections: valid within one on_bytes() only. */
+/* A run as it was written last, for the next consumer to whom it looks the same: with 100 of them
+ * each of a message of 128 B took 30 ns instead of 42. */
+enum { DOOR_ENCODED = 384 * 1024, DOOR_HEAD_MAX = 512 };
+
+struct door_encoded {
+    uint64_t offer; /* 0: none; else what run it is: that, v and n of its delivery */
+    const struct msg_view *v;
+    uint32_t n;
+    uint32_t frame_max; /* no frame is longer */
+    uint32_t head_n;
+    uint8_t head[DOOR_HEAD_MAX]; /* what each message has before its payload, without its length */
+    struct slice bytes;          /* all of it: in `buf`, or where the messages were read */
+    uint8_t buf[DOOR_ENCODED];
+};
+
+/* Scratch of the worker, shared by its connections. */
 struct door_scratch {
-    struct msg_view views[DOOR_VIEWS];
+    struct msg_view views[DOOR_VIEWS]; /* valid within one on_bytes() */
+    struct door_encoded encoded;
 };
 
 /* What net lends a door for one connection. */

@@ -134,7 +134,7 @@ static int net_worker_init(struct net *net, unsigned id, const struct net_option
     wheel_init(&nw->wheel, worker_now(nw->w));
     for (unsigned i = 0; i < NET_LOGS; i++)
         nw->log[i] = (struct log_limit){.burst = 5, .per_ms = 1000};
-    nw->scratch = malloc(sizeof *nw->scratch);
+    nw->scratch = calloc(1, sizeof *nw->scratch);
     nw->limits = limits_new(o);
     if (!nw->scratch || !nw->limits)
         return -ENOMEM;

@@ -131,6 +131,48 @@ void out_end(struct out *o)
     }
 }
 
+/* Copies into blocks of the pool's larger size: what is left of a long run must not need one piece
+ * of memory of its own length. */
+static void copy_in_pieces(struct out *o, struct slice s)
+{
+    while (s.n) {
+        size_t n = s.n < BLOCK_LARGE ? s.n : BLOCK_LARGE;
+
+        if (out_copy(o, s.p, n) < 0)
+            return; /* broken */
+        s = slice_from(s, n);
+    }
+}
+
+/* What was lent to the output and could not be written leaves it again. */
+static struct slice take_back(struct out *o)
+{
+    struct out_seg *s = o->seg_n ? seg_at(o, o->seg_n - 1) : NULL;
+
+    if (!s || s->block)
+        return slice_of(NULL, 0);
+    o->seg_n--;
+    o->pending -= s->n;
+    o->end -= s->n;
+    return slice_of(s->p, s->n);
+}
+
+void out_write(struct out *o, struct slice s)
+{
+    if (!o->ops || o->blocked || o->broken || o->pending + s.n < OUT_FLUSH_NOW) {
+        copy_in_pieces(o, s);
+        out_end(o);
+        return;
+    }
+    o->tail = NULL;
+    if (seg_push(o, NULL, s.p, s.n) < 0)
+        return;
+    o->pending += s.n;
+    o->end += s.n;
+    o->ops->flush(o);
+    copy_in_pieces(o, take_back(o));
+}
+
 int out_peek(const struct out *o, struct iovec *iov, int max)
 {
     int n = 0;

@@ -31,7 +31,7 @@ struct out_ops {
 struct out_seg {
     const uint8_t *p;
     size_t n;
-    struct block *block; /* holds p; one reference is ours */
+    struct block *block; /* holds p; one reference is ours. NULL: out_write() is at it */
 };
 
 enum {
@@ -72,6 +72,10 @@ int out_copy(struct out *o, const void *p, size_t n);
 
 /* Append `s`, which lies within `block`, by reference (takes its own). 0 or -ENOMEM. */
 int out_block(struct out *o, struct block *block, struct slice s);
+
+/* Append `s` and end, like out_copy() and out_end(); but where that makes enough for a write, it is
+ * written from where it lies, and only what the socket does not take is copied. */
+void out_write(struct out *o, struct slice s);
 
 /* A run or an answer is complete: flush now if OUT_FLUSH_NOW is reached, else mark dirty. */
 void out_end(struct out *o);

@@ -3,9 +3,13 @@
  *      plain      | 9 bytes of head | payload |
  *      otherwise  | 9 bytes of head | u24 | topic item, type item, headers item | payload |
  *
- * Metadata that all messages of a run share (topic, type) are made once, as the *prefix*. A
- * stretch of messages that need no more is written in one go: room for all of it is reserved at
- * once. Others (headers, gaps, facts) and large ones go one by one. */
+ * Metadata that all messages of a run share (topic, type) are made once, as the *prefix*. A run
+ * whose messages need no more is written whole: from where it was read, with our heads put over
+ * those it came with, or as it was encoded once for several consumers. Else a stretch of such
+ * messages is copied in one go; others (headers, gaps, facts) and large ones go one by one.
+ *
+ * CPU per delivery, ns, beside what copied each run for each consumer: in place 17.8 instead of
+ * 22.8 with 16 B, 326 instead of 378 with 1 KiB; 100 consumers of 128 B 29 instead of 42. */
 #include "brokerd/doors/rsocket/consume.h"
 
 #include "brokerd/doors/rsocket/send.h"
@@ -13,6 +17,7 @@
 #include "libbroker/base/name.h"
 #include "libbroker/wire/composite.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,35 +173,33 @@ static bool has_more_to_say(const struct run *run, const struct msg_meta *meta)
     return meta && (meta->headers.n > 0 || !ctype_eq(meta->type, run->type));
 }
 
+/* Will the prefix do for it, and is it copied? */
+static bool is_plain(const struct job *j, const struct msg_view *v)
+{
+    return v->len < OUT_BY_REFERENCE && j->head_n + v->len - RS_TCP_LENGTH <= j->frame_max &&
+           !has_more_to_say(&j->d->run, v->meta);
+}
+
 /* Messages that are written in one go. */
 struct stretch {
     uint32_t first, end; /* which: first..end-1 */
     size_t size;         /* bytes they take with their heads */
-    bool in_line;        /* they lie in one block as they are to be written, but for their heads */
 };
 
-/* The messages from `first` on that need no more than the prefix and fit together into one large
- * block. */
-static struct stretch stretch(const struct job *j, uint32_t first)
+/* The messages from `first` on that are plain and fit together into `room` bytes; one fits. */
+static struct stretch stretch(const struct job *j, uint32_t first, size_t room)
 {
     const struct run *run = &j->d->run;
-    const struct msg_view *v = &run->v[first], *end = run->v + run->n, *at;
-    const struct block *block = j->head_n == RS_PAYLOAD_HEAD_SIZE ? v->block : NULL;
-    const uint8_t *next = v->data; /* where the payload lies if all are in line */
-    bool in_line = block;
-    size_t size = 0;
+    struct stretch t = {.first = first, .end = first};
 
-    for (at = v; at < end; at++) {
-        size_t one = j->head_n + at->len;
+    for (; t.end < run->n && is_plain(j, &run->v[t.end]); t.end++) {
+        size_t one = j->head_n + run->v[t.end].len;
 
-        if (has_more_to_say(run, at->meta) || at->len >= OUT_BY_REFERENCE ||
-            one - RS_TCP_LENGTH > j->frame_max || (at > v && size + one > BLOCK_LARGE))
+        if (t.end > first && t.size + one > room)
             break;
-        in_line &= at->block == block && at->data == next;
-        next = at->data + one;
-        size += one;
+        t.size += one;
     }
-    return (struct stretch){first, first + (uint32_t)(at - v), size, in_line};
+    return t;
 }
 
 /* One after the other. Their heads differ in the length only, so `head` is copied and its first
@@ -213,29 +216,13 @@ static void put_each(const struct job *j, uint8_t *p, const struct msg_view *v, 
     }
 }
 
-/* All in one copy, then the heads over what came between. */
-static void put_in_line(const struct job *j, uint8_t *p, const struct msg_view *v, uint32_t n,
-                        size_t size)
-{
-    uint32_t id = j->s->base.id;
-
-    memcpy(p + RS_PAYLOAD_HEAD_SIZE, v->data, size - RS_PAYLOAD_HEAD_SIZE);
-    for (uint32_t i = 0; i < n; i++)
-        p = rs_put_payload_head(p, id, RS_NEXT, v[i].len) + v[i].len;
-}
-
 static void deliver_stretch(const struct job *j, const struct stretch *t)
 {
-    const struct msg_view *v = j->d->run.v + t->first;
-    uint32_t n = t->end - t->first;
     uint8_t *p = out_reserve(j->c->link->out, t->size);
 
     if (!p)
         return; /* broken, net closes it */
-    if (t->in_line)
-        put_in_line(j, p, v, n, t->size);
-    else
-        put_each(j, p, v, n);
+    put_each(j, p, j->d->run.v + t->first, t->end - t->first);
     out_commit(j->c->link->out, t->size);
 }
 
@@ -272,6 +259,98 @@ static void make_head(struct job *j)
     j->head_n = (size_t)(p - j->head);
 }
 
+/* ----------------------------------------------------------------------------- the whole run */
+
+/* Put our heads over those the messages came with: then the run lies where it was read as it is to
+ * be written. False: it does not. */
+static bool put_in_place(const struct job *j, struct slice *ret)
+{
+    const struct run *run = &j->d->run;
+    const struct msg_view *v = run->v;
+    uint32_t id = j->s->base.id;
+    uint8_t *start, *p;
+
+    if (run->head_room < RS_PAYLOAD_HEAD_SIZE || j->head_n != RS_PAYLOAD_HEAD_SIZE)
+        return false;
+    start = p = v->block->bytes + (v->data - v->block->bytes) - RS_PAYLOAD_HEAD_SIZE;
+    for (uint32_t i = 0; i < run->n; i++) {
+        if (v[i].data != p + RS_PAYLOAD_HEAD_SIZE || !is_plain(j, &v[i]))
+            return false;
+        p = rs_put_payload_head(p, id, RS_NEXT, v[i].len) + v[i].len;
+    }
+    *ret = slice_of(start, (size_t)(p - start));
+    return true;
+}
+
+/* Encode it into the scratch, where others may find it. */
+static bool put_aside(const struct job *j, struct door_encoded *e)
+{
+    const struct run *run = &j->d->run;
+    struct stretch t;
+
+    if (run->bytes + run->n * j->head_n > sizeof e->buf)
+        return false;
+    t = stretch(j, 0, sizeof e->buf);
+    if (t.end < run->n)
+        return false;
+    put_each(j, e->buf, run->v, run->n);
+    e->bytes = slice_of(e->buf, t.size);
+    return true;
+}
+
+static bool is_encoded(const struct job *j, const struct door_encoded *e)
+{
+    const struct delivery *d = j->d;
+
+    return d->offer && e->offer == d->offer && e->v == d->run.v && e->n == d->run.n &&
+           e->head_n == j->head_n && memcmp(e->head, j->head, j->head_n) == 0 &&
+           e->frame_max == j->frame_max;
+}
+
+static void remember(const struct job *j, struct door_encoded *e)
+{
+    static_assert(sizeof j->head <= sizeof e->head, "any head fits");
+    e->offer = j->d->offer;
+    e->v = j->d->run.v;
+    e->n = j->d->run.n;
+    e->frame_max = j->frame_max;
+    e->head_n = (uint32_t)j->head_n;
+    memcpy(e->head, j->head, j->head_n);
+}
+
+/* Write the run as one piece of bytes that need not be copied into the output: where it was read,
+ * or as it was encoded for several consumers. */
+static bool deliver_whole(const struct job *j)
+{
+    struct door_encoded *e = &j->c->link->scratch->encoded;
+
+    if (!is_encoded(j, e)) {
+        e->offer = 0;
+        if (!put_in_place(j, &e->bytes) && (!j->d->offer || !put_aside(j, e)))
+            return false;
+        remember(j, e);
+    }
+    out_write(j->c->link->out, e->bytes);
+    return true;
+}
+
+static void deliver_parts(const struct job *j)
+{
+    for (uint32_t i = 0; i < j->d->run.n;) {
+        struct stretch t = {.end = i};
+
+        if (!has_own_headers(j, i))
+            t = stretch(j, i, BLOCK_LARGE);
+        if (t.end > i) {
+            deliver_stretch(j, &t);
+            i = t.end;
+        } else {
+            deliver_one(j, i++);
+        }
+    }
+    send_end(j->c);
+}
+
 uint64_t consume_deliver(void *ctx, const struct delivery *d)
 {
     struct consume *s = ctx;
@@ -284,18 +363,7 @@ uint64_t consume_deliver(void *ctx, const struct delivery *d)
     make_head(&j);
     if (s->facts)
         format_time(d->time_ms, j.time, sizeof j.time);
-    for (uint32_t i = 0; i < d->run.n;) {
-        struct stretch t = {.end = i};
-
-        if (!has_own_headers(&j, i))
-            t = stretch(&j, i);
-        if (t.end > i) {
-            deliver_stretch(&j, &t);
-            i = t.end;
-        } else {
-            deliver_one(&j, i++);
-        }
-    }
-    send_end(j.c);
+    if (has_own_headers(&j, 0) || !deliver_whole(&j))
+        deliver_parts(&j);
     return j.c->link->out->end;
 }

@@ -79,6 +79,7 @@ static size_t scan_channel(struct peer *c, struct publish *ch, uint16_t word, st
     if (s->n == 0)
         return 0;
     run = (struct run){.v = s->v, .n = s->n, .bytes = s->bytes, .type = m ? m->type : c->type};
+    run.head_room = RS_PAYLOAD_HEAD_SIZE; /* no frame is looked at again */
     publish_channel_run(ch, &run);
     return (size_t)(s->p - start);
 }

@@ -122,6 +122,49 @@ START_TEST(a_large_run_is_flushed_a_small_one_marked)
 }
 END_TEST
 
+/* A socket that takes some of what waits, and then perhaps no more for a while. */
+static struct seeded socket_s;
+
+static void take_some(struct out *o)
+{
+    compare(&socket_s, o, out_written(o));
+    out_consume(o, seeded_below(&socket_s, o->pending + 1));
+    o->blocked = o->pending && seeded_below(&socket_s, 2);
+}
+
+static const struct out_ops socket_ops = {take_some, dirty};
+
+START_TEST(what_a_write_leaves_is_kept)
+{
+    static uint8_t lent[400000];
+    struct seeded s = seeded_start();
+    struct out o;
+
+    socket_s = s;
+    out_init(&o, &socket_ops, &pool);
+    while (o.end < SHADOW - sizeof lent) {
+        size_t n = seeded_below(&s, seeded_below(&s, 2) ? sizeof lent : 10000);
+        uint64_t before;
+
+        if (seeded_below(&s, 4) == 0)
+            append(&s, &o);
+        before = o.end;
+        seeded_fill(&s, lent, n);
+        memcpy(shadow + o.end, lent, n);
+        out_write(&o, slice_of(lent, n));
+        memset(lent, 0, n); /* ours again */
+        expect(&s, o.end == before + n && !o.broken);
+        compare(&s, &o, out_written(&o));
+        if (seeded_below(&s, 2)) {
+            o.blocked = false;
+            take_some(&o);
+        }
+    }
+    out_fini(&o);
+    block_pool_fini(&pool);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("out");
@@ -130,6 +173,7 @@ int main(void)
     tcase_add_test(tc, comes_out_as_it_went_in);
     tcase_add_test(tc, a_drained_output_holds_no_block);
     tcase_add_test(tc, a_large_run_is_flushed_a_small_one_marked);
+    tcase_add_test(tc, what_a_write_leaves_is_kept);
     suite_add_tcase(s, tc);
     return run_suite(s);
 }

@@ -78,16 +78,25 @@ static void deliver(int consumer, struct delivered d)
     free(topic);
 }
 
-static void deliver_views(int consumer, const char *topic, const struct msg_view *v, uint32_t n)
+static void deliver_run(int consumer, const char *topic, const struct msg_view *v, uint32_t n,
+                        uint64_t offer, uint8_t head_room)
 {
     struct topic *t = topic_of(topic);
-    struct delivery d = {
-        .topic = t, .run = {.v = v, .n = n, .type = type_of(NULL)}, .attempt = 1, .first = 1};
+    struct delivery d = {.topic = t,
+                         .run = {.v = v, .n = n, .type = type_of(NULL), .head_room = head_room},
+                         .offer = offer,
+                         .attempt = 1,
+                         .first = 1};
 
     for (uint32_t i = 0; i < n; i++)
         d.run.bytes += v[i].len;
     hand_over(consumer, &d);
     free(t);
+}
+
+static void deliver_views(int consumer, const char *topic, const struct msg_view *v, uint32_t n)
+{
+    deliver_run(consumer, topic, v, n, 0, 0);
 }
 
 /* One message of `n` bytes that lie in `b`; `by_reference`: the door may refer to it. */
@@ -147,20 +156,25 @@ static void expect_whole(struct talk *t, uint32_t stream, const char *topic, con
     free(all);
 }
 
-/* Exactly these plain messages were written on `stream`. */
-static void expect_views(struct talk *t, uint32_t stream, const struct msg_view *v, uint32_t n)
+/* Exactly these messages were written on `stream`, with no metadata but the topic. */
+static void expect_views(struct talk *t, uint32_t stream, const char *topic,
+                         const struct msg_view *v, uint32_t n)
 {
     size_t all_n, used, at = 0;
-    uint8_t *all = drink(t, &all_n);
+    uint8_t *all = drink(t, &all_n), route[300];
+    struct slice metadata = slice_of(route, 0);
     struct rs_frame f;
     const char *why = "";
+
+    if (topic)
+        metadata.n = (size_t)(composite_put_route(route, slice_str(topic)) - route);
 
     for (uint32_t i = 0; i < n; i++) {
         ck_assert_int_eq(rs_decode(t->limits.frame_max, all + at, all_n - at, &f, &used, &why),
                          WIRE_FRAME);
         at += used;
-        ck_assert_uint_eq(used, RS_HEAD_SIZE + v[i].len);
         ck_assert_uint_eq(f.stream, stream);
+        ck_assert(slice_eq(f.metadata, metadata));
         ck_assert(slice_eq(f.data, slice_of(v[i].data, v[i].len)));
     }
     ck_assert_uint_eq(at, all_n);

@@ -226,7 +226,53 @@ START_TEST(a_long_run_arrives_in_order)
         v[i] = (struct msg_view){.data = (const uint8_t *)text[i], .len = (uint32_t)n};
     }
     deliver_views(1, "a", v, N);
-    expect_views(t, 1, v, N);
+    expect_views(t, 1, NULL, v, N);
+    talk_end(t);
+}
+END_TEST
+
+/* Several consumers of one run, some to whom it looks the same, some not; in place and aside, and
+ * with messages so large that it is neither. None may see what was written for another. */
+START_TEST(a_run_for_several_is_right_for_each)
+{
+    enum { N = 100 };
+    static const struct {
+        uint32_t stream;
+        const char *topic; /* NULL: known */
+    } to[] = {{1, NULL}, {3, NULL}, {5, "a"}, {7, "a"}, {1, NULL}, {1, NULL}, {5, "a"}};
+    struct talk *t = talk_setup(false);
+    struct block *b = block_new(N * 20000);
+    struct msg_view v[N];
+
+    talk(t, "> STREAM 1 n=1000 route=subscribe/a\n"
+            "> STREAM 3 n=1000 route=subscribe/a\n"
+            "> STREAM 5 n=1000 route=subscribe/#\n"
+            "> STREAM 7 n=1000 route=subscribe/#\n"
+            "= k1 attach filter=a credit=1000\n"
+            "= k2 attach filter=a credit=1000\n"
+            "= k3 attach filter=# credit=1000\n"
+            "= k4 attach filter=# credit=1000\n");
+    for (uint64_t offer = 1; offer < 4; offer++) {
+        uint8_t *p = b->bytes;
+
+        for (size_t i = 0; i < N; i++) {
+            uint32_t len = (uint32_t)(offer * 100 + i) % 300;
+
+            if (_i == 2 && i == 50)
+                len = OUT_BY_REFERENCE;
+            p += RS_PAYLOAD_HEAD_SIZE;
+            memset(p, (int)(offer * N + i), len);
+            v[i] = (struct msg_view){.data = p, .len = len, .block = b};
+            p += len;
+        }
+        for (size_t i = 0; i < sizeof to / sizeof *to; i++) {
+            deliver_run(1 + (int)(to[i].stream / 2), "a", v, N, offer,
+                        _i ? RS_PAYLOAD_HEAD_SIZE : 0);
+            expect_views(t, to[i].stream, to[i].topic, v, N);
+        }
+    }
+    ck_assert(block_alone(b));
+    block_unref(b);
     talk_end(t);
 }
 END_TEST
@@ -505,6 +551,7 @@ int main(void)
     tcase_add_loop_test(tc, routing_alone_has_tags, 0, 2);
     tcase_add_loop_test(tc, large_messages_arrive_whole, 0, 2 * ROWS(sizes));
     tcase_add_test(tc, a_long_run_arrives_in_order);
+    tcase_add_loop_test(tc, a_run_for_several_is_right_for_each, 0, 3);
     tcase_add_loop_test(tc, the_core_ends_a_stream, 0, 2);
     tcase_add_loop_test(tc, verbs_settle, 0, 2);
     tcase_add_loop_test(tc, verbs_of_the_first_payload_and_its_end, 0, 2);
