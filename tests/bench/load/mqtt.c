@@ -1,7 +1,10 @@
 /* The driver for MQTT 3.1.1: topics with QoS 0, work queues with QoS 1.
  *
  * A work queue is a topic with one subscriber, both sides with QoS 1: the broker answers each
- * message of the producer, and wants an answer to each that it delivers. */
+ * message of the producer, and wants an answer to each that it delivers.
+ *
+ * Mosquitto delivers a message once to a connection, however many of its filters match; the
+ * protocol leaves that to the broker. */
 #include "tests/bench/load/load.h"
 
 #include <string.h>
@@ -181,7 +184,7 @@ static size_t mqtt_take(struct side *s, const uint8_t *p, size_t n)
 
 const struct driver mqtt_driver = {
     .name = "mqtt",
-    .does = LOAD_TOPICS | LOAD_DUPLEX | LOAD_WILDCARDS | LOAD_QUEUES | LOAD_STALLS,
+    .does = LOAD_TOPICS | LOAD_DUPLEX | LOAD_WILDCARDS | LOAD_QUEUES | LOAD_STALLS | LOAD_MERGES,
     .open = mqtt_open,
     .take = mqtt_take,
     .message = mqtt_message,

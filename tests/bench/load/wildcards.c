@@ -352,7 +352,8 @@ void wildcards(const struct task *t, struct result *ret)
     result_add(ret, "churned_per_second", (double)(w.churned - churned) / seconds);
     result_add(ret, "matches_per_message", (double)w.due[MESSAGES - 1] / MESSAGES);
     result_add(ret, "broker_ns_per_published",
-               (ret->after.broker_s - ret->before.broker_s) * 1e9 / (double)ret->published);
+               (ret->after.broker_s - ret->before.broker_s) * 1e9 /
+                   (double)(ret->published ? ret->published : 1));
     drain(&w);
     ret->lost = (int64_t)(due(&w) - delivered(&w));
     ret->told_lost = told(&w);
