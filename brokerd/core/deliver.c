@@ -256,6 +256,40 @@ uint32_t deliver_direct(struct offer *o, struct queue *q)
     return i;
 }
 
+/* ------------------------------------------------------------------------- looking ahead */
+
+static inline void fetch(const void *p, size_t size)
+{
+    for (size_t at = 0; at < size; at += 64)
+        __builtin_prefetch((const char *)p + at);
+}
+
+static inline struct consumer *first_hungry(const struct queue *q)
+{
+    struct list_node *n = list_first(&q->hungry);
+
+    return n ? LIST_ITEM(n, struct tap, hungry)->consumer : NULL;
+}
+
+/* Each step reads what the one before has fetched. */
+void deliver_foresee(struct queue *const *q, unsigned n)
+{
+    const struct list_node *t;
+    const struct consumer *k;
+
+    for (unsigned i = 0; i < n; i++)
+        fetch(q[i], sizeof *q[i]);
+    for (unsigned i = 0; i < n; i++)
+        if ((t = list_first(&q[i]->hungry)) != NULL)
+            fetch(LIST_ITEM(t, struct tap, hungry), sizeof(struct tap));
+    for (unsigned i = 0; i < n; i++)
+        if ((k = first_hungry(q[i])) != NULL)
+            fetch(k, sizeof *k);
+    for (unsigned i = 0; i < n; i++)
+        if ((k = first_hungry(q[i])) != NULL)
+            fetch(k->ctx, 64); /* of the door's, about whose size nothing is known */
+}
+
 /* ---------------------------------------------------------------------------- pump */
 
 static void view_of(struct core *c, uint32_t i, const struct msg *m)

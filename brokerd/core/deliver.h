@@ -15,6 +15,9 @@
  * it: a named queue keeps it as in flight, a subscription not at all. Returns how many. */
 uint32_t deliver_direct(struct offer *o, struct queue *q);
 
+/* Have what a delivery to these queues takes read from memory, for all of them at once. */
+void deliver_foresee(struct queue *const *q, unsigned n);
+
 /* Deliver what can be delivered now; long backlogs go on next turn. */
 void deliver_pump(struct queue *q);
 

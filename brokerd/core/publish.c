@@ -2,6 +2,7 @@
 
 #include "brokerd/core/access.h"
 #include "brokerd/core/budget.h"
+#include "brokerd/core/deliver.h"
 #include "brokerd/core/follow.h"
 #include "brokerd/core/mail.h"
 #include "brokerd/core/names.h"
@@ -457,6 +458,21 @@ int core_publish(struct publisher *p, const struct target *to, const struct run 
     if (run->n <= RUN_MAX && run->bytes <= RUN_BYTES && run->bytes <= c->globals.max_message_bytes)
         return publish_some(p, run);
     return publish_parts(p, run);
+}
+
+void core_foresee(struct core *c, const struct slice *topics, unsigned n)
+{
+    struct route *route[CORE_FORESEE_MAX];
+    struct queue *queue[CORE_FORESEE_MAX];
+    unsigned queues = 0;
+
+    routes_foresee(c->routes, topics, n, route);
+    for (unsigned i = 0; i < n; i++) {
+        for (uint32_t k = 0; route[i] && k < route[i]->n && queues < CORE_FORESEE_MAX; k++)
+            queue[queues++] = route[i]->queues[k];
+        route_unref(route[i]); /* nothing is freed or changed until all is fetched */
+    }
+    deliver_foresee(queue, queues);
 }
 
 int publish_moved(struct publisher *p, handle_t queue, struct msg *m)

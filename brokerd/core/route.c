@@ -153,3 +153,26 @@ struct route *route_get(struct routes *rs, struct slice topic)
         remember(rs, bucket, i, r);
     return r;
 }
+
+static bool is_cached(const struct routes *rs, struct slice topic)
+{
+    uint64_t hash = hash_bytes(rs->seed, topic);
+    struct route *const *bucket = rs->bucket[hash % ROUTES_BUCKETS];
+    const struct route *r = bucket[place_of(bucket, topic, (uint32_t)hash)];
+
+    return r && slice_eq(topic_slice(r->topic), topic);
+}
+
+void routes_foresee(struct routes *rs, const struct slice *topics, unsigned n, struct route **ret)
+{
+    struct tree_path path[ROUTES_AHEAD];
+    unsigned paths = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        if (!is_cached(rs, topics[i]))
+            tree_fetch_places(rs->tree, topics[i], &path[paths++]);
+    for (unsigned i = 0; i < paths; i++)
+        tree_fetch_nodes(rs->tree, &path[i]);
+    for (unsigned i = 0; i < n; i++)
+        ret[i] = route_get(rs, topics[i]);
+}

@@ -56,6 +56,11 @@ void routes_free(struct routes *rs);
 /* The route of `topic`, fresh; one reference, the caller's. NULL without memory. */
 struct route *route_get(struct routes *rs, struct slice topic);
 
+/* The same for `n` topics that are asked for next, at most ROUTES_AHEAD, in `ret`; what it takes is
+ * read from memory for all of them at once. */
+enum { ROUTES_AHEAD = 32 };
+void routes_foresee(struct routes *rs, const struct slice *topics, unsigned n, struct route **ret);
+
 struct route *route_ref(struct route *r);
 void route_unref(struct route *r); /* NULL is fine */
 

@@ -472,9 +472,6 @@ struct walk {
 /* Up to so many queues are compared one by one to find those that matched before. */
 enum { SEEN_FROM = 16 };
 
-/* The literal path is fetched ahead so deep. */
-enum { FETCH_LEVELS = 6 };
-
 static int result_reserve(struct tree_result *r, size_t more)
 {
     size_t cap = r->cap ? r->cap : 8;
@@ -562,30 +559,48 @@ static int walk_from(struct walk *w, const struct node *n, unsigned depth)
     return r;
 }
 
-/* Have the literal path of the topic read from memory: first all places in the index, then all
- * nodes, each time at once. A walk that waits for one after the other takes half as long again
- * among 100,000 filters. */
-static void fetch_ahead(const struct walk *w)
+static void path_add(const struct tree *t, uint64_t level_hash, struct tree_path *path)
 {
-    const struct index *x = &w->t->edges;
-    uint64_t key[FETCH_LEVELS], at = w->t->root.key;
-    unsigned n = w->levels < FETCH_LEVELS ? w->levels : FETCH_LEVELS;
+    uint64_t from = path->n ? path->key[path->n - 1] : t->root.key;
+    uint64_t key = path->key[path->n++] = key_of(from, level_hash);
 
-    if (!x->slots)
-        return;
-    for (unsigned i = 0; i < n; i++) {
-        at = key[i] = key_of(at, w->hash[i]);
-        __builtin_prefetch(&x->slots[at & x->mask]);
+    if (t->edges.slots)
+        __builtin_prefetch(&t->edges.slots[key & t->edges.mask]);
+}
+
+void tree_fetch_places(const struct tree *t, struct slice topic, struct tree_path *ret)
+{
+    struct slice level;
+    bool more = true;
+
+    for (ret->n = 0; more && ret->n < TREE_FETCH_LEVELS;) {
+        more = cut_level(&topic, &level);
+        path_add(t, hash_level(t, level), ret);
     }
-    for (unsigned i = 0; i < n; i++) {
-        size_t from = key[i];
-        const char *node = index_next(x, key[i], &from);
+}
+
+void tree_fetch_nodes(const struct tree *t, const struct tree_path *path)
+{
+    for (unsigned i = 0; i < path->n; i++) {
+        size_t at = path->key[i];
+        const char *node = index_next(&t->edges, path->key[i], &at);
 
         if (!node)
             break;
         __builtin_prefetch(node);
         __builtin_prefetch(node + 64);
     }
+}
+
+/* The same for the topic of a walk. A walk that waits for one after the other takes half as long
+ * again among 100,000 filters. */
+static void fetch_ahead(const struct walk *w)
+{
+    struct tree_path path = {.n = 0};
+
+    while (path.n < w->levels && path.n < TREE_FETCH_LEVELS)
+        path_add(w->t, w->hash[path.n], &path);
+    tree_fetch_nodes(w->t, &path);
 }
 
 /* Cut the topic into levels. */

@@ -61,6 +61,16 @@ struct tree_result {
  * content is replaced. -ENOMEM: *result is empty. */
 int tree_match(const struct tree *t, struct slice topic, struct tree_result *result);
 
+/* For who knows topics before they are matched: have the literal path of each read from memory,
+ * first all its places, then, for all topics, the nodes. tree_match() does it for its own topic. */
+enum { TREE_FETCH_LEVELS = 6 };
+struct tree_path {
+    uint64_t key[TREE_FETCH_LEVELS];
+    unsigned n;
+};
+void tree_fetch_places(const struct tree *t, struct slice topic, struct tree_path *ret);
+void tree_fetch_nodes(const struct tree *t, const struct tree_path *path);
+
 void tree_result_fini(struct tree_result *result);
 
 /* Where the tree's version stands: it rises with each change that may change an answer. The

@@ -6,7 +6,6 @@
 
 #include "libbroker/base/be.h"
 
-enum { WELL_KNOWN = 0x80 }; /* top bit of a MIME or authentication type */
 enum { AUTH_ID_SIMPLE = 0, AUTH_ID_BEARER = 1 };
 
 static uint8_t *put_slice(uint8_t *p, struct slice s)
@@ -30,7 +29,7 @@ static bool printable_ascii(struct slice s)
 /* Read a MIME whose name, if it comes by name, has `name_n` bytes; the rest to *rest. */
 static bool mime_take(struct slice in, size_t name_n, struct mime *ret, struct slice *rest)
 {
-    if (in.p[0] & WELL_KNOWN) {
+    if (in.p[0] & COMPOSITE_KNOWN) {
         const char *name = mime_name(in.p[0] & 0x7f);
 
         *ret = (struct mime){in.p[0] & 0x7f, name ? slice_str(name) : (struct slice){0}};
@@ -85,7 +84,7 @@ int composite_check(struct slice metadata)
 
 static bool has_id(const struct mime *m)
 {
-    return m->id >= 0 && m->id < WELL_KNOWN;
+    return m->id >= 0 && m->id < COMPOSITE_KNOWN;
 }
 
 size_t mime_size(const struct mime *m)
@@ -101,7 +100,7 @@ uint8_t *mime_put(uint8_t *p, const struct mime *m)
 {
     assert(mime_size(m) != 0);
     if (has_id(m)) {
-        *p = (uint8_t)(WELL_KNOWN | m->id);
+        *p = (uint8_t)(COMPOSITE_KNOWN | m->id);
         return p + 1;
     }
     *p = (uint8_t)(m->name.n - 1);
@@ -212,9 +211,9 @@ int auth_decode(struct slice value, struct auth *ret)
         return -EPROTO;
     rest = slice_from(value, 1);
     switch (value.p[0]) {
-    case WELL_KNOWN | AUTH_ID_SIMPLE:
+    case COMPOSITE_KNOWN | AUTH_ID_SIMPLE:
         return simple_decode(rest, ret);
-    case WELL_KNOWN | AUTH_ID_BEARER:
+    case COMPOSITE_KNOWN | AUTH_ID_BEARER:
         *ret = (struct auth){.kind = AUTH_BEARER, .secret = rest};
         return 0;
     default:
@@ -247,10 +246,10 @@ uint8_t *composite_put_auth(uint8_t *p, const struct auth *a)
 {
     p = composite_put_head(p, &(struct mime){.id = MIME_AUTH}, auth_size(a));
     if (a->kind == AUTH_SIMPLE) {
-        *p = WELL_KNOWN | AUTH_ID_SIMPLE;
+        *p = COMPOSITE_KNOWN | AUTH_ID_SIMPLE;
         p = put_slice(be_put_16(p + 1, (uint16_t)a->username.n), a->username);
     } else {
-        *p++ = WELL_KNOWN | AUTH_ID_BEARER;
+        *p++ = COMPOSITE_KNOWN | AUTH_ID_BEARER;
     }
     return put_slice(p, a->secret);
 }

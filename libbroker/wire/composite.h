@@ -14,12 +14,14 @@
 #ifndef BROKER_WIRE_COMPOSITE_H
 #define BROKER_WIRE_COMPOSITE_H
 
+#include "libbroker/base/be.h"
 #include "libbroker/wire/mime.h"
 
 enum {
     COMPOSITE_NAME_MAX = 128,       /* bytes of a MIME name in an item */
     COMPOSITE_VALUE_MAX = 0xffffff, /* bytes of an item's value */
     ROUTING_TAG_MAX = 255,          /* bytes of a tag */
+    COMPOSITE_KNOWN = 0x80,         /* top bit of a MIME or authentication type that is an id */
 };
 
 struct composite_item {
@@ -68,6 +70,21 @@ static inline size_t composite_route_size(size_t tag_len)
 
 /* Write that item: the route of a request, the topic of a delivery. */
 uint8_t *composite_put_route(uint8_t *p, struct slice tag);
+
+/* If `metadata` are what that writes and no more: true, and the tag, which is not empty. A
+ * publisher that names a topic with each message sends mostly these. */
+static inline bool composite_is_route(struct slice metadata, struct slice *ret_tag)
+{
+    enum { HEAD = 1 + 3 + 1 };
+    const uint8_t *p = metadata.p;
+
+    if (metadata.n <= HEAD || metadata.n > HEAD + ROUTING_TAG_MAX ||
+        p[0] != (COMPOSITE_KNOWN | MIME_ROUTING) || be_get_24(p + 1) != metadata.n - HEAD + 1 ||
+        p[HEAD - 1] != metadata.n - HEAD)
+        return false;
+    *ret_tag = slice_from(metadata, HEAD);
+    return true;
+}
 
 /* Read the value of a MIME_DATA_TYPE item. 0 or -EPROTO. */
 int data_type_decode(struct slice value, struct mime *ret);

@@ -209,6 +209,14 @@ void publish_channel_run(struct publish *s, const struct run *run)
     (void)channel_run(s, channel_target(s), run);
 }
 
+void publish_channel_to(struct publish *s, struct slice topic, const struct run *run)
+{
+    if (s->memo)
+        s->memo->valid = false; /* what it knows is not the last target any more */
+    s->target_due = true;
+    (void)channel_run(s, topic, run);
+}
+
 static void channel_message(struct publish *s, const struct rs_frame *f, struct block *block)
 {
     struct memo *m = f->has_metadata ? s->memo : NULL;

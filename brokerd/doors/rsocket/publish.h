@@ -55,6 +55,9 @@ void publish_credit(struct publish *s, uint32_t n);
 /* The broker takes no more messages (drain): CANCEL, then confirms, then COMPLETE. */
 void publish_drain(struct publish *s);
 
+/* A message to a topic it names itself, on a channel without one. */
+void publish_channel_to(struct publish *s, struct slice topic, const struct run *run);
+
 /* A run in the same way as the messages before it. */
 void publish_channel_run(struct publish *s, const struct run *run);
 void publish_forget_run(struct peer *c, const struct run *run);

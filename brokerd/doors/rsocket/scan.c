@@ -6,6 +6,7 @@
 #include "brokerd/doors/rsocket/publish.h"
 
 #include "brokerd/doors/rsocket/send.h"
+#include "libbroker/wire/composite.h"
 #include "libbroker/wire/rsocket.h"
 
 enum { PLAIN_METADATA = 3 }; /* bytes of the metadata's length */
@@ -84,6 +85,48 @@ static size_t scan_channel(struct peer *c, struct publish *ch, uint16_t word, st
     return (size_t)(s->p - start);
 }
 
+/* The topic of the frame at s->p, if it is whole and names one and nothing else. */
+static inline bool routed(const struct scan *s, uint32_t len, struct slice *ret_topic)
+{
+    const uint8_t *metadata = s->p + RS_HEAD_SIZE + PLAIN_METADATA;
+    uint32_t n;
+
+    if (len < RS_HEADER + PLAIN_METADATA || len > s->frame_max ||
+        (size_t)(s->end - s->p) < RS_TCP_LENGTH + len)
+        return false;
+    n = be_get_24(s->p + RS_HEAD_SIZE);
+    return n <= len - RS_HEADER - PLAIN_METADATA &&
+           composite_is_route(slice_of(metadata, n), ret_topic);
+}
+
+/* Messages that each name another topic and nothing else: runs of one, but the core hears of all
+ * their topics first. */
+static size_t scan_routed(struct peer *c, struct publish *ch, struct scan *s)
+{
+    const uint8_t *start = s->p;
+    uint32_t id = ch->base.id, len, of;
+    struct slice topic[CORE_FORESEE_MAX];
+    uint16_t word;
+
+    while (s->n < CORE_FORESEE_MAX && rs_peek(s->p, (size_t)(s->end - s->p), &len, &of, &word) &&
+           of == id && word == RS_TYPE_FLAGS(RS_PAYLOAD, RS_NEXT | RS_METADATA) &&
+           routed(s, len, &topic[s->n]) && (s->n == 0 || !slice_eq(topic[s->n - 1], topic[s->n]))) {
+        const uint8_t *data = topic[s->n].p + topic[s->n].n;
+
+        s->p += RS_TCP_LENGTH + len;
+        s->v[s->n++] = (struct msg_view){data, (uint32_t)(s->p - data), NULL, s->block};
+    }
+    if (s->n < 2) /* one alone, or the first of several to one topic: the memo's work */
+        return 0;
+    core_foresee(c->link->core, topic, s->n);
+    for (uint32_t i = 0; i < s->n && !ch->base.gone; i++) {
+        struct run run = {.v = &s->v[i], .n = 1, .bytes = s->v[i].len, .type = c->type};
+
+        publish_channel_to(ch, topic[i], &run);
+    }
+    return (size_t)(s->p - start);
+}
+
 static size_t scan_forget(struct peer *c, struct scan *s)
 {
     const uint8_t *start = s->p;
@@ -115,8 +158,14 @@ size_t publish_scan(struct peer *c, struct slice in, struct block *block)
         return 0;
     if (c->hot && id == c->hot->id &&
         (word == RS_PLAIN_PAYLOAD || word == RS_TYPE_FLAGS(RS_PAYLOAD, RS_NEXT | RS_METADATA))) {
+        struct publish *ch = (struct publish *)c->hot;
+        size_t used;
+
         s = scan_start(c, in, block);
-        return scan_channel(c, (struct publish *)c->hot, word, &s);
+        used = scan_channel(c, ch, word, &s);
+        if (used == 0 && ch->target_n == 0 && !ch->is_queue && c->metadata == METADATA_COMPOSITE)
+            used = scan_routed(c, ch, &s);
+        return used;
     }
     if (word == RS_TYPE_FLAGS(RS_REQUEST_FNF, RS_METADATA)) {
         s = scan_start(c, in, block);

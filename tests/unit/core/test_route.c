@@ -279,6 +279,26 @@ static void check_fresh_is_right(struct route *r, struct tree_result *now, uint6
                   "%s; BROKER_SEED=%llu replays", r->topic->name, (unsigned long long)seed);
 }
 
+/* Routes for several topics at once are those that one would get one by one. */
+static void foresee(uint64_t seed)
+{
+    struct tree_result now = {0};
+    struct slice topics[ROUTES_AHEAD] = {{0}};
+    struct route *r[ROUTES_AHEAD];
+    char buf[ROUTES_AHEAD][64];
+    unsigned n = pick(ROUTES_AHEAD + 1);
+
+    for (unsigned i = 0; i < n; i++)
+        topics[i] = random_name(buf[i], false);
+    routes_foresee(rs, topics, n, r);
+    for (unsigned i = 0; i < n; i++) {
+        ck_assert(slice_eq(topic_slice(r[i]->topic), topics[i]));
+        check_fresh_is_right(r[i], &now, seed);
+        route_unref(r[i]);
+    }
+    tree_result_fini(&now);
+}
+
 START_TEST(fresh_means_right)
 {
     const char *given = getenv("BROKER_SEED");
@@ -300,6 +320,8 @@ START_TEST(fresh_means_right)
         } else if (pick(4) == 0) {
             ck_assert_int_ge(tree_interest(t, f, pick(3), pick(2)), 0);
         }
+        if (pick(8) == 0)
+            foresee(seed);
         if (held[i] && pick(20)) {
             check_fresh_is_right(held[i], &now, seed);
             continue;

@@ -251,6 +251,83 @@ START_TEST(channel_to_many_topics)
 }
 END_TEST
 
+/* Topics that change with each message are taken many at a time; the outcome is the same as one by
+ * one, whatever comes between. */
+START_TEST(channel_to_a_topic_each)
+{
+    struct talk *t = talk_setup(_i);
+
+    talk(t, "> CHANNEL 1 n=10 route=publish\n"
+            "> PAYLOAD 1 NEXT tag=a 'u'\n"
+            "> PAYLOAD 1 NEXT tag=b 'v'\n"
+            "> PAYLOAD 1 NEXT tag=a 'w'\n"
+            "> PAYLOAD 1 NEXT tag=b h=k:v 'x'\n"
+            "> PAYLOAD 1 NEXT tag=b 'y'\n"
+            "> PAYLOAD 1 NEXT tag=a 'z'\n"
+            "> PAYLOAD 1 NEXT 'goes to a'\n"
+            "> PAYLOAD 1 NEXT tag=b 'the memo of b is not that of the target'\n"
+            "> PAYLOAD 1 NEXT tag=c\n"
+            "> PAYLOAD 1 NEXT COMPLETE tag=d 'last'\n"
+            "= p1 opened window\n"
+            "= p1 publish topic=a type=0x06 'u'\n"
+            "= p1 publish topic=b type=0x06 'v'\n"
+            "= p1 publish topic=a type=0x06 'w'\n"
+            "= p1 publish topic=b type=0x06 { headers=5 } 'x'\n"
+            "= p1 publish topic=b type=0x06 'y'\n"
+            "= p1 publish topic=a type=0x06 'z'\n"
+            "= p1 publish type=0x06 'goes to a'\n"
+            "= p1 publish topic=b type=0x06 'the memo of b is not that of the target'\n"
+            "= p1 publish topic=c type=0x06 ''\n"
+            "= p1 publish topic=d type=0x06 'last'\n"
+            "< N 1 n=100\n");
+    talk_end(t);
+}
+END_TEST
+
+START_TEST(runs_to_a_topic_each)
+{
+    struct talk *t = talk_setup(false);
+
+    fake.show_runs = true;
+    talk(t, "> CHANNEL 1 n=10 route=publish\n"
+            "> PAYLOAD 1 NEXT tag=a 't'\n"
+            "> PAYLOAD 1 NEXT tag=b 'u'\n"
+            "> PAYLOAD 1 NEXT tag=b 'v'\n"
+            "> PAYLOAD 1 NEXT tag=b 'w'\n"
+            "> PAYLOAD 1 NEXT tag=b 'x'\n"
+            "> PAYLOAD 1 NEXT tag=a 'y'\n"
+            "> PAYLOAD 1 NEXT tag=b 'z'\n"
+            "= p1 opened window\n"
+            "= p1 publish topic=a type=0x06 't'\n"
+            "= p1 publish topic=b type=0x06 'u'\n"
+            "= p1 publish topic=b type=0x06 'v'\n"
+            "= p1 publish type=0x06 'w' 'x'\n"
+            "= p1 publish topic=a type=0x06 'y'\n"
+            "= p1 publish topic=b type=0x06 'z'\n"
+            "< N 1 n=100\n");
+    talk_end(t);
+}
+END_TEST
+
+START_TEST(a_topic_of_many_fails)
+{
+    struct talk *t = talk_setup(_i);
+
+    talk(t, "> CHANNEL 1 n=5 route=publish\n"
+            "= p1 opened window\n"
+            "< N 1 n=100\n");
+    fake.fail = -EINVAL;
+    fake.fail_text = "invalid: not a topic";
+    talk(t, "> PAYLOAD 1 NEXT tag=a 'x'\n"
+            "> PAYLOAD 1 NEXT tag=b 'late'\n"
+            "> PAYLOAD 1 NEXT tag=c 'late'\n"
+            "= p1 publish topic=a type=0x06 'x'\n"
+            "= p1 closed\n"
+            "< ERROR 1 code=0x204 'invalid: not a topic'\n");
+    talk_end(t);
+}
+END_TEST
+
 START_TEST(channel_to_queues)
 {
     struct talk *t = talk_setup(_i);
@@ -711,6 +788,9 @@ int main(void)
     tcase_add_loop_test(tc, channel_to_one_topic, 0, 2);
     tcase_add_test(tc, channel_goes_in_runs);
     tcase_add_loop_test(tc, channel_to_many_topics, 0, 2);
+    tcase_add_loop_test(tc, channel_to_a_topic_each, 0, 2);
+    tcase_add_test(tc, runs_to_a_topic_each);
+    tcase_add_loop_test(tc, a_topic_of_many_fails, 0, 2);
     tcase_add_loop_test(tc, channel_to_queues, 0, 2);
     tcase_add_loop_test(tc, routing_metadata_name_topics_too, 0, 2);
     tcase_add_loop_test(tc, confirms_merge_without_credit, 0, 2);

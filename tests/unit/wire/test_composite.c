@@ -135,6 +135,36 @@ START_TEST(routing_tags)
 }
 END_TEST
 
+START_TEST(route_alone)
+{
+    static const struct {
+        const char *bytes, *tag; /* NULL: something else */
+    } rows[] = {
+        {"fe00000b0a6f72646572732e6e6577", "orders.new"},
+        {"fe0000020161", "a"},
+        {"fe00000100", NULL},               /* empty */
+        {"fe00000401610162", NULL},         /* two tags */
+        {"fe0000020161fe0000020162", NULL}, /* two items */
+        {"fe000003026161", "aa"},
+        {"fe000003036161", NULL}, /* a tag cut short */
+        {"fe0000030161", NULL},   /* an item cut short */
+        {"fe0000010161", NULL},   /* more than the item */
+        {"7e0000020161", NULL},   /* a type with a name */
+        {"fd0000020161", NULL},   /* another type */
+        {"fe000002", NULL},
+        {"fe", NULL},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct slice in = hex(rows[i].bytes), tag = SLICE("unset");
+
+        ck_assert_msg(composite_is_route(in, &tag) == (rows[i].tag != NULL), "%s", rows[i].bytes);
+        ck_assert(slice_eq(tag, slice_str(rows[i].tag ? rows[i].tag : "unset")));
+        free((void *)in.p);
+    }
+}
+END_TEST
+
 START_TEST(route_item_is_as_others_write_it)
 {
     struct slice want = hex("fe00000b0a6f72646572732e6e6577");
@@ -286,6 +316,7 @@ int main(void)
     tcase_add_test(tc, credentials);
     tcase_add_loop_test(tc, credentials_of_all_kinds, 0, (int)ARRAY_LEN(auths));
     tcase_add_test(tc, routing_tags);
+    tcase_add_test(tc, route_alone);
     tcase_add_test(tc, route_item_is_as_others_write_it);
     tcase_add_loop_test(tc, data_type, 0, (int)ARRAY_LEN(types));
     tcase_add_test(tc, any_items_there_and_back);
