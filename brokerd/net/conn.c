@@ -129,42 +129,6 @@ void conn_on_time(struct conn *c, int64_t now_ms)
         conn_set_timer(c);
 }
 
-/* ---- what the loop watches */
-
-static void on_socket(evutil_socket_t fd, short what, void *ctx)
-{
-    struct conn *c = ctx;
-
-    (void)fd;
-    c->ready |= what;
-    if (!list_linked(&c->in_ready))
-        list_push_back(&c->nw->ready, &c->in_ready);
-}
-
-void conn_watch(struct conn *c)
-{
-    bool reads = (c->state < CONN_CLOSING && !c->reading_stopped && !c->is_moving) ||
-                 c->state == CONN_LINGERING;
-    short want = reads && !c->is_eof ? EV_READ : 0;
-
-    if (c->out.pending && c->out.blocked)
-        want |= EV_WRITE;
-    if (c->state == CONN_DEAD)
-        want = 0;
-    if (want == c->watched)
-        return;
-    if (c->watched)
-        event_del(&c->ev);
-    c->watched = want;
-    if (!want)
-        return;
-    event_assign(&c->ev, worker_base(c->nw->w), c->fd, want | EV_PERSIST, on_socket, c);
-    if (event_add(&c->ev, NULL) < 0) {
-        c->watched = 0;
-        conn_kill(c, NET_END_MEMORY, "cannot be watched");
-    }
-}
-
 void conn_charge(struct conn *c)
 {
     size_t now = c->kept_n + c->out.pending;
@@ -255,8 +219,7 @@ static void conn_free(struct conn *c)
 {
     struct net_worker *nw = c->nw;
 
-    if (c->watched)
-        event_del(&c->ev);
+    conn_unwatch(c);
     close(c->fd);
     block_pool_put(worker_pool(nw->w), c->kept);
     c->kept_n = 0;

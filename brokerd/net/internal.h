@@ -52,7 +52,7 @@ enum conn_state {
 struct conn {
     struct link link; /* the door's view */
     struct out out;
-    struct event ev;
+    struct event *own; /* watched alone; NULL: in the crowd */
     struct net_worker *nw;
     struct limits *limits;
     const struct door_ops *door; /* NULL while CONN_NEW */
@@ -74,9 +74,11 @@ struct conn {
     size_t lingered;       /* bytes thrown away */
     uint32_t doors;        /* a bit for each door that the listener serves */
     int fd;
-    short watched; /* EV_READ, EV_WRITE as registered */
-    short ready;   /* what the loop saw */
-    uint8_t bulk;  /* large reads left */
+    uint32_t busy_span; /* the span of time in which it was */
+    uint8_t busy;       /* ready so many times, in the crowd */
+    uint8_t watched;    /* EV_READ, EV_WRITE as registered */
+    uint8_t ready;      /* what the loop saw */
+    uint8_t bulk;       /* large reads left */
     enum conn_state state : 8;
     enum net_end end : 8;
     bool established;
@@ -128,6 +130,8 @@ struct net_worker {
     struct list closed; /* CONN_CLOSING whose door is to be freed, CONN_DEAD */
     struct list moving; /* not read until they can move */
     uint64_t turn;      /* counts up */
+    struct event crowd; /* connections that are watched together: */
+    int crowd_fd;       /* their epoll set */
     struct wheel wheel;
     struct limits *limits; /* for new connections */
     struct read_blocks small, large;
@@ -162,9 +166,6 @@ void conn_close(struct conn *c, enum net_end end, const char *why);
 
 /* It ends now: what waits is not written. */
 void conn_kill(struct conn *c, enum net_end end, const char *why);
-
-/* Have the loop watch for what the state asks for. */
-void conn_watch(struct conn *c);
 
 /* Set its place in the wheel from its two due times. */
 void conn_set_timer(struct conn *c);
@@ -204,6 +205,18 @@ void conn_follow(struct conn *c);
 /* End of the turn: those that are at rest move, those that take too long give up. Returns when it
  * wants to be called again at the latest, INT64_MAX if never. */
 int64_t conns_move(struct net_worker *nw);
+
+/* ---- watch.c */
+
+/* The epoll set of connections that are not watched alone. -errno. */
+int crowd_open(struct net_worker *nw);
+void crowd_close(struct net_worker *nw);
+
+/* Have the loop watch for what the state asks for. */
+void conn_watch(struct conn *c);
+
+/* Have it forget the connection: nothing is ready any more. */
+void conn_unwatch(struct conn *c);
 
 /* ---- input.c */
 

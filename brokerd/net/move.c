@@ -126,9 +126,7 @@ static bool detach(struct conn *c)
 /* Out of everything that this worker looks at. */
 static void unlink_all(struct conn *c)
 {
-    if (c->watched)
-        event_del(&c->ev);
-    c->watched = c->ready = 0;
+    conn_unwatch(c);
     wheel_set(&c->nw->wheel, &c->timer, INT64_MAX);
     list_remove(&c->in_all);
     list_remove(&c->in_ready);

@@ -18,7 +18,7 @@ static bool read_ready(struct net_worker *nw)
 
     while ((l = list_pop(&nw->ready)) != NULL) {
         struct conn *c = LIST_ITEM(l, struct conn, in_ready);
-        short ready = c->ready;
+        uint8_t ready = c->ready;
         size_t n = 0;
 
         c->ready = 0;
@@ -122,6 +122,7 @@ void limits_drop(struct limits *l)
 static int net_worker_init(struct net *net, unsigned id, const struct net_options *o)
 {
     struct net_worker *nw = &net->nw[id];
+    int r;
 
     nw->net = net;
     nw->w = workers_get(net->ws, id);
@@ -138,6 +139,9 @@ static int net_worker_init(struct net *net, unsigned id, const struct net_option
     nw->limits = limits_new(o);
     if (!nw->scratch || !nw->limits)
         return -ENOMEM;
+    r = crowd_open(nw);
+    if (r < 0)
+        return r;
     return worker_add_hook(nw->w, &hook, nw);
 }
 
@@ -154,8 +158,10 @@ int net_new(struct workers *ws, const struct net_options *o, struct net **ret)
     net->accept_resumes_ms = INT64_MAX;
     atomic_init(&net->connections, 0);
     net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    for (unsigned i = 0; i < n; i++)
-        list_init(&net->nw[i].all); /* so that a half-made one can be freed */
+    for (unsigned i = 0; i < n; i++) { /* so that a half-made one can be freed */
+        list_init(&net->nw[i].all);
+        net->nw[i].crowd_fd = -1;
+    }
     for (unsigned i = 0; i < n && r == 0; i++)
         r = net_worker_init(net, i, o);
     if (r < 0) {
@@ -183,6 +189,7 @@ void net_free(struct net *net)
             conns_release(nw);
         read_blocks_fini(&nw->small);
         read_blocks_fini(&nw->large);
+        crowd_close(nw);
         limits_drop(nw->limits);
         free(nw->scratch);
     }
