@@ -53,12 +53,19 @@ struct door_scratch {
     struct door_encoded encoded;
 };
 
+/* What net lends to all connections of one worker, or as many as have the same limits. */
+struct link_host {
+    struct core *core;
+    struct door_scratch *scratch;
+    struct door_limits limits;
+    /* Net's own; used by link_close(). */
+    void (*close)(struct link *l, const char *why, bool clean);
+};
+
 /* What net lends a door for one connection. */
 struct link {
-    struct core *core;
+    const struct link_host *host;
     struct out *out;
-    const struct door_limits *limits;
-    struct door_scratch *scratch;
     const char *peer; /* for logs: "127.0.0.1:4242", "unix:pid=77,uid=0" */
     uint64_t id;      /* of the connection, unique in the process */
     /* Set by the door while it waits for the rest of a frame: the bytes the whole of it has,
@@ -67,8 +74,6 @@ struct link {
     /* Set by the door while it has one: net tells it what was written (core_written) and
      * whether there is room (core_writable). */
     struct endpoint *endpoint;
-    /* Net's own; used by link_close(). */
-    void (*close)(struct link *l, const char *why, bool clean);
 };
 
 /* End the connection after what is in the output has been written (shut down for writing
@@ -76,7 +81,7 @@ struct link {
  * `clean`: asked for by the peer, not worth a warning. on_bytes is not called again. */
 static inline void link_close(struct link *l, const char *why, bool clean)
 {
-    l->close(l, why, clean);
+    l->host->close(l, why, clean);
 }
 
 enum door_match { DOOR_NO, DOOR_YES, DOOR_MORE };
@@ -102,8 +107,8 @@ struct door_ops {
     /* The connection is gone: close the endpoint, free the door's part. */
     void (*free)(struct door_conn *c);
     /* Whether it has nothing open but streams that publish, and all it holds is its own memory: so
-     * that connection and endpoint may go to another worker. Then core, scratch, limits and id of
-     * its link are others. NULL: it never may. */
+     * that connection and endpoint may go to another worker. Then host and id of its link are
+     * others. NULL: it never may. */
     bool (*may_move)(const struct door_conn *c);
 };
 

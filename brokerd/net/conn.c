@@ -86,12 +86,12 @@ void conn_close(struct conn *c, enum net_end end, const char *why)
     }
     note_end(c, end, why);
     set_closed(c, CONN_CLOSING);
-    c->deadline_ms = worker_now(c->nw->w) + c->limits->o.linger_ms;
+    c->deadline_ms = worker_now(c->nw->w) + c->host->o.linger_ms;
     conn_set_timer(c);
     conn_mark_dirty(c);
 }
 
-static void door_closes(struct link *l, const char *why, bool clean)
+void conn_close_link(struct link *l, const char *why, bool clean)
 {
     conn_close((struct conn *)l, clean ? NET_END_ASKED : NET_END_DOOR, why);
 }
@@ -135,7 +135,7 @@ void conn_charge(struct conn *c)
 
     if (now == c->charged)
         return;
-    core_charge(c->link.core, (int64_t)now - (int64_t)c->charged);
+    core_charge(c->host->link.core, (int64_t)now - (int64_t)c->charged);
     c->charged = now;
 }
 
@@ -165,9 +165,7 @@ void conn_settle(struct conn *c)
     struct net_worker *nw = c->nw;
 
     c->out.pool = worker_pool(nw->w);
-    c->link.core = worker_core(nw->w);
-    c->link.limits = &c->limits->o.door;
-    c->link.scratch = nw->scratch;
+    c->link.host = &c->host->link;
     c->link.id = nw->next_id;
     nw->next_id += CORE_MAX_WORKERS;
     list_push_back(&nw->all, &c->in_all);
@@ -194,13 +192,13 @@ void conn_start(struct net_worker *nw, const struct accepted *a)
     c->nw = nw;
     c->fd = a->fd;
     c->doors = a->doors;
-    c->limits = nw->limits;
-    c->limits->refs++;
+    c->host = nw->host;
+    c->host->refs++;
     c->since_ms = worker_wall(nw->w);
     c->door_due_ms = INT64_MAX;
-    c->deadline_ms = worker_now(nw->w) + c->limits->o.first_frame_ms;
+    c->deadline_ms = worker_now(nw->w) + c->host->o.first_frame_ms;
     out_init(&c->out, &conn_out_ops, worker_pool(nw->w));
-    c->link = (struct link){.out = &c->out, .peer = c->peer, .close = door_closes};
+    c->link = (struct link){.out = &c->out, .peer = c->peer};
     conn_settle(c);
     log_trace("net", "%s: connection %llu on worker %u", c->peer, (unsigned long long)c->link.id,
               worker_id(nw->w));
@@ -230,8 +228,10 @@ static void conn_free(struct conn *c)
     list_remove(&c->in_ready);
     list_remove(&c->in_dirty);
     list_remove(&c->in_closed);
-    list_remove(&c->in_moving);
-    limits_drop(c->limits);
+    if (c->passage)
+        list_remove(&c->passage->in_moving);
+    free(c->passage);
+    host_drop(c->host);
     worker_left(nw->w);
     atomic_fetch_sub(&nw->net->connections, 1);
     free(c);

@@ -49,7 +49,7 @@ static void keep(struct conn *c, struct block *b, const uint8_t *from, size_t le
     struct block *own;
 
     if (b == c->kept && from == b->bytes && left < b->size && need <= b->size) {
-        c->kept_n = left; /* it goes on in the same place */
+        c->kept_n = (uint32_t)left; /* it goes on in the same place */
         return;
     }
     if (left == 0) {
@@ -66,7 +66,7 @@ static void keep(struct conn *c, struct block *b, const uint8_t *from, size_t le
     memcpy(own->bytes, from, left);
     drop_kept(c);
     c->kept = own;
-    c->kept_n = left;
+    c->kept_n = (uint32_t)left;
     c->kept_whole = whole;
 }
 
@@ -129,8 +129,8 @@ static void feed(struct conn *c, struct block *b, size_t n)
         return;
     }
     left = n - used;
-    if (!c->established && (left > c->limits->o.door.first_frame_max ||
-                            c->link.need > c->limits->o.door.first_frame_max)) {
+    if (!c->established && (left > c->host->o.door.first_frame_max ||
+                            c->link.need > c->host->o.door.first_frame_max)) {
         conn_close(c, NET_END_FIRST_SIZE, NULL);
         return;
     }
@@ -178,7 +178,7 @@ static size_t throw_away(struct conn *c)
     if (n < 0 && b && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (n > 0)
-        c->lingered += (size_t)n;
+        c->lingered += (uint32_t)n;
     if (n <= 0 || c->lingered > LINGER_BYTES)
         conn_kill(c, c->end, NULL);
     return n > 0 ? (size_t)n : 0;

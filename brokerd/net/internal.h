@@ -35,10 +35,21 @@ enum {
     PEER_TEXT_MAX = 80
 };
 
-/* Limits of connections, one copy a worker: connections of that worker hold it. */
-struct limits {
+/* What connections of one worker have in common, their limits above all: one for each worker and
+ * settings, which its connections hold. */
+struct host {
+    struct link_host link; /* the doors' view */
     unsigned refs;
     struct net_options o;
+};
+
+/* A connection's way to the worker where its messages go; made when it first wants to go there. */
+struct passage {
+    struct conn *conn;
+    struct list_node in_moving;
+    int64_t until_ms;   /* while it is to move: until when that is tried; else not before */
+    uint64_t rest_turn; /* while it is to move: since when it is at rest; 0: it is not */
+    uint8_t to;         /* that worker */
 };
 
 enum conn_state {
@@ -54,24 +65,21 @@ struct conn {
     struct out out;
     struct event *own; /* watched alone; NULL: in the crowd */
     struct net_worker *nw;
-    struct limits *limits;
+    struct host *host;
     const struct door_ops *door; /* NULL while CONN_NEW */
     struct door_conn *door_conn; /* NULL: none, or freed */
-    struct list_node in_all, in_ready, in_dirty, in_closed, in_moving;
+    struct list_node in_all, in_ready, in_dirty, in_closed;
     struct wheel_node timer;
-    int64_t door_due_ms; /* the door wants to be called */
-    int64_t deadline_ms; /* of the handshake, of closing, of eviction */
-    int64_t since_ms;    /* wall clock */
-    int64_t move_ms;     /* while it is to move: until when that is tried; else not before */
-    uint64_t rest_turn;  /* while it is to move: since when it is at rest; 0: it is not */
-
-    struct block *kept; /* the beginning of a frame, at its start; NULL: none */
-    size_t kept_n;
-    bool kept_whole; /* the rest of the frame is read into `kept` too */
+    int64_t door_due_ms;     /* the door wants to be called */
+    int64_t deadline_ms;     /* of the handshake, of closing, of eviction */
+    int64_t since_ms;        /* wall clock */
+    struct passage *passage; /* NULL: it never wanted to move */
+    struct block *kept;      /* the beginning of a frame, at its start; NULL: none */
+    uint32_t kept_n;
+    uint32_t lingered; /* bytes thrown away */
     uint64_t bytes_in;
     uint64_t told_written; /* position last given to core_written() */
     size_t charged;        /* bytes counted into the memory budget */
-    size_t lingered;       /* bytes thrown away */
     uint32_t doors;        /* a bit for each door that the listener serves */
     int fd;
     uint32_t busy_span; /* the span of time in which it was */
@@ -81,12 +89,12 @@ struct conn {
     uint8_t bulk;       /* large reads left */
     enum conn_state state : 8;
     enum net_end end : 8;
+    bool kept_whole; /* the rest of the frame is read into `kept` too */
     bool established;
     bool is_eof;          /* the peer has ended its direction */
     bool is_evicted;      /* deadline_ms is when it has to go */
     bool reading_stopped; /* it does not take its answers; its silence is our doing */
     bool is_moving;       /* not read until it is at rest, and then on another worker */
-    uint8_t move_to;      /* that worker */
     bool told_full;       /* core_writable(false) was said */
     char peer[];
 };
@@ -133,7 +141,7 @@ struct net_worker {
     struct event crowd; /* connections that are watched together: */
     int crowd_fd;       /* their epoll set */
     struct wheel wheel;
-    struct limits *limits; /* for new connections */
+    struct host *host; /* for new connections */
     struct read_blocks small, large;
     struct door_scratch *scratch;
     uint64_t next_id;
@@ -156,6 +164,9 @@ struct net {
 };
 
 /* ---- conn.c */
+
+/* End the connection of a link: struct link_host. */
+void conn_close_link(struct link *l, const char *why, bool clean);
 
 /* A connection for a socket, which it takes over also on failure. */
 void conn_start(struct net_worker *nw, const struct accepted *a);
@@ -190,12 +201,12 @@ void conn_settle(struct conn *c);
 
 /* ---- net.c */
 
-/* A copy with one reference. NULL without memory. */
-struct limits *limits_new(const struct net_options *o);
-void limits_drop(struct limits *l); /* NULL is fine */
+/* One for connections of `nw`, with one reference. NULL without memory. Any thread. */
+struct host *host_new(const struct net_worker *nw, const struct net_options *o);
+void host_drop(struct host *h); /* NULL is fine */
 
-/* Do both say the same? (Not by memcmp: there is padding between the fields.) */
-bool limits_same(const struct limits *a, const struct limits *b);
+/* Do both say the same of limits? (Not by memcmp: there is padding between the fields.) */
+bool host_same(const struct host *a, const struct host *b);
 
 /* ---- move.c */
 

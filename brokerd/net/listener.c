@@ -278,7 +278,7 @@ static bool accept_one(struct net *net, struct listener *l)
             return refuse_with_spare(net, l);
         return errno == EINTR || errno == ECONNABORTED || errno == EPROTO;
     }
-    if (atomic_fetch_add(&net->connections, 1) >= net->nw[0].limits->o.max_connections) {
+    if (atomic_fetch_add(&net->connections, 1) >= net->nw[0].host->o.max_connections) {
         atomic_fetch_sub(&net->connections, 1);
         refuse(net, a.fd, NET_END_MAX_CONNECTIONS, NET_LOG_REFUSED);
         return true;

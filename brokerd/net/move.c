@@ -9,6 +9,7 @@
  *
  * The beginning of a frame goes along as a copy: a busy publisher's reads hardly ever end with a
  * frame. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "brokerd/net/internal.h"
@@ -22,31 +23,40 @@ enum {
 void conn_follow(struct conn *c)
 {
     struct net_worker *nw = c->nw;
+    struct passage *p = c->passage;
     int64_t now = worker_now(nw->w);
     unsigned to;
 
     if (!c->link.endpoint || !core_endpoint_wants(c->link.endpoint, &to))
         return;
-    if (c->state != CONN_OPEN || !c->established || c->is_moving || now < c->move_ms ||
-        nw->is_draining || !c->door->may_move)
+    if (c->state != CONN_OPEN || !c->established || c->is_moving || nw->is_draining ||
+        !c->door->may_move)
+        return;
+    if (!p) {
+        p = c->passage = calloc(1, sizeof *p);
+        if (!p)
+            return; /* it stays */
+        p->conn = c;
+    }
+    if (now < p->until_ms)
         return;
     if (!workers_may_follow(nw->net->ws, to)) {
-        c->move_ms = now + MOVE_ASK_MS;
+        p->until_ms = now + MOVE_ASK_MS;
         return;
     }
     c->is_moving = true;
-    c->move_to = (uint8_t)to;
-    c->move_ms = now + MOVE_REST_MS;
-    c->rest_turn = 0;
-    list_push_back(&nw->moving, &c->in_moving);
+    p->to = (uint8_t)to;
+    p->until_ms = now + MOVE_REST_MS;
+    p->rest_turn = 0;
+    list_push_back(&nw->moving, &p->in_moving);
 }
 
 /* It stays for now: read on. */
 static void stay(struct conn *c)
 {
-    list_remove(&c->in_moving);
+    list_remove(&c->passage->in_moving);
     c->is_moving = false;
-    c->move_ms = worker_now(c->nw->w) + MOVE_AGAIN_MS;
+    c->passage->until_ms = worker_now(c->nw->w) + MOVE_AGAIN_MS;
     conn_watch(c);
 }
 
@@ -73,13 +83,13 @@ static void arrive(struct conn *c)
     int r = core_endpoint_join(worker_core(nw->w), c->link.endpoint);
 
     /* The limits it was accepted with, shared if they are still the same. */
-    if (limits_same(c->limits, nw->limits)) {
-        limits_drop(c->limits);
-        c->limits = nw->limits;
-        c->limits->refs++;
+    if (host_same(c->host, nw->host)) {
+        host_drop(c->host);
+        c->host = nw->host;
+        c->host->refs++;
     }
     c->is_moving = false;
-    c->move_ms = worker_now(nw->w) + MOVE_AGAIN_MS;
+    c->passage->until_ms = worker_now(nw->w) + MOVE_AGAIN_MS;
     conn_settle(c);
     conn_charge(c);
     if (r < 0)
@@ -101,25 +111,26 @@ static void take_moved(void *arg, struct worker *w)
 
 /* ---- here */
 
-/* What belongs to this worker is replaced by what belongs to nobody. False without memory. */
-static bool detach(struct conn *c)
+/* What belongs to this worker is replaced by what belongs to nobody, or to the other. False without
+ * memory. */
+static bool detach(struct conn *c, const struct net_worker *to)
 {
-    struct limits *limits = limits_new(&c->limits->o);
+    struct host *host = host_new(to, &c->host->o);
     struct block *kept = c->kept_n ? block_new(c->kept_n) : NULL;
 
-    if (!limits || (c->kept_n && !kept) || core_endpoint_leave(c->link.endpoint) < 0) {
-        limits_drop(limits);
+    if (!host || (c->kept_n && !kept) || core_endpoint_leave(c->link.endpoint) < 0) {
+        host_drop(host);
         block_unref(kept);
         return false;
     }
-    limits_drop(c->limits);
-    c->limits = limits;
     if (kept)
         memcpy(kept->bytes, c->kept->bytes, c->kept_n);
     block_pool_put(worker_pool(c->nw->w), c->kept);
     c->kept = kept;
-    core_charge(c->link.core, -(int64_t)c->charged);
+    core_charge(c->host->link.core, -(int64_t)c->charged);
     c->charged = 0;
+    host_drop(c->host);
+    c->host = host;
     return true;
 }
 
@@ -131,22 +142,22 @@ static void unlink_all(struct conn *c)
     list_remove(&c->in_all);
     list_remove(&c->in_ready);
     list_remove(&c->in_dirty);
-    list_remove(&c->in_moving);
+    list_remove(&c->passage->in_moving);
     c->out.is_dirty = false;
 }
 
 static void depart(struct conn *c)
 {
-    struct net_worker *from = c->nw, *to = &from->net->nw[c->move_to];
+    struct net_worker *from = c->nw, *to = &from->net->nw[c->passage->to];
 
-    if (!detach(c)) {
+    if (!detach(c, to)) {
         from->stats.moves_given_up++;
         stay(c);
         return;
     }
     unlink_all(c);
     c->nw = to;
-    if (worker_call(from->w, c->move_to, take_moved, c) == 0) {
+    if (worker_call(from->w, c->passage->to, take_moved, c) == 0) {
         worker_moved(from->w, to->w);
     } else {
         c->nw = from;
@@ -164,16 +175,16 @@ static int64_t step(struct conn *c)
     if (has_other_plans(c)) {
         stay(c);
     } else if (!at_rest(c)) {
-        c->rest_turn = 0;
-        if (now < c->move_ms)
-            return c->move_ms;
+        c->passage->rest_turn = 0;
+        if (now < c->passage->until_ms)
+            return c->passage->until_ms;
         nw->stats.moves_given_up++;
         log_debug("%s: was not at rest to follow its messages", c->peer);
         stay(c);
-    } else if (!c->rest_turn) {
-        c->rest_turn = nw->turn;
+    } else if (!c->passage->rest_turn) {
+        c->passage->rest_turn = nw->turn;
         return now;
-    } else if (c->rest_turn < nw->turn) {
+    } else if (c->passage->rest_turn < nw->turn) {
         depart(c);
     }
     return INT64_MAX;
@@ -188,7 +199,7 @@ int64_t conns_move(struct net_worker *nw)
         int64_t d;
 
         next = list_next(&nw->moving, l);
-        d = step(LIST_ITEM(l, struct conn, in_moving));
+        d = step(LIST_ITEM(l, struct passage, in_moving)->conn);
         due = d < due ? d : due;
     }
     return due;

@@ -92,16 +92,21 @@ static const struct worker_hook hook = {on_input, on_output, on_release};
 
 /* ---- made and freed */
 
-struct limits *limits_new(const struct net_options *o)
+struct host *host_new(const struct net_worker *nw, const struct net_options *o)
 {
-    struct limits *l = malloc(sizeof *l);
+    struct host *h = malloc(sizeof *h);
 
-    if (l)
-        *l = (struct limits){.refs = 1, .o = *o};
-    return l;
+    if (h)
+        *h = (struct host){.link = {.core = worker_core(nw->w),
+                                    .scratch = nw->scratch,
+                                    .limits = o->door,
+                                    .close = conn_close_link},
+                           .refs = 1,
+                           .o = *o};
+    return h;
 }
 
-bool limits_same(const struct limits *a, const struct limits *b)
+bool host_same(const struct host *a, const struct host *b)
 {
     const struct door_limits *d = &a->o.door, *e = &b->o.door;
 
@@ -113,10 +118,10 @@ bool limits_same(const struct limits *a, const struct limits *b)
            d->idle_max_ms == e->idle_max_ms;
 }
 
-void limits_drop(struct limits *l)
+void host_drop(struct host *h)
 {
-    if (l && --l->refs == 0)
-        free(l);
+    if (h && --h->refs == 0)
+        free(h);
 }
 
 static int net_worker_init(struct net *net, unsigned id, const struct net_options *o)
@@ -136,8 +141,8 @@ static int net_worker_init(struct net *net, unsigned id, const struct net_option
     for (unsigned i = 0; i < NET_LOGS; i++)
         nw->log[i] = (struct log_limit){.burst = 5, .per_ms = 1000};
     nw->scratch = calloc(1, sizeof *nw->scratch);
-    nw->limits = limits_new(o);
-    if (!nw->scratch || !nw->limits)
+    nw->host = nw->scratch ? host_new(nw, o) : NULL;
+    if (!nw->host)
         return -ENOMEM;
     r = crowd_open(nw);
     if (r < 0)
@@ -190,7 +195,7 @@ void net_free(struct net *net)
         read_blocks_fini(&nw->small);
         read_blocks_fini(&nw->large);
         crowd_close(nw);
-        limits_drop(nw->limits);
+        host_drop(nw->host);
         free(nw->scratch);
     }
     if (net->spare_fd >= 0)
@@ -202,7 +207,7 @@ void net_free(struct net *net)
 
 struct asked {
     struct net *net;
-    struct limits *limits;
+    struct host *host;
     int64_t over_ms;
 };
 
@@ -232,8 +237,8 @@ static void take_limits(void *arg, struct worker *w)
     struct asked *a = arg;
     struct net_worker *nw = &a->net->nw[worker_id(w)];
 
-    limits_drop(nw->limits);
-    nw->limits = a->limits;
+    host_drop(nw->host);
+    nw->host = a->host;
     free(a);
 }
 
@@ -243,16 +248,16 @@ int net_configure(struct net *net, const struct net_options *o)
 
     for (unsigned i = 0; i < net->n; i++) {
         struct asked *a = malloc(sizeof *a);
-        struct limits *l = limits_new(o);
+        struct host *h = host_new(&net->nw[i], o);
         int r = -ENOMEM;
 
-        if (a && l) {
-            *a = (struct asked){.net = net, .limits = l};
+        if (a && h) {
+            *a = (struct asked){.net = net, .host = h};
             r = workers_call(net->ws, i, take_limits, a);
         }
         if (r < 0) {
             free(a);
-            free(l);
+            free(h);
             failed = r;
         }
     }

@@ -27,6 +27,7 @@ static const struct door_limits limits = {.first_frame_max = 4096,
 /* What net would be for one connection. */
 struct side {
     struct link link;
+    struct link_host host;
     struct out out;
     struct block_pool pool;
     struct door_scratch scratch;
@@ -49,12 +50,9 @@ static void side_open(struct side *s, struct world *w, unsigned core)
     memset(s, 0, sizeof *s);
     s->w = w;
     out_init(&s->out, NULL, &s->pool);
-    s->link = (struct link){.core = w->core[core],
-                            .out = &s->out,
-                            .limits = &limits,
-                            .scratch = &s->scratch,
-                            .peer = "fuzz",
-                            .close = side_close};
+    s->host = (struct link_host){
+        .core = w->core[core], .limits = limits, .scratch = &s->scratch, .close = side_close};
+    s->link = (struct link){.host = &s->host, .out = &s->out, .peer = "fuzz"};
     s->conn = rsocket_door.open(&s->link);
     must(s->conn);
 }

@@ -322,7 +322,7 @@ static void remember(const struct job *j, struct door_encoded *e)
  * or as it was encoded for several consumers. */
 static bool deliver_whole(const struct job *j)
 {
-    struct door_encoded *e = &j->c->link->scratch->encoded;
+    struct door_encoded *e = &j->c->link->host->scratch->encoded;
 
     if (!is_encoded(j, e)) {
         e->offer = 0;

@@ -13,9 +13,9 @@ int stream_try(struct peer *c, uint32_t id, enum stream_kind kind, size_t size, 
 {
     struct stream *s;
 
-    if (c->streams.n >= c->link->limits->streams_max) {
+    if (c->streams.n >= c->link->host->limits.streams_max) {
         refuse(ret_why, REASON_LIMIT, "a connection has at most %" PRIu32 " streams",
-               c->link->limits->streams_max);
+               c->link->host->limits.streams_max);
         return -EMFILE;
     }
     s = calloc(1, size);
@@ -78,7 +78,7 @@ void peer_joining(struct peer *c, int64_t delta)
     if (delta == 0)
         return;
     c->joining += (uint64_t)delta;
-    core_charge(c->link->core, delta);
+    core_charge(c->link->host->core, delta);
 }
 
 void stream_join_end(struct stream *s)
@@ -115,7 +115,7 @@ static void explain_join(int err, bool by_message, const struct door_limits *l, 
  * of this connection leave. */
 static uint64_t join_max(const struct stream *s, bool *ret_by_message)
 {
-    const struct door_limits *l = s->peer->link->limits;
+    const struct door_limits *l = &s->peer->link->host->limits;
     uint64_t others = s->peer->joining - reassembly_bytes(s->join);
     uint64_t room = l->reassembly_max > others ? l->reassembly_max - others : 0;
     uint64_t message =
@@ -144,11 +144,12 @@ int stream_join(struct stream *s, const struct rs_frame *f, struct rs_frame *ret
     }
     before = reassembly_bytes(s->join);
     max = join_max(s, &by_message);
-    r = core_short_of_memory(c->link->core) ? -ENOMEM : reassembly_add(s->join, f, max, ret_whole);
+    r = core_short_of_memory(c->link->host->core) ? -ENOMEM
+                                                  : reassembly_add(s->join, f, max, ret_whole);
     peer_joining(c, (int64_t)reassembly_bytes(s->join) - (int64_t)before);
     if (r >= 0 || r == -EINVAL)
         return r > 0;
-    explain_join(r, by_message, c->link->limits, ret_why);
+    explain_join(r, by_message, &c->link->host->limits, ret_why);
     stream_join_end(s);
     return r;
 }

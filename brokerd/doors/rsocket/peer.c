@@ -264,7 +264,7 @@ static void on_frame(struct peer *c, const struct rs_frame *f, struct block *blo
 
 static uint32_t frame_max(const struct peer *c)
 {
-    return c->established ? send_frame_max(c) : c->link->limits->first_frame_max;
+    return c->established ? send_frame_max(c) : c->link->host->limits.first_frame_max;
 }
 
 /* The frame is no good: the peer's last, unless it may be skipped. */
@@ -318,7 +318,7 @@ static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *bl
     struct peer *c = peer_of(d);
     struct slice rest = bytes;
 
-    c->heard_ms = core_now(c->link->core);
+    c->heard_ms = core_now(c->link->host->core);
     c->link->need = 0;
     while (rest.n > 0 && !c->over) {
         size_t used;

@@ -46,7 +46,7 @@ static inline bool take(struct scan *s, uint32_t len)
 static struct scan scan_start(struct peer *c, struct slice in, struct block *block)
 {
     return (struct scan){
-        .v = c->link->scratch->views,
+        .v = c->link->host->scratch->views,
         .p = in.p,
         .end = in.p + in.n,
         .block = block,

@@ -4,7 +4,7 @@
 
 uint32_t send_frame_max(const struct peer *c)
 {
-    uint32_t max = c->link->limits->frame_max;
+    uint32_t max = c->link->host->limits.frame_max;
 
     if (max < RS_FRAGMENT_MIN)
         return RS_FRAGMENT_MIN;

@@ -140,12 +140,12 @@ void setup_first(struct peer *c, const struct rs_frame *f)
     }
     desc.name = client_name(c, f, name, sizeof name);
     if (keep_type(c, f->setup.data_mime) < 0 ||
-        core_endpoint_open(c->link->core, &desc, &endpoint_ops, c, &c->ep) < 0) {
+        core_endpoint_open(c->link->host->core, &desc, &endpoint_ops, c, &c->ep) < 0) {
         peer_fail(c, RS_REJECTED_SETUP, "the broker has no memory for this");
         return;
     }
     c->link->endpoint = c->ep;
-    c->lifetime_ms = lifetime(c->link->limits, &f->setup);
+    c->lifetime_ms = lifetime(&c->link->host->limits, &f->setup);
     c->established = true;
 }
 

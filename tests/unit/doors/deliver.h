@@ -139,7 +139,7 @@ static void expect_whole(struct talk *t, uint32_t stream, const char *topic, con
 
     reassembly_init(&r);
     while (answer == REASSEMBLY_MORE) {
-        ck_assert_int_eq(rs_decode(t->limits.frame_max, all + at, all_n - at, &f, &used, &why),
+        ck_assert_int_eq(rs_decode(t->host.limits.frame_max, all + at, all_n - at, &f, &used, &why),
                          WIRE_FRAME);
         ck_assert_uint_eq(f.stream, stream);
         at += used;
@@ -170,7 +170,7 @@ static void expect_views(struct talk *t, uint32_t stream, const char *topic,
         metadata.n = (size_t)(composite_put_route(route, slice_str(topic)) - route);
 
     for (uint32_t i = 0; i < n; i++) {
-        ck_assert_int_eq(rs_decode(t->limits.frame_max, all + at, all_n - at, &f, &used, &why),
+        ck_assert_int_eq(rs_decode(t->host.limits.frame_max, all + at, all_n - at, &f, &used, &why),
                          WIRE_FRAME);
         at += used;
         ck_assert_uint_eq(f.stream, stream);

@@ -27,7 +27,7 @@ enum { TALK_BYTES = 1 << 20 };
 
 struct talk {
     struct link link;
-    struct door_limits limits;
+    struct link_host host;
     struct door_scratch scratch;
     struct block_pool pool;
     struct out out;
@@ -56,19 +56,17 @@ static struct talk *talk_open(bool chopped)
     ck_assert_ptr_nonnull(t);
     fake_reset();
     t->chopped = chopped;
-    t->limits = (struct door_limits){.first_frame_max = 4096,
-                                     .frame_max = 65536,
-                                     .message_max = 1 << 20,
-                                     .reassembly_max = 2 << 20,
-                                     .streams_max = 8,
-                                     .keepalive_min_ms = 100,
-                                     .idle_max_ms = 60000};
+    t->host = (struct link_host){.limits = {.first_frame_max = 4096,
+                                            .frame_max = 65536,
+                                            .message_max = 1 << 20,
+                                            .reassembly_max = 2 << 20,
+                                            .streams_max = 8,
+                                            .keepalive_min_ms = 100,
+                                            .idle_max_ms = 60000},
+                                 .scratch = &t->scratch,
+                                 .close = talk_close};
     out_init(&t->out, NULL, &t->pool);
-    t->link = (struct link){.out = &t->out,
-                            .limits = &t->limits,
-                            .scratch = &t->scratch,
-                            .peer = "test",
-                            .close = talk_close};
+    t->link = (struct link){.host = &t->host, .out = &t->out, .peer = "test"};
     t->block = block_new(TALK_BYTES);
     t->conn = rsocket_door.open(&t->link);
     ck_assert_ptr_nonnull(t->conn);

@@ -720,7 +720,7 @@ START_TEST(a_message_has_a_largest_size)
     talk(t, "< ERROR 1 code=0x204 'too-large: a message may have 1048576 bytes'\n");
     ck_assert_int_eq(fake.charged, 0);
 
-    t->limits.reassembly_max = 100000;
+    t->host.limits.reassembly_max = 100000;
     feed(t, in, (size_t)(big_fragment(in, 3, RS_REQUEST_RESPONSE) - in));
     feed(t, in, (size_t)(big_fragment(in, 5, RS_REQUEST_RESPONSE) - in));
     talk(t, "< ERROR 5 code=0x202 'limit: unfinished messages may have 100000 bytes'\n");

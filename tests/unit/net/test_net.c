@@ -64,7 +64,7 @@ bool core_endpoint_wants(const struct endpoint *ep, unsigned *ret)
     const struct link *l = ((const struct door_conn *)(const void *)ep)->link;
     int to = atomic_load(&wanted);
 
-    if (to < 0 || l->core->o.id == (unsigned)to)
+    if (to < 0 || l->host->core->o.id == (unsigned)to)
         return false;
     *ret = (unsigned)to;
     return true;
