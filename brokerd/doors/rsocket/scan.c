@@ -118,7 +118,7 @@ static size_t scan_routed(struct peer *c, struct publish *ch, struct scan *s)
     }
     if (s->n < 2) /* one alone, or the first of several to one topic: the memo's work */
         return 0;
-    core_foresee(c->link->core, topic, s->n);
+    core_foresee(c->link->host->core, topic, s->n);
     for (uint32_t i = 0; i < s->n && !ch->base.gone; i++) {
         struct run run = {.v = &s->v[i], .n = 1, .bytes = s->v[i].len, .type = c->type};
 
