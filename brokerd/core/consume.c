@@ -1,6 +1,7 @@
 #include "brokerd/core/consume.h"
 
 #include "brokerd/core/access.h"
+#include "brokerd/core/arrears.h"
 #include "brokerd/core/deliver.h"
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/loss.h"
@@ -158,6 +159,7 @@ static void consumer_free(struct consumer *k)
         ep->unready--;
         endpoint_quiet(ep);
     }
+    arrears_drop(k);
     list_remove(&k->link);
     list_remove(&k->waiter);
     slots_drop(&ep->core->slots, k->handle);
@@ -535,27 +537,34 @@ void core_stop(struct consumer *k)
     }
 }
 
-int core_ack(struct consumer *k, uint64_t first, uint32_t count, enum ack_verb verb,
-             uint32_t arg_ms)
+int consumer_ack(struct consumer *k, const struct ack *a)
 {
     struct mail_ack *m;
 
-    if (!k->manual_ack || first == 0 || count == 0 || first > k->delivered ||
-        count - 1 > k->delivered - first)
-        return -EINVAL;
     if (k->tap) {
-        tap_ack(k->tap, first, count, verb, arg_ms);
+        tap_ack(k->tap, a->first, a->count, a->verb, a->arg_ms);
         return 0;
     }
     m = mail_post(k->ep->core, handle_worker(k->errand->remote), MAIL_ACK, sizeof *m, true);
     if (!m)
         return -ENOMEM;
     m->tap = k->errand->remote;
-    m->first = first;
-    m->count = count;
-    m->verb = verb;
-    m->arg_ms = arg_ms;
+    m->first = a->first;
+    m->count = a->count;
+    m->verb = a->verb;
+    m->arg_ms = a->arg_ms;
     return 0;
+}
+
+int core_ack(struct consumer *k, uint64_t first, uint32_t count, enum ack_verb verb,
+             uint32_t arg_ms)
+{
+    struct ack a = {first, count, arg_ms, verb};
+
+    if (!k->manual_ack || first == 0 || count == 0 || first > k->delivered ||
+        count - 1 > k->delivered - first)
+        return -EINVAL;
+    return arrears_ack(k, &a);
 }
 
 /* ----------------------------------------------------------- from the queue's worker */

@@ -1,4 +1,5 @@
 /* One core: its making, its clock, its mail and its turn. */
+#include "brokerd/core/arrears.h"
 #include "brokerd/core/call.h"
 #include "brokerd/core/consume.h"
 #include "brokerd/core/deliver.h"
@@ -18,9 +19,9 @@
 
 static void init_lists(struct core *c)
 {
-    struct list *lists[] = {&c->endpoints, &c->queues,  &c->letters,  &c->pump,   &c->news,
-                            &c->starved,   &c->lossy,   &c->holding,  &c->doomed, &c->barriers,
-                            &c->wakeful,   &c->readies, &c->unhurried};
+    struct list *lists[] = {&c->endpoints, &c->queues,  &c->letters,   &c->pump,   &c->news,
+                            &c->starved,   &c->lossy,   &c->holding,   &c->doomed, &c->barriers,
+                            &c->wakeful,   &c->readies, &c->unhurried, &c->behind};
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
@@ -358,6 +359,8 @@ static int64_t next_due(struct core *c, int64_t announce)
     due = c->unhurried_due_ms < due ? c->unhurried_due_ms : due;
     if (!list_empty(&c->starved) || !list_empty(&c->holding))
         due = c->now_ms + STARVED_RETRY_MS < due ? c->now_ms + STARVED_RETRY_MS : due;
+    if (!list_empty(&c->behind))
+        due = c->now_ms + 1 < due ? c->now_ms + 1 : due;
     if (!list_empty(&c->pump) || !list_empty(&c->wakeful))
         due = c->now_ms;
     return due;
@@ -372,6 +375,7 @@ int64_t core_tick(struct core *c)
     }
     c->left = c->ops->memory(c->ctx, 0);
     endpoint_catch_up(c);
+    arrears_go_on(c);
     do_what_is_due(c);
     admit_held(c);
     pump_all(c);

@@ -1,5 +1,6 @@
 #include "brokerd/core/endpoint.h"
 
+#include "brokerd/core/arrears.h"
 #include "brokerd/core/consume.h"
 #include "brokerd/core/deliver.h"
 #include "brokerd/core/publish.h"
@@ -68,6 +69,7 @@ void endpoint_free(struct endpoint *ep)
         consumer_leave(LIST_ITEM(n, struct consumer, link), true);
     while ((n = list_pop(&ep->barriers)) != NULL)
         free(LIST_ITEM(n, struct barrier, link));
+    arrears_free(ep->core, ep->arrears);
     deque_fini(&ep->marks);
     list_remove(&ep->link);
     list_remove(&ep->quiet);

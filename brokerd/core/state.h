@@ -238,7 +238,15 @@ struct endpoint {
     uint64_t published, delivered; /* messages */
     struct following follow;
     int64_t since_ms;
+    struct arrears *arrears; /* verbs for many deliveries; NULL: none yet (arrears.h) */
     char name[];
+};
+
+/* What a consumer says of deliveries first .. first + count - 1. */
+struct ack {
+    uint64_t first;
+    uint32_t count, arg_ms;
+    enum ack_verb verb;
 };
 
 struct publisher {
@@ -340,7 +348,7 @@ struct core {
     struct map names;    /* of queues: struct named */
     struct map services; /* struct service (call.c) */
     struct list endpoints, queues, letters;
-    struct list pump, news, starved, lossy, holding, doomed, barriers, wakeful, readies;
+    struct list pump, news, starved, lossy, holding, doomed, barriers, wakeful, readies, behind;
     struct pool pool;          /* kept messages are from here */
     struct list unhurried;     /* publishers whose news can wait */
     int64_t unhurried_due_ms;  /* until then, all of them; INT64_MAX: there are none */

@@ -225,6 +225,8 @@ size_t conn_read(struct conn *c)
             feed(c, b, have);
         }
     }
+    if (c->link.endpoint && core_is_behind(c->link.endpoint))
+        conn_mark_dirty(c); /* not to be read until the core has caught up */
     conn_charge(c);
     conn_follow(c);
     conn_watch(c);

@@ -135,6 +135,7 @@ struct net_worker {
     struct list all;    /* every connection */
     struct list ready;  /* the loop saw something */
     struct list dirty;  /* output is to be looked at */
+    struct list behind; /* the same, next turn: the core has yet to do what they asked for */
     struct list closed; /* CONN_CLOSING whose door is to be freed, CONN_DEAD */
     struct list moving; /* not read until they can move */
     uint64_t turn;      /* counts up */

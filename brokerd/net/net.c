@@ -62,6 +62,8 @@ static bool on_output(void *ctx)
     bool told;
 
     list_init(&now);
+    while ((l = list_pop(&nw->behind)) != NULL)
+        list_push_back(&now, l);
     while ((l = list_pop(&nw->dirty)) != NULL)
         list_push_back(&now, l);
     while ((l = list_pop(&now)) != NULL)
@@ -135,6 +137,7 @@ static int net_worker_init(struct net *net, unsigned id, const struct net_option
     list_init(&nw->all);
     list_init(&nw->ready);
     list_init(&nw->dirty);
+    list_init(&nw->behind);
     list_init(&nw->closed);
     list_init(&nw->moving);
     wheel_init(&nw->wheel, worker_now(nw->w));

@@ -92,13 +92,18 @@ static void dirty(struct out *o)
 
 const struct out_ops conn_out_ops = {flush, dirty};
 
-/* A peer that does not take its answers is not read until it does. */
+/* A peer that does not take its answers is not read until it does, nor one that asked for more work
+ * than the core does at once. */
 static void brake_reading(struct conn *c)
 {
-    if (!c->reading_stopped && c->out.pending > OUT_STOP_READING) {
+    bool behind = c->link.endpoint && core_is_behind(c->link.endpoint);
+
+    if (behind && !list_linked(&c->in_dirty))
+        list_push_back(&c->nw->behind, &c->in_dirty);
+    if (!c->reading_stopped && (behind || c->out.pending > OUT_STOP_READING)) {
         c->reading_stopped = true;
         c->nw->stats.reads_paused++;
-    } else if (c->reading_stopped && c->out.pending < OUT_READ_AGAIN) {
+    } else if (c->reading_stopped && !behind && c->out.pending < OUT_READ_AGAIN) {
         c->reading_stopped = false;
         if (c->door_due_ms < worker_now(c->nw->w) + UNREAD_GRACE_MS)
             c->door_due_ms = worker_now(c->nw->w) + UNREAD_GRACE_MS;

@@ -294,6 +294,92 @@ START_TEST(what_is_referred_to_is_on_its_way)
 }
 END_TEST
 
+/* -------------------------------------------------------------------------------- acks */
+
+enum { IN_FLIGHT = 10000, VERBS = 500 };
+
+/* `a` has so many in flight, "work" lives on core 0. */
+static void fly(unsigned cores)
+{
+    static struct msg_view v[1000];
+    struct target to = {true, SLICE("work")};
+    struct run run = {.v = v, .n = 1000, .bytes = 1000, .type = {.id = CTYPE_NONE}};
+    struct refusal why;
+
+    start(cores, "max-inflight=20000");
+    for (unsigned i = 0; i < run.n; i++)
+        v[i] = (struct msg_view){.data = (const uint8_t *)"x", .len = 1};
+    ck_assert_int_eq(world_consume(&a, "work", true, 0), 0); /* its home is core 0 */
+    ck_assert_int_eq(world_consume(&b, "work", true, IN_FLIGHT), 0);
+    world_run(&world);
+    ck_assert_int_eq(core_publisher_open(pub.ep, PUBLISH_FORGET, &pub, &pub.publisher), 0);
+    for (unsigned i = 0; i < IN_FLIGHT / run.n; i++) {
+        ck_assert_int_eq(core_publish(pub.publisher, &to, &run, &why), 0);
+        world_run(&world);
+    }
+    ck_assert_uint_eq(b.deliveries, IN_FLIGHT);
+}
+
+/* Verbs that name all that is in flight, one after the other, are carried out a few in each
+ * millisecond, in order, wherever the queue is. */
+START_TEST(much_to_ack_is_acked_later)
+{
+    struct queue *q;
+    unsigned ms = 0;
+
+    fly(_i ? 2 : 1);
+    q = LIST_ITEM(list_first(&world.core[0]->queues), struct queue, link);
+    for (unsigned i = 0; i < VERBS; i++)
+        ck_assert_int_eq(core_ack(b.consumer, 1, IN_FLIGHT, ACK_EXTEND, 1 + i), 0);
+    ck_assert_int_eq(core_ack(b.consumer, 1, IN_FLIGHT, ACK_DONE, 0), 0);
+    ck_assert_int_eq(core_ack(b.consumer, 7, 1, ACK_DONE, 0), 0);
+    ck_assert(core_is_behind(b.ep));
+    ck_assert_int_eq(core_ack(b.consumer, 1, IN_FLIGHT + 1, ACK_DONE, 0), -EINVAL);
+    for (; core_is_behind(b.ep); ms++) {
+        world_run(&world); /* a second turn in the same millisecond does no more */
+        ck_assert_uint_eq(q->backlog->settled.acked, 0);
+        world_advance(&world, 1);
+    }
+    ck_assert_uint_ge(ms, VERBS / 8);
+    ck_assert_uint_le(ms, VERBS / 2);
+    ck_assert_uint_eq(q->backlog->settled.acked, IN_FLIGHT);
+    ck_assert_uint_eq(q->backlog->settled.late, 1); /* delivery 7, settled before it */
+    ck_assert_int_eq(world.core[0]->used, 0);
+    ck_assert_int_eq(b.ep->core->used, 0);
+    teardown();
+}
+END_TEST
+
+/* Who settles what it gets, however much at once, never waits. */
+START_TEST(plain_acks_do_not_wait)
+{
+    fly(_i ? 2 : 1);
+    for (unsigned i = 0; i < IN_FLIGHT; i++)
+        ck_assert_int_eq(core_ack(b.consumer, i + 1, 1, ACK_DONE, 0), 0);
+    ck_assert(!core_is_behind(b.ep));
+    world_run(&world);
+    ck_assert_int_eq(world.core[0]->used, 0);
+    teardown();
+}
+END_TEST
+
+START_TEST(who_leaves_behind_its_acks_gives_all_back)
+{
+    fly(_i ? 2 : 1);
+    for (unsigned i = 0; i < VERBS; i++)
+        ck_assert_int_eq(core_ack(b.consumer, 1, IN_FLIGHT, ACK_EXTEND, 5), 0);
+    ck_assert_int_eq(core_ack(b.consumer, 1, IN_FLIGHT, ACK_DONE, 0), 0);
+    core_detach(b.consumer);
+    world_advance(&world, 1);
+    ck_assert(!core_is_behind(b.ep));
+    ck_assert_int_eq(b.ep->core->used, _i ? 0 : world.core[0]->used);
+    core_grant(a.consumer, IN_FLIGHT);
+    world_run(&world);
+    ck_assert_uint_eq(a.deliveries, IN_FLIGHT);
+    teardown();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("limits");
@@ -309,6 +395,9 @@ int main(void)
     tcase_add_test(t, more_in_flight_from_now_on);
     tcase_add_test(t, own_settings_stay_within_the_new_ones);
     tcase_add_test(t, what_is_referred_to_is_on_its_way);
+    tcase_add_loop_test(t, much_to_ack_is_acked_later, 0, 2);
+    tcase_add_loop_test(t, plain_acks_do_not_wait, 0, 2);
+    tcase_add_loop_test(t, who_leaves_behind_its_acks_gives_all_back, 0, 2);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

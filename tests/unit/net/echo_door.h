@@ -14,6 +14,7 @@ enum { ECHO_HEAD = 4 };
 struct door_conn {
     struct link *link;
     bool established;
+    bool asked_much;               /* the core has yet to do it, perhaps */
     int64_t lifetime_ms, heard_ms; /* ended when nothing was heard for so long; 0: never */
 };
 
@@ -43,6 +44,9 @@ static void echo_frame(struct door_conn *c, struct slice frame, struct block *bl
         link_close(c->link, "asked to", true);
     } else if (slice_eq(body, SLICE("short life"))) {
         c->lifetime_ms = 300;
+    } else if (slice_eq(body, SLICE("much"))) {
+        c->asked_much = true;
+        out_copy(c->link->out, "ok", 2);
     } else if (slice_eq(body, SLICE("bad"))) {
         link_close(c->link, "bad frame", false);
     } else if (frame.n >= OUT_BY_REFERENCE) {

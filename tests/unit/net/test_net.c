@@ -47,6 +47,13 @@ void core_written(struct endpoint *ep, uint64_t position)
     (void)position;
 }
 
+static atomic_bool behind; /* with what those who asked for much did */
+
+bool core_is_behind(const struct endpoint *ep)
+{
+    return ((const struct door_conn *)(const void *)ep)->asked_much && atomic_load(&behind);
+}
+
 void core_drain(struct core *c)
 {
     (void)c;
@@ -501,6 +508,35 @@ START_TEST(who_does_not_take_answers_is_not_read)
     ck_assert_uint_eq(atomic_load(&full_told), atomic_load(&room_told));
     ck_assert_int_ge(atomic_load(&charged_most), OUT_STOP_READING);
     ck_assert_int_le(atomic_load(&charged_most), 4 * OUT_STOP_READING);
+}
+END_TEST
+
+/* Another's exchanges are turns in which it would be read. */
+START_TEST(who_asked_for_much_is_not_read_until_it_is_done)
+{
+    uint8_t p[100], back[sizeof p];
+    size_t n = frame(p, 60, 'y');
+    int fd, other;
+
+    begin(1, &usual);
+    atomic_store(&behind, true);
+    fd = client();
+    other = client();
+    command(fd, "much");
+    get_text(fd, "ok");
+    put(fd, p, n);
+    for (int i = 0; i < 3; i++)
+        exchange(other, p, n, n);
+    ck_assert_int_lt(recv(fd, back, n, MSG_DONTWAIT), 0);
+    atomic_store(&behind, false);
+    exchange(other, p, n, n);
+    get(fd, back, n);
+    ck_assert(memcmp(p, back, n) == 0);
+    close(fd);
+    close(other);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(all.reads_paused, 1);
 }
 END_TEST
 
@@ -1104,6 +1140,7 @@ int main(void)
     tcase_add_test(tc, who_lingers_too_long_is_cut_off);
     tcase_add_test(tc, who_does_not_take_answers_is_not_read);
     tcase_add_test(tc, who_is_not_read_is_not_silent);
+    tcase_add_test(tc, who_asked_for_much_is_not_read_until_it_is_done);
     tcase_add_test(tc, connections_have_a_limit);
     tcase_add_test(tc, without_descriptors_others_go_on);
     tcase_add_test(tc, unix_sockets);

@@ -1,0 +1,135 @@
+#include "brokerd/core/arrears.h"
+
+#include "brokerd/core/budget.h"
+#include "brokerd/core/consume.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* At some 10 ns for a delivery that is extended, and less for one that is gone already: a third of
+ * a millisecond each, and one verb more. */
+enum {
+    WORK_A_MS = 32 * 1024, /* deliveries that an endpoint's verbs may name in a millisecond */
+    WORK_MOST = 64 * 1024, /* a verb counts as so many at most: not more are looked at */
+    WORK_FREE = 64,        /* and one for so few not at all, its bytes are worth as much */
+};
+
+struct late {
+    struct consumer *consumer; /* NULL: it has left */
+    struct ack ack;
+};
+
+struct arrears {
+    struct list_node link; /* in core->behind while verbs wait */
+    struct deque verbs;    /* struct late */
+    int64_t now_ms;        /* when `work` was last begun anew */
+    uint32_t work;
+};
+
+static struct arrears *arrears_of(struct endpoint *ep)
+{
+    struct arrears *a = ep->arrears;
+
+    if (!a) {
+        a = ep->arrears = calloc(1, sizeof *a);
+        if (a)
+            deque_init(&a->verbs, sizeof(struct late));
+    }
+    return a;
+}
+
+/* Whether a verb for `count` may be carried out now; then it is counted. */
+static bool may(struct arrears *a, int64_t now_ms, uint32_t count)
+{
+    if (a->now_ms != now_ms) {
+        a->now_ms = now_ms;
+        a->work = 0;
+    }
+    if (a->work >= WORK_A_MS)
+        return false;
+    if (count > WORK_FREE)
+        a->work += count < WORK_MOST ? count : WORK_MOST;
+    return true;
+}
+
+static int wait(struct consumer *k, struct arrears *a, const struct ack *ack)
+{
+    struct core *c = k->ep->core;
+    struct late *l = deque_push(&a->verbs);
+
+    if (!l)
+        return -ENOMEM;
+    *l = (struct late){k, *ack};
+    budget_charge(c, sizeof *l);
+    if (!list_linked(&a->link))
+        list_push_back(&c->behind, &a->link);
+    return 0;
+}
+
+int arrears_ack(struct consumer *k, const struct ack *ack)
+{
+    struct endpoint *ep = k->ep;
+    struct arrears *a = ep->arrears || ack->count > WORK_FREE ? arrears_of(ep) : NULL;
+
+    if (a && (deque_len(&a->verbs) || !may(a, ep->core->now_ms, ack->count)))
+        return wait(k, a, ack);
+    return consumer_ack(k, ack);
+}
+
+static void pop(struct core *c, struct arrears *a)
+{
+    deque_pop(&a->verbs);
+    budget_charge(c, -(int64_t)sizeof(struct late));
+    if (!deque_len(&a->verbs))
+        list_remove(&a->link);
+}
+
+void arrears_go_on(struct core *c)
+{
+    struct list_node *n, *next;
+
+    for (n = list_first(&c->behind); n; n = next) {
+        struct arrears *a = LIST_ITEM(n, struct arrears, link);
+
+        next = list_next(&c->behind, n);
+        while (deque_len(&a->verbs)) {
+            const struct late *l = deque_slot(&a->verbs, deque_first(&a->verbs));
+
+            if (l->consumer && !may(a, c->now_ms, l->ack.count))
+                break;
+            if (l->consumer && consumer_ack(l->consumer, &l->ack) < 0)
+                break; /* no memory to tell another worker: it stays */
+            pop(c, a);
+        }
+    }
+}
+
+bool core_is_behind(const struct endpoint *ep)
+{
+    return ep->arrears && deque_len(&ep->arrears->verbs);
+}
+
+void arrears_drop(const struct consumer *k)
+{
+    struct arrears *a = k->ep->arrears;
+
+    if (!a)
+        return;
+    for (uint64_t i = deque_first(&a->verbs); i != deque_end(&a->verbs); i++) {
+        struct late *l = deque_slot(&a->verbs, i);
+
+        if (l->consumer == k)
+            l->consumer = NULL;
+    }
+}
+
+void arrears_free(struct core *c, struct arrears *a)
+{
+    if (!a)
+        return;
+    while (deque_len(&a->verbs))
+        pop(c, a);
+    list_remove(&a->link);
+    deque_fini(&a->verbs);
+    free(a);
+}
