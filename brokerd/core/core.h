@@ -170,8 +170,9 @@ void core_endpoint_close(struct endpoint *ep);
  * core_written() only note what they are told until the next core_tick(): they alone may be
  * called from within deliver(), where a long run is written at once. */
 void core_writable(struct endpoint *ep, bool writable);
-/* Output up to this position has been written to the socket. */
-void core_written(struct endpoint *ep, uint64_t position);
+/* Output up to this position has been written to the socket. Whether the core has to tick for
+ * that: not if a subscription alone hears of it. */
+bool core_written(struct endpoint *ep, uint64_t position);
 /* Call ops->barrier(token) when all this endpoint asked for before is ready; perhaps at the
  * end of this turn. -ENOMEM. */
 int core_barrier(struct endpoint *ep, uint64_t token);

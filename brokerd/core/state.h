@@ -223,7 +223,8 @@ struct endpoint {
     struct list_node link; /* in core->endpoints */
     struct list publishers, consumers;
     struct list cramped;  /* consumers that go on when the output has room again */
-    struct deque marks;   /* struct mark, by rising position */
+    struct mark newest;   /* the last mark; its `at` is 0: there is none */
+    struct deque marks;   /* those before it, by rising position */
     uint64_t position;    /* of the output, after the last delivery */
     uint64_t written;     /* of it, at the socket */
     bool writable, roomy; /* net's word; less than OUT_HIGH_WATER unwritten */

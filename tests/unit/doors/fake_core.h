@@ -156,10 +156,11 @@ void core_writable(struct endpoint *ep, bool writable)
     (void)writable;
 }
 
-void core_written(struct endpoint *ep, uint64_t position)
+bool core_written(struct endpoint *ep, uint64_t position)
 {
     (void)ep;
     (void)position;
+    return true;
 }
 
 int core_barrier(struct endpoint *ep, uint64_t token)
