@@ -33,7 +33,13 @@ static inline uint32_t be_get_32(const uint8_t *p)
 
 static inline uint64_t be_get_64(const uint8_t *p)
 {
-    return (uint64_t)be_get_32(p) << 32 | be_get_32(p + 4);
+    uint64_t v;
+
+    memcpy(&v, p, sizeof v);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return v;
 }
 
 static inline uint8_t *be_put_16(uint8_t *p, uint16_t v)
@@ -62,8 +68,11 @@ static inline uint8_t *be_put_32(uint8_t *p, uint32_t v)
 
 static inline uint8_t *be_put_64(uint8_t *p, uint64_t v)
 {
-    p = be_put_32(p, (uint32_t)(v >> 32));
-    return be_put_32(p, (uint32_t)v);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    memcpy(p, &v, sizeof v);
+    return p + 8;
 }
 
 #endif

@@ -191,6 +191,32 @@ static inline uint8_t *rs_put_payload_head(uint8_t *p, uint32_t stream, uint16_t
     return rs_put_head(p, stream, RS_PAYLOAD, flags, data_len);
 }
 
+/* The heads of plain messages of one stream differ in their length alone. So they are looked at and
+ * written in two pieces: the first byte, and the eight behind it as one number, which is this one
+ * but for the length's lower two bytes, at its top. With what else was made shorter for it, in and
+ * out, 66 instructions a message instead of 103: with 16 B 14.6 ns instead of 15.6. */
+static inline uint64_t rs_plain(uint32_t stream)
+{
+    return (uint64_t)stream << 16 | RS_PLAIN_PAYLOAD;
+}
+
+/* Are the RS_HEAD_SIZE bytes at `p` such a head? Its length as rs_peek() gives it, unchecked. */
+static inline bool rs_peek_plain(const uint8_t *p, uint64_t plain, uint32_t *ret_frame_len)
+{
+    uint64_t v = be_get_64(p + 1);
+
+    *ret_frame_len = (uint32_t)p[0] << 16 | (uint32_t)(v >> 48);
+    return (v & UINT64_MAX >> 16) == plain;
+}
+
+static inline uint8_t *rs_put_plain_head(uint8_t *p, uint64_t plain, uint32_t data_len)
+{
+    uint32_t len = RS_HEADER + data_len;
+
+    p[0] = (uint8_t)(len >> 16);
+    return be_put_64(p + 1, (uint64_t)len << 48 | plain);
+}
+
 /* The same with metadata: head, metadata length and the metadata themselves, which may be
  * empty; `data_len` bytes follow. Writes rs_payload_metadata_head_size() bytes and sets
  * RS_METADATA itself. */

@@ -37,7 +37,9 @@ struct job {
     struct peer *c;
     const struct delivery *d;
     uint32_t frame_max;
-    size_t head_n;                               /* bytes of `head` */
+    int64_t plain_max; /* bytes of the longest payload that is copied and fits into one frame; below
+                        * 0: none does */
+    size_t head_n;     /* bytes of `head` */
     uint8_t head[RS_HEAD_SIZE + 3 + PREFIX_MAX]; /* before the payload, where the prefix says all */
     char time[TEXT_MAX];                         /* with facts */
 };
@@ -170,14 +172,13 @@ static void deliver_one(const struct job *j, uint32_t i)
 /* Does the message have something to say that the prefix does not? */
 static bool has_more_to_say(const struct run *run, const struct msg_meta *meta)
 {
-    return meta && (meta->headers.n > 0 || !ctype_eq(meta->type, run->type));
+    return meta->headers.n > 0 || !ctype_eq(meta->type, run->type);
 }
 
 /* Will the prefix do for it, and is it copied? */
-static bool is_plain(const struct job *j, const struct msg_view *v)
+static inline bool is_plain(const struct job *j, const struct msg_view *v)
 {
-    return v->len < OUT_BY_REFERENCE && j->head_n + v->len - RS_TCP_LENGTH <= j->frame_max &&
-           !has_more_to_say(&j->d->run, v->meta);
+    return v->len <= j->plain_max && (!v->meta || !has_more_to_say(&j->d->run, v->meta));
 }
 
 /* Messages that are written in one go. */
@@ -257,6 +258,9 @@ static void make_head(struct job *j)
         p = rs_put_payload_metadata_head(j->head, id, RS_NEXT,
                                          slice_of(prefix, (size_t)(p - prefix)), 0);
     j->head_n = (size_t)(p - j->head);
+    j->plain_max = RS_TCP_LENGTH + (int64_t)j->frame_max - (int64_t)j->head_n;
+    if (j->plain_max >= OUT_BY_REFERENCE)
+        j->plain_max = OUT_BY_REFERENCE - 1;
 }
 
 /* ----------------------------------------------------------------------------- the whole run */
@@ -266,17 +270,17 @@ static void make_head(struct job *j)
 static bool put_in_place(const struct job *j, struct slice *ret)
 {
     const struct run *run = &j->d->run;
-    const struct msg_view *v = run->v;
-    uint32_t id = j->s->base.id;
+    const struct msg_view *v = run->v, *end = v + run->n;
+    uint64_t head = rs_plain(j->s->base.id);
     uint8_t *start, *p;
 
     if (run->head_room < RS_PAYLOAD_HEAD_SIZE || j->head_n != RS_PAYLOAD_HEAD_SIZE)
         return false;
     start = p = v->block->bytes + (v->data - v->block->bytes) - RS_PAYLOAD_HEAD_SIZE;
-    for (uint32_t i = 0; i < run->n; i++) {
-        if (v[i].data != p + RS_PAYLOAD_HEAD_SIZE || !is_plain(j, &v[i]))
+    for (; v < end; v++) {
+        if (v->data != p + RS_PAYLOAD_HEAD_SIZE || !is_plain(j, v))
             return false;
-        p = rs_put_payload_head(p, id, RS_NEXT, v[i].len) + v[i].len;
+        p = rs_put_plain_head(p, head, v->len) + v->len;
     }
     *ret = slice_of(start, (size_t)(p - start));
     return true;

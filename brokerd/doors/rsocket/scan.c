@@ -43,6 +43,26 @@ static inline bool take(struct scan *s, uint32_t len)
     return true;
 }
 
+/* Take plain messages of stream `id`: nothing to be looked at but the head. */
+static void take_plain(struct scan *s, uint32_t id)
+{
+    const struct scan in = *s; /* what is written below cannot change it: it stays in registers */
+    const uint64_t head = rs_plain(id);
+    const uint8_t *p = in.p;
+    struct msg_view *v = in.v;
+    uint32_t len;
+
+    while (v < in.v + DOOR_VIEWS && in.end - p >= RS_HEAD_SIZE && rs_peek_plain(p, head, &len) &&
+           len >= RS_HEADER && len <= in.frame_max &&
+           in.end - p >= RS_TCP_LENGTH + (ptrdiff_t)len) {
+        *v++ = (struct msg_view){p + RS_HEAD_SIZE, len - RS_HEADER, NULL, in.block};
+        p += RS_TCP_LENGTH + len;
+    }
+    s->n = (uint32_t)(v - in.v);
+    s->bytes = (uint64_t)(p - in.p) - (uint64_t)s->n * RS_HEAD_SIZE;
+    s->p = p;
+}
+
 static struct scan scan_start(struct peer *c, struct slice in, struct block *block)
 {
     return (struct scan){
@@ -74,9 +94,12 @@ static size_t scan_channel(struct peer *c, struct publish *ch, uint16_t word, st
     if ((word & RS_METADATA) && (!m || !m->valid))
         return 0;
     expect(s, word, m);
-    while (s->n < DOOR_VIEWS && rs_peek(s->p, (size_t)(s->end - s->p), &len, &of, &found) &&
-           of == id && found == word && take(s, len))
-        ;
+    if (word == RS_PLAIN_PAYLOAD)
+        take_plain(s, id);
+    else
+        while (s->n < DOOR_VIEWS && rs_peek(s->p, (size_t)(s->end - s->p), &len, &of, &found) &&
+               of == id && found == word && take(s, len))
+            ;
     if (s->n == 0)
         return 0;
     run = (struct run){.v = s->v, .n = s->n, .bytes = s->bytes, .type = m ? m->type : c->type};

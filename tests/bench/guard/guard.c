@@ -38,6 +38,7 @@ static const struct door_limits limits = {.first_frame_max = 4096,
 /* What net is for one connection, and the client at its other end. */
 struct side {
     struct link link;
+    struct link_host host;
     struct out out;
     struct door_conn *conn;
     bool dirty;
@@ -214,12 +215,9 @@ static struct side *open_side(unsigned core)
     struct side *s = &sides[sides_n++];
 
     out_init(&s->out, &out_ops, &pool);
-    s->link = (struct link){.core = world.core[core],
-                            .out = &s->out,
-                            .limits = &limits,
-                            .scratch = &scratch,
-                            .peer = "guard",
-                            .close = closed};
+    s->host = (struct link_host){
+        .core = world.core[core], .scratch = &scratch, .limits = limits, .close = closed};
+    s->link = (struct link){.host = &s->host, .out = &s->out, .peer = "guard"};
     s->conn = rsocket_door.open(&s->link);
     if (!s->conn)
         die("no connection");

@@ -308,6 +308,28 @@ START_TEST(peek_sees_the_head)
 }
 END_TEST
 
+START_TEST(plain_heads_in_two_pieces)
+{
+    static const uint32_t lens[] = {0, 1, 249, 250, 65529, 65530, RS_FRAME_MAX - RS_HEADER};
+    uint8_t want[RS_HEAD_SIZE], got[RS_HEAD_SIZE];
+    uint32_t n;
+
+    for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
+        rs_put_payload_head(want, RS_STREAM_MAX - 1, RS_NEXT, lens[i]);
+        ck_assert_ptr_eq(rs_put_plain_head(got, rs_plain(RS_STREAM_MAX - 1), lens[i]),
+                         got + RS_HEAD_SIZE);
+        ck_assert_mem_eq(got, want, RS_HEAD_SIZE);
+        ck_assert(rs_peek_plain(got, rs_plain(RS_STREAM_MAX - 1), &n));
+        ck_assert_uint_eq(n, RS_HEADER + lens[i]);
+        for (size_t bit = 24; bit < 8 * RS_HEAD_SIZE; bit++) { /* any other stream, type or flag */
+            got[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            ck_assert(!rs_peek_plain(got, rs_plain(RS_STREAM_MAX - 1), &n));
+            got[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        }
+    }
+}
+END_TEST
+
 /* ---- any frame ---- */
 
 static const uint8_t pool[600] = "some bytes for metadata and data";
@@ -445,6 +467,7 @@ int main(void)
     tcase_add_test(tc, what_does_not_fit_has_no_size);
     tcase_add_test(tc, short_cuts_agree);
     tcase_add_test(tc, peek_sees_the_head);
+    tcase_add_test(tc, plain_heads_in_two_pieces);
     tcase_add_test(tc, there_and_back);
     tcase_add_test(tc, byte_by_byte);
     tcase_add_test(tc, damaged_frames_stay_in_bounds);
