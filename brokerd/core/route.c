@@ -62,18 +62,19 @@ bool route_catch_up(const struct routes *rs, struct route *r)
 }
 
 /* Ask the tree. One reference, the caller's; NULL without memory. */
-static struct route *route_make(struct routes *rs, struct topic *topic)
+static struct route *route_make(struct routes *rs, struct topic *topic,
+                                const struct tree_path *path)
 {
     struct tree_result *found = &rs->scratch;
     struct route *r = NULL;
 
-    if (tree_match(rs->tree, topic_slice(topic), found) == 0)
+    if (tree_match_path(rs->tree, topic_slice(topic), path, found) == 0)
         r = malloc(sizeof *r + found->n * sizeof *r->queues);
     if (r) {
         r->topic = topic_ref(topic);
         r->version = *rs->version;
         r->workers = found->workers;
-        r->first_level = tree_first_level(rs->tree, topic_slice(topic));
+        r->first_level = tree_first_level(path);
         r->refs = 1;
         r->n = (uint32_t)found->n;
         if (found->n)
@@ -130,49 +131,71 @@ static void remember(struct routes *rs, struct route **bucket, unsigned i, struc
     put_first(bucket, bucket[0] ? i : 0, route_ref(r));
 }
 
-struct route *route_get(struct routes *rs, struct slice topic)
+static struct route **bucket_of(struct routes *rs, uint64_t hash)
 {
-    uint64_t hash = hash_bytes(rs->seed, topic);
-    struct route **bucket = rs->bucket[hash % ROUTES_BUCKETS];
+    return rs->bucket[hash % ROUTES_BUCKETS];
+}
+
+/* The fresh route of `topic` if it is cached. One reference, the caller's. */
+static struct route *cached(struct routes *rs, struct slice topic, uint64_t hash)
+{
+    struct route **bucket = bucket_of(rs, hash);
     unsigned i = place_of(bucket, topic, (uint32_t)hash);
     struct route *r = bucket[i];
-    struct topic *name;
 
-    if (r && !slice_eq(topic_slice(r->topic), topic))
-        r = NULL;
-    if (r && route_is_fresh(rs, r)) {
-        put_first(bucket, i, r);
-        return route_ref(r);
-    }
-    name = r ? topic_ref(r->topic) : topic_new(topic, (uint32_t)hash);
+    if (!r || !slice_eq(topic_slice(r->topic), topic) || !route_is_fresh(rs, r))
+        return NULL;
+    put_first(bucket, i, r);
+    return route_ref(r);
+}
+
+/* Make the route of `topic`, which is not there or not fresh. */
+static struct route *make(struct routes *rs, struct slice topic, uint64_t hash,
+                          const struct tree_path *path)
+{
+    struct route **bucket = bucket_of(rs, hash);
+    unsigned i = place_of(bucket, topic, (uint32_t)hash);
+    bool is_old = bucket[i] && slice_eq(topic_slice(bucket[i]->topic), topic);
+    struct topic *name = is_old ? topic_ref(bucket[i]->topic) : topic_new(topic, (uint32_t)hash);
+    struct route *r;
+
     if (!name)
         return NULL;
-    r = route_make(rs, name);
+    r = route_make(rs, name, path);
     topic_unref(name);
     if (r)
         remember(rs, bucket, i, r);
     return r;
 }
 
-static bool is_cached(const struct routes *rs, struct slice topic)
+struct route *route_get(struct routes *rs, struct slice topic)
 {
     uint64_t hash = hash_bytes(rs->seed, topic);
-    struct route *const *bucket = rs->bucket[hash % ROUTES_BUCKETS];
-    const struct route *r = bucket[place_of(bucket, topic, (uint32_t)hash)];
+    struct route *r = cached(rs, topic, hash);
+    struct tree_path path;
 
-    return r && slice_eq(topic_slice(r->topic), topic);
+    if (r)
+        return r;
+    tree_fetch_places(rs->tree, topic, &path);
+    tree_fetch_nodes(rs->tree, &path);
+    return make(rs, topic, hash, &path);
 }
 
 void routes_foresee(struct routes *rs, const struct slice *topics, unsigned n, struct route **ret)
 {
     struct tree_path path[ROUTES_AHEAD];
-    unsigned paths = 0;
+    uint64_t hash[ROUTES_AHEAD];
 
+    for (unsigned i = 0; i < n; i++) {
+        hash[i] = hash_bytes(rs->seed, topics[i]);
+        ret[i] = cached(rs, topics[i], hash[i]);
+        if (!ret[i])
+            tree_fetch_places(rs->tree, topics[i], &path[i]);
+    }
     for (unsigned i = 0; i < n; i++)
-        if (!is_cached(rs, topics[i]))
-            tree_fetch_places(rs->tree, topics[i], &path[paths++]);
-    for (unsigned i = 0; i < paths; i++)
-        tree_fetch_nodes(rs->tree, &path[i]);
+        if (!ret[i])
+            tree_fetch_nodes(rs->tree, &path[i]);
     for (unsigned i = 0; i < n; i++)
-        ret[i] = route_get(rs, topics[i]);
+        if (!ret[i])
+            ret[i] = make(rs, topics[i], hash[i], &path[i]);
 }

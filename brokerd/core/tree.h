@@ -57,19 +57,26 @@ struct tree_result {
     uint64_t workers; /* bit w: worker w has an interest */
 };
 
-/* Find what matches `topic` (any bytes; only valid topics are ever bound), in *result, whose
- * content is replaced. -ENOMEM: *result is empty. */
-int tree_match(const struct tree *t, struct slice topic, struct tree_result *result);
-
-/* For who knows topics before they are matched: have the literal path of each read from memory,
- * first all its places, then, for all topics, the nodes. tree_match() does it for its own topic. */
-enum { TREE_FETCH_LEVELS = 6 };
+/* A topic on its way to tree_match(): its first levels' hashes, and the keys of its literal path.
+ */
+enum { TREE_PATH_LEVELS = 6 };
 struct tree_path {
-    uint64_t key[TREE_FETCH_LEVELS];
+    uint64_t hash[TREE_PATH_LEVELS], key[TREE_PATH_LEVELS];
     unsigned n;
 };
+
+/* Have the literal path of `topic` read from memory: first, for all topics at hand, its places in
+ * the index, then its nodes. */
 void tree_fetch_places(const struct tree *t, struct slice topic, struct tree_path *ret);
 void tree_fetch_nodes(const struct tree *t, const struct tree_path *path);
+
+/* Find what matches `topic` (any bytes; only valid topics are ever bound), in *result, whose
+ * content is replaced. `path`: what tree_fetch_places() made of it. -ENOMEM: *result is empty. */
+int tree_match_path(const struct tree *t, struct slice topic, const struct tree_path *path,
+                    struct tree_result *result);
+
+/* The same, for who has one topic only. */
+int tree_match(const struct tree *t, struct slice topic, struct tree_result *result);
 
 void tree_result_fini(struct tree_result *result);
 
@@ -78,7 +85,10 @@ void tree_result_fini(struct tree_result *result);
 const uint64_t *tree_version(const struct tree *t);
 
 /* What tree_missed() needs to know of a topic's first level. */
-uint32_t tree_first_level(const struct tree *t, struct slice topic);
+static inline uint32_t tree_first_level(const struct tree_path *path)
+{
+    return (uint32_t)path->hash[0];
+}
 
 /* Whether a change after `version` may concern `topic`, whose tree_first_level() is `first`:
  * true if one matches it, or if they are no longer all remembered. */

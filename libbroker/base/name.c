@@ -23,6 +23,12 @@ static const struct texts service_texts = TEXTS("service name");
 
 #undef TEXTS
 
+/* A visible character of ASCII, wildcards and dots among them. */
+static bool is_ascii_sign(uint8_t b)
+{
+    return b > ' ' && b < 0x7f;
+}
+
 /* What holds for every name. Wildcards are looked at by the caller. */
 static const char *bytes_error(struct slice s, const struct texts *texts)
 {
@@ -33,6 +39,9 @@ static const char *bytes_error(struct slice s, const struct texts *texts)
     if (s.n > NAME_MAX_BYTES)
         return texts->long_;
     for (size_t i = 0, len; i < s.n; i += len) {
+        len = 1;
+        if (is_ascii_sign(s.p[i]))
+            continue;
         len = rune_decode(s.p + i, s.n - i, &c);
         if (len == 0)
             return texts->utf8;
@@ -96,12 +105,36 @@ static bool is_level(struct slice level, char c)
     return level.n == 1 && level.p[0] == (uint8_t)c;
 }
 
+/* A topic of visible ASCII that is right for anybody; others may be right, too. Nearly all topics
+ * are such, and where each message has another this one look at each byte takes a fifth of the
+ * instructions of the full check. */
+static bool is_simple_topic(struct slice s)
+{
+    unsigned levels = 1;
+    uint8_t before = '.';
+
+    if (s.n == 0 || s.n > NAME_MAX_BYTES || s.p[0] == '$')
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t b = s.p[i];
+
+        if (!is_ascii_sign(b) || is_wildcard(b) || (b == '.' && before == '.'))
+            return false;
+        levels += b == '.';
+        before = b;
+    }
+    return before != '.' && levels <= NAME_MAX_LEVELS;
+}
+
 const char *name_topic_error(struct slice topic, enum name_owner owner)
 {
-    const char *why = plain_error(topic, owner, &topic_texts);
     struct slice level;
+    const char *why;
     int levels = 0;
 
+    if (is_simple_topic(topic))
+        return NULL;
+    why = plain_error(topic, owner, &topic_texts);
     if (why)
         return why;
     while (next_level(&topic, &level)) {

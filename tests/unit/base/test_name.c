@@ -78,6 +78,35 @@ START_TEST(owner_and_bytes)
 }
 END_TEST
 
+/* A topic is a filter without wildcards, however it was found out. */
+START_TEST(topics_are_plain_filters)
+{
+    static const char signs[] = {'a', '.', '.',  'Z',  '~',  '!',        '$',        '*',
+                                 '#', ' ', 0x7f, '\0', '\t', (char)0xc3, (char)0xa9, (char)0xa0};
+    uint64_t random = 1;
+    char buf[NAME_MAX_BYTES + 4];
+
+    for (int round = 0; round < 200000; round++) {
+        unsigned most = round % 10 ? 5 : 13; /* mostly good ones */
+        size_t n = (size_t)(random >> 40) % (round % 100 ? 12 : sizeof buf);
+        struct slice s = slice_of(buf, n);
+        bool plain;
+
+        for (size_t i = 0; i < n; i++) {
+            random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+            buf[i] = signs[(random >> 33) % (most + 3) % sizeof signs];
+        }
+        random += (uint64_t)round << 40;
+        plain = !memchr(buf, '*', n) && !memchr(buf, '#', n);
+        ck_assert_msg((name_topic_error(s, NAME_OF_BROKER) == NULL) ==
+                          (plain && name_filter_error(s) == NULL),
+                      "%.*s", (int)n, buf);
+        if (n && buf[0] == '$')
+            ck_assert(name_topic_error(s, NAME_OF_CLIENT) != NULL);
+    }
+}
+END_TEST
+
 static const struct {
     const char *filter, *topic;
     bool matches;
@@ -173,6 +202,7 @@ int main(void)
 
     tcase_add_loop_test(tc, validity, 0, ROWS(names));
     tcase_add_test(tc, owner_and_bytes);
+    tcase_add_test(tc, topics_are_plain_filters);
     tcase_add_loop_test(tc, matching, 0, ROWS(matches));
     tcase_add_loop_test(tc, covering, 0, ROWS(covers));
     tcase_add_loop_test(tc, one_character, 0, ROWS(runes));
