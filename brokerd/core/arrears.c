@@ -9,7 +9,8 @@
 /* At some 10 ns for a delivery that is extended, and less for one that is gone already: a third of
  * a millisecond each, and one verb more. */
 enum {
-    WORK_A_MS = 32 * 1024, /* deliveries that an endpoint's verbs may name in a millisecond */
+    WORK_A_MS =
+        32 * 1024, /* deliveries that an endpoint's verbs may name in vain in a millisecond */
     WORK_MOST = 64 * 1024, /* a verb counts as so many at most: not more are looked at */
     WORK_FREE = 64,        /* and one for so few not at all, its bytes are worth as much */
 };
@@ -32,24 +33,35 @@ static struct arrears *arrears_of(struct endpoint *ep)
 
     if (!a) {
         a = ep->arrears = calloc(1, sizeof *a);
-        if (a)
-            deque_init(&a->verbs, sizeof(struct late));
+        if (!a)
+            return NULL;
+        deque_init(&a->verbs, sizeof(struct late));
+        a->now_ms = ep->core->now_ms;
     }
     return a;
 }
 
-/* Whether a verb for `count` may be carried out now; then it is counted. */
-static bool may(struct arrears *a, int64_t now_ms, uint32_t count)
+/* Whether a verb may be carried out now. */
+static bool may(struct arrears *a, int64_t now_ms)
 {
     if (a->now_ms != now_ms) {
         a->now_ms = now_ms;
         a->work = 0;
     }
-    if (a->work >= WORK_A_MS)
-        return false;
-    if (count > WORK_FREE)
-        a->work += count < WORK_MOST ? count : WORK_MOST;
-    return true;
+    return a->work < WORK_A_MS;
+}
+
+/* Carry it out, and count it. */
+static int settle(struct consumer *k, const struct ack *ack)
+{
+    struct endpoint *ep = k->ep;
+    struct arrears *a;
+    uint32_t vain;
+    int r = consumer_ack(k, ack, &vain);
+
+    if (r == 0 && vain > WORK_FREE && (a = arrears_of(ep)) != NULL)
+        a->work += vain < WORK_MOST ? vain : WORK_MOST;
+    return r;
 }
 
 static int wait(struct consumer *k, struct arrears *a, const struct ack *ack)
@@ -68,12 +80,11 @@ static int wait(struct consumer *k, struct arrears *a, const struct ack *ack)
 
 int arrears_ack(struct consumer *k, const struct ack *ack)
 {
-    struct endpoint *ep = k->ep;
-    struct arrears *a = ep->arrears || ack->count > WORK_FREE ? arrears_of(ep) : NULL;
+    struct arrears *a = k->ep->arrears;
 
-    if (a && (deque_len(&a->verbs) || !may(a, ep->core->now_ms, ack->count)))
+    if (a && (deque_len(&a->verbs) || !may(a, k->ep->core->now_ms)))
         return wait(k, a, ack);
-    return consumer_ack(k, ack);
+    return settle(k, ack);
 }
 
 static void pop(struct core *c, struct arrears *a)
@@ -95,9 +106,9 @@ void arrears_go_on(struct core *c)
         while (deque_len(&a->verbs)) {
             const struct late *l = deque_slot(&a->verbs, deque_first(&a->verbs));
 
-            if (l->consumer && !may(a, c->now_ms, l->ack.count))
+            if (l->consumer && !may(a, c->now_ms))
                 break;
-            if (l->consumer && consumer_ack(l->consumer, &l->ack) < 0)
+            if (l->consumer && settle(l->consumer, &l->ack) < 0)
                 break; /* no memory to tell another worker: it stays */
             pop(c, a);
         }

@@ -541,12 +541,13 @@ void core_stop(struct consumer *k)
     }
 }
 
-int consumer_ack(struct consumer *k, const struct ack *a)
+int consumer_ack(struct consumer *k, const struct ack *a, uint32_t *ret_vain)
 {
     struct mail_ack *m;
 
+    *ret_vain = a->count;
     if (k->tap) {
-        tap_ack(k->tap, a->first, a->count, a->verb, a->arg_ms);
+        *ret_vain -= tap_ack(k->tap, a->first, a->count, a->verb, a->arg_ms);
         return 0;
     }
     m = mail_post(k->ep->core, handle_worker(k->errand->remote), MAIL_ACK, sizeof *m, true);
@@ -756,7 +757,7 @@ void tap_take_ack(struct core *c, const struct mail_ack *m)
     struct tap *t = tap_of(c, m->tap);
 
     if (t)
-        tap_ack(t, m->first, m->count, (enum ack_verb)m->verb, m->arg_ms);
+        (void)tap_ack(t, m->first, m->count, (enum ack_verb)m->verb, m->arg_ms);
 }
 
 void tap_take_stop(struct core *c, const struct mail_tap *m)

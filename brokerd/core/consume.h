@@ -44,8 +44,9 @@ static inline const char *consumer_label(const struct consumer *k)
     return k->errand ? k->errand->queue : k->tap->queue->label;
 }
 
-/* core_ack() of deliveries that have been made, here or by mail. -ENOMEM. */
-int consumer_ack(struct consumer *k, const struct ack *a);
+/* core_ack() of deliveries that have been made, here or by mail. *ret_vain: how many of them were
+ * not settled by it, as far as is known here. -ENOMEM. */
+int consumer_ack(struct consumer *k, const struct ack *a, uint32_t *ret_vain);
 
 /* Tell doors of consumers that became ready. */
 void consumer_tell_ready(struct core *c);

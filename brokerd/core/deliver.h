@@ -41,8 +41,10 @@ bool tap_has_room(const struct tap *t);
 /* Deliveries up to `number` have reached the socket. */
 void tap_written(struct tap *t, uint64_t number);
 
-/* Settle deliveries; see core_ack(). Those unknown to the tap count as late. */
-void tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, uint32_t arg_ms);
+/* Settle deliveries; see core_ack(). Those unknown to the tap count as late. Returns how many it
+ * settled. */
+uint32_t tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb,
+                 uint32_t arg_ms);
 
 /* Ack deadlines have come. */
 void tap_due(struct tap *t);

@@ -187,10 +187,11 @@ static void reject(struct queue *q, struct flight *f)
     q->backlog->inflight--;
 }
 
-void tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, uint32_t arg_ms)
+uint32_t tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, uint32_t arg_ms)
 {
     struct queue *q = t->queue;
-    uint64_t end = first + count, known = 0;
+    uint64_t end = first + count;
+    uint32_t known = 0;
     struct flight *f;
 
     for (uint64_t i = first; (f = flights_next(&t->custody->flights, &i, end)) != NULL; i++) {
@@ -216,6 +217,7 @@ void tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb, 
     flights_trim(&t->custody->flights, t->custody->unsettled);
     tap_look(t);
     deliver_later(q);
+    return verb == ACK_EXTEND ? 0 : known;
 }
 
 void tap_due(struct tap *t)

@@ -113,8 +113,10 @@ static void turn(struct peer *peers, unsigned n, bool manual)
         for (unsigned j = 0; j < world.n; j++)
             while (world_hand(&world, j, i))
                 continue;
+        core_clock(world.core[i], world.now, world.now);
         core_tick(world.core[i]);
     }
+    world.now++;
     for (unsigned i = 0; i < n; i++) {
         core_written(peers[i].ep, peers[i].out);
         if (manual && peers[i].got > peers[i].acked) {

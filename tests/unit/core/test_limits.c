@@ -337,7 +337,7 @@ START_TEST(much_to_ack_is_acked_later)
     ck_assert_int_eq(core_ack(b.consumer, 1, IN_FLIGHT + 1, ACK_DONE, 0), -EINVAL);
     for (; core_is_behind(b.ep); ms++) {
         world_run(&world); /* a second turn in the same millisecond does no more */
-        ck_assert_uint_eq(q->backlog->settled.acked, 0);
+        ck_assert(ms > VERBS / 8 || q->backlog->settled.acked == 0);
         world_advance(&world, 1);
     }
     ck_assert_uint_ge(ms, VERBS / 8);
@@ -353,9 +353,12 @@ END_TEST
 /* Who settles what it gets, however much at once, never waits. */
 START_TEST(plain_acks_do_not_wait)
 {
+    unsigned at_once = _i ? 1 : IN_FLIGHT / 2;
+
     fly(_i ? 2 : 1);
-    for (unsigned i = 0; i < IN_FLIGHT; i++)
-        ck_assert_int_eq(core_ack(b.consumer, i + 1, 1, ACK_DONE, 0), 0);
+    for (unsigned i = 0; i < IN_FLIGHT; i += at_once)
+        ck_assert_int_eq(core_ack(b.consumer, i + 1, at_once, ACK_DONE, 0), 0);
+    ck_assert_ptr_null(b.ep->arrears);
     ck_assert(!core_is_behind(b.ep));
     world_run(&world);
     ck_assert_int_eq(world.core[0]->used, 0);
