@@ -100,25 +100,36 @@ static bool send(struct tap *t, struct delivery *d)
 
 /* -------------------------------------------------------------------- who gets how much */
 
-static struct flight *flight_new(struct tap *t, const struct head *h)
+/* When what is delivered now must be settled; the tap's timer is set to it. */
+static int64_t ack_deadline(struct tap *t)
 {
-    const struct queue *q = t->queue;
+    int64_t timeout = t->queue->policy->ack_timeout_ms;
+    int64_t at = INT64_MAX;
+
+    if (t->manual_ack && timeout != POLICY_NEVER)
+        at = t->queue->core->now_ms + timeout;
+    tap_arm(t, at);
+    return at;
+}
+
+static bool add_flight(struct tap *t, const struct head *h, int64_t deadline_ms)
+{
     struct flight *f = flights_push(&t->custody->flights);
 
-    if (!f)
-        return NULL;
-    *f = (struct flight){.msg = h->msg,
-                         .seq = h->seq,
-                         .since_ms = h->since_ms,
-                         .deadline_ms = INT64_MAX,
-                         .attempts = h->attempts + 1};
-    if (t->manual_ack && q->policy->ack_timeout_ms != POLICY_NEVER) {
-        f->deadline_ms = q->core->now_ms + q->policy->ack_timeout_ms;
-        tap_arm(t, f->deadline_ms);
-    }
-    t->custody->unsettled++;
-    t->queue->backlog->inflight++;
+    if (f)
+        *f = (struct flight){.msg = h->msg,
+                             .seq = h->seq,
+                             .since_ms = h->since_ms,
+                             .deadline_ms = deadline_ms,
+                             .attempts = h->attempts + 1};
     return f;
+}
+
+/* So many were added. */
+static void count_flights(struct tap *t, uint32_t n)
+{
+    t->custody->unsettled += n;
+    t->queue->backlog->inflight += n;
 }
 
 /* A round in which each hungry tap gets an equal share of what was ready at its beginning. */
@@ -195,8 +206,8 @@ static struct run part_of(const struct run *run, uint32_t i, uint32_t most)
  * it carries fewer. */
 static void keep_in_flight(struct offer *o, struct tap *t, uint32_t i, struct delivery *d)
 {
+    int64_t deadline = ack_deadline(t), charge = 0;
     struct queue *q = t->queue;
-    int64_t charge = 0;
     uint32_t n = 0;
 
     d->run.bytes = 0;
@@ -204,7 +215,7 @@ static void keep_in_flight(struct offer *o, struct tap *t, uint32_t i, struct de
         struct msg *m = offer_keep(o, i + n);
         struct head h = {.msg = m, .seq = q->in + 1 + n, .since_ms = q->core->now_ms};
 
-        if (!m || !queue_affords(q) || !flight_new(t, &h))
+        if (!m || !queue_affords(q) || !add_flight(t, &h, deadline))
             break;
         msg_ref(m);
         charge += PLACE_CHARGE;
@@ -212,6 +223,7 @@ static void keep_in_flight(struct offer *o, struct tap *t, uint32_t i, struct de
         d->run.bytes += m->len;
     }
     budget_charge(q->core, charge);
+    count_flights(t, n);
     d->run.n = n;
 }
 
@@ -321,13 +333,14 @@ static void gather(struct tap *t, uint32_t max, struct delivery *d)
 {
     struct queue *q = t->queue;
     struct core *c = q->core;
+    int64_t deadline = q->name ? ack_deadline(t) : 0;
     struct head h;
 
     *d = (struct delivery){.attempt = 1};
     while (d->run.n < max && d->run.bytes < RUN_BYTES && queue_head(q, &h)) {
         if (d->run.n && !follows(t, d, &h, c->taken[0]))
             break;
-        if (q->name && !flight_new(t, &h))
+        if (q->name && !add_flight(t, &h, deadline))
             break;
         if (d->run.n == 0) {
             *d = (struct delivery){.topic = h.msg->topic,
@@ -343,6 +356,8 @@ static void gather(struct tap *t, uint32_t max, struct delivery *d)
         if (h.attempts)
             break;
     }
+    if (q->name)
+        count_flights(t, d->run.n);
     d->run.v = c->views;
 }
 

@@ -67,11 +67,11 @@ struct msg *offer_keep(struct offer *o, uint32_t i)
     if (!o->keeps) {
         memset(c->kept, 0, o->run->n * sizeof *c->kept);
         o->keeps = true;
+        o->from = (struct msg_origin){o->topic, o->run->type, 0, o->time_ms, c->now_ms};
     }
     if (!c->kept[i]) {
-        struct msg_origin from = {o->topic, o->run->type, o->id + i, o->time_ms, c->now_ms};
-
-        c->kept[i] = budget_keep(c, &o->run->v[i], &from);
+        o->from.id = o->id + i;
+        c->kept[i] = budget_keep(c, &o->run->v[i], &o->from);
     }
     return c->kept[i];
 }

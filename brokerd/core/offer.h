@@ -25,6 +25,7 @@ struct offer {
     uint32_t matched;            /* queues it was offered to */
     bool exceptional;            /* the core's verdicts count */
     bool keeps;                  /* the core's kept messages count */
+    struct msg_origin from;      /* theirs, while keeps */
     const struct queue *refuser; /* the first that refused a message, or NULL */
 };
 
