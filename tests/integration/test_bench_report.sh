@@ -37,7 +37,7 @@ assert_grep '125 µs' "$TMP/report/performance-peers.md" # 1,000 on their way at
     >"$TMP/runs"
 report 1
 assert_grep '^MISSED +W1-16 +messages/s .* 1.2 % short' "$TMP/said"
-assert_grep '^met +W1-16 +CPU a message +at most 30 ns +15 ns' "$TMP/said"
+assert_grep '^met +W1-16 +CPU per message +at most 30 ns +15 ns' "$TMP/said"
 
 # Disturbed runs are left out where two others are there, and only there.
 { good; for round in 4 5 6 7; do run W1-16 brokerd $round 1000 99999 0 1.5; done; } >"$TMP/runs"

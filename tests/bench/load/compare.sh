@@ -35,6 +35,9 @@ topics="raw framed $ours nats redis mosquitto rabbitmq"
 queues="$ours nats-js redis-streams mosquitto-qos1 rabbitmq beanstalkd"
 servers="brokerd nats redis mosquitto rabbitmq"
 
+# A stalled subscriber is not seen at once: there are buffers to fill first.
+stall="workload=stalled seconds=$(awk -v s="$seconds" 'BEGIN { print s * 2.5 }')"
+
 # name; who takes part; the generator's options
 table=$(
     cat <<END
@@ -51,8 +54,8 @@ W4-trip      | $topics | workload=round-trip size=128
 W5-1024      | $queues | workload=queue size=128 window=1024
 W5-1         | $queues | workload=queue size=128 window=1
 W6-10000     | $servers | workload=idle connections=10000
-W7-none      | $servers | workload=stalled stalled=0
-W7-one       | $servers | workload=stalled stalled=1
+W7-none      | $servers | $stall stalled=0
+W7-one       | $servers | $stall stalled=1
 W8-still     | $ours nats mosquitto | workload=wildcards size=16 subscriptions=100000
 W8-churn     | $ours nats mosquitto | workload=wildcards size=16 subscriptions=100000 churn=1000
 END
@@ -114,6 +117,14 @@ measure() { # PEER OPTIONS
     why=${why:-ended with status $status}
 }
 
+gist() { # of $line
+    if [ -n "$(field connects_per_second)" ]; then
+        printf '%.0f connects/s' "$(field connects_per_second)"
+    else
+        printf '%.0f/s, %.0f ns each' "$(field per_second)" "$(field broker_ns)"
+    fi
+}
+
 was_noisy() {
     awk -v others="$(field others_cores)" -v most="$noisy" 'BEGIN { exit !(others > most) }'
 }
@@ -157,7 +168,7 @@ for ((round = 1; round <= rounds; round++)); do
             say "$where: $why"
         else
             keep "$name"
-            [ -t 2 ] || say "$where: $(printf "%.0f/s, %.0f ns each" "$(field per_second)" "$(field broker_ns)")"
+            [ -t 2 ] || say "$where: $(gist)"
         fi
     done
 done

@@ -40,6 +40,7 @@ BARS = [
 HEAD = """\
 set terminal svg size 1000,420 dynamic background rgb 'white' font 'sans-serif,13'
 set encoding utf8
+set micro
 set output '{out}'
 set title '{title}'
 set style fill solid

@@ -81,9 +81,9 @@ FIGURES = {
     "per_second": ("messages/s", "/s"),
     "published_per_second": ("published/s", "/s"),
     "connects_per_second": ("connects/s", "/s"),
-    "broker_ns": ("CPU a message", "ns"),
-    "broker_ns_per_published": ("CPU a message published", "ns"),
-    "broker_us_per_connection": ("CPU a connection", "us"),
+    "broker_ns": ("CPU per message", "ns"),
+    "broker_ns_per_published": ("CPU per message published", "ns"),
+    "broker_us_per_connection": ("CPU per connection", "us"),
     "own_ns": ("load's own", "ns"),
     "p50_us": ("p50", "us"),
     "p99_us": ("p99", "us"),
@@ -92,7 +92,7 @@ FIGURES = {
     "confirm_p99_us": ("p99", "us"),
     "on_its_way_us": ("on its way, at most", "us"),
     "longest_gap_ms": ("longest gap", "ms"),
-    "rss_kib_per_connection": ("memory a connection", "KiB"),
+    "rss_kib_per_connection": ("memory per connection", "KiB"),
     "peak_kib": ("peak memory", "KiB"),
     "rss_before_kib": ("memory before", "KiB"),
     "idle_cores": ("cores while idle", ""),
@@ -416,7 +416,7 @@ def main():
     print_rows(runs, failed)
     for v in all_verdicts:
         row, what, wanted, got, word, by = v.cells()
-        print(f"{word.strip('*'):8} {row:9} {what:24} {wanted:44} {got:24} {by}".rstrip())
+        print(f"{word.strip('*'):8} {row:9} {what:25} {wanted:44} {got:24} {by}".rstrip())
     print(f"{summary(all_verdicts)}; {out}")
     return 1 if any(v.met is False for v in all_verdicts) else 0
 
