@@ -226,12 +226,13 @@ static struct side *open_side(unsigned core)
 }
 
 /* `route` is one routing tag: "publish/bench", "consume/jobs".. */
-static struct side *open_stream(unsigned core, uint8_t type, const char *route, uint32_t n)
+static struct side *open_stream(unsigned core, uint8_t type, uint32_t id, const char *route,
+                                uint32_t n)
 {
     struct side *s = open_side(core);
 
     s->hears = strncmp(route, "publish", 7) == 0 || strncmp(route, "send", 4) == 0;
-    say(s, put_request(input->bytes, type, STREAM, n, route, strlen(route) + 1));
+    say(s, put_request(input->bytes, type, id, n, route, strlen(route) + 1));
     turn();
     return s;
 }
@@ -275,7 +276,8 @@ struct row {
     unsigned publishers, consumers, cores;
     const char *publish, *consume; /* routes; of several publishers each adds its number */
     size_t told;                   /* bytes of metadata in each delivery */
-    bool is_lone; /* each message names its topic, another than the one before it */
+    bool is_lone;  /* each message names its topic, another than the one before it */
+    bool is_mixed; /* every second consumer has another stream, hence another head */
 };
 
 struct flow {
@@ -383,7 +385,7 @@ static void open_publishers(struct flow *f)
             (void)snprintf(route, sizeof route, "%s.%02u", r->publish, i);
         else
             (void)snprintf(route, sizeof route, "%s", r->publish);
-        open_stream(0, RS_REQUEST_CHANNEL, route, RS_N_MAX);
+        open_stream(0, RS_REQUEST_CHANNEL, STREAM, route, RS_N_MAX);
     }
 }
 
@@ -394,8 +396,8 @@ static void open_flow(struct flow *f, const struct row *r, uint32_t credit)
                        .frame = RS_PAYLOAD_HEAD_SIZE + r->told + r->size,
                        .acks = strncmp(r->consume, "consume/", 8) == 0};
     for (unsigned i = 0; i < r->consumers; i++)
-        open_stream(r->cores - 1, f->acks ? RS_REQUEST_CHANNEL : RS_REQUEST_STREAM, r->consume,
-                    credit);
+        open_stream(r->cores - 1, f->acks ? RS_REQUEST_CHANNEL : RS_REQUEST_STREAM,
+                    r->is_mixed ? STREAM + 2 * (i % 2) : STREAM, r->consume, credit);
     open_publishers(f);
     f->start = f->consumer->out.end;
 }
@@ -503,6 +505,8 @@ static const struct row rows[] = {
      .publishers = 1, .consumers = 1, .cores = 2, BENCH},
     {"fan-out-100", "one to 100, 128 B, all deliveries of a message", run_flow, 8000, 128, 1900,
      .publishers = 1, .consumers = 100, .cores = 1, BENCH},
+    {"fan-out-mixed", "the same, every second one on another stream", run_flow, 8000, 128, 1900,
+     .publishers = 1, .consumers = 100, .cores = 1, BENCH, .is_mixed = true},
     {"fan-in-16", "16 publishers on 16 topics to one wildcard, 128 B", run_flow, 50000, 128, 200,
      .publishers = 16, .consumers = 1, .cores = 1, .publish = "publish/bench",
      .consume = "subscribe/bench.*", .told = 3 + 5 + sizeof "bench.00" - 1},
