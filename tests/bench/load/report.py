@@ -393,8 +393,9 @@ def print_rows(runs, failed):
                 print(f"{row:9} {peer:15} {failed[row, peer]}")
                 continue
             latency = [text(median(some, f), f) for f in ("p50_us", "p99_us")]
+            way = median(some, "on_its_way_us")
             if latency[0] == "-":
-                latency = [text(median(some, "on_its_way_us"), "on_its_way_us") + " at most"]
+                latency = [text(way, "on_its_way_us") + " at most"] if way else ["-"]
             print(line.format(row, peer, spread(some, rate), spread(some, cpu), ", ".join(latency),
                               text(median(some, "peak_kib"), "peak_kib"),
                               text(median(some, "others_cores"), "others_cores"),
