@@ -71,8 +71,10 @@ static void free_queues(struct core *c)
                 t->consumer->tap = NULL;
             tap_close(t, 0);
         }
-        while ((l = list_pop(&q->bindings)) != NULL)
-            free(LIST_ITEM(l, struct binding, link));
+        for (struct binding *b = q->bindings, *next; b; b = next) {
+            next = b->next;
+            free(b);
+        }
         queue_free(q);
     }
 }
@@ -346,7 +348,7 @@ static void end_doomed(struct core *c)
                               .text = "full: the subscription overflowed, its policy is to "
                                       "disconnect"};
 
-        queue_end(LIST_ITEM(n, struct queue, doomed), REASON_DISCONNECTED, &why);
+        queue_end(LIST_ITEM(n, struct queue, pump), REASON_DISCONNECTED, &why);
     }
 }
 

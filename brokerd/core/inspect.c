@@ -156,23 +156,17 @@ uint64_t inspect_find_queue(const struct core *c, struct slice name)
 void inspect_bindings(const struct core *c, uint64_t queue, inspect_filter_fn *fn, void *ctx)
 {
     const struct queue *q = queue_of(c, queue);
-    const struct list_node *n;
 
-    for (n = q ? list_first(&q->bindings) : NULL; n; n = list_next(&q->bindings, n))
-        if (!fn(ctx, LIST_ITEM(n, const struct binding, link)->filter))
+    for (const struct binding *b = q ? q->bindings : NULL; b; b = b->next)
+        if (!fn(ctx, binding_filter(b)))
             return;
 }
 
 static struct slice first_match(const struct queue *q, struct slice topic)
 {
-    const struct list_node *n;
-
-    for (n = list_first(&q->bindings); n; n = list_next(&q->bindings, n)) {
-        const struct binding *b = LIST_ITEM(n, const struct binding, link);
-
-        if (name_filter_matches(b->filter, topic))
-            return b->filter;
-    }
+    for (const struct binding *b = q->bindings; b; b = b->next)
+        if (name_filter_matches(binding_filter(b), topic))
+            return binding_filter(b);
     return slice_of(NULL, 0);
 }
 

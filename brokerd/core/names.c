@@ -96,7 +96,7 @@ static unsigned announce(struct core *c, struct slice filter, bool on, handle_t 
 int names_bind(struct queue *q, struct slice filter, handle_t token)
 {
     struct core *c = q->core;
-    struct binding *b = malloc(sizeof *b + filter.n);
+    struct binding *b = malloc(sizeof *b + filter.n), **last = &q->bindings;
     int r;
 
     if (!b)
@@ -114,29 +114,29 @@ int names_bind(struct queue *q, struct slice filter, handle_t token)
          * announcement tells the asker when all have seen that one. */
         return (int)announce(c, filter, true, token);
     }
-    memcpy(b->bytes, filter.p, filter.n);
-    b->filter = slice_of(b->bytes, filter.n);
-    b->link = (struct list_node){0};
-    list_push_back(&q->bindings, &b->link);
+    b->next = NULL;
+    b->n = (uint8_t)filter.n;
+    memcpy(b->filter, filter.p, filter.n);
+    while (*last)
+        last = &(*last)->next;
+    *last = b;
     q->bindings_n++;
     return (int)announce(c, filter, true, token);
 }
 
-static void unbind(struct queue *q, struct binding *b)
-{
-    if (tree_unbind(q->core->tree, b->filter, q) == 1)
-        announce(q->core, b->filter, false, 0);
-    list_remove(&b->link);
-    q->bindings_n--;
-    free(b);
-}
-
 void names_unbind_all(struct queue *q)
 {
-    struct list_node *n;
+    struct binding *b;
 
-    while ((n = list_first(&q->bindings)) != NULL)
-        unbind(q, LIST_ITEM(n, struct binding, link));
+    while ((b = q->bindings) != NULL) {
+        struct slice filter = binding_filter(b);
+
+        if (tree_unbind(q->core->tree, filter, q) == 1)
+            announce(q->core, filter, false, 0);
+        q->bindings = b->next;
+        q->bindings_n--;
+        free(b);
+    }
 }
 
 int names_bind_packed(struct queue *q, const uint8_t *filters, size_t n, handle_t token)

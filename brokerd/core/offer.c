@@ -118,9 +118,10 @@ static enum put push(struct queue *q, struct msg *m)
 static void doom(struct queue *q)
 {
     loss_gap(q, REASON_DROP_NEWEST, 1);
-    if (list_linked(&q->doomed))
+    if (q->doomed)
         return;
-    list_push_back(&q->core->doomed, &q->doomed);
+    q->doomed = true;
+    list_move_to_back(&q->core->doomed, &q->pump);
     for (struct list_node *n = list_first(&q->taps); n; n = list_next(&q->taps, n)) {
         struct tap *t = LIST_ITEM(n, struct tap, link);
 

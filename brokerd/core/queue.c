@@ -75,7 +75,6 @@ struct queue *queue_new(struct core *c, bool is_named, struct slice label,
     q->core = c;
     q->policy = policy_share(c, policy);
     q->backlog = (struct backlog *)(uintptr_t)&backlog_none;
-    list_init(&q->bindings);
     list_init(&q->taps);
     list_init(&q->hungry);
     memcpy(q->label, label.p, label.n);
@@ -152,7 +151,6 @@ void queue_free(struct queue *q)
     list_remove(&q->pump);
     if (q->losses)
         list_remove(&q->losses->link);
-    list_remove(&q->doomed);
     release(q);
 }
 

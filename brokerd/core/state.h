@@ -143,25 +143,31 @@ struct queue {
     struct list taps;
     struct list hungry; /* taps that would take a message, if there is room */
     unsigned taps_n, hungry_n;
-    uint64_t in, out;      /* messages accepted: the number of the last; delivered, each attempt */
-    struct list_node pump; /* in core->pump while something may be deliverable */
-    struct list_node link; /* in core->queues */
-    struct list_node doomed; /* in core->doomed: to be ended at the end of the turn */
-    struct losses *losses;   /* NULL: nothing was lost or refused yet */
-    struct kept_wish *wish;  /* NULL: none */
-    struct list bindings;    /* struct binding */
+    uint64_t in, out;       /* messages accepted: the number of the last; delivered, each attempt */
+    struct list_node pump;  /* in core->pump while something may be deliverable; doomed: in
+                             * core->doomed, to be ended at the end of the turn */
+    struct list_node link;  /* in core->queues */
+    struct losses *losses;  /* NULL: nothing was lost or refused yet */
+    struct kept_wish *wish; /* NULL: none */
+    struct binding *bindings; /* in the order they came */
     unsigned bindings_n;
     unsigned unseen;  /* workers that have yet to learn of a binding, while made */
     bool making;      /* the directory waits for that */
+    bool doomed;      /* its policy ends it, for it overflowed: its taps have stopped */
     const char *name; /* anonymous: NULL; else the label */
     char label[];     /* for people: the name, or the first filter */
 };
 
 struct binding {
-    struct list_node link;
-    struct slice filter; /* lies behind the struct */
-    char bytes[];
+    struct binding *next;
+    uint8_t n; /* bytes of the filter, NAME_MAX_BYTES at most */
+    char filter[];
 };
+
+static inline struct slice binding_filter(const struct binding *b)
+{
+    return slice_of(b->filter, b->n);
+}
 
 /* What a named queue has handed to a consumer, and how it reaches one on another worker. A
  * subscription hands out for good, and to its own worker: its tap has none of this. */

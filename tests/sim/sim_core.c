@@ -351,7 +351,7 @@ static bool binding_matches(const struct binding *b, const char *topic)
 {
     char filter[NAME_MAX_BYTES + 1];
 
-    snprintf(filter, sizeof filter, "%.*s", (int)b->filter.n, (const char *)b->filter.p);
+    snprintf(filter, sizeof filter, "%.*s", b->n, b->filter);
     return sim_matches(filter, topic);
 }
 
@@ -367,8 +367,8 @@ static int32_t count_matches(unsigned core, const char *topic)
             const struct queue *q = LIST_ITEM(n, const struct queue, link);
             bool matches = false;
 
-            for (struct list_node *b = list_first(&q->bindings); b; b = list_next(&q->bindings, b))
-                matches |= binding_matches(LIST_ITEM(b, const struct binding, link), topic);
+            for (const struct binding *b = q->bindings; b; b = b->next)
+                matches |= binding_matches(b, topic);
             count += matches;
             if (matches && i != core)
                 return -1;

@@ -193,10 +193,11 @@ void peer_sweep(struct peer *c)
 
 void peer_release(struct peer *c)
 {
-    for (uint32_t i = 0; i < c->streams.cap; i++) {
-        if (c->streams.slot[i])
-            bury(c->streams.slot[i]);
-    }
+    struct stream *s;
+    uint32_t at = 0;
+
+    while ((s = streams_next(&c->streams, &at)) != NULL)
+        bury(s);
     streams_fini(&c->streams);
     peer_sweep(c);
     core_publisher_close(c->forget);

@@ -414,13 +414,14 @@ static void peer_free(struct door_conn *d)
 static bool may_move(const struct door_conn *d)
 {
     const struct peer *c = (const struct peer *)(const void *)d;
+    const struct stream *s;
+    uint32_t at = 0;
 
     if (!c->established || c->over || c->draining || c->ended || c->joining)
         return false;
-    for (uint32_t i = 0; i < c->streams.cap; i++) {
-        const struct stream *s = c->streams.slot[i];
+    while ((s = streams_next(&c->streams, &at)) != NULL) {
 
-        if (s && (s->kind != STREAM_PUBLISH || s->join))
+        if (s->kind != STREAM_PUBLISH || s->join)
             return false;
     }
     return true;

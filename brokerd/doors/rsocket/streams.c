@@ -16,6 +16,8 @@ struct stream *streams_find(const struct stream_table *t, uint32_t id)
 {
     if (t->n == 0)
         return NULL;
+    if (t->cap == 0)
+        return t->one->id == id ? t->one : NULL;
     for (uint32_t i = home(t, id);; i = (i + 1) & (t->cap - 1)) {
         if (!t->slot[i] || t->slot[i]->id == id)
             return t->slot[i];
@@ -33,21 +35,26 @@ static void put_slot(struct stream_table *t, struct stream *s)
 
 static int resize(struct stream_table *t, uint32_t cap)
 {
-    struct stream_table larger = {calloc(cap, sizeof *larger.slot), cap, t->n};
+    struct stream_table larger = {.slot = calloc(cap, sizeof *larger.slot), .cap = cap, .n = t->n};
+    struct stream *s;
+    uint32_t at = 0;
 
     if (!larger.slot)
         return -ENOMEM;
-    for (uint32_t i = 0; i < t->cap; i++) {
-        if (t->slot[i])
-            put_slot(&larger, t->slot[i]);
-    }
-    free(t->slot);
+    while ((s = streams_next(t, &at)) != NULL)
+        put_slot(&larger, s);
+    streams_fini(t);
     *t = larger;
     return 0;
 }
 
 int streams_add(struct stream_table *t, struct stream *s)
 {
+    if (t->cap == 0 && t->n == 0) {
+        t->one = s;
+        t->n = 1;
+        return 0;
+    }
     if (t->n + 1 > t->cap / 4 * 3) {
         int r = resize(t, t->cap ? t->cap * 2 : SLOTS_MIN);
 
@@ -77,22 +84,36 @@ static void close_gap(struct stream_table *t, uint32_t hole)
 
 void streams_remove(struct stream_table *t, const struct stream *s)
 {
-    uint32_t i = home(t, s->id);
+    uint32_t i;
 
+    if (t->cap == 0) {
+        *t = (struct stream_table){0};
+        return;
+    }
+    i = home(t, s->id);
     while (t->slot[i] != s)
         i = (i + 1) & (t->cap - 1);
     close_gap(t, i);
     t->n--;
-    if (t->n == 0) {
-        free(t->slot);
-        *t = (struct stream_table){0};
-    } else if (t->cap > 64 && t->n < t->cap / 8) {
+    if (t->n == 0)
+        streams_fini(t);
+    else if (t->cap > 64 && t->n < t->cap / 8)
         (void)resize(t, t->cap / 2); /* without memory the larger one will do */
-    }
+}
+
+struct stream *streams_next(const struct stream_table *t, uint32_t *at)
+{
+    if (t->cap == 0)
+        return (*at)++ == 0 ? t->one : NULL;
+    while (*at < t->cap)
+        if (t->slot[(*at)++])
+            return t->slot[*at - 1];
+    return NULL;
 }
 
 void streams_fini(struct stream_table *t)
 {
-    free(t->slot);
+    if (t->cap)
+        free(t->slot);
     *t = (struct stream_table){0};
 }

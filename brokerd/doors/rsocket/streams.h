@@ -33,9 +33,12 @@ struct stream {
     bool gone;    /* not in the table any more: nothing is written for it */
 };
 
-/* Zeroed memory is an empty table. */
+/* Zeroed memory is an empty table. Most connections have one stream, and no slots. */
 struct stream_table {
-    struct stream **slot;
+    union {
+        struct stream *one;   /* while cap is 0; or NULL */
+        struct stream **slot; /* else: a stream or NULL each */
+    };
     uint32_t cap; /* slots, a power of two, or 0 */
     uint32_t n;   /* streams */
 };
@@ -49,7 +52,11 @@ int streams_add(struct stream_table *t, struct stream *s);
 /* Take `s` out; it is there. */
 void streams_remove(struct stream_table *t, const struct stream *s);
 
-/* Forget all streams at once; NULL slots aside, slot[0..cap-1] were they. */
+/* The next stream from place `*at` on, 0 at first, which moves behind it; NULL: that was all. The
+ * table must not change meanwhile. */
+struct stream *streams_next(const struct stream_table *t, uint32_t *at);
+
+/* Forget all streams at once. */
 void streams_fini(struct stream_table *t);
 
 #endif
