@@ -91,7 +91,8 @@ static inline uint32_t tree_first_level(const struct tree_path *path)
 }
 
 /* Whether a change after `version` may concern `topic`, whose tree_first_level() is `first`:
- * true if one matches it, or if they are no longer all remembered. */
+ * true if one matches it, if they are no longer all remembered, or if there are so many to compare
+ * that asking tree_match() again costs less. */
 bool tree_missed(const struct tree *t, uint64_t version, struct slice topic, uint32_t first);
 
 /* How many there are of each: nothing grows but by what is bound. */
