@@ -43,7 +43,7 @@ brokerd_start
 broker ping
 before=$(rss_kib "$brokerd_pid")
 start_idle
-at_most 5632 "$before" subscribers
+at_most 3072 "$before" subscribers
 
 # Nothing happens, so brokerd does nothing: soon there are two seconds with no tick of 200 used.
 quiet() {
@@ -62,6 +62,6 @@ assert_grep 'matched no queue' "$TMP/said"
 highest=$(rss_kib "$brokerd_pid")
 end_idle
 start_idle
-at_most 1024 "$highest" "subscribers after those"
+at_most 768 "$highest" "subscribers after those"
 end_idle
 brokerd_stop
