@@ -91,8 +91,10 @@ struct queue *queue_new(struct core *c, bool is_named, struct slice label,
 
 static void drop_place(struct core *c, struct msg *m)
 {
-    budget_charge(c, -PLACE_CHARGE);
-    budget_unref(c, m);
+    int64_t freed = PLACE_CHARGE + (m->refs == 1 ? m->charge : 0);
+
+    msg_unref(&c->pool, m);
+    budget_charge(c, -freed);
 }
 
 static void free_back(struct queue *q, struct back *b)
