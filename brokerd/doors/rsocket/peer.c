@@ -371,6 +371,8 @@ static void on_drain(struct door_conn *d)
 {
     struct peer *c = peer_of(d);
     struct stream_table *t = &c->streams;
+    uint32_t at = 0, n = t->n;
+    struct stream *s;
 
     if (c->over)
         return;
@@ -382,12 +384,12 @@ static void on_drain(struct door_conn *d)
     send_error(c, 0, RS_CONNECTION_CLOSE, SLICE("draining: the broker is about to stop"));
     /* A channel that ends on the spot leaves the table, which may shrink or move: look again
      * from the start then. Those told once are passed over. */
-    for (uint32_t i = 0, n = t->n; i < t->cap; i++) {
-        if (t->slot[i] && t->slot[i]->kind == STREAM_PUBLISH)
-            publish_drain((struct publish *)t->slot[i]);
+    while ((s = streams_next(t, &at)) != NULL) {
+        if (s->kind == STREAM_PUBLISH)
+            publish_drain((struct publish *)s);
         if (t->n != n) {
             n = t->n;
-            i = UINT32_MAX; /* 0 after the increment */
+            at = 0;
         }
     }
     leave(c);
@@ -420,7 +422,6 @@ static bool may_move(const struct door_conn *d)
     if (!c->established || c->over || c->draining || c->ended || c->joining)
         return false;
     while ((s = streams_next(&c->streams, &at)) != NULL) {
-
         if (s->kind != STREAM_PUBLISH || s->join)
             return false;
     }

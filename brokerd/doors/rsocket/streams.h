@@ -2,8 +2,8 @@
  *
  * Why      Ids are the client's choice, up to 31 bits, and arrive in any order.
  * Shape    An open-addressed table of pointers, a power of two of slots, at most three quarters
- *          full. It is made for the first stream and freed with the last: an idle connection has
- *          none.
+ *          full. It is made for the second stream and freed with the last: a connection with one
+ *          stream, or none, has no slots.
  * Owner    The streams belong to whoever made them; the table only finds them.
  * Thread   The connection's worker. */
 #ifndef BROKERD_DOORS_RSOCKET_STREAMS_H

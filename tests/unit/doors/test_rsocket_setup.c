@@ -292,6 +292,30 @@ START_TEST(drain_tells_the_client)
 }
 END_TEST
 
+START_TEST(drain_ends_the_only_stream)
+{
+    struct talk *t = talk_setup(_i);
+    const struct outcome fine = {.first = 1, .count = 1, .matched = 1, .accepted = 1};
+
+    talk(t, "> CHANNEL 1 n=5 route=publish/a 'x'\n"
+            "= p1 opened window\n"
+            "= p1 publish topic=a type=0x06 'x'\n"
+            "< N 1 n=100\n");
+    rsocket_door.on_drain(t->conn);
+    talk(t, "> PAYLOAD 1 NEXT 'too late'\n"
+            "< ERROR 0 code=0x102 'draining: the broker is about to stop'\n"
+            "< CANCEL 1\n");
+    settled(1, 1, &fine, 1);
+    talk(t, "> KEEPALIVE 0\n"
+            "< PAYLOAD 1 NEXT hex=0000000000000001\n"
+            "< PAYLOAD 1 COMPLETE\n"
+            "= p1 closed\n"
+            "= endpoint closed\n");
+    ck_assert(t->closed);
+    talk_end(t);
+}
+END_TEST
+
 START_TEST(drain_closes_the_idle)
 {
     struct talk *t = talk_setup(_i);
@@ -361,6 +385,7 @@ int main(void)
     tcase_add_loop_test(tc, the_peer_says_goodbye, 0, 2);
     tcase_add_loop_test(tc, the_peer_closes_when_its_streams_have_ended, 0, 2);
     tcase_add_loop_test(tc, drain_tells_the_client, 0, 2);
+    tcase_add_loop_test(tc, drain_ends_the_only_stream, 0, 2);
     tcase_add_loop_test(tc, drain_closes_the_idle, 0, 2);
     tcase_add_loop_test(tc, first_bytes_are_recognised, 0, ROWS(firsts));
     suite_add_tcase(suite, tc);
