@@ -12,7 +12,11 @@
 #include "brokerd/worker/mailbox.h"
 #include "brokerd/worker/worker.h"
 
-enum { BATCH_SPARE = 16, BUSY_SPAN_MS = 100 };
+enum {
+    BATCH_SPARE = 16,
+    BUSY_SPAN_MS = 100,
+    LOAD_SPAN_MS = 1000 /* load is an average over about so long */
+};
 
 /* What goes to one worker at the end of this turn, and what has not come back yet. */
 struct pair {
@@ -58,7 +62,8 @@ struct worker {
     struct mailbox mailbox;
     /* Read by others now and then, written rarely. */
     alignas(CACHE_LINE) atomic_uint busy_permille;
-    atomic_int_fast64_t busy_at_ms; /* when that was measured */
+    atomic_uint load_permille;
+    atomic_int_fast64_t busy_at_ms; /* when these were measured */
     alignas(CACHE_LINE) atomic_uint connections;
     atomic_int_fast64_t followed_ms; /* when a connection last came after its messages */
 };
@@ -78,6 +83,9 @@ struct workers {
 
 /* Monotonic time. */
 int64_t worker_clock_ns(void);
+
+/* The load after `span_ms` more, of which `busy` permille were not sleep. */
+unsigned worker_load_after(unsigned load, unsigned busy, int64_t span_ms);
 
 /* Take the time of the turn, and tell it to the core. */
 void worker_set_clock(struct worker *w);

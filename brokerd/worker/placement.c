@@ -1,14 +1,16 @@
 /* Which worker gets a new connection. Handing a message from one worker to another doubles what
- * it costs, so `pack` fills the lowest worker that has time before it takes the next. For the same
- * reason publishers may follow their messages, but only to a worker that has time and one after
- * the other: else all publishers of a popular topic would end up on one worker that cannot bear
- * them. */
+ * it costs, so `pack` fills the lowest worker that has time before it takes the next. Whether it
+ * has is judged over about a second: 100,000 subscriptions keep it busy for 200 ms, which say
+ * nothing of what is to come. For the same reason publishers may follow their messages, but only
+ * to a worker that has time right now and one after the other: else all publishers of a popular
+ * topic would end up on one worker that cannot bear them. */
 #include "brokerd/worker/internal.h"
 
 enum {
     PLACE_BUSY_PERMILLE = 700, /* a worker above this gets no more, while others have time */
-    PLACE_LEAD = 256           /* connections more than the emptiest: thousands that connect
-                                  while all is quiet must not end up on one core */
+    PLACE_LEAD = 1024          /* connections more than the emptiest: thousands that connect
+                                  while all is quiet must not end up on one core. With 256 a
+                                  message to 1,000 subscribers cost 15 to 25 % more */
 };
 
 unsigned worker_connections(const struct worker *w)
@@ -30,6 +32,20 @@ unsigned worker_busy(const struct worker *w_)
     return atomic_load_explicit(&w->mailbox.asleep, memory_order_relaxed) ? 0 : 1000;
 }
 
+/* Its load, with what came since it was measured. */
+static unsigned load_of(const struct worker *w_)
+{
+    struct worker *w = (struct worker *)(uintptr_t)w_;
+    int64_t since =
+        worker_clock_ns() / 1000000 - atomic_load_explicit(&w->busy_at_ms, memory_order_relaxed);
+    unsigned load = atomic_load_explicit(&w->load_permille, memory_order_relaxed);
+
+    if (since <= 2 * BUSY_SPAN_MS)
+        return load;
+    return worker_load_after(
+        load, atomic_load_explicit(&w->mailbox.asleep, memory_order_relaxed) ? 0 : 1000, since);
+}
+
 static unsigned pack(const struct workers *ws)
 {
     unsigned fewest = UINT32_MAX, emptiest = 0;
@@ -43,7 +59,7 @@ static unsigned pack(const struct workers *ws)
         }
     }
     for (unsigned i = 0; i < ws->n; i++)
-        if (worker_busy(&ws->w[i]) < PLACE_BUSY_PERMILLE &&
+        if (load_of(&ws->w[i]) < PLACE_BUSY_PERMILLE &&
             worker_connections(&ws->w[i]) <= fewest + PLACE_LEAD)
             return i;
     return emptiest;

@@ -90,14 +90,24 @@ bool worker_may_end(struct worker *w)
            mailbox_is_empty(&w->mailbox);
 }
 
+unsigned worker_load_after(unsigned load, unsigned busy, int64_t span_ms)
+{
+    int64_t n = span_ms < LOAD_SPAN_MS ? span_ms : LOAD_SPAN_MS;
+
+    return (unsigned)((load * (LOAD_SPAN_MS - n) + busy * n) / LOAD_SPAN_MS);
+}
+
 /* Publish the share of time not slept, once in a span. */
 static void publish_busy(struct worker *w, int64_t now_ns)
 {
     int64_t span = now_ns - w->span_ns;
+    unsigned busy, load = atomic_load_explicit(&w->load_permille, memory_order_relaxed);
 
     if (span < (int64_t)BUSY_SPAN_MS * 1000000)
         return;
-    atomic_store_explicit(&w->busy_permille, (unsigned)(w->span_busy_ns * 1000 / span),
+    busy = (unsigned)(w->span_busy_ns * 1000 / span);
+    atomic_store_explicit(&w->busy_permille, busy, memory_order_relaxed);
+    atomic_store_explicit(&w->load_permille, worker_load_after(load, busy, span / 1000000),
                           memory_order_relaxed);
     atomic_store_explicit(&w->busy_at_ms, now_ns / 1000000, memory_order_relaxed);
     w->span_ns = now_ns;

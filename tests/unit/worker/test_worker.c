@@ -1,6 +1,7 @@
 /* Workers pass entries and calls on in order, wake each other, and end together. */
 #include <check.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -356,13 +357,66 @@ START_TEST(pack_fills_the_lowest_then_the_next)
     struct workers *ws = make(3, PLACEMENT_PACK);
 
     /* never started, so all of them are idle */
-    for (unsigned i = 0; i < 257; i++)
+    for (unsigned i = 0; i < 1025; i++)
         ck_assert_uint_eq(workers_place(ws), 0);
-    ck_assert_uint_eq(workers_place(ws), 1); /* 257 more than the emptiest */
+    ck_assert_uint_eq(workers_place(ws), 1); /* 1025 more than the emptiest */
     for (unsigned i = 0; i < 10; i++)
         worker_left(workers_get(ws, 0));
     ck_assert_uint_eq(workers_place(ws), 0);
-    ck_assert_uint_eq(worker_connections(workers_get(ws, 0)), 248);
+    ck_assert_uint_eq(worker_connections(workers_get(ws, 0)), 1016);
+    end(ws);
+}
+END_TEST
+
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static atomic_bool work_is_over;
+
+static void work(void *arg, struct worker *w)
+{
+    (void)arg;
+    (void)w;
+    one_done();
+    while (!atomic_load(&work_is_over))
+        sched_yield();
+}
+
+/* When a connection is first placed on `w`. */
+static int64_t placed_on(struct workers *ws, unsigned w)
+{
+    int64_t until = now_ms() + PATIENCE_S * 1000;
+    unsigned i;
+
+    do {
+        ck_assert_int_lt(now_ms(), until);
+        sched_yield();
+        i = workers_place(ws);
+        worker_left(workers_get(ws, i));
+    } while (i != w);
+    return now_ms();
+}
+
+START_TEST(who_works_long_gets_no_more)
+{
+    struct workers *ws = make(2, PLACEMENT_PACK);
+    int64_t since;
+
+    ck_assert_int_eq(workers_start(ws), 0);
+    atomic_store(&work_is_over, false);
+    ck_assert_int_eq(workers_call(ws, 0, work, NULL), 0);
+    wait_done(1);
+    since = now_ms();
+    placed_on(ws, 0);
+    /* 70 % of a second, less what it worked when it started. */
+    ck_assert_int_ge(placed_on(ws, 1) - since, 300);
+    atomic_store(&work_is_over, true);
+    placed_on(ws, 0);
     end(ws);
 }
 END_TEST
@@ -467,6 +521,7 @@ int main(void)
     tcase_add_test(tc, hooks_have_their_part_of_a_turn);
     tcase_add_test(tc, spread_deals_in_turn);
     tcase_add_test(tc, pack_fills_the_lowest_then_the_next);
+    tcase_add_test(tc, who_works_long_gets_no_more);
     tcase_add_test(tc, publishers_follow_one_by_one);
     tcase_add_test(tc, the_budget_is_shared);
     tcase_add_test(tc, what_entries_refer_to_counts);
