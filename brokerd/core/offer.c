@@ -291,7 +291,10 @@ void offer_admit(struct queue *q)
         struct msg *m = h->msg;
         enum put what;
 
-        if (queue_at_limit(q, m->len)) /* what it costs is charged already */
+        /* What it costs is charged already, so admitting it takes nothing from anybody. But then
+         * its publisher sends another: with more than its share of the budget a queue must drain
+         * first. An empty one takes any message. */
+        if (queue_at_limit(q, m->len) || (q->backlog->waiting && !queue_affords(q)))
             break;
         uncharge_held(q);
         what = push(q, m);

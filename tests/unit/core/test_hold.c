@@ -138,6 +138,40 @@ START_TEST(no_hold_beyond_the_budget)
 }
 END_TEST
 
+/* A queue without limits of its own holds its publisher when it has as much of the budget as it
+ * leaves to others. Were what it holds admitted nevertheless, the publisher would go on until the
+ * budget is used up, and be refused. */
+START_TEST(half_the_budget_holds_the_publisher)
+{
+    const struct queue *q;
+    uint64_t told;
+
+    start(1, POLICY_QUEUE,
+          "max-messages=unlimited max-bytes=unlimited overflow=block block-timeout=never");
+    world.memory = 8 << 20;
+    world_consume(&a, "work", false, 0);
+    world_run(&world);
+    q = LIST_ITEM(list_first(&world.core[0]->queues), struct queue, link);
+    while (pub.upto + 1 >= (pub.publisher ? pub.publisher->next : 1)) { /* each is answered */
+        publish_big(&pub, 100000, "work");
+        world_run(&world);
+        ck_assert_uint_eq(pub.refused, 0);
+    }
+    told = pub.upto;
+    ck_assert_uint_ge(told, 30);
+    ck_assert_uint_le(told, 50);
+    world_advance(&world, 1000);
+    ck_assert_uint_eq(pub.upto, told);
+    ck_assert_uint_eq(deque_len(&q->backlog->held), 1);
+    core_grant(a.consumer, 4);
+    world_run(&world);
+    world_advance(&world, 100);
+    ck_assert_uint_eq(pub.upto, told + 1);
+    ck_assert_uint_eq(pub.refused, 0);
+    stop();
+}
+END_TEST
+
 /* Settings that hold no more: what is held goes in before what comes next. */
 START_TEST(another_policy_ends_the_holds)
 {
@@ -178,6 +212,7 @@ int main(void)
     tcase_add_loop_test(tc, parked_messages_have_outcomes_of_their_own, 0, 2);
     tcase_add_test(tc, holds_do_not_starve_on_what_they_cost);
     tcase_add_test(tc, no_hold_beyond_the_budget);
+    tcase_add_test(tc, half_the_budget_holds_the_publisher);
     tcase_add_test(tc, another_policy_ends_the_holds);
     suite_add_tcase(s, tc);
     r = srunner_create(s);
