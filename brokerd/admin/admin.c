@@ -157,8 +157,8 @@ int admin_new(const struct admin_options *o, struct admin **ret)
 
 static int desk_start(struct desk *d, struct worker *w)
 {
-    static const struct endpoint_desc desc = {.name = "$SYS", .door = "admin", .is_broker = true};
-    static const struct endpoint_ops ops = {.settled = on_settled};
+    static const struct endpoint_desc desc = {.name = "$SYS", .is_broker = true};
+    static const struct endpoint_ops ops = {.door = "admin", .settled = on_settled};
     int r;
 
     d->worker = w;

@@ -40,7 +40,8 @@ static void on_closed(void *ctx, const struct refusal *why, uint64_t lost)
     add->why = *why;
 }
 
-static const struct endpoint_ops add_ops = {.ready = on_ready, .closed = on_closed};
+static const struct endpoint_ops add_ops = {
+    .door = "admin", .ready = on_ready, .closed = on_closed};
 
 static void free_add(struct job *j)
 {
@@ -144,8 +145,7 @@ static uint8_t *settings_as_headers(struct ask *a, size_t *ret_size)
 /* Attach the consumer that has the queue made. -1: refused. */
 static int attach(struct ask *a, struct desk *d, struct add *add)
 {
-    static const struct endpoint_desc desc = {
-        .name = "queue-add", .door = "admin", .is_broker = true};
+    static const struct endpoint_desc desc = {.name = "queue-add", .is_broker = true};
     struct slice filters[BIND_MAX];
     struct consume_options o = {
         .queue = slice_str(request_text(a, "queue")), .filters = filters, .manual_ack = true};

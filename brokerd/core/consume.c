@@ -147,18 +147,7 @@ static void consumer_free(struct consumer *k)
 {
     struct endpoint *ep = k->ep;
 
-    if (ep->newest.consumer == k) {
-        ep->newest.consumer = NULL;
-        k->marks -= ep->newest.at != 0;
-    }
-    for (uint64_t i = deque_first(&ep->marks); k->marks && i != deque_end(&ep->marks); i++) {
-        struct mark *m = deque_slot(&ep->marks, i);
-
-        if (m->consumer == k) {
-            m->consumer = NULL;
-            k->marks--;
-        }
-    }
+    endpoint_unmark(k);
     if (!k->ready) {
         ep->unready--;
         endpoint_quiet(ep);

@@ -196,9 +196,9 @@ bool core_drained(const struct core *c)
 {
     for (struct list_node *n = list_first(&c->endpoints); n; n = list_next(&c->endpoints, n)) {
         struct endpoint *ep = LIST_ITEM(n, struct endpoint, link);
-        struct list_node *l;
+        const struct list *all = &ep->publishing->publishers;
 
-        for (l = list_first(&ep->publishers); l; l = list_next(&ep->publishers, l))
+        for (struct list_node *l = list_first(all); l; l = list_next(all, l))
             if (LIST_ITEM(l, struct publisher, link)->ledger.open)
                 return false;
     }

@@ -137,6 +137,7 @@ struct outcome {
 };
 
 struct endpoint_ops {
+    const char *door; /* whose these are, for people: "rsocket"; static */
     /* Write the deliveries into the endpoint's output, then out_end(). Returns the output's
      * position after them (out->end). */
     uint64_t (*deliver)(void *consumer_ctx, const struct delivery *d);
@@ -156,7 +157,6 @@ struct endpoint_ops {
 
 struct endpoint_desc {
     const char *name; /* for people: client name or peer address; copied */
-    const char *door; /* "rsocket"; static */
     bool is_broker;   /* the broker's own: may publish to names that begin with `$` */
 };
 

@@ -13,6 +13,78 @@
  * still seen in steps. */
 enum { MARK_BYTES = 64 * 1024 };
 
+/* ------------------------------------------------------------- what few endpoints need */
+
+const struct publishing publishing_none = {
+    .publishers.head = {(struct list_node *)(uintptr_t)&publishing_none.publishers.head,
+                        (struct list_node *)(uintptr_t)&publishing_none.publishers.head},
+};
+
+const struct marks marks_none;
+
+struct publishing *endpoint_publishing(struct endpoint *ep)
+{
+    struct publishing *p;
+
+    if (ep->publishing != &publishing_none)
+        return ep->publishing;
+    p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    list_init(&p->publishers);
+    ep->publishing = p;
+    return p;
+}
+
+/* Likewise. */
+static struct marks *own_marks(struct endpoint *ep)
+{
+    struct marks *m;
+
+    if (ep->marks != &marks_none)
+        return ep->marks;
+    m = calloc(1, sizeof *m);
+    if (!m)
+        return NULL;
+    deque_init(&m->older, sizeof(struct mark));
+    ep->marks = m;
+    return m;
+}
+
+static struct barriers *own_barriers(struct endpoint *ep)
+{
+    struct barriers *b = ep->barriers;
+
+    if (b)
+        return b;
+    b = calloc(1, sizeof *b);
+    if (!b)
+        return NULL;
+    b->ep = ep;
+    list_init(&b->asked);
+    ep->barriers = b;
+    return b;
+}
+
+static void free_own(struct endpoint *ep)
+{
+    struct list_node *n;
+
+    if (ep->publishing != &publishing_none)
+        free(ep->publishing);
+    if (ep->marks != &marks_none) {
+        deque_fini(&ep->marks->older);
+        free(ep->marks);
+    }
+    if (ep->barriers) {
+        while ((n = list_pop(&ep->barriers->asked)) != NULL)
+            free(LIST_ITEM(n, struct barrier, link));
+        list_remove(&ep->barriers->quiet);
+        free(ep->barriers);
+    }
+    arrears_free(ep->core, ep->arrears);
+}
+
 /* ------------------------------------------------------------------------------ life */
 
 static void tell(const struct endpoint *ep, enum core_event_kind kind)
@@ -34,17 +106,15 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
     ep->core = c;
     ep->ops = ops;
     ep->ctx = ctx;
-    ep->door = d->door;
     ep->is_broker = d->is_broker;
     ep->writable = ep->roomy = true;
     ep->since_ms = c->now_ms;
     ep->id = (uint64_t)c->id << 56 | ++c->count.endpoints;
     memcpy(ep->name, d->name, n);
-    list_init(&ep->publishers);
     list_init(&ep->consumers);
     list_init(&ep->cramped);
-    list_init(&ep->barriers);
-    deque_init(&ep->marks, sizeof(struct mark));
+    ep->publishing = (struct publishing *)(uintptr_t)&publishing_none;
+    ep->marks = (struct marks *)(uintptr_t)&marks_none;
     list_push_back(&c->endpoints, &ep->link);
     tell(ep, EVENT_CONNECTED);
     *ret = ep;
@@ -63,16 +133,12 @@ void endpoint_free(struct endpoint *ep)
 {
     struct list_node *n;
 
-    while ((n = list_first(&ep->publishers)) != NULL)
+    while ((n = list_first(&ep->publishing->publishers)) != NULL)
         publisher_free(LIST_ITEM(n, struct publisher, link));
     while ((n = list_first(&ep->consumers)) != NULL)
         consumer_leave(LIST_ITEM(n, struct consumer, link), true);
-    while ((n = list_pop(&ep->barriers)) != NULL)
-        free(LIST_ITEM(n, struct barrier, link));
-    arrears_free(ep->core, ep->arrears);
-    deque_fini(&ep->marks);
+    free_own(ep);
     list_remove(&ep->link);
-    list_remove(&ep->quiet);
     list_remove(&ep->wakeful);
     free(ep);
 }
@@ -105,9 +171,9 @@ static void pass(const struct mark *m)
 
 static void pass_newest(struct endpoint *ep)
 {
-    struct mark m = ep->newest;
+    struct mark m = ep->marks->newest;
 
-    ep->newest.at = 0;
+    ep->marks->newest.at = 0;
     pass(&m);
 }
 
@@ -119,12 +185,14 @@ static bool only_notes(const struct mark *m)
 
 bool core_written(struct endpoint *ep, uint64_t position)
 {
+    const struct marks *m = ep->marks;
+
     ep->written = position;
-    if (ep->roomy && !deque_len(&ep->marks)) {
-        if (!ep->newest.at || ep->newest.at > position)
+    if (ep->roomy && !deque_len(&m->older)) {
+        if (!m->newest.at || m->newest.at > position)
             return false;
         /* A lone message: without a tick of its own for that it costs a tenth less. */
-        if (only_notes(&ep->newest)) {
+        if (only_notes(&m->newest)) {
             pass_newest(ep);
             return false;
         }
@@ -133,26 +201,39 @@ bool core_written(struct endpoint *ep, uint64_t position)
     return true;
 }
 
-static void add_mark(struct consumer *k, uint64_t number, uint64_t bytes)
+/* A new mark. */
+static void begin_mark(struct consumer *k, uint64_t number, uint64_t bytes)
 {
     struct endpoint *ep = k->ep;
-    struct mark *m = &ep->newest, *older;
+    struct marks *m = own_marks(ep);
+    struct mark *older;
 
-    if (m->at && m->consumer == k && m->bytes < MARK_BYTES) {
-        m->at = ep->position;
-        m->number = number;
-        m->bytes += bytes;
+    if (!m) { /* take it as written: at most once is what is left of the promise */
+        consumer_written(k, number, bytes);
         return;
     }
-    if (m->at) {
-        older = deque_push(&ep->marks);
+    if (m->newest.at) {
+        older = deque_push(&m->older);
         if (older)
-            *older = *m;
-        else /* take it as written: at most once is what is left of the promise */
+            *older = m->newest;
+        else /* likewise */
             pass_newest(ep);
     }
-    *m = (struct mark){ep->position, k, number, bytes};
+    m->newest = (struct mark){ep->position, k, number, bytes};
     k->marks++;
+}
+
+static void add_mark(struct consumer *k, uint64_t number, uint64_t bytes)
+{
+    struct mark *m = &k->ep->marks->newest;
+
+    if (!m->at || m->consumer != k || m->bytes >= MARK_BYTES) {
+        begin_mark(k, number, bytes);
+        return;
+    }
+    m->at = k->ep->position;
+    m->number = number;
+    m->bytes += bytes;
 }
 
 void endpoint_deliver(struct consumer *k, const struct delivery *d)
@@ -171,18 +252,38 @@ void endpoint_deliver(struct consumer *k, const struct delivery *d)
         wake(ep);
 }
 
+void endpoint_unmark(struct consumer *k)
+{
+    struct marks *all = k->ep->marks;
+
+    if (all->newest.consumer == k) {
+        k->marks -= all->newest.at != 0;
+        all->newest.consumer = NULL;
+    }
+    for (uint64_t i = deque_first(&all->older); k->marks && i != deque_end(&all->older); i++) {
+        struct mark *m = deque_slot(&all->older, i);
+
+        if (m->consumer == k) {
+            m->consumer = NULL;
+            k->marks--;
+        }
+    }
+}
+
 /* Marks that the socket has passed. */
 static void pass_marks(struct endpoint *ep)
 {
-    while (deque_len(&ep->marks)) {
-        struct mark m = *(struct mark *)deque_slot(&ep->marks, deque_first(&ep->marks));
+    struct marks *all = ep->marks;
+
+    while (deque_len(&all->older)) {
+        struct mark m = *(struct mark *)deque_slot(&all->older, deque_first(&all->older));
 
         if (m.at > ep->written)
             return;
-        deque_pop(&ep->marks);
+        deque_pop(&all->older);
         pass(&m);
     }
-    if (ep->newest.at && ep->newest.at <= ep->written)
+    if (all->newest.at && all->newest.at <= ep->written)
         pass_newest(ep);
 }
 
@@ -226,18 +327,19 @@ void endpoint_catch_up(struct core *c)
 
 void endpoint_quiet(struct endpoint *ep)
 {
-    if (!ep->unready && !list_empty(&ep->barriers) && !list_linked(&ep->quiet))
-        list_push_back(&ep->core->barriers, &ep->quiet);
+    if (!ep->unready && endpoint_asks(ep) && !list_linked(&ep->barriers->quiet))
+        list_push_back(&ep->core->barriers, &ep->barriers->quiet);
 }
 
 int core_barrier(struct endpoint *ep, uint64_t token)
 {
-    struct barrier *b = calloc(1, sizeof *b);
+    struct barriers *all = own_barriers(ep);
+    struct barrier *b = all ? calloc(1, sizeof *b) : NULL;
 
     if (!b)
         return -ENOMEM;
     b->token = token;
-    list_push_back(&ep->barriers, &b->link);
+    list_push_back(&all->asked, &b->link);
     endpoint_quiet(ep);
     return 0;
 }
@@ -247,9 +349,10 @@ void endpoint_barriers(struct core *c)
     struct list_node *n, *l;
 
     while ((n = list_pop(&c->barriers)) != NULL) {
-        struct endpoint *ep = LIST_ITEM(n, struct endpoint, quiet);
+        struct barriers *all = LIST_ITEM(n, struct barriers, quiet);
+        struct endpoint *ep = all->ep;
 
-        while (!ep->unready && (l = list_pop(&ep->barriers)) != NULL) {
+        while (!ep->unready && (l = list_pop(&all->asked)) != NULL) {
             struct barrier *b = LIST_ITEM(l, struct barrier, link);
 
             ep->ops->barrier(ep->ctx, b->token);

@@ -9,8 +9,25 @@
 /* core_endpoint_close() without telling anybody: the core itself goes. */
 void endpoint_free(struct endpoint *ep);
 
+/* What an endpoint shares with the others that have never published, or have nothing on its way
+ * to the socket. */
+extern const struct publishing publishing_none;
+extern const struct marks marks_none;
+
+/* The endpoint's own, made if need be. NULL without memory. */
+struct publishing *endpoint_publishing(struct endpoint *ep);
+
+/* Whether it has a barrier that is not answered. */
+static inline bool endpoint_asks(const struct endpoint *ep)
+{
+    return ep->barriers && !list_empty(&ep->barriers->asked);
+}
+
 /* Hand a delivery to the consumer's door; note where in the output it ends. */
 void endpoint_deliver(struct consumer *k, const struct delivery *d);
+
+/* `k` is leaving: no mark names it any more. */
+void endpoint_unmark(struct consumer *k);
 
 /* Whether the output of `ep` takes more deliveries. */
 static inline bool endpoint_has_room(const struct endpoint *ep)

@@ -1,5 +1,6 @@
 #include "brokerd/core/follow.h"
 
+#include "brokerd/core/endpoint.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/publish.h"
 
@@ -9,13 +10,15 @@
 
 static void begin_span(struct endpoint *ep)
 {
-    ep->follow = (struct following){
-        .since_ms = ep->core->now_ms, .worker = (uint8_t)ep->core->id, .wanted = ep->follow.wanted};
+    struct following *f = &ep->publishing->follow;
+
+    *f = (struct following){
+        .since_ms = ep->core->now_ms, .worker = (uint8_t)ep->core->id, .wanted = f->wanted};
 }
 
 void follow_judge(struct endpoint *ep)
 {
-    struct following *f = &ep->follow;
+    struct following *f = &ep->publishing->follow;
 
     if (f->since_ms && f->all < FOLLOW_MESSAGES)
         return; /* a span goes on until there is something to judge */
@@ -26,10 +29,11 @@ void follow_judge(struct endpoint *ep)
 
 bool core_endpoint_wants(const struct endpoint *ep, unsigned *ret)
 {
-    if (!ep->follow.since_ms || ep->follow.wanted == ep->core->id || ep->has_consumed ||
-        ep->is_broker)
+    const struct following *f = &ep->publishing->follow;
+
+    if (!f->since_ms || f->wanted == ep->core->id || ep->has_consumed || ep->is_broker)
         return false;
-    *ret = ep->follow.wanted;
+    *ret = f->wanted;
     return true;
 }
 
@@ -52,9 +56,11 @@ static bool publisher_at_rest(const struct publisher *p)
 /* Nobody knows whose the parked messages are that no publisher waits for: so there may be none. */
 bool core_endpoint_at_rest(const struct endpoint *ep)
 {
-    if (ep->has_consumed || ep->core->draining || ep->core->parked || !list_empty(&ep->barriers))
+    const struct list *all = &ep->publishing->publishers;
+
+    if (ep->has_consumed || ep->core->draining || ep->core->parked || endpoint_asks(ep))
         return false;
-    for (struct list_node *n = list_first(&ep->publishers); n; n = list_next(&ep->publishers, n))
+    for (struct list_node *n = list_first(all); n; n = list_next(all, n))
         if (!publisher_at_rest(LIST_ITEM(n, struct publisher, link)))
             return false;
     return true;
@@ -94,7 +100,7 @@ static void publisher_leave(struct publisher *p)
 
 int core_endpoint_leave(struct endpoint *ep)
 {
-    struct list *all = &ep->publishers;
+    struct list *all = &ep->publishing->publishers;
     int r = 0;
 
     for (struct list_node *n = list_first(all); n && r == 0; n = list_next(all, n))
@@ -145,13 +151,15 @@ static int publisher_join(struct publisher *p)
 
 int core_endpoint_join(struct core *c, struct endpoint *ep)
 {
-    struct list *all = &ep->publishers;
+    struct list *all = &ep->publishing->publishers;
     int failed = 0;
 
     ep->core = c;
     ep->id = (uint64_t)c->id << 56 | ++c->count.endpoints;
-    ep->follow.wanted = (uint8_t)c->id;
-    begin_span(ep);
+    if (!list_empty(all)) {
+        ep->publishing->follow.wanted = (uint8_t)c->id;
+        begin_span(ep);
+    }
     list_push_back(&c->endpoints, &ep->link);
     for (struct list_node *n = list_first(all); n; n = list_next(all, n))
         if (publisher_join(LIST_ITEM(n, struct publisher, link)) < 0)

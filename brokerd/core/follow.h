@@ -16,7 +16,7 @@ void follow_judge(struct endpoint *ep);
 /* `n` messages of `ep` go to `workers`, a bit each, this one included. */
 static inline void follow_note(struct endpoint *ep, uint64_t workers, uint32_t n)
 {
-    struct following *f = &ep->follow;
+    struct following *f = &ep->publishing->follow;
     uint64_t others = workers & ~(UINT64_C(1) << ep->core->id);
 
     if (ep->core->workers == 1 || !workers)

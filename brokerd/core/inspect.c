@@ -324,7 +324,7 @@ static void fill_consumer(const struct consumer *k, struct inspect_consumer *ret
         .client = ep->id,
         .queue = k->tap ? k->tap->queue->handle : 0,
         .client_name = ep->name,
-        .door = ep->door,
+        .door = ep->ops->door,
         .label = consumer_label(k),
         .is_named = k->errand != NULL,
         .credit = credit < CORE_UNLIMITED / 2 ? credit : CORE_UNLIMITED,
@@ -352,7 +352,7 @@ static void fill_publisher(const struct publisher *p, struct inspect_publisher *
         .id = p->handle,
         .client = p->ep->id,
         .client_name = p->ep->name,
-        .door = p->ep->door,
+        .door = p->ep->ops->door,
         .to_queue = p->queue != NULL,
         .open = p->ledger.open,
         .published = p->count,
@@ -410,10 +410,10 @@ void inspect_endpoints(const struct core *c, inspect_endpoint_fn *fn, void *ctx)
         struct inspect_endpoint e = {
             .id = ep->id,
             .name = ep->name,
-            .door = ep->door,
+            .door = ep->ops->door,
             .is_broker = ep->is_broker,
             .since_ms = age(c, ep->since_ms),
-            .published = ep->published,
+            .published = ep->publishing->published,
             .delivered = ep->delivered,
             .output_bytes = ep->position > ep->written ? ep->position - ep->written : 0,
             .has_room = ep->writable && ep->roomy,
@@ -427,9 +427,9 @@ void inspect_endpoints(const struct core *c, inspect_endpoint_fn *fn, void *ctx)
 
 void inspect_publishers_of(const struct endpoint *ep, inspect_publisher_fn *fn, void *ctx)
 {
-    const struct list_node *n;
+    const struct list *all = &ep->publishing->publishers;
 
-    for (n = list_first(&ep->publishers); n; n = list_next(&ep->publishers, n)) {
+    for (const struct list_node *n = list_first(all); n; n = list_next(all, n)) {
         struct inspect_publisher p;
 
         fill_publisher(LIST_ITEM(n, const struct publisher, link), &p);

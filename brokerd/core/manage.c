@@ -116,11 +116,12 @@ static void on_granted(void *ctx, uint32_t n)
     (void)n;
 }
 
-static const struct endpoint_ops move_ops = {.settled = on_settled, .granted = on_granted};
+static const struct endpoint_ops move_ops = {
+    .door = "admin", .settled = on_settled, .granted = on_granted};
 
 int core_move_open(struct core *c, uint64_t queue, struct slice to, uint64_t n, struct move **ret)
 {
-    const struct endpoint_desc d = {.name = "move", .door = "admin", .is_broker = true};
+    const struct endpoint_desc d = {.name = "move", .is_broker = true};
     const struct queue *q = queue_of(c, queue);
     const struct named *target = map_get(&c->names, to);
     struct move *m;

@@ -3,6 +3,7 @@
 #include "brokerd/core/access.h"
 #include "brokerd/core/budget.h"
 #include "brokerd/core/deliver.h"
+#include "brokerd/core/endpoint.h"
 #include "brokerd/core/follow.h"
 #include "brokerd/core/mail.h"
 #include "brokerd/core/names.h"
@@ -22,6 +23,8 @@ int core_publisher_open(struct endpoint *ep, enum publisher_kind kind, void *ctx
 
     if (c->draining)
         return -EPIPE;
+    if (!endpoint_publishing(ep))
+        return -ENOMEM;
     p = calloc(1, sizeof *p);
     if (!p)
         return -ENOMEM;
@@ -39,7 +42,7 @@ int core_publisher_open(struct endpoint *ep, enum publisher_kind kind, void *ctx
         free(p);
         return -ENOMEM;
     }
-    list_push_back(&ep->publishers, &p->link);
+    list_push_back(&ep->publishing->publishers, &p->link);
     if (kind == PUBLISH_WINDOW)
         list_push_back(&c->news, &p->news);
     *ret = p;
@@ -374,7 +377,7 @@ static int publish_some(struct publisher *p, const struct run *run)
     p->next += run->n;
     p->count += run->n;
     p->bytes += run->bytes;
-    p->ep->published += run->n;
+    p->ep->publishing->published += run->n;
     if (!p->ep->is_broker) {
         c->count.published += run->n;
         c->count.published_bytes += run->bytes;

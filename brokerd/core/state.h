@@ -222,30 +222,49 @@ struct following {
     uint8_t wanted;   /* what came of the span before: the worker to go to; the own one: stay */
 };
 
+/* What an endpoint needs that publishes: made with its first publisher. The others share
+ * publishing_none. */
+struct publishing {
+    struct list publishers;
+    uint64_t published; /* messages */
+    struct following follow;
+};
+
+/* Where in an endpoint's output deliveries end that the socket has not passed yet: made with the
+ * first such. Until then it shares marks_none. */
+struct marks {
+    struct mark newest; /* its `at` is 0: there is none */
+    struct deque older; /* by rising position */
+};
+
+/* What an endpoint wants to be told when all is ready: made when it first asks. */
+struct barriers {
+    struct endpoint *ep;
+    struct list asked;      /* struct barrier */
+    struct list_node quiet; /* in core->barriers while some may be answered */
+};
+
 struct endpoint {
     struct core *core;
     const struct endpoint_ops *ops;
     void *ctx;
-    struct list_node link; /* in core->endpoints */
-    struct list publishers, consumers;
-    struct list cramped;  /* consumers that go on when the output has room again */
-    struct mark newest;   /* the last mark; its `at` is 0: there is none */
-    struct deque marks;   /* those before it, by rising position */
-    uint64_t position;    /* of the output, after the last delivery */
-    uint64_t written;     /* of it, at the socket */
-    bool writable, roomy; /* net's word; less than OUT_HIGH_WATER unwritten */
-    bool is_broker;       /* may use names that begin with `$` */
-    bool has_consumed;    /* so it stays on this core */
-    unsigned unready;     /* consumers that are not */
-    struct list barriers;
-    struct list_node quiet;   /* in core->barriers while it has some that may be answered */
+    struct list_node link;         /* in core->endpoints */
+    struct publishing *publishing; /* never NULL; made by endpoint_publishing() */
+    struct list consumers;
+    struct list cramped;      /* consumers that go on when the output has room again */
+    struct marks *marks;      /* never NULL; to be written only where a mark is */
+    uint64_t position;        /* of the output, after the last delivery */
+    uint64_t written;         /* of it, at the socket */
+    bool writable, roomy;     /* net's word; less than OUT_HIGH_WATER unwritten */
+    bool is_broker;           /* may use names that begin with `$` */
+    bool has_consumed;        /* so it stays on this core */
+    unsigned unready;         /* consumers that are not */
     struct list_node wakeful; /* in core->wakeful while it may have found room */
-    const char *door;
-    uint64_t id;                   /* worker (8 bits), number */
-    uint64_t published, delivered; /* messages */
-    struct following follow;
+    uint64_t id;              /* worker (8 bits), number */
+    uint64_t delivered;       /* messages */
     int64_t since_ms;
-    struct arrears *arrears; /* verbs for many deliveries; NULL: none yet (arrears.h) */
+    struct barriers *barriers; /* NULL: it has never asked */
+    struct arrears *arrears;   /* verbs for many deliveries; NULL: none yet (arrears.h) */
     char name[];
 };
 

@@ -63,7 +63,8 @@ static void bench_granted(void *ctx, uint32_t n)
     ((struct peer *)ctx)->allowance += n;
 }
 
-static const struct endpoint_ops bench_ops = {.deliver = bench_deliver,
+static const struct endpoint_ops bench_ops = {.door = "bench",
+                                              .deliver = bench_deliver,
                                               .ready = bench_ready,
                                               .closed = bench_closed,
                                               .settled = bench_settled,
@@ -71,7 +72,7 @@ static const struct endpoint_ops bench_ops = {.deliver = bench_deliver,
 
 static void connect_peer(struct peer *p, unsigned core)
 {
-    const struct endpoint_desc d = {.name = "peer", .door = "bench"};
+    const struct endpoint_desc d = {.name = "peer"};
 
     memset(p, 0, sizeof *p);
     if (core_endpoint_open(world.core[core], &d, &bench_ops, p, &p->ep) < 0)

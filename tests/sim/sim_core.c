@@ -105,7 +105,7 @@ static struct party *any_party(void)
 
 static void connect_party(void)
 {
-    const struct endpoint_desc d = {.name = "party", .door = "sim"};
+    const struct endpoint_desc d = {.name = "party"};
     struct party *p = &PICK(sim.party);
 
     if (p->ep)

@@ -17,6 +17,7 @@
 enum { CLIENT_NAME_MAX = 64 }; /* bytes of the name a client gives itself */
 
 static const struct endpoint_ops endpoint_ops = {
+    .door = "rsocket",
     .deliver = consume_deliver,
     .ready = consume_ready,
     .closed = consume_closed,
@@ -123,7 +124,7 @@ static const char *client_name(const struct peer *c, const struct rs_frame *f, c
 void setup_first(struct peer *c, const struct rs_frame *f)
 {
     char name[CLIENT_NAME_MAX + 1];
-    struct endpoint_desc desc = {.door = "rsocket"};
+    struct endpoint_desc desc = {0};
     struct refusal why;
     const char *text;
     uint32_t code = refusal_code(f, &text);

@@ -116,7 +116,8 @@ static void on_granted(void *ctx, uint32_t n)
     (void)n;
 }
 
-static const struct endpoint_ops party_ops = {.deliver = on_deliver,
+static const struct endpoint_ops party_ops = {.door = "test",
+                                              .deliver = on_deliver,
                                               .ready = on_ready,
                                               .closed = on_closed,
                                               .settled = on_settled,
@@ -377,7 +378,7 @@ static void start(void)
     ck_assert_int_eq(admin_start(admin, workers), 0);
     for (unsigned i = 0; i < WORKERS; i++) {
         char name[16];
-        struct endpoint_desc d = {.name = name, .door = "test"};
+        struct endpoint_desc d = {.name = name};
 
         snprintf(name, sizeof name, "party%u", i);
         party[i] = (struct party){.worker = i};

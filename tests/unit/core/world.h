@@ -285,12 +285,12 @@ static inline void world_barrier(void *ctx, uint64_t token)
     ((struct world_peer *)ctx)->barrier = token;
 }
 
-static const struct endpoint_ops world_peer_ops = {world_deliver, world_ready,   world_closed,
-                                                   world_settled, world_granted, world_barrier};
+static const struct endpoint_ops world_peer_ops = {
+    "test", world_deliver, world_ready, world_closed, world_settled, world_granted, world_barrier};
 
 static inline void world_connect(struct world *w, struct world_peer *p, unsigned core)
 {
-    struct endpoint_desc d = {.name = "peer", .door = "test"};
+    struct endpoint_desc d = {.name = "peer"};
 
     memset(p, 0, sizeof *p);
     p->w = w;
