@@ -55,8 +55,8 @@ struct tree {
     struct index edges;    /* struct node with a name, by its key */
     struct index bindings; /* struct binding, by node and queue */
     size_t nodes_n, bindings_n;
-    struct node root;
     struct change log[TREE_LOG]; /* of version v: [v % TREE_LOG] */
+    struct node root;            /* last: it ends with its name, of which it has none */
 };
 
 /* ---------------------------------------------------------------------------------- levels */
