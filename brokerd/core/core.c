@@ -188,6 +188,7 @@ void core_drain(struct core *c)
     struct list_node *n;
 
     c->draining = true;
+    publish_hasten(c); /* nothing of it is open: who waits until all is drained waits not for it */
     while ((n = list_first(&c->holding)) != NULL)
         offer_end_holds(LIST_ITEM(n, struct backlog, holding)->queue, REASON_FULL);
 }

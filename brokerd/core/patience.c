@@ -21,6 +21,10 @@ bool patience_put_off(struct patience *p, uint64_t n, uint64_t next, int64_t now
         p->next = next;
         return true;
     }
+    if (next == p->next && now_ms >= patience_due(p)) { /* only answers came meanwhile */
+        patience_over(p);
+        return false;
+    }
     if (next == p->next || now_ms - p->since_ms < PATIENCE_SOON_MS)
         return true;
     /* It goes on. What spoke against it counts for less. */

@@ -820,6 +820,14 @@ static void end_patience(struct core *c)
     }
 }
 
+void publish_hasten(struct core *c)
+{
+    struct list_node *n;
+
+    while ((n = list_pop(&c->unhurried)) != NULL)
+        list_push_back(&c->news, n);
+}
+
 static void feed_starved(struct core *c)
 {
     struct list_node *n;

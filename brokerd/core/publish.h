@@ -36,6 +36,9 @@ void publish_unpark(struct core *c, struct named *n);
 /* Tell publishers what has settled and grant credit. */
 void publish_tell(struct core *c);
 
+/* Who would hear later (patience.h) hears in this turn. */
+void publish_hasten(struct core *c);
+
 /* Free what a publisher holds; it is out of all lists. */
 void publisher_free(struct publisher *p);
 

@@ -30,16 +30,25 @@ static int by_address(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static int64_t cost_of(struct found *f)
+/* Each message once. */
+static void count_once(struct found *f)
 {
-    int64_t sum = f->places * PLACE_CHARGE;
+    size_t n = 0;
 
     if (f->n)
         qsort(f->msg, f->n, sizeof *f->msg, by_address);
     for (size_t i = 0; i < f->n; i++)
         if (i == 0 || f->msg[i] != f->msg[i - 1])
-            sum += f->msg[i]->charge;
-    free(f->msg);
+            f->msg[n++] = f->msg[i];
+    f->n = n;
+}
+
+static int64_t cost_of(const struct found *f)
+{
+    int64_t sum = f->places * PLACE_CHARGE;
+
+    for (size_t i = 0; i < f->n; i++)
+        sum += f->msg[i]->charge;
     return sum;
 }
 
@@ -198,10 +207,32 @@ static void check_core(struct core *c)
     find_parked(c, &f);
     for (struct list_node *n = list_first(&c->letters); n; n = list_next(&c->letters, n))
         find_msg(&f, LIST_ITEM(n, struct letter, link)->msg);
+    count_once(&f);
     cost = cost_of(&f);
     must(cost == c->used, "core %u: charged %lld, %lld found", c->id, (long long)c->used,
          (long long)cost);
+    must(c->pool.used == f.n, "core %u: %llu messages kept, %zu found", c->id,
+         (unsigned long long)c->pool.used, f.n);
+    free(f.msg);
     check_endpoints(c);
+}
+
+/* After a turn: what could have been told was, or is put off and not for long. */
+static void check_told(const struct core *c, int64_t due)
+{
+    for (unsigned i = 0; i < PUBLISHERS; i++) {
+        const struct source *s = &sim.source[i];
+        const struct patience *p = s->party ? &s->p->patience : NULL;
+
+        if (!s->party || s->p->ep->core != c || !ledger_news(&s->p->ledger))
+            continue;
+        must(s->kind == PUBLISH_WINDOW && p->is_tried, "publisher %u: not told", s->uid);
+        must(patience_due(p) > sim.w.now && patience_due(p) <= sim.w.now + PATIENCE_LATE_MS,
+             "publisher %u: put off at %lld", s->uid, (long long)p->since_ms);
+        must(due <= patience_due(p), "publisher %u: told later than it may", s->uid);
+        must(ledger_plain_news(&s->p->ledger) < PATIENCE_MESSAGES, "publisher %u: not told of many",
+             s->uid);
+    }
 }
 
 static void check_world(void)

@@ -345,6 +345,8 @@ static void new_publisher(void)
                          .expect_cap = cap};
     if (core_publisher_open(p->ep, s->kind, s, &s->p) < 0)
         s->party = NULL; /* draining */
+    else if (one_in(2))  /* few live long enough to be tried by themselves */
+        s->p->patience.at_once = s->p->patience.spell = 1 + (uint32_t)below(4);
 }
 
 static bool binding_matches(const struct binding *b, const char *topic)
@@ -541,9 +543,9 @@ static void hand_mail(void)
 
 static void tick(void)
 {
-    unsigned core = (unsigned)below(sim.cores);
+    struct core *c = awake((unsigned)below(sim.cores));
 
-    core_tick(awake(core));
+    check_told(c, core_tick(c));
 }
 
 static void manage_queue(void)
@@ -597,13 +599,16 @@ static void starve(void)
 static bool anything_moves(void)
 {
     bool moved = false;
+    int64_t due;
 
     for (unsigned i = 0; i < sim.cores; i++) {
         awake(i);
         for (unsigned j = 0; j < sim.cores; j++)
             while (world_hand(&sim.w, j, i))
                 moved = true;
-        moved |= core_tick(sim.w.core[i]) <= sim.w.now;
+        due = core_tick(sim.w.core[i]);
+        check_told(sim.w.core[i], due);
+        moved |= due <= sim.w.now;
     }
     for (unsigned i = 0; i < sim.cores; i++)
         for (unsigned j = 0; j < sim.cores; j++)
@@ -611,13 +616,26 @@ static bool anything_moves(void)
     return moved;
 }
 
+static bool anybody_is_put_off(void)
+{
+    for (unsigned i = 0; i < sim.cores; i++)
+        if (!list_empty(&sim.w.core[i]->unhurried))
+            return true;
+    return false;
+}
+
 static void come_to_rest(void)
 {
     unsigned turns = 0;
 
     sim.failing = false;
-    while (anything_moves())
-        must(++turns < 20000, "never comes to rest");
+    for (bool again = true; again;) {
+        while (anything_moves())
+            must(++turns < 20000, "never comes to rest");
+        again = anybody_is_put_off();
+        if (again)
+            sim.w.now += PATIENCE_LATE_MS;
+    }
     check_world();
     check_quiet();
     check_eaters();

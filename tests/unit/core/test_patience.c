@@ -71,6 +71,16 @@ START_TEST(news_without_new_messages_prove_nothing)
 }
 END_TEST
 
+START_TEST(news_do_not_come_later_for_more_news)
+{
+    unsigned spell = told_at_once();
+
+    now += PATIENCE_LATE_MS;
+    ck_assert(!patience_put_off(&p, 2, next, now));
+    ck_assert_uint_eq(told_at_once(), spell);
+}
+END_TEST
+
 START_TEST(who_waits_is_told_at_once_ever_longer)
 {
     unsigned spell = told_at_once();
@@ -160,6 +170,16 @@ START_TEST(the_last_is_told_at_once)
 }
 END_TEST
 
+/* Else its connection may be closed before it hears, for nothing is open any more. */
+START_TEST(who_is_about_to_stop_tells_at_once)
+{
+    core_drain(w.core[0]);
+    ck_assert(core_drained(w.core[0]));
+    world_run(&w);
+    ck_assert_uint_eq(pub.upto, heard + 1);
+}
+END_TEST
+
 START_TEST(what_went_wrong_is_told_at_once)
 {
     core_stop(sub.consumer);
@@ -206,6 +226,7 @@ int main(void)
     tcase_add_test(judged, who_goes_on_is_told_now_and_then);
     tcase_add_test(judged, many_are_not_put_off);
     tcase_add_test(judged, news_without_new_messages_prove_nothing);
+    tcase_add_test(judged, news_do_not_come_later_for_more_news);
     tcase_add_test(judged, who_waits_is_told_at_once_ever_longer);
     tcase_add_test(judged, going_on_is_believed_again);
     tcase_add_test(judged, none_is_none);
@@ -213,6 +234,7 @@ int main(void)
     tcase_add_checked_fixture(core, setup, teardown);
     tcase_add_test(core, silence_ends_the_wait);
     tcase_add_test(core, the_last_is_told_at_once);
+    tcase_add_test(core, who_is_about_to_stop_tells_at_once);
     tcase_add_test(core, what_went_wrong_is_told_at_once);
     tcase_add_test(core, credit_does_not_wait);
     tcase_add_test(core, may_leave_before_it_hears);
