@@ -9,8 +9,7 @@
 /* At some 10 ns for a delivery that is extended, and less for one that is gone already: a third of
  * a millisecond each, and one verb more. */
 enum {
-    WORK_A_MS =
-        32 * 1024, /* deliveries that an endpoint's verbs may name in vain in a millisecond */
+    WORK_A_MS = 32 * 1024, /* deliveries an endpoint's verbs may name in vain in a millisecond */
     WORK_MOST = 64 * 1024, /* a verb counts as so many at most: not more are looked at */
     WORK_FREE = 64,        /* and one for so few not at all, its bytes are worth as much */
 };

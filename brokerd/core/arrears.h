@@ -3,12 +3,13 @@
  * Why      A verb is 17 bytes and may concern all that is in flight: extending 10,000 deliveries
  *          again and again, 256 KiB of such verbs, kept a worker busy for 1.4 s.
  * Shape    Each verb counts as the deliveries it names in vain: that it does not settle or, where
- * the queue is on another worker, perhaps does not. An endpoint has so many in a millisecond; the
- * verb that finds them used up waits, and all after it, in order, for core_tick(). While some wait,
- * the connection is not read (core_is_behind()). Who only settles what it gets does not come near
- * that. Owner    The endpoint's, made with its first verb that names many in vain. Verbs of a
- * consumer that leaves are dropped: what it had returns to the queue. Thread   The core's worker.
- */
+ *          the queue is on another worker, perhaps does not. An endpoint has so many in a
+ *          millisecond; the verb that finds them used up waits, and all after it, in order, for
+ *          core_tick(). While some wait, the connection is not read (core_is_behind()). Who only
+ *          settles what it gets does not come near that.
+ * Owner    The endpoint's, made with its first verb that names many in vain. Verbs of a consumer
+ *          that leaves are dropped: what it had returns to the queue.
+ * Thread   The core's worker. */
 #ifndef BROKERD_CORE_ARREARS_H
 #define BROKERD_CORE_ARREARS_H
 
