@@ -30,20 +30,16 @@ static void say_publisher(json_t *chain, const struct why_publisher *p)
     if (p->starved)
         snprintf(text, sizeof text,
                  "publisher \"%s\" gets little credit: the memory budget is used up", p->client);
-    else if (p->paused)
-        snprintf(text, sizeof text,
-                 "publisher \"%s\" gets no credit: it does not take its confirms", p->client);
     else
         snprintf(text, sizeof text, "publisher \"%s\" waits on %s \"%s\": %llu messages unsettled",
                  p->client, where, p->to, ULL(p->open));
     link_on(chain, "publisher", p->client, text, p->waiting_ms);
 }
 
-/* Those that have to do with `by`, the first few by name. Returns the first that is starved or
- * paused. */
-static const struct why_publisher *say_publishers(const struct why *w, unsigned by, json_t *chain)
+/* Those that have to do with `by`, the first few by name. True: some are starved. */
+static bool say_publishers(const struct why *w, unsigned by, json_t *chain)
 {
-    const struct why_publisher *stopped = NULL;
+    bool starved = false;
     char text[64];
     size_t n = 0;
 
@@ -54,14 +50,13 @@ static const struct why_publisher *say_publishers(const struct why *w, unsigned 
             continue;
         if (n++ < NAMED_MAX)
             say_publisher(chain, p);
-        if (!stopped && (p->starved || p->paused))
-            stopped = p;
+        starved |= p->starved;
     }
     if (n > NAMED_MAX) {
         snprintf(text, sizeof text, "%zu more publishers wait", n - NAMED_MAX);
         link_on(chain, "publisher", "", text, -1);
     }
-    return stopped;
+    return starved;
 }
 
 /* ------------------------------------------------------------------------------------- queues */
@@ -186,12 +181,10 @@ static const char *say_queue_and_consumer(const struct why *w, const struct why_
 
 /* ------------------------------------------------------------------------------------- answers */
 
-static const char *say_stopped(const struct why *w, const struct why_publisher *p, json_t *chain)
+static const char *say_starved(const struct why *w, json_t *chain)
 {
     char text[128];
 
-    if (!p->starved)
-        return p->client;
     snprintf(text, sizeof text, "the memory budget is used up: %lld of %llu bytes are left",
              (long long)w->memory_left, ULL(w->memory));
     link_on(chain, "memory", "memory", text, -1);
@@ -239,7 +232,7 @@ void why_explain(const struct why *w, json_t *answer)
                        : w->is_topic  ? "topic"
                                       : NULL;
     unsigned by = has_named(w) ? BY_NAME : w->is_client ? BY_CLIENT : BY_TOPIC;
-    const struct why_publisher *stopped = NULL;
+    bool starved = false;
     const struct why_queue *q = worst(w, by);
     const char *bottleneck = NULL;
 
@@ -248,11 +241,11 @@ void why_explain(const struct why *w, json_t *answer)
     if (kind && by == BY_TOPIC)
         say_topic(w, chain);
     if (kind)
-        stopped = say_publishers(w, by == BY_CLIENT ? BY_CLIENT : BY_TOPIC | BY_HOLD, chain);
+        starved = say_publishers(w, by == BY_CLIENT ? BY_CLIENT : BY_TOPIC | BY_HOLD, chain);
     if (kind && q)
         bottleneck = say_queue_and_consumer(w, q, chain);
-    if (stopped && !bottleneck)
-        bottleneck = say_stopped(w, stopped, chain);
+    if (starved && !bottleneck)
+        bottleneck = say_starved(w, chain);
     json_object_set_new(answer, "what", json_text(w->what));
     json_object_set_new(answer, "kind", kind ? json_string(kind) : json_null());
     json_object_set_new(answer, "bottleneck", bottleneck ? json_text(bottleneck) : json_null());

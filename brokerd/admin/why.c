@@ -138,7 +138,6 @@ static void fill_publisher(struct why_publisher *to, const struct inspect_publis
     copy_text(to->client, p->client_name);
     copy_slice(to->to, p->to);
     to->to_queue = p->to_queue;
-    to->paused = p->paused;
     to->starved = p->starved;
     to->open = p->open;
     to->waiting_ms = p->waiting_ms;
@@ -154,7 +153,7 @@ static bool consider_publisher(void *ctx, const struct inspect_publisher *p)
 
     if (to_it && !p->to_queue)
         w->is_topic = true;
-    if (p->waiting_ms < 0 && !p->paused && !p->starved)
+    if (p->waiting_ms < 0 && !p->starved)
         return true;
     if (!by)
         return true;

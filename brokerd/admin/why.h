@@ -41,7 +41,7 @@ struct why_publisher {
     uint64_t id;
     unsigned by;
     char client[WHY_NAME], to[WHY_NAME];
-    bool to_queue, paused, starved;
+    bool to_queue, starved;
     uint64_t open;
     int64_t waiting_ms;
 };

@@ -331,7 +331,6 @@ static int attach_here(struct consumer *k, struct queue *q, struct refusal *why)
         return bind_refused(unseen < 0 ? unseen : -ENOMEM, why);
     k->tap->manual_ack = k->manual_ack;
     k->tap->facts = k->facts;
-    k->tap->stopped = k->stopped;
     k->tap->credit = k->errand->granted;
     k->unseen += (unsigned)unseen;
     k->state = CONSUMER_LIVE;
@@ -484,7 +483,7 @@ void consumer_lend(struct consumer *k)
     uint64_t upto = k->written + LEND_MESSAGES;
     uint64_t n;
 
-    if (!is_away(k) || k->stopped)
+    if (!is_away(k))
         return;
     if (!endpoint_has_room(k->ep)) {
         endpoint_cramped(k);
@@ -516,17 +515,6 @@ void consumer_written(struct consumer *k, uint64_t number, uint64_t bytes)
     } else if (is_away(k)) {
         post_tap(k, MAIL_WRITTEN, number, bytes);
         consumer_lend(k);
-    }
-}
-
-void core_stop(struct consumer *k)
-{
-    k->stopped = true;
-    if (k->tap) {
-        k->tap->stopped = true;
-        tap_look(k->tap);
-    } else if (is_away(k)) {
-        post_tap(k, MAIL_STOP, 0, 0);
     }
 }
 
@@ -585,8 +573,6 @@ void consumer_take_attached(struct core *c, const struct mail_tap *m)
     }
     k->errand->remote = m->tap;
     k->state = CONSUMER_LIVE;
-    if (k->stopped)
-        post_tap(k, MAIL_STOP, 0, 0);
     consumer_lend(k);
 }
 
@@ -747,16 +733,6 @@ void tap_take_ack(struct core *c, const struct mail_ack *m)
 
     if (t)
         (void)tap_ack(t, m->first, m->count, (enum ack_verb)m->verb, m->arg_ms);
-}
-
-void tap_take_stop(struct core *c, const struct mail_tap *m)
-{
-    struct tap *t = tap_of(c, m->tap);
-
-    if (!t)
-        return;
-    t->stopped = true;
-    tap_look(t);
 }
 
 void tap_take_detach(struct core *c, const struct mail_tap *m)

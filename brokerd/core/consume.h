@@ -69,7 +69,6 @@ void tap_take_attach(struct core *c, const struct mail_attach *m);
 void tap_take_credit(struct core *c, const struct mail_tap *m);
 void tap_take_written(struct core *c, const struct mail_tap *m);
 void tap_take_ack(struct core *c, const struct mail_ack *m);
-void tap_take_stop(struct core *c, const struct mail_tap *m);
 void tap_take_detach(struct core *c, const struct mail_tap *m);
 /* One more worker knows of the bindings that came with a remote consumer. */
 void tap_seen(struct tap *t);

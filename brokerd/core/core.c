@@ -256,9 +256,6 @@ void core_take(struct core *c, struct entry *e)
     case MAIL_ACK:
         tap_take_ack(c, (const struct mail_ack *)e);
         break;
-    case MAIL_STOP:
-        tap_take_stop(c, (const struct mail_tap *)e);
-        break;
     case MAIL_DETACH:
         tap_take_detach(c, (const struct mail_tap *)e);
         break;

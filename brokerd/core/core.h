@@ -209,8 +209,6 @@ int core_publisher_open(struct endpoint *ep, enum publisher_kind kind, void *ctx
                         struct publisher **ret);
 /* No callback comes after; what it published goes its way. NULL is fine. */
 void core_publisher_close(struct publisher *p);
-/* While on, no further credit is granted (the peer does not take its confirms). */
-void core_publisher_pause(struct publisher *p, bool on);
 /* No more will come: what is yet to be told is told as soon as it is known. */
 void core_publisher_last(struct publisher *p);
 /* settled() comes on until all is settled: is it? */
@@ -262,8 +260,6 @@ int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
 void core_detach(struct consumer *k);
 /* `n` more messages may be delivered. */
 void core_grant(struct consumer *k, uint64_t n);
-/* Deliveries stop (the consumer has said its last word) but acks are still taken. */
-void core_stop(struct consumer *k);
 
 enum ack_verb { ACK_DONE = 1, ACK_NACK = 2, ACK_REJECT = 3, ACK_EXTEND = 4 };
 

@@ -359,7 +359,6 @@ static void fill_publisher(const struct publisher *p, struct inspect_publisher *
         .waiting_ms = p->ledger.open && p->waiting_ms ? age(c, p->waiting_ms) : -1,
         .window = p->window,
         .allowance = p->allowance,
-        .paused = p->paused,
         .starved = list_linked(&p->starved),
     };
     if (p->queue)

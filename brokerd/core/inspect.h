@@ -137,7 +137,6 @@ struct inspect_publisher {
     int64_t waiting_ms; /* some of them since so long; -1: nothing waits */
     uint32_t window;
     uint64_t allowance; /* messages it may send now */
-    bool paused;        /* takes no confirms, so gets no credit */
     bool starved;       /* the budget withholds its credit */
 };
 

@@ -38,7 +38,6 @@ enum mail_kind {
     MAIL_CREDIT,
     MAIL_WRITTEN,
     MAIL_ACK,
-    MAIL_STOP,
     MAIL_DETACH,
     MAIL_DELIVER,
     MAIL_CLOSED,
@@ -98,7 +97,7 @@ struct mail_attach {
     _Alignas(8) uint8_t bytes[];
 };
 
-/* attached (from the tap's side), ready, credit, written, stop, detach: one struct, the fields
+/* attached (from the tap's side), ready, credit, written, detach: one struct, the fields
  * each needs. */
 struct mail_tap {
     struct entry head;

@@ -77,13 +77,6 @@ static void has_news(struct publisher *p)
         list_move_to_back(&p->ep->core->news, &p->news);
 }
 
-void core_publisher_pause(struct publisher *p, bool on)
-{
-    p->paused = on;
-    if (!on)
-        has_news(p);
-}
-
 void core_publisher_last(struct publisher *p)
 {
     p->patience.at_once = PATIENCE_NONE;
@@ -750,7 +743,7 @@ static void tell_settled(struct publisher *p)
 
 static bool takes_credit(const struct publisher *p)
 {
-    return p->kind == PUBLISH_WINDOW && !p->paused && !p->ep->core->draining;
+    return p->kind == PUBLISH_WINDOW && !p->ep->core->draining;
 }
 
 /* The credit to be granted now. */

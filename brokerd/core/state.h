@@ -284,7 +284,6 @@ struct publisher {
                                  core->unhurried while that can wait */
     struct list_node starved; /* in core->starved while the budget withholds credit */
     enum publisher_kind kind;
-    bool paused;
     uint64_t next; /* number of the next message */
     uint64_t told; /* messages up to here have been reported */
     struct patience patience;
@@ -332,7 +331,7 @@ struct consumer {
     uint32_t marks;          /* of the endpoint that name it */
     unsigned unseen : 24;    /* workers that have yet to learn of the filters, each counted */
     enum consumer_state state : 4;
-    bool ready : 1, manual_ack : 1, stopped : 1, facts : 1;
+    bool ready : 1, manual_ack : 1, facts : 1;
 };
 
 /* --------------------------------------------------------------------------------- the core */

@@ -42,7 +42,7 @@ struct delivered {
 struct eater {
     struct party *party; /* NULL: free */
     struct consumer *k;  /* NULL: it has ended, or is about to be attached */
-    bool is_queue, manual, unlimited, ready, stopped, loose;
+    bool is_queue, manual, unlimited, ready, loose;
     const char *filters[FILTERS];
     unsigned filters_n;
     handle_t queue; /* its queue, 0 as long as that is not known */
@@ -57,7 +57,6 @@ struct source {
     struct party *party; /* NULL: free */
     struct publisher *p;
     enum publisher_kind kind;
-    bool paused;
     uint32_t uid;
     uint64_t sent, told, allowance;
     int32_t *expect; /* queues that message i + 1 must match; -1: not known */

@@ -259,16 +259,6 @@ static void grant(void)
     core_grant(e->k, n);
 }
 
-static void stop_consumer(void)
-{
-    struct eater *e = any_eater();
-
-    if (!e || !one_in(10))
-        return;
-    e->stopped = true;
-    core_stop(e->k);
-}
-
 /* Those that are in flight at a queue on the same core are settled by this for good. */
 static void note_final(struct eater *e, uint64_t first, uint32_t count)
 {
@@ -524,8 +514,7 @@ static void trouble_publisher(void)
         s->party = NULL;
         core_publisher_close(s->p);
     } else {
-        s->paused = !s->paused;
-        core_publisher_pause(s->p, s->paused);
+        core_publisher_last(s->p);
     }
 }
 
@@ -645,23 +634,10 @@ static void come_to_rest(void)
 static const struct {
     unsigned weight;
     void (*act)(void);
-} acts[] = {{20, connect_party},
-            {60, new_consumer},
-            {15, detach},
-            {120, grant},
-            {5, stop_consumer},
-            {200, ack},
-            {150, write_output},
-            {10, ask_barrier},
-            {60, new_publisher},
-            {300, publish},
-            {10, trouble_publisher},
-            {250, hand_mail},
-            {250, tick},
-            {10, starve},
-            {2, manage_queue},
-            {1, configure},
-            {5, squeeze_memory}};
+} acts[] = {{20, connect_party}, {60, new_consumer},      {15, detach},      {120, grant},
+            {200, ack},          {150, write_output},     {10, ask_barrier}, {60, new_publisher},
+            {300, publish},      {10, trouble_publisher}, {250, hand_mail},  {250, tick},
+            {10, starve},        {2, manage_queue},       {1, configure},    {5, squeeze_memory}};
 
 static void act_once(void)
 {

@@ -197,11 +197,6 @@ void core_publisher_close(struct publisher *p)
     trace("= p%d closed\n", p->number);
 }
 
-void core_publisher_pause(struct publisher *p, bool on)
-{
-    trace("= p%d pause %d\n", p->number, on);
-}
-
 void core_publisher_last(struct publisher *p)
 {
     (void)p; /* it hears at once in any case */
@@ -293,11 +288,6 @@ void core_detach(struct consumer *k)
 void core_grant(struct consumer *k, uint64_t n)
 {
     trace("= k%d grant %" PRIu64 "\n", k->number, n);
-}
-
-void core_stop(struct consumer *k)
-{
-    trace("= k%d stop\n", k->number);
 }
 
 int core_ack(struct consumer *k, uint64_t first, uint32_t count, enum ack_verb verb,
