@@ -159,8 +159,10 @@ static void depart(struct conn *c)
     c->nw = to;
     if (worker_call(from->w, c->passage->to, take_moved, c) == 0) {
         worker_moved(from->w, to->w);
-    } else {
+    } else { /* it may keep the host that was made for there */
         c->nw = from;
+        c->host->link.core = worker_core(from->w);
+        c->host->link.scratch = from->scratch;
         from->stats.moves_given_up++;
         arrive(c);
     }

@@ -64,7 +64,7 @@ void core_drain(struct core *c)
 /* Who publishes there, as the test says. */
 static atomic_int wanted = -1; /* the worker all want to; -1: none */
 static atomic_bool restless;   /* nobody comes to rest */
-static atomic_bool cannot_leave, cannot_join;
+static atomic_bool cannot_leave, cannot_call, cannot_join;
 static atomic_uint times_left, joined;
 
 bool core_endpoint_wants(const struct endpoint *ep, unsigned *ret)
@@ -100,6 +100,15 @@ int core_endpoint_join(struct core *c, struct endpoint *ep)
     atomic_fetch_add(&joined, 1);
     return atomic_load(&cannot_join) ? -ENOMEM : 0;
 }
+
+static int call_or_fail(struct worker *w, unsigned to, worker_fn *fn, void *arg)
+{
+    return atomic_load(&cannot_call) ? -ENOMEM : worker_call(w, to, fn, arg);
+}
+
+#define worker_call call_or_fail
+#include "brokerd/net/move.c"
+#undef worker_call
 
 /* ---- a net that runs, and what it did */
 
@@ -743,6 +752,7 @@ static int follower(void)
     atomic_store(&wanted, -1);
     atomic_store(&restless, false);
     atomic_store(&cannot_leave, false);
+    atomic_store(&cannot_call, false);
     atomic_store(&cannot_join, false);
     atomic_store(&times_left, 0);
     atomic_store(&joined, 0);
@@ -820,6 +830,12 @@ static void look_at_both(void)
     wait_for(one_looked);
     ck_assert_int_eq(workers_call(workers, 1, look_around, NULL), 0);
     wait_for(both_looked);
+}
+
+static bool is_there(void)
+{
+    look_at_both();
+    return there[1] == 1;
 }
 
 static void kill_it(void *arg, struct worker *w)
@@ -932,6 +948,35 @@ START_TEST(without_memory_it_stays_or_ends)
     ck_assert_uint_eq(all.ended[NET_END_MEMORY], 1);
     ck_assert_uint_eq(all.moved, 1);
     ck_assert_uint_ge(all.moves_given_up, 1);
+}
+END_TEST
+
+static bool has_come_back(void)
+{
+    return atomic_load(&joined) >= 2;
+}
+
+/* With limits that are not those of new connections any more, which it goes on holding: what it
+ * has for the other worker must not be left in it. Else it would think it is there. */
+START_TEST(without_memory_to_go_it_comes_back)
+{
+    int fd = follower();
+    struct net_options o = usual;
+
+    o.door.frame_max--;
+    ck_assert_int_eq(net_configure(net, &o), 0);
+    atomic_store(&cannot_call, true);
+    atomic_store(&wanted, 1);
+    ping_until(fd, has_come_back);
+    look_at_both();
+    ck_assert_uint_eq(there[0], 1);
+    atomic_store(&cannot_call, false);
+    ping_until(fd, is_there);
+    close(fd);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(all.moved, 1);
+    ck_assert_uint_ge(all.moves_given_up, 2);
 }
 END_TEST
 
@@ -1151,6 +1196,7 @@ int main(void)
     tcase_add_test(tc, a_connection_moves_under_load);
     tcase_add_test(tc, a_restless_connection_stays);
     tcase_add_test(tc, without_memory_it_stays_or_ends);
+    tcase_add_test(tc, without_memory_to_go_it_comes_back);
     tcase_add_test(tc, spread_connections_stay);
     tcase_add_test(tc, all_close_while_they_move);
     tcase_add_test(tc, connections_are_listed_and_killed);
