@@ -164,7 +164,7 @@ void conn_settle(struct conn *c)
 {
     struct net_worker *nw = c->nw;
 
-    c->out.pool = worker_pool(nw->w);
+    c->out.host = &nw->outs;
     c->link.host = &c->host->link;
     c->link.id = nw->next_id;
     nw->next_id += CORE_MAX_WORKERS;
@@ -197,7 +197,7 @@ void conn_start(struct net_worker *nw, const struct accepted *a)
     c->since_ms = worker_wall(nw->w);
     c->door_due_ms = INT64_MAX;
     c->deadline_ms = worker_now(nw->w) + c->host->o.first_frame_ms;
-    out_init(&c->out, &conn_out_ops, worker_pool(nw->w));
+    out_init(&c->out, &nw->outs);
     c->link = (struct link){.out = &c->out, .peer = c->peer};
     conn_settle(c);
     log_trace("net", "%s: connection %llu on worker %u", c->peer, (unsigned long long)c->link.id,

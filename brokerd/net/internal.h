@@ -142,6 +142,7 @@ struct net_worker {
     struct event crowd; /* connections that are watched together: */
     int crowd_fd;       /* their epoll set */
     struct wheel wheel;
+    struct out_host outs;
     struct host *host; /* for new connections */
     struct read_blocks small, large;
     struct door_scratch *scratch;
@@ -238,7 +239,9 @@ void read_blocks_fini(struct read_blocks *r);
 
 /* ---- output.c */
 
-extern const struct out_ops conn_out_ops;
+/* To be called for outputs of this worker. */
+void conn_flush(struct out *o);
+void conn_dirty(struct out *o);
 
 /* Write what waits, tell the core, and watch for what is needed next. */
 void conn_output(struct conn *c);

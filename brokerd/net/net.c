@@ -141,6 +141,7 @@ static int net_worker_init(struct net *net, unsigned id, const struct net_option
     list_init(&nw->closed);
     list_init(&nw->moving);
     wheel_init(&nw->wheel, worker_now(nw->w));
+    nw->outs = (struct out_host){conn_flush, conn_dirty, .pool = worker_pool(nw->w)};
     for (unsigned i = 0; i < NET_LOGS; i++)
         nw->log[i] = (struct log_limit){.burst = 5, .per_ms = 1000};
     nw->scratch = calloc(1, sizeof *nw->scratch);
@@ -197,6 +198,7 @@ void net_free(struct net *net)
             conns_release(nw);
         read_blocks_fini(&nw->small);
         read_blocks_fini(&nw->large);
+        out_host_fini(&nw->outs);
         crowd_close(nw);
         host_drop(nw->host);
         free(nw->scratch);

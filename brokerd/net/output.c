@@ -75,7 +75,7 @@ static void tell_core(struct conn *c)
 
 /* Perhaps from within the core, which bears to be told what was written and whether there is
  * room: so a long backlog goes on as fast as the socket takes it. */
-static void flush(struct out *o)
+void conn_flush(struct out *o)
 {
     struct conn *c = conn_of(o);
 
@@ -85,12 +85,10 @@ static void flush(struct out *o)
     conn_mark_dirty(c);
 }
 
-static void dirty(struct out *o)
+void conn_dirty(struct out *o)
 {
     conn_mark_dirty(conn_of(o));
 }
-
-const struct out_ops conn_out_ops = {flush, dirty};
 
 /* A peer that does not take its answers is not read until it does, nor one that asked for more work
  * than the core does at once. */

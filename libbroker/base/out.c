@@ -3,61 +3,122 @@
 #include <errno.h>
 #include <stdlib.h>
 
-void out_init(struct out *o, const struct out_ops *ops, struct block_pool *pool)
+void out_init(struct out *o, struct out_host *host)
 {
-    *o = (struct out){.ops = ops, .pool = pool};
+    *o = (struct out){.host = host};
 }
 
-static struct out_seg *seg_at(const struct out *o, uint32_t i)
+/* ---- the line */
+
+static struct out_seg *seg_at(const struct out_line *l, uint32_t i)
 {
-    return &o->seg[(o->seg_head + i) & (o->seg_cap - 1)];
+    return &l->seg[(l->seg_head + i) & (l->seg_cap - 1)];
 }
 
 static void seg_release(struct out *o, struct out_seg *s)
 {
-    if (s->block == o->tail) {
-        o->tail = NULL;
-        o->tail_used = 0;
+    if (!s->block)
+        return; /* lent */
+    if (s->block == o->line->tail) {
+        o->line->tail = NULL;
+        o->line->tail_used = 0;
     }
-    block_pool_put(o->pool, s->block);
+    block_pool_put(o->host->pool, s->block);
+}
+
+/* Take the first out. */
+static void seg_drop(struct out *o)
+{
+    struct out_line *l = o->line;
+
+    seg_release(o, seg_at(l, 0));
+    l->seg_head = (l->seg_head + 1) & (l->seg_cap - 1);
+    l->seg_n--;
+}
+
+static struct out_line *line_new(struct out_host *h)
+{
+    struct out_line *l;
+
+    if (h->lines_n)
+        return h->line[--h->lines_n];
+    l = malloc(sizeof *l);
+    if (l)
+        *l = (struct out_line){.seg = l->few, .seg_cap = OUT_SEGS};
+    return l;
+}
+
+/* Without segments it is not needed any more; the larger ring of a burst is over with it. */
+static void line_drop(struct out *o)
+{
+    struct out_line *l = o->line;
+
+    if (!l)
+        return;
+    o->line = NULL;
+    if (l->seg != l->few) {
+        free(l->seg);
+        l->seg = l->few;
+        l->seg_cap = OUT_SEGS;
+    }
+    if (o->host->lines_n < OUT_LINES_KEPT)
+        o->host->line[o->host->lines_n++] = l;
+    else
+        free(l);
+}
+
+void out_host_fini(struct out_host *h)
+{
+    while (h->lines_n)
+        free(h->line[--h->lines_n]);
 }
 
 void out_fini(struct out *o)
 {
-    for (uint32_t i = 0; i < o->seg_n; i++)
-        seg_release(o, seg_at(o, i));
-    free(o->seg);
-    out_init(o, o->ops, o->pool);
+    while (o->line && o->line->seg_n)
+        seg_drop(o);
+    line_drop(o);
+    out_init(o, o->host);
 }
 
-/* Make the ring larger; the first time it is small, since most connections have one segment. */
-static int seg_grow(struct out *o)
+static int seg_grow(struct out_line *l)
 {
-    uint32_t cap = o->seg_cap ? o->seg_cap * 2 : 4;
+    uint32_t cap = l->seg_cap * 2;
     struct out_seg *seg = malloc(cap * sizeof *seg);
 
     if (!seg)
         return -ENOMEM;
-    for (uint32_t i = 0; i < o->seg_n; i++)
-        seg[i] = *seg_at(o, i);
-    free(o->seg);
-    o->seg = seg;
-    o->seg_cap = cap;
-    o->seg_head = 0;
+    for (uint32_t i = 0; i < l->seg_n; i++)
+        seg[i] = *seg_at(l, i);
+    if (l->seg != l->few)
+        free(l->seg);
+    l->seg = seg;
+    l->seg_cap = cap;
+    l->seg_head = 0;
     return 0;
 }
 
 /* Append a segment; the reference on `block` passes to the output, also on failure. */
 static int seg_push(struct out *o, struct block *block, const uint8_t *p, size_t n)
 {
-    if (o->seg_n == o->seg_cap && seg_grow(o) < 0) {
-        block_pool_put(o->pool, block);
+    struct out_line *l = o->line ? o->line : line_new(o->host);
+
+    o->line = l;
+    if (!l || (l->seg_n == l->seg_cap && seg_grow(l) < 0)) {
+        block_pool_put(o->host->pool, block);
         o->broken = true;
         return -ENOMEM;
     }
-    o->seg_n++;
-    *seg_at(o, o->seg_n - 1) = (struct out_seg){p, n, block};
+    l->seg_n++;
+    *seg_at(l, l->seg_n - 1) = (struct out_seg){p, n, block};
     return 0;
+}
+
+/* Bytes may not be added before what is appended next. */
+static void end_tail(struct out *o)
+{
+    if (o->line)
+        o->line->tail = NULL;
 }
 
 /* A block of its own for the next bytes. A run that fills a page gets a large one, a lone
@@ -68,29 +129,33 @@ static uint8_t *tail_new(struct out *o, size_t n)
 
     if (o->broken)
         return NULL;
-    b = block_pool_get(o->pool, o->pending && n <= BLOCK_LARGE ? BLOCK_LARGE : n);
+    b = block_pool_get(o->host->pool, o->pending && n <= BLOCK_LARGE ? BLOCK_LARGE : n);
     if (!b) {
         o->broken = true;
         return NULL;
     }
     if (seg_push(o, b, b->bytes, 0) < 0)
         return NULL;
-    o->tail = b;
-    o->tail_used = 0;
+    o->line->tail = b;
+    o->line->tail_used = 0;
     return b->bytes;
 }
 
 uint8_t *out_reserve(struct out *o, size_t n)
 {
-    if (o->tail && o->tail->size - o->tail_used >= n && !o->broken)
-        return o->tail->bytes + o->tail_used;
+    const struct out_line *l = o->line;
+
+    if (l && l->tail && l->tail->size - l->tail_used >= n && !o->broken)
+        return l->tail->bytes + l->tail_used;
     return tail_new(o, n);
 }
 
 void out_commit(struct out *o, size_t n)
 {
-    seg_at(o, o->seg_n - 1)->n += n;
-    o->tail_used += n;
+    struct out_line *l = o->line;
+
+    seg_at(l, l->seg_n - 1)->n += n;
+    l->tail_used += n;
     o->pending += n;
     o->end += n;
 }
@@ -111,7 +176,7 @@ int out_block(struct out *o, struct block *block, struct slice s)
 {
     if (o->broken)
         return -ENOMEM;
-    o->tail = NULL; /* bytes may not be added before the reference; a later one opens anew */
+    end_tail(o);
     if (seg_push(o, block_ref(block), s.p, s.n) < 0)
         return -ENOMEM;
     o->pending += s.n;
@@ -121,13 +186,13 @@ int out_block(struct out *o, struct block *block, struct slice s)
 
 void out_end(struct out *o)
 {
-    if (!o->ops)
+    if (!o->host->flush)
         return;
     if (o->pending >= (o->blocked ? OUT_HIGH_WATER : OUT_FLUSH_NOW)) {
-        o->ops->flush(o);
+        o->host->flush(o);
     } else if (!o->is_dirty) {
         o->is_dirty = true;
-        o->ops->dirty(o);
+        o->host->dirty(o);
     }
 }
 
@@ -147,11 +212,12 @@ static void copy_in_pieces(struct out *o, struct slice s)
 /* What was lent to the output and could not be written leaves it again. */
 static struct slice take_back(struct out *o)
 {
-    struct out_seg *s = o->seg_n ? seg_at(o, o->seg_n - 1) : NULL;
+    struct out_line *l = o->line;
+    struct out_seg *s = l && l->seg_n ? seg_at(l, l->seg_n - 1) : NULL;
 
     if (!s || s->block)
         return slice_of(NULL, 0);
-    o->seg_n--;
+    l->seg_n--;
     o->pending -= s->n;
     o->end -= s->n;
     return slice_of(s->p, s->n);
@@ -159,26 +225,27 @@ static struct slice take_back(struct out *o)
 
 void out_write(struct out *o, struct slice s)
 {
-    if (!o->ops || o->blocked || o->broken || o->pending + s.n < OUT_FLUSH_NOW) {
+    if (!o->host->flush || o->blocked || o->broken || o->pending + s.n < OUT_FLUSH_NOW) {
         copy_in_pieces(o, s);
         out_end(o);
         return;
     }
-    o->tail = NULL;
+    end_tail(o);
     if (seg_push(o, NULL, s.p, s.n) < 0)
         return;
     o->pending += s.n;
     o->end += s.n;
-    o->ops->flush(o);
+    o->host->flush(o);
     copy_in_pieces(o, take_back(o));
 }
 
 int out_peek(const struct out *o, struct iovec *iov, int max)
 {
+    const struct out_line *l = o->line;
     int n = 0;
 
-    for (uint32_t i = 0; i < o->seg_n && n < max; i++) {
-        const struct out_seg *s = seg_at(o, i);
+    for (uint32_t i = 0; l && i < l->seg_n && n < max; i++) {
+        const struct out_seg *s = seg_at(l, i);
 
         if (s->n)
             iov[n++] = (struct iovec){(void *)(uintptr_t)s->p, s->n};
@@ -188,9 +255,13 @@ int out_peek(const struct out *o, struct iovec *iov, int max)
 
 void out_consume(struct out *o, size_t n)
 {
+    struct out_line *l = o->line;
+
     o->pending -= n;
-    while (o->seg_n) {
-        struct out_seg *s = seg_at(o, 0);
+    if (!l)
+        return;
+    while (l->seg_n) {
+        struct out_seg *s = seg_at(l, 0);
 
         if (n < s->n) {
             s->p += n;
@@ -198,15 +269,9 @@ void out_consume(struct out *o, size_t n)
             return;
         }
         n -= s->n;
-        seg_release(o, s);
-        o->seg_head = (o->seg_head + 1) & (o->seg_cap - 1);
-        o->seg_n--;
+        seg_drop(o);
     }
-    if (o->seg_cap > 4) { /* a burst is over; the smallest ring stays */
-        free(o->seg);
-        o->seg = NULL;
-        o->seg_cap = o->seg_head = 0;
-    }
+    line_drop(o);
 }
 
 void out_compact(struct out *o)
@@ -214,9 +279,9 @@ void out_compact(struct out *o)
     struct out_seg *s;
     struct block *b;
 
-    if (o->seg_n != 1)
+    if (!o->line || o->line->seg_n != 1)
         return;
-    s = seg_at(o, 0);
+    s = seg_at(o->line, 0);
     if (s->block->size < 2 * s->n + BLOCK_SMALL / 4 || s->n > BLOCK_LARGE)
         return;
     b = block_new(s->n);

@@ -2,9 +2,9 @@
  *
  * Why      A door encodes into memory and never sees a socket; net writes. Between them lies
  *          this: bytes copied in, large payloads by reference, and two callbacks.
- * Shape    A ring of segments {start, length, block}. Copied bytes lie in blocks from the
- *          worker's pool: borrowed at the first byte, given back when all is written, so an
- *          idle connection holds none, and under load the same block stays in cache.
+ * Shape    A line of segments {start, length, block}. Copied bytes lie in blocks from the
+ *          worker's pool. Line and blocks are there from the first byte until all is written: a
+ *          connection with nothing to say has neither, and under load the same stay in cache.
  * Owner    The segments hold one reference on their block each.
  * Errors   Without memory an append fails with -ENOMEM, the output is marked broken and takes
  *          nothing more: a stream with a hole in it must not go on. Its owner closes it.
@@ -19,13 +19,22 @@
 
 struct out;
 
-struct out_ops {
+enum { OUT_LINES_KEPT = 64 };
+
+/* What the outputs of one worker have in common; zero but for the first three at the beginning. */
+struct out_host {
     /* Write what can be written now. Called from out_end() when much is pending; while blocked,
-     * when that is above OUT_HIGH_WATER: not to write, but to tell the writer so. */
+     * when that is above OUT_HIGH_WATER: not to write, but to tell the writer so. NULL: nobody
+     * writes, these are plain buffers, as in tests. */
     void (*flush)(struct out *o);
     /* Something waits since it was last looked at (who does, clears is_dirty): write it at the end
      * of the turn, or count it if blocked. */
     void (*dirty)(struct out *o);
+    struct block_pool *pool; /* where copied bytes live; not owned */
+    /* Empty ones, for the next that has something to say. With malloc() and free() for each, a
+     * lone message from one connection to another cost 100 of 2,600 instructions more. */
+    struct out_line *line[OUT_LINES_KEPT];
+    unsigned lines_n;
 };
 
 struct out_seg {
@@ -40,25 +49,35 @@ enum {
     OUT_BY_REFERENCE = 16 * 1024 /* payloads from this size on are not copied */
 };
 
-struct out {
-    const struct out_ops *ops; /* NULL: a plain buffer, as in tests */
-    struct block_pool *pool;   /* where copied bytes live; not owned */
-    struct out_seg *seg;       /* ring of seg_cap (a power of two), seg_n used from seg_head */
+enum { OUT_SEGS = 4 }; /* of a line at first, a power of two */
+
+/* Segments that wait, oldest first. */
+struct out_line {
+    struct out_seg *seg; /* ring of seg_cap (a power of two), seg_n used from seg_head */
     uint32_t seg_cap, seg_head, seg_n;
     struct block *tail; /* block of the last segment if bytes may be added, else NULL */
     size_t tail_used;   /* bytes of `tail` in use */
-    size_t pending;     /* bytes that wait */
-    uint64_t end;       /* bytes ever appended: the position after the last one */
-    bool is_dirty;      /* ops->dirty was called; net clears it */
-    bool blocked;       /* the kernel takes no more for now: net waits for it */
-    bool broken;        /* an append failed */
+    struct out_seg few[OUT_SEGS];
 };
 
-/* Make an empty output in place. `ops` (may be NULL) and `pool` must outlive it. */
-void out_init(struct out *o, const struct out_ops *ops, struct block_pool *pool);
+struct out {
+    struct out_host *host;
+    struct out_line *line; /* NULL: nothing waits */
+    size_t pending;        /* bytes that wait */
+    uint64_t end;          /* bytes ever appended: the position after the last one */
+    bool is_dirty;         /* host->dirty was called; net clears it */
+    bool blocked;          /* the kernel takes no more for now: net waits for it */
+    bool broken;           /* an append failed */
+};
+
+/* Make an empty output in place. `host` must outlive it. */
+void out_init(struct out *o, struct out_host *host);
 
 /* Drop all that waits and release every block. */
 void out_fini(struct out *o);
+
+/* Free what is kept for outputs, of which there are none any more. */
+void out_host_fini(struct out_host *h);
 
 /* Room for `n` contiguous bytes at the end, NULL if there is no memory (the output is then
  * broken). Follow with out_commit(); nothing is appended before. */

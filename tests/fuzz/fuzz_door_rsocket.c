@@ -28,6 +28,7 @@ static const struct door_limits limits = {.first_frame_max = 4096,
 struct side {
     struct link link;
     struct link_host host;
+    struct out_host outs;
     struct out out;
     struct block_pool pool;
     struct door_scratch scratch;
@@ -49,7 +50,8 @@ static void side_open(struct side *s, struct world *w, unsigned core)
 {
     memset(s, 0, sizeof *s);
     s->w = w;
-    out_init(&s->out, NULL, &s->pool);
+    s->outs.pool = &s->pool;
+    out_init(&s->out, &s->outs);
     s->host = (struct link_host){
         .core = w->core[core], .limits = limits, .scratch = &s->scratch, .close = side_close};
     s->link = (struct link){.host = &s->host, .out = &s->out, .peer = "fuzz"};
@@ -101,6 +103,7 @@ static void side_end(struct side *s)
     rsocket_door.free(s->conn);
     must(!s->link.endpoint);
     out_fini(&s->out);
+    out_host_fini(&s->outs);
     block_pool_fini(&s->pool);
 }
 

@@ -112,7 +112,7 @@ static void flush(struct out *o)
     mark_dirty(o);
 }
 
-static const struct out_ops out_ops = {flush, mark_dirty};
+static struct out_host outs = {flush, mark_dirty, .pool = &pool};
 
 static void closed(struct link *l, const char *why, bool clean)
 {
@@ -214,7 +214,7 @@ static struct side *open_side(unsigned core)
 {
     struct side *s = &sides[sides_n++];
 
-    out_init(&s->out, &out_ops, &pool);
+    out_init(&s->out, &outs);
     s->host = (struct link_host){
         .core = world.core[core], .scratch = &scratch, .limits = limits, .close = closed};
     s->link = (struct link){.host = &s->host, .out = &s->out, .peer = "guard"};

@@ -21,7 +21,7 @@ static void dirty(struct out *o)
     dirties++;
 }
 
-static const struct out_ops ops = {flush, dirty};
+static struct out_host buffers = {.pool = &pool}, counting = {flush, dirty, .pool = &pool};
 
 /* Append some bytes in one of three ways; returns how many. */
 static size_t append(struct seeded *s, struct out *o)
@@ -66,7 +66,7 @@ START_TEST(comes_out_as_it_went_in)
     struct seeded s = seeded_start();
     struct out o;
 
-    out_init(&o, NULL, &pool);
+    out_init(&o, &buffers);
     while (o.end < SHADOW - 50000) {
         uint64_t before = o.end;
         size_t n = append(&s, &o);
@@ -85,15 +85,16 @@ START_TEST(comes_out_as_it_went_in)
 }
 END_TEST
 
-START_TEST(a_drained_output_holds_no_block)
+START_TEST(a_drained_output_holds_nothing)
 {
     struct out o;
 
-    out_init(&o, NULL, &pool);
+    out_init(&o, &buffers);
     ck_assert_int_eq(out_copy(&o, "abc", 3), 0);
     ck_assert_uint_eq(pool.small_n, 0);
     out_consume(&o, 3);
     ck_assert_uint_eq(pool.small_n, 1);
+    ck_assert_ptr_null(o.line);
     ck_assert_uint_eq(out_written(&o), 3);
     out_fini(&o);
     block_pool_fini(&pool);
@@ -105,7 +106,7 @@ START_TEST(a_large_run_is_flushed_a_small_one_marked)
     static uint8_t much[OUT_FLUSH_NOW];
     struct out o;
 
-    out_init(&o, &ops, &pool);
+    out_init(&o, &counting);
     flushes = dirties = 0;
     out_copy(&o, "abc", 3);
     out_end(&o);
@@ -132,7 +133,7 @@ static void take_some(struct out *o)
     o->blocked = o->pending && seeded_below(&socket_s, 2);
 }
 
-static const struct out_ops socket_ops = {take_some, dirty};
+static struct out_host sockets = {take_some, dirty, .pool = &pool};
 
 START_TEST(what_a_write_leaves_is_kept)
 {
@@ -141,7 +142,7 @@ START_TEST(what_a_write_leaves_is_kept)
     struct out o;
 
     socket_s = s;
-    out_init(&o, &socket_ops, &pool);
+    out_init(&o, &sockets);
     while (o.end < SHADOW - sizeof lent) {
         size_t n = seeded_below(&s, seeded_below(&s, 2) ? sizeof lent : 10000);
         uint64_t before;
@@ -171,7 +172,7 @@ int main(void)
     TCase *tc = tcase_create("out");
 
     tcase_add_test(tc, comes_out_as_it_went_in);
-    tcase_add_test(tc, a_drained_output_holds_no_block);
+    tcase_add_test(tc, a_drained_output_holds_nothing);
     tcase_add_test(tc, a_large_run_is_flushed_a_small_one_marked);
     tcase_add_test(tc, what_a_write_leaves_is_kept);
     suite_add_tcase(s, tc);

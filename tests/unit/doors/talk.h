@@ -28,6 +28,7 @@ enum { TALK_BYTES = 1 << 20 };
 struct talk {
     struct link link;
     struct link_host host;
+    struct out_host outs;
     struct door_scratch scratch;
     struct block_pool pool;
     struct out out;
@@ -65,7 +66,8 @@ static struct talk *talk_open(bool chopped)
                                             .idle_max_ms = 60000},
                                  .scratch = &t->scratch,
                                  .close = talk_close};
-    out_init(&t->out, NULL, &t->pool);
+    t->outs.pool = &t->pool;
+    out_init(&t->out, &t->outs);
     t->link = (struct link){.host = &t->host, .out = &t->out, .peer = "test"};
     t->block = block_new(TALK_BYTES);
     t->conn = rsocket_door.open(&t->link);
@@ -79,6 +81,7 @@ static void talk_end(struct talk *t)
     ck_assert(!fake.endpoint_open);
     ck_assert_int_eq(fake.charged, 0);
     out_fini(&t->out);
+    out_host_fini(&t->outs);
     block_pool_fini(&t->pool);
     block_unref(t->block);
     free(t);
