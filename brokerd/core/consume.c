@@ -617,7 +617,7 @@ void consumer_take_deliver(struct core *c, struct mail_deliver *m)
         mail_unref(&packed);
         return;
     }
-    mail_unpack(&packed, c->in_views, c->in_metas);
+    d.run.head_room = mail_unpack(&packed, c->in_views, c->in_metas);
     d.topic = scratch_topic(c, slice_of(at, m->topic_n));
     endpoint_deliver(k, &d);
     mail_unref(&packed);

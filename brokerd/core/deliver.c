@@ -35,9 +35,9 @@ static int send_remote(struct tap *t, const struct delivery *d)
     struct core *c = t->queue->core;
     struct slice topic = topic_slice(d->topic);
     size_t gaps = d->gaps_n * sizeof *d->gaps;
-    size_t packed = mail_pack_size(topic, &d->run);
+    struct packing k = mail_measure(topic, &d->run);
     struct mail_deliver *m = mail_post(c, handle_worker(t->custody->remote), MAIL_DELIVER,
-                                       sizeof *m + gaps + packed, true);
+                                       sizeof *m + gaps + k.size, true);
 
     if (!m)
         return -1;
@@ -55,7 +55,7 @@ static int send_remote(struct tap *t, const struct delivery *d)
     m->type_n = (uint8_t)(d->run.type.id == CTYPE_NAMED ? d->run.type.name.n : 0);
     if (gaps)
         memcpy(m->bytes, d->gaps, gaps);
-    mail_pack(m->bytes + gaps, topic, &d->run);
+    mail_pack(m->bytes + gaps, topic, &d->run, &k);
     t->custody->unwritten_bytes += d->run.bytes;
     return 0;
 }

@@ -1,7 +1,15 @@
 #include "brokerd/core/mail.h"
 
-/* A packed message: this, then headers, type name and, unless it lies in a block, the data;
- * padded to eight bytes. */
+/* What is packed begins with the topic, the type's name and this. */
+struct packed_form {
+    uint32_t head_room; /* not 0: what follows are n lengths (uint32_t), padded, and then the
+                         * messages as they lay, each behind so many bytes of no more use;
+                         * 0: what follows are messages one by one (packed_msg) */
+    uint32_t unused;
+};
+
+/* A message packed by itself: this, then headers, type name and, unless it lies in a block, the
+ * data; padded to eight bytes. */
 struct packed_msg {
     struct block *block;
     const uint8_t *data; /* in the block */
@@ -46,24 +54,51 @@ static size_t type_name_n(struct ctype t)
     return t.id == CTYPE_NAMED ? t.name.n : 0;
 }
 
-size_t mail_pack_size(struct slice topic, const struct run *run)
+/* Do the messages lie one behind the other, with nothing but head room between? As they mostly do,
+ * plain ones of one stream. Then they are copied as one piece, and the other worker's door may
+ * write its heads between them and send that piece: 128 bytes handed over took 266 instructions
+ * when each was packed by itself, 133 so. */
+static bool lies_in_one(const struct run *run)
 {
-    size_t n = pad8(topic.n + type_name_n(run->type));
+    const struct msg_view *v = run->v, *end = v + run->n;
+    const uint8_t *p = v->data - run->head_room;
 
-    for (uint32_t i = 0; i < run->n; i++)
-        n += packed_size(&run->v[i]);
-    return n;
+    if (!run->head_room)
+        return false;
+    for (; v < end; v++) {
+        if (v->data != p + run->head_room || v->meta || by_reference(v))
+            return false;
+        p = v->data + v->len;
+    }
+    return true;
 }
 
-struct mail_run *mail_post_run(struct core *c, unsigned to, struct slice topic,
-                               const struct run *run, bool credited)
+static size_t lengths_size(uint32_t n)
 {
-    size_t size = sizeof(struct mail_run) + mail_pack_size(topic, run), refers = 0;
-    struct entry *e;
+    return pad8(n * sizeof(uint32_t));
+}
 
-    for (uint32_t i = 0; i < run->n; i++)
-        refers += by_reference(&run->v[i]) ? run->v[i].len : 0;
-    e = c->ops->post(c->ctx, to, pad8(size), credited, refers);
+struct packing mail_measure(struct slice topic, const struct run *run)
+{
+    struct packing k = {.size = pad8(topic.n + type_name_n(run->type)) + sizeof(struct packed_form),
+                        .in_one = lies_in_one(run)};
+
+    if (k.in_one) {
+        k.size += lengths_size(run->n) + run->n * (size_t)run->head_room + run->bytes;
+        return k;
+    }
+    for (uint32_t i = 0; i < run->n; i++) {
+        k.size += packed_size(&run->v[i]);
+        k.refers += by_reference(&run->v[i]) ? run->v[i].len : 0;
+    }
+    return k;
+}
+
+struct mail_run *mail_post_run(struct core *c, unsigned to, const struct packing *k, bool credited)
+{
+    struct entry *e =
+        c->ops->post(c->ctx, to, pad8(sizeof(struct mail_run) + k->size), credited, k->refers);
+
     if (e)
         e->kind = MAIL_RUN;
     return (struct mail_run *)e;
@@ -100,10 +135,29 @@ static uint8_t *pack_one(uint8_t *to, const struct msg_view *v)
     return to + packed_size(v);
 }
 
-void mail_pack(uint8_t *to, struct slice topic, const struct run *run)
+static void pack_in_one(uint8_t *to, const struct run *run)
 {
+    uint32_t *len = (uint32_t *)to;
+    const uint8_t *first = run->v->data - run->head_room;
+    const struct msg_view *last = &run->v[run->n - 1];
+
+    for (uint32_t i = 0; i < run->n; i++)
+        len[i] = run->v[i].len;
+    memcpy(to + lengths_size(run->n), first, (size_t)(last->data + last->len - first));
+}
+
+void mail_pack(uint8_t *to, struct slice topic, const struct run *run, const struct packing *k)
+{
+    struct packed_form form = {.head_room = k->in_one ? run->head_room : 0};
+
     put(put(to, topic), slice_of(run->type.name.p, type_name_n(run->type)));
     to += pad8(topic.n + type_name_n(run->type));
+    memcpy(to, &form, sizeof form);
+    to += sizeof form;
+    if (k->in_one) {
+        pack_in_one(to, run);
+        return;
+    }
     for (uint32_t i = 0; i < run->n; i++)
         to = pack_one(to, &run->v[i]);
 }
@@ -116,36 +170,58 @@ static const struct packed_msg *after(const struct packed_msg *p)
     return (const struct packed_msg *)((const uint8_t *)(p + 1) + pad8(n));
 }
 
-static const struct packed_msg *first_of(const struct packed *p)
+static const struct packed_form *form_of(const struct packed *p)
 {
-    return (const struct packed_msg *)(p->bytes + pad8((size_t)p->topic_n + p->type_n));
+    return (const struct packed_form *)(p->bytes + pad8((size_t)p->topic_n + p->type_n));
 }
 
-void mail_unpack(const struct packed *p, struct msg_view *v, struct msg_meta *metas)
+static void unpack_in_one(const struct packed_form *form, uint32_t n, struct msg_view *v)
 {
-    const struct packed_msg *m = first_of(p);
+    const uint32_t *len = (const uint32_t *)(form + 1);
+    const uint8_t *at = (const uint8_t *)len + lengths_size(n);
 
-    for (uint32_t i = 0; i < p->n; i++, m = after(m)) {
-        const uint8_t *at = (const uint8_t *)(m + 1);
-
-        v[i] = (struct msg_view){.len = m->len, .block = m->block};
-        if (m->has_meta) {
-            metas[i] = (struct msg_meta){
-                .headers = slice_of(at, m->headers_n),
-                .type = {m->type_id, slice_of(at + m->headers_n, m->type_n)},
-                .ttl_ms = m->ttl_ms,
-            };
-            v[i].meta = &metas[i];
-        }
-        v[i].data = m->block ? m->data : at + m->headers_n + m->type_n;
+    for (uint32_t i = 0; i < n; i++) {
+        at += form->head_room;
+        v[i] = (struct msg_view){.data = at, .len = len[i]};
+        at += len[i];
     }
+}
+
+static void unpack_one(const struct packed_msg *m, struct msg_view *v, struct msg_meta *meta)
+{
+    const uint8_t *at = (const uint8_t *)(m + 1);
+
+    *v = (struct msg_view){.len = m->len, .block = m->block};
+    if (m->has_meta) {
+        *meta = (struct msg_meta){
+            .headers = slice_of(at, m->headers_n),
+            .type = {m->type_id, slice_of(at + m->headers_n, m->type_n)},
+            .ttl_ms = m->ttl_ms,
+        };
+        v->meta = meta;
+    }
+    v->data = m->block ? m->data : at + m->headers_n + m->type_n;
+}
+
+uint8_t mail_unpack(const struct packed *p, struct msg_view *v, struct msg_meta *metas)
+{
+    const struct packed_form *form = form_of(p);
+    const struct packed_msg *m = (const struct packed_msg *)(form + 1);
+
+    if (form->head_room)
+        unpack_in_one(form, p->n, v);
+    else
+        for (uint32_t i = 0; i < p->n; i++, m = after(m))
+            unpack_one(m, &v[i], &metas[i]);
+    return (uint8_t)form->head_room;
 }
 
 void mail_unref(const struct packed *p)
 {
-    const struct packed_msg *m = first_of(p);
+    const struct packed_form *form = form_of(p);
+    const struct packed_msg *m = (const struct packed_msg *)(form + 1);
 
-    for (uint32_t i = 0; i < p->n; i++, m = after(m))
+    for (uint32_t i = 0; i < p->n && !form->head_room; i++, m = after(m))
         block_unref(m->block);
 }
 

@@ -65,7 +65,7 @@ struct mail_name {
     _Alignas(8) uint8_t bytes[];
 };
 
-/* Messages, packed: see mail_pack(). `topic` first, then the type's name, then the messages. */
+/* Messages, packed: see mail.c. `topic` first, then the type's name, then the messages. */
 struct mail_run {
     struct entry head;
     handle_t publisher; /* 0: nobody waits for an answer */
@@ -137,23 +137,29 @@ struct mail_closed {
  * too much on its way (only if not `credited`). */
 void *mail_post(struct core *c, unsigned to, enum mail_kind kind, size_t size, bool credited);
 
-/* The same for a MAIL_RUN that `run` will be packed into. */
-struct mail_run *mail_post_run(struct core *c, unsigned to, struct slice topic,
-                               const struct run *run, bool credited);
+/* How a run is packed: the bytes it needs, those it refers to besides, and its form. */
+struct packing {
+    size_t size, refers;
+    bool in_one;
+};
+struct packing mail_measure(struct slice topic, const struct run *run);
 
-/* Bytes that a run needs packed, and packing it; large payloads in blocks go by reference. */
-size_t mail_pack_size(struct slice topic, const struct run *run);
-void mail_pack(uint8_t *to, struct slice topic, const struct run *run);
+/* Room for a MAIL_RUN with a run packed so. */
+struct mail_run *mail_post_run(struct core *c, unsigned to, const struct packing *k, bool credited);
 
-/* The messages of `n` packed at `from`, as views in v and metas (RUN_MAX each). Blocks are
- * borrowed from the entry: mail_unref() drops them after use. */
+/* Pack the run that was measured; large payloads in blocks go by reference. */
+void mail_pack(uint8_t *to, struct slice topic, const struct run *run, const struct packing *k);
+
+/* The messages packed at `bytes`, as views in v and metas (RUN_MAX each); returns the run's
+ * head_room, which is the taker's to write to. Blocks are borrowed from the entry: mail_unref()
+ * drops them after use. */
 struct packed {
     const uint8_t *bytes;
     uint16_t topic_n;
     uint8_t type_n;
     uint32_t n;
 };
-void mail_unpack(const struct packed *p, struct msg_view *v, struct msg_meta *metas);
+uint8_t mail_unpack(const struct packed *p, struct msg_view *v, struct msg_meta *metas);
 void mail_unref(const struct packed *p);
 
 #endif

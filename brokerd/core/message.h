@@ -84,7 +84,7 @@ struct run {
     uint32_t n;        /* at least 1 */
     uint64_t bytes;    /* payload bytes in all */
     struct ctype type; /* of every message without a type of its own */
-    uint8_t head_room; /* so many bytes before each payload, all in one block, are of no more use:
+    uint8_t head_room; /* so many bytes before each payload, all in one piece, are of no more use:
                         * a door may write its heads over them. Most often 0 */
 };
 

@@ -159,7 +159,8 @@ static int aim(struct publisher *p, const struct target *to, struct refusal *why
 static int post_run(const struct offer *o, unsigned worker, handle_t queue)
 {
     struct slice topic = topic_slice(o->topic);
-    struct mail_run *m = mail_post_run(o->core, worker, topic, o->run, o->publisher != 0);
+    struct packing k = mail_measure(topic, o->run);
+    struct mail_run *m = mail_post_run(o->core, worker, &k, o->publisher != 0);
 
     if (!m)
         return -1;
@@ -174,7 +175,7 @@ static int post_run(const struct offer *o, unsigned worker, handle_t queue)
     m->may_hold = o->may_hold;
     m->type_id = o->run->type.id;
     m->type_n = (uint8_t)(o->run->type.id == CTYPE_NAMED ? o->run->type.name.n : 0);
-    mail_pack(m->bytes, topic, o->run);
+    mail_pack(m->bytes, topic, o->run, &k);
     return 0;
 }
 
@@ -588,7 +589,7 @@ void publish_take_run(struct core *c, struct mail_run *m)
                       .may_hold = m->may_hold};
     struct route *r = route_get(c->routes, topic);
 
-    mail_unpack(&packed, c->in_views, c->in_metas);
+    run.head_room = mail_unpack(&packed, c->in_views, c->in_metas);
     if (!r) {
         answer_refused(&o, REASON_MEMORY, 1);
     } else if (m->queue) {

@@ -276,7 +276,7 @@ static bool put_in_place(const struct job *j, struct slice *ret)
 
     if (run->head_room < RS_PAYLOAD_HEAD_SIZE || j->head_n != RS_PAYLOAD_HEAD_SIZE)
         return false;
-    start = p = v->block->bytes + (v->data - v->block->bytes) - RS_PAYLOAD_HEAD_SIZE;
+    start = p = (uint8_t *)(uintptr_t)v->data - RS_PAYLOAD_HEAD_SIZE;
     for (; v < end; v++) {
         if (v->data != p + RS_PAYLOAD_HEAD_SIZE || !is_plain(j, v))
             return false;

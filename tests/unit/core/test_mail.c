@@ -76,19 +76,19 @@ START_TEST(comes_out_as_it_went_in)
         struct slice topic = random_bytes(&s, 1 + seeded_below(&s, 200));
         struct packed p = {.topic_n = (uint16_t)topic.n};
         uint32_t want = 1 + (uint32_t)seeded_below(&s, MESSAGES);
-        size_t n;
+        struct packing k;
 
         for (in.run.n = 0; in.run.n < want; in.run.n++)
             fill_message(&s, &in, in.run.n, block);
         if (seeded_below(&s, 2))
             in.run.type = (struct ctype){CTYPE_NAMED, SLICE("application/strange")};
-        n = mail_pack_size(topic, &in.run);
-        p.bytes = calloc(1, n);
-        mail_pack((uint8_t *)(uintptr_t)p.bytes, topic, &in.run);
+        k = mail_measure(topic, &in.run);
+        p.bytes = calloc(1, k.size);
+        mail_pack((uint8_t *)(uintptr_t)p.bytes, topic, &in.run, &k);
         p.type_n = (uint8_t)(in.run.type.id == CTYPE_NAMED ? in.run.type.name.n : 0);
         p.n = in.run.n;
         expect(&s, slice_eq(slice_of(p.bytes, p.topic_n), topic));
-        mail_unpack(&p, out.v, out.meta);
+        expect(&s, mail_unpack(&p, out.v, out.meta) == 0);
         for (uint32_t i = 0; i < p.n; i++)
             check_message(&s, &out.v[i], &in.v[i]);
         mail_unref(&p);
@@ -98,6 +98,76 @@ START_TEST(comes_out_as_it_went_in)
         free_letters(&in);
     }
     block_unref(block);
+}
+END_TEST
+
+enum { ROOM = 9 };
+
+static void fill_in_one(struct seeded *s, struct letters *b, struct block *block)
+{
+    uint8_t *at = block->bytes;
+
+    *b = (struct letters){.run = {.v = b->v, .type = {.id = CTYPE_NONE}, .head_room = ROOM}};
+    b->run.n = 1 + (uint32_t)seeded_below(s, MESSAGES);
+    seeded_fill(s, at, 2 * BIG);
+    for (uint32_t i = 0; i < b->run.n; i++) {
+        b->v[i] = (struct msg_view){at + ROOM, (uint32_t)seeded_below(s, 100), NULL, block};
+        b->run.bytes += b->v[i].len;
+        at += ROOM + b->v[i].len;
+    }
+}
+
+/* One of them is not like the others any more. */
+static void spoil(struct seeded *s, struct letters *b)
+{
+    uint32_t i = (uint32_t)seeded_below(s, b->run.n);
+
+    if (i > 0 && seeded_below(s, 2)) {
+        b->v[i].data++;
+    } else if (seeded_below(s, 2)) {
+        b->run.bytes += BIG - b->v[i].len;
+        b->v[i].len = BIG;
+    } else {
+        b->meta[i] = (struct msg_meta){.type = {.id = CTYPE_NONE}, .ttl_ms = 1};
+        b->v[i].meta = &b->meta[i];
+    }
+}
+
+/* Messages that lay one behind the other come out so, and the room between is the taker's; those
+ * that a door may not write between, without room. */
+START_TEST(head_room_comes_along)
+{
+    struct seeded s = seeded_start();
+
+    for (int round = 0; round < 500; round++) {
+        bool in_one = seeded_below(&s, 2);
+        struct block *block = block_new(2 * BIG);
+        struct packed p = {.topic_n = 3};
+        struct letters in, out;
+        struct packing k;
+
+        fill_in_one(&s, &in, block);
+        if (!in_one)
+            spoil(&s, &in);
+        k = mail_measure(SLICE("a.b"), &in.run);
+        p.n = in.run.n;
+        p.bytes = malloc(k.size);
+        mail_pack((uint8_t *)(uintptr_t)p.bytes, SLICE("a.b"), &in.run, &k);
+        expect(&s, mail_unpack(&p, out.v, out.meta) == (in_one ? ROOM : 0));
+        for (uint32_t i = 0; i < p.n; i++) {
+            if (in_one)
+                memset((uint8_t *)(uintptr_t)out.v[i].data - ROOM, 0, ROOM);
+            expect(&s, !in_one || i == 0 ||
+                           out.v[i].data == out.v[i - 1].data + out.v[i - 1].len + ROOM);
+            if (in.v[i].len < BIG)
+                in.v[i].block = NULL; /* it was copied */
+            check_message(&s, &out.v[i], &in.v[i]);
+        }
+        mail_unref(&p);
+        expect(&s, block_alone(block));
+        block_unref(block);
+        free((void *)(uintptr_t)p.bytes);
+    }
 }
 END_TEST
 
@@ -134,6 +204,7 @@ int main(void)
     TCase *tc = tcase_create("entries");
 
     tcase_add_test(tc, comes_out_as_it_went_in);
+    tcase_add_test(tc, head_room_comes_along);
     tcase_add_test(tc, released_untaken);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
