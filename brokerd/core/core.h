@@ -266,7 +266,7 @@ enum ack_verb { ACK_DONE = 1, ACK_NACK = 2, ACK_REJECT = 3, ACK_EXTEND = 4 };
 /* Settle deliveries first..first+count-1. `arg_ms`: nack, the delay; extend, from now on, 0 for
  * the queue's own time-out. Those settled already are counted as late. Where much is asked at
  * once, it is done later, in order (core_is_behind). -EINVAL: a number not delivered yet, or not a
- * manual-ack consumer; nothing done. */
+ * manual-ack consumer; -ENOMEM; nothing done. */
 int core_ack(struct consumer *k, uint64_t first, uint32_t count, enum ack_verb verb,
              uint32_t arg_ms);
 /* Whether acks of the endpoint's consumers wait, some milliseconds, to be carried out: until then

@@ -129,21 +129,33 @@ static void consume_fail(struct consume *s, const struct refusal *why)
     stream_fail(&s->base, why, false);
 }
 
+/* Why the core did not carry out a verb. */
+static void refuse_verb(struct refusal *why, const struct consumer_verb *v, int error)
+{
+    if (error == -ENOMEM)
+        refuse_memory(why);
+    else
+        refuse(why, REASON_INVALID, "deliveries %" PRIu64 " to %" PRIu64 " have not all been made",
+               v->first, v->first + v->count - 1);
+}
+
 /* Carry out the verbs of one payload. False if the stream is over. */
 static bool settle(struct consume *s, struct slice data)
 {
     struct consumer_verb v;
     const char *text = "";
     struct refusal why;
+    int r;
 
     while (data.n > 0 && !s->base.gone) {
         if (consumer_verb_next(&data, &v, &text) < 0) {
             refuse(&why, REASON_INVALID, "%s", text);
             consume_fail(s, &why);
-        } else if (core_ack(s->k, v.first, v.count, (enum ack_verb)v.kind, v.argument) < 0) {
-            refuse(&why, REASON_INVALID,
-                   "deliveries %" PRIu64 " to %" PRIu64 " have not all been made", v.first,
-                   v.first + v.count - 1);
+            break;
+        }
+        r = core_ack(s->k, v.first, v.count, (enum ack_verb)v.kind, v.argument);
+        if (r < 0) {
+            refuse_verb(&why, &v, r);
             consume_fail(s, &why);
         }
     }

@@ -394,6 +394,22 @@ START_TEST(what_was_not_delivered_cannot_be_settled)
 }
 END_TEST
 
+START_TEST(verbs_without_memory)
+{
+    struct talk *t = talk_setup(_i);
+
+    talk(t, "> CHANNEL 1 n=5 route=consume/q\n"
+            "= k1 attach queue=q manual credit=5\n"
+            "< N 1 n=2147483647\n");
+    fake.fail = -ENOMEM;
+    talk(t, "> PAYLOAD 1 NEXT verb=1:5:2:0\n"
+            "= k1 ack 1 5+2 arg=0\n"
+            "= k1 detach\n"
+            "< ERROR 1 code=0x202 'memory: the broker has no memory for this'\n");
+    talk_end(t);
+}
+END_TEST
+
 /* ------------------------------------------------------------------------------ calls, routes */
 
 static const char json[] = "application/json";
@@ -557,6 +573,7 @@ int main(void)
     tcase_add_loop_test(tc, verbs_of_the_first_payload_and_its_end, 0, 2);
     tcase_add_loop_test(tc, bad_verbs_end_the_stream, 0, 2 * ROWS(bad_verbs));
     tcase_add_loop_test(tc, what_was_not_delivered_cannot_be_settled, 0, 2);
+    tcase_add_loop_test(tc, verbs_without_memory, 0, 2);
     tcase_add_loop_test(tc, admin_is_a_service, 0, 2);
     tcase_add_loop_test(tc, ping_is_a_barrier, 0, 2);
     tcase_add_loop_test(tc, bad_routes_are_named, 0, 2 * ROWS(bad_routes));
