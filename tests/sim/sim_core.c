@@ -413,12 +413,13 @@ struct letter_box {
     struct msg_meta meta[600];
     uint8_t headers[600][64];
     uint8_t *bytes;
+    uint8_t head_room;
     struct block *block;
 };
 
 static void write_message(struct letter_box *b, uint32_t i, uint64_t key, uint32_t len)
 {
-    uint8_t *p = b->bytes;
+    uint8_t *p = b->bytes += b->head_room;
 
     b->meta[i] = (struct msg_meta){.type = {.id = CTYPE_NONE}};
     b->v[i] = (struct msg_view){.data = p, .len = len};
@@ -456,7 +457,8 @@ static struct run random_run(struct letter_box *b, const struct source *s, uint3
 
     for (uint32_t i = 0; i < n; i++)
         run.bytes += size[i] = random_size();
-    SAFELY(b->block = block_new(run.bytes + 1));
+    run.head_room = b->head_room = one_in(2) ? 0 : 9;
+    SAFELY(b->block = block_new(run.bytes + n * run.head_room + 1));
     b->bytes = b->block->bytes;
     for (uint32_t i = 0; i < n; i++)
         write_message(b, i, (uint64_t)s->uid << 32 | (s->sent + i + 1), size[i]);
