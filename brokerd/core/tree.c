@@ -4,7 +4,8 @@
  *      orders.#                        A -#-> D
  *
  * Named edges are in `edges`, under a hash of the whole path; the level's name itself lies in the
- * node they lead to, which a walk is about to read anyway. (Interning the names first took two
+ * node they lead to, which a walk is about to read anyway; its hash does not: whoever comes down
+ * the tree has it at hand. (Interning the names first took two
  * cache misses more for each level, and more memory.) Since the topic alone tells the hash of each
  * literal path, a walk has all of them fetched at once before it begins: see tree_match().
  * A node has its queues in a list; only where there are several does an index say who is where.
@@ -22,16 +23,16 @@
 struct node {
     struct node *parent; /* NULL: the root */
     struct node *star, *rest;
-    uint64_t key; /* hash of the path here; named ones are in `edges` under it */
     uint64_t workers;
     union {
         void *one;
         void **many;
     } queues;
     uint32_t children; /* with star and rest */
-    uint32_t n, cap;   /* queues; cap 0: at most one, in `one` */
+    uint32_t n;        /* queues */
+    uint8_t room;      /* for 2^room of them in `many`; 0: at most one, in `one` */
     uint8_t name_n;
-    char name[]; /* name_n bytes */
+    char name[]; /* name_n bytes: up to 6 of them, and all this is 64 bytes of heap */
 };
 
 /* Where a node with several queues has one of them. */
@@ -50,9 +51,9 @@ struct change {
 };
 
 struct tree {
-    uint64_t version; /* that of the last change */
-    uint64_t seed;
-    struct index edges;    /* struct node with a name, by its key */
+    uint64_t version;      /* that of the last change */
+    uint64_t seed;         /* and key of the root */
+    struct index edges;    /* struct node with a name, by the key of its path */
     struct index bindings; /* struct binding, by node and queue */
     size_t nodes_n, bindings_n;
     struct change log[TREE_LOG]; /* of version v: [v % TREE_LOG] */
@@ -91,7 +92,7 @@ static uint64_t hash_level(const struct tree *t, struct slice level)
 
 static void **node_queues(const struct node *n)
 {
-    return n->cap ? n->queues.many : (void **)&n->queues.one;
+    return n->room ? n->queues.many : (void **)&n->queues.one;
 }
 
 static struct slice node_name(const struct node *n)
@@ -105,11 +106,44 @@ static uint64_t key_of(uint64_t from, uint64_t level_hash)
     return hash_pair(0, from, level_hash);
 }
 
-/* Where the edge from `n` with this name leads; NULL: nowhere. */
-static struct node *edge_find(const struct tree *t, const struct node *n, struct slice name,
-                              uint64_t level_hash)
+/* In a key, for a wildcard: it is found without. */
+enum { WILD_HASH = 0 };
+
+/* The way to where a filter ends: its levels, and the key of what each leads to. */
+struct way {
+    struct slice level[NAME_MAX_LEVELS];
+    uint64_t key[NAME_MAX_LEVELS];
+    unsigned n;
+    uint32_t first; /* tree_first_level() of the topics it may match */
+    bool any_first; /* its first level is a wildcard */
+};
+
+static void find_way(const struct tree *t, struct slice filter, struct way *ret)
 {
-    uint64_t key = key_of(n->key, level_hash);
+    uint64_t key = t->seed, hash;
+    bool more = true;
+
+    for (ret->n = 0; more; ret->n++) {
+        struct slice *level = &ret->level[ret->n];
+        bool wild;
+
+        assert(ret->n < NAME_MAX_LEVELS);
+        more = cut_level(&filter, level);
+        wild = is_level(*level, '*') || is_level(*level, '#');
+        hash = wild ? WILD_HASH : hash_level(t, *level);
+        key = ret->key[ret->n] = key_of(key, hash);
+        if (ret->n == 0) {
+            ret->first = (uint32_t)hash;
+            ret->any_first = wild;
+        }
+    }
+}
+
+/* Where the edge from `n` with this name leads, `key` being that of the way there; NULL: nowhere.
+ */
+static struct node *edge_find(const struct tree *t, const struct node *n, struct slice name,
+                              uint64_t key)
+{
     size_t at = key;
     struct node *child;
 
@@ -119,17 +153,18 @@ static struct node *edge_find(const struct tree *t, const struct node *n, struct
     return child;
 }
 
-static struct node *child_find(const struct tree *t, const struct node *n, struct slice name)
+static struct node *child_find(const struct tree *t, const struct node *n, struct slice name,
+                               uint64_t key)
 {
     if (is_level(name, '*'))
         return n->star;
     if (is_level(name, '#'))
         return n->rest;
-    return edge_find(t, n, name, hash_level(t, name));
+    return edge_find(t, n, name, key);
 }
 
 /* Make the edge from its parent to `child`. */
-static int child_link(struct tree *t, struct node *child)
+static int child_link(struct tree *t, struct node *child, uint64_t key)
 {
     struct slice name = node_name(child);
     struct node *n = child->parent;
@@ -142,20 +177,19 @@ static int child_link(struct tree *t, struct node *child)
         n->rest = child;
         return 0;
     }
-    return index_add(&t->edges, child->key, child);
+    return index_add(&t->edges, key, child);
 }
 
-static struct node *child_make(struct tree *t, struct node *n, struct slice name)
+static struct node *child_make(struct tree *t, struct node *n, struct slice name, uint64_t key)
 {
     struct node *child = calloc(1, offsetof(struct node, name) + name.n);
 
     if (!child)
         return NULL;
     child->parent = n;
-    child->key = key_of(n->key, hash_level(t, name));
     child->name_n = (uint8_t)name.n;
     memcpy(child->name, name.p, name.n);
-    if (child_link(t, child) < 0) {
+    if (child_link(t, child, key) < 0) {
         free(child);
         return NULL;
     }
@@ -164,7 +198,7 @@ static struct node *child_make(struct tree *t, struct node *n, struct slice name
     return child;
 }
 
-static void node_free(struct tree *t, struct node *n)
+static void node_free(struct tree *t, struct node *n, uint64_t key)
 {
     struct node *parent = n->parent;
 
@@ -173,55 +207,47 @@ static void node_free(struct tree *t, struct node *n)
     else if (parent->rest == n)
         parent->rest = NULL;
     else
-        index_del(&t->edges, n->key, n);
+        index_del(&t->edges, key, n);
     parent->children--;
     t->nodes_n--;
-    if (n->cap)
+    if (n->room)
         free(n->queues.many);
     free(n);
 }
 
-/* Free `n` and what leads to it, as far as nothing else needs it. */
-static void prune(struct tree *t, struct node *n)
+/* Free `n`, `depth` levels down the way, and what leads to it, as far as nothing else needs it. */
+static void prune(struct tree *t, struct node *n, const struct way *way, unsigned depth)
 {
-    while (n != &t->root && !n->children && !n->n && !n->workers) {
+    while (depth && !n->children && !n->n && !n->workers) {
         struct node *parent = n->parent;
 
-        node_free(t, n);
+        node_free(t, n, way->key[--depth]);
         n = parent;
     }
 }
 
-/* The node where `filter` ends; NULL if there is none. */
-static struct node *node_find(struct tree *t, struct slice filter)
+/* The node at the end of the way; NULL if there is none. */
+static struct node *node_find(struct tree *t, const struct way *way)
 {
     struct node *n = &t->root;
-    struct slice level;
-    bool more = true;
 
-    while (more && n) {
-        more = cut_level(&filter, &level);
-        n = child_find(t, n, level);
-    }
+    for (unsigned i = 0; i < way->n && n; i++)
+        n = child_find(t, n, way->level[i], way->key[i]);
     return n;
 }
 
 /* The same, made if there is none. NULL without memory. */
-static struct node *node_make(struct tree *t, struct slice filter)
+static struct node *node_make(struct tree *t, const struct way *way)
 {
     struct node *n = &t->root;
-    struct slice level;
-    bool more = true;
 
-    while (more) {
-        struct node *child;
+    for (unsigned i = 0; i < way->n; i++) {
+        struct node *child = child_find(t, n, way->level[i], way->key[i]);
 
-        more = cut_level(&filter, &level);
-        child = child_find(t, n, level);
         if (!child)
-            child = child_make(t, n, level);
+            child = child_make(t, n, way->level[i], way->key[i]);
         if (!child) {
-            prune(t, n);
+            prune(t, n, way, i);
             return NULL;
         }
         n = child;
@@ -232,16 +258,14 @@ static struct node *node_make(struct tree *t, struct slice filter)
 /* -------------------------------------------------------------------------------- the log */
 
 /* Something has changed for `filter`. Cannot fail: what finds no memory concerns everybody. */
-static void note_change(struct tree *t, struct slice filter)
+static void note_change(struct tree *t, struct slice filter, const struct way *way)
 {
     struct change *c = &t->log[++t->version % TREE_LOG];
-    struct slice rest = filter, level;
 
     free(c->filter);
-    (void)cut_level(&rest, &level);
     c->filter = malloc(filter.n);
-    c->any_first = !c->filter || is_level(level, '*') || is_level(level, '#');
-    c->first = (uint32_t)hash_level(t, level);
+    c->any_first = !c->filter || way->any_first;
+    c->first = way->first;
     c->len = (uint8_t)filter.n;
     if (c->filter)
         memcpy(c->filter, filter.p, filter.n);
@@ -276,22 +300,27 @@ bool tree_missed(const struct tree *t, uint64_t version, struct slice topic, uin
 
 /* ------------------------------------------------------------------------------- bindings */
 
+/* Have room for 2^room queues, several. -ENOMEM, which matters only if that is more. */
+static int queues_resize(struct node *n, uint8_t room)
+{
+    size_t size = ((size_t)1 << room) * sizeof(void *);
+    void **many = n->room ? realloc(n->queues.many, size) : malloc(size);
+
+    if (!many)
+        return -ENOMEM;
+    if (!n->room)
+        many[0] = n->queues.one;
+    n->queues.many = many;
+    n->room = room;
+    return 0;
+}
+
 /* Room for one more queue. */
 static int queues_widen(struct node *n)
 {
-    uint32_t cap = n->cap ? n->cap * 2 : 4;
-    void **many;
-
-    if (n->n < (n->cap ? n->cap : 1))
+    if (n->n < UINT32_C(1) << n->room)
         return 0;
-    many = n->cap ? realloc(n->queues.many, cap * sizeof *many) : malloc(cap * sizeof *many);
-    if (!many)
-        return -ENOMEM;
-    if (!n->cap)
-        many[0] = n->queues.one;
-    n->queues.many = many;
-    n->cap = cap;
-    return 0;
+    return queues_resize(n, n->room ? n->room + 1 : 2);
 }
 
 /* Give room back after one has gone. */
@@ -299,19 +328,15 @@ static void queues_narrow(struct node *n)
 {
     void **many = n->queues.many;
 
-    if (!n->cap || n->n >= n->cap / 4)
+    if (!n->room || n->n >= UINT32_C(1) << n->room >> 2)
         return;
     if (n->n <= 1) {
         n->queues.one = n->n ? many[0] : NULL;
-        n->cap = 0;
+        n->room = 0;
         free(many);
         return;
     }
-    many = realloc(many, n->cap / 2 * sizeof *many);
-    if (many) {
-        n->queues.many = many;
-        n->cap /= 2;
-    }
+    (void)queues_resize(n, n->room - 1);
 }
 
 static uint64_t hash_binding(const struct tree *t, const struct node *n, const void *queue)
@@ -335,8 +360,8 @@ static struct binding *binding_find(const struct tree *t, const struct node *n, 
 static bool is_bound(const struct tree *t, const struct node *n, const void *queue,
                      struct binding **ret)
 {
-    *ret = n->cap ? binding_find(t, n, queue) : NULL;
-    return n->cap ? *ret != NULL : n->n && n->queues.one == queue;
+    *ret = n->room ? binding_find(t, n, queue) : NULL;
+    return n->room ? *ret != NULL : n->n && n->queues.one == queue;
 }
 
 /* Note that `n`, which has several, has `queue` at `place`. */
@@ -374,11 +399,11 @@ static int queue_add(struct tree *t, struct node *n, void *queue)
 {
     int r = 0;
 
-    if (n->n && !n->cap)
+    if (n->n && !n->room)
         r = queues_become_many(t, n);
-    else if (n->cap)
+    else if (n->room)
         r = queues_widen(n);
-    if (r == 0 && n->cap)
+    if (r == 0 && n->room)
         r = binding_note(t, n, queue, n->n);
     if (r < 0)
         return r;
@@ -400,59 +425,67 @@ static void queue_remove(struct tree *t, struct node *n, struct binding *b)
     }
     t->bindings_n--;
     queues_narrow(n);
-    if (b && !n->cap && n->n) /* the only one again */
+    if (b && !n->room && n->n) /* the only one again */
         binding_free(t, binding_find(t, n, n->queues.one));
 }
 
 int tree_bind(struct tree *t, struct slice filter, void *queue)
 {
     struct binding *b;
+    struct way way;
     struct node *n;
 
     assert(queue && filter.n && filter.n <= NAME_MAX_BYTES);
-    n = node_make(t, filter);
+    find_way(t, filter, &way);
+    n = node_make(t, &way);
     if (!n)
         return -ENOMEM;
     if (is_bound(t, n, queue, &b))
         return -EEXIST;
     if (queue_add(t, n, queue) < 0) {
-        prune(t, n);
+        prune(t, n, &way, way.n);
         return -ENOMEM;
     }
-    note_change(t, filter);
+    note_change(t, filter, &way);
     return n->n == 1;
 }
 
 int tree_unbind(struct tree *t, struct slice filter, void *queue)
 {
-    struct node *n = node_find(t, filter);
     struct binding *b;
+    struct way way;
+    struct node *n;
     bool last;
 
+    find_way(t, filter, &way);
+    n = node_find(t, &way);
     if (!n || !is_bound(t, n, queue, &b))
         return -ENOENT;
     queue_remove(t, n, b);
     last = n->n == 0;
-    prune(t, n);
-    note_change(t, filter);
+    prune(t, n, &way, way.n);
+    note_change(t, filter, &way);
     return last;
 }
 
 int tree_interest(struct tree *t, struct slice filter, unsigned worker, bool on)
 {
     uint64_t bit = UINT64_C(1) << worker;
-    struct node *n = node_find(t, filter);
+    struct way way;
+    struct node *n;
 
     assert(worker < 64 && filter.n && filter.n <= NAME_MAX_BYTES);
+    find_way(t, filter, &way);
+    n = node_find(t, &way);
     if ((n && n->workers & bit) == on)
         return 0;
     if (!n)
-        n = node_make(t, filter);
+        n = node_make(t, &way);
     if (!n)
         return -ENOMEM;
     n->workers ^= bit;
-    prune(t, n);
-    note_change(t, filter);
+    prune(t, n, &way, way.n);
+    note_change(t, filter, &way);
     return 1;
 }
 
@@ -537,11 +570,13 @@ static int collect(struct walk *w, const struct node *n)
     return 0;
 }
 
-/* All filters that go through `n` and match from `depth` on. Recurses as deep as a filter is. */
-static int walk_from(struct walk *w, const struct node *n, unsigned depth)
+/* All filters that go through `n`, whose key is `key`, and match from `depth` on. Recurses as deep
+ * as a filter is. */
+static int walk_from(struct walk *w, const struct node *n, uint64_t key, unsigned depth)
 {
     bool wild = depth > 0 || !w->of_the_broker;
     const struct node *child;
+    uint64_t to;
     int r = 0;
 
     if (n->rest && wild)
@@ -550,17 +585,18 @@ static int walk_from(struct walk *w, const struct node *n, unsigned depth)
         return r;
     if (depth == w->levels || !n->children || depth == NAME_MAX_LEVELS)
         return 0;
-    child = edge_find(w->t, n, w->level[depth], w->hash[depth]);
+    to = key_of(key, w->hash[depth]);
+    child = edge_find(w->t, n, w->level[depth], to);
     if (child)
-        r = walk_from(w, child, depth + 1);
+        r = walk_from(w, child, to, depth + 1);
     if (r == 0 && n->star && wild)
-        r = walk_from(w, n->star, depth + 1);
+        r = walk_from(w, n->star, key_of(key, WILD_HASH), depth + 1);
     return r;
 }
 
 void tree_fetch_places(const struct tree *t, struct slice topic, struct tree_path *ret)
 {
-    uint64_t key = t->root.key;
+    uint64_t key = t->seed;
     struct slice level;
     bool more = true;
 
@@ -612,7 +648,7 @@ int tree_match_path(const struct tree *t, struct slice topic, const struct tree_
     w.seen = (struct index){0};
     result->n = 0;
     result->workers = 0;
-    r = walk_from(&w, &t->root, 0);
+    r = walk_from(&w, &t->root, t->seed, 0);
     index_fini(&w.seen);
     if (r < 0) {
         result->n = 0;
@@ -646,7 +682,7 @@ struct tree *tree_new(uint64_t seed)
 
     if (!t)
         return NULL;
-    t->seed = t->root.key = seed;
+    t->seed = seed;
     return t;
 }
 
@@ -657,7 +693,7 @@ static void free_with_wildcards(struct node *n, bool itself)
         return;
     free_with_wildcards(n->star, true);
     free_with_wildcards(n->rest, true);
-    if (n->cap)
+    if (n->room)
         free(n->queues.many);
     if (itself)
         free(n);
