@@ -240,7 +240,7 @@ static void post_tap(struct consumer *k, enum mail_kind kind, uint64_t number, u
 
 void consumer_leave(struct consumer *k, bool with_connection)
 {
-    if (k->tap && !k->tap->queue->name)
+    if (k->tap && !k->tap->queue->is_named)
         end_own_queue(k, with_connection ? k->delivered - k->written : 0);
     else if (k->tap)
         tap_close(k->tap, with_connection ? k->written : k->delivered);

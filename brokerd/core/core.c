@@ -145,7 +145,7 @@ int64_t core_now(const struct core *c)
 
 static void adopt_policy(struct queue *q)
 {
-    enum policy_kind kind = q->name ? POLICY_QUEUE : POLICY_SUBSCRIPTION;
+    enum policy_kind kind = q->is_named ? POLICY_QUEUE : POLICY_SUBSCRIPTION;
     struct slice wish = q->wish ? slice_of(q->wish->headers, q->wish->n) : slice_of(NULL, 0);
     const struct queue_policy *shared;
     struct queue_policy policy;
@@ -277,7 +277,7 @@ static void queue_due(struct queue *q)
     queue_expire(q);
     offer_admit(q);
     offer_hold_due(q);
-    if (q->name && q->backlog->idle_since_ms != INT64_MAX &&
+    if (q->is_named && q->backlog->idle_since_ms != INT64_MAX &&
         q->policy->expires_ms != POLICY_NEVER &&
         q->backlog->idle_since_ms + q->policy->expires_ms <= c->now_ms && !q->making)
         names_delete(q, REASON_DELETED);

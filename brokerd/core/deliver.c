@@ -151,7 +151,7 @@ static void next_round(struct round *r, const struct queue *q, uint64_t ready)
 /* What of its share the tap may have. */
 static uint32_t helping(const struct queue *q, const struct tap *t, uint64_t n)
 {
-    if (q->name) {
+    if (q->is_named) {
         uint64_t out = t->custody->unsettled, most = q->policy->max_inflight;
         uint64_t room = out < most ? most - out : 0;
 
@@ -253,7 +253,7 @@ uint32_t deliver_direct(struct offer *o, struct queue *q)
             round.taps--;
         }
         d.run = part_of(o->run, i, helping(q, t, round.share));
-        if (q->name)
+        if (q->is_named)
             keep_in_flight(o, t, i, &d);
         if (!d.run.n)
             break;
@@ -333,14 +333,14 @@ static void gather(struct tap *t, uint32_t max, struct delivery *d)
 {
     struct queue *q = t->queue;
     struct core *c = q->core;
-    int64_t deadline = q->name ? ack_deadline(t) : 0;
+    int64_t deadline = q->is_named ? ack_deadline(t) : 0;
     struct head h;
 
     *d = (struct delivery){.attempt = 1};
     while (d->run.n < max && d->run.bytes < RUN_BYTES && queue_head(q, &h)) {
         if (d->run.n && !follows(t, d, &h, c->taken[0]))
             break;
-        if (q->name && !add_flight(t, &h, deadline))
+        if (q->is_named && !add_flight(t, &h, deadline))
             break;
         if (d->run.n == 0) {
             *d = (struct delivery){.topic = h.msg->topic,
@@ -356,7 +356,7 @@ static void gather(struct tap *t, uint32_t max, struct delivery *d)
         if (h.attempts)
             break;
     }
-    if (q->name)
+    if (q->is_named)
         count_flights(t, d->run.n);
     d->run.v = c->views;
 }
@@ -372,7 +372,7 @@ static uint32_t deliver_to(struct tap *t, uint64_t most, uint64_t *bytes)
         return 0;
     }
     *bytes += d.run.bytes;
-    if (!q->name)
+    if (!q->is_named)
         for (uint32_t i = 0; i < d.run.n; i++)
             queue_let_go(q, q->core->taken[i]);
     served(t);

@@ -180,7 +180,7 @@ static void pass_newest(struct endpoint *ep)
 /* A subscription to a queue of its own here: a number is noted, and nothing comes of it. */
 static bool only_notes(const struct mark *m)
 {
-    return !m->consumer || (m->consumer->tap && !m->consumer->tap->queue->name);
+    return !m->consumer || (m->consumer->tap && !m->consumer->tap->queue->is_named);
 }
 
 bool core_written(struct endpoint *ep, uint64_t position)

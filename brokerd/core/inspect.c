@@ -39,7 +39,7 @@ void inspect_totals(const struct core *c, struct inspect_totals *ret)
         add_settled(&ret->count, &q->backlog->settled);
         if (q->losses)
             ret->count.dead_lettered += q->losses->dead_letters;
-        *(q->name ? &ret->queues : &ret->subscriptions) += 1;
+        *(q->is_named ? &ret->queues : &ret->subscriptions) += 1;
     }
     for (n = list_first(&c->endpoints); n; n = list_next(&c->endpoints, n))
         if (!LIST_ITEM(n, const struct endpoint, link)->is_broker)
@@ -82,14 +82,14 @@ static const char *owner_of(const struct queue *q)
     const struct list_node *n = list_first(&q->taps);
     const struct tap *t = n ? LIST_ITEM(n, const struct tap, link) : NULL;
 
-    return !q->name && t && t->consumer ? t->consumer->ep->name : "";
+    return !q->is_named && t && t->consumer ? t->consumer->ep->name : "";
 }
 
 static void fill_queue(const struct queue *q, struct inspect_queue *ret)
 {
     *ret = (struct inspect_queue){
         .id = q->handle,
-        .name = q->name,
+        .name = q->is_named ? q->label : NULL,
         .label = q->label,
         .client = owner_of(q),
         .depth = q->backlog->waiting,
@@ -280,7 +280,7 @@ int inspect_peek(const struct core *c, uint64_t queue, uint32_t n, inspect_messa
     if (r <= 0 || !show_waiting(&p, q))
         return r < 0 ? r : 0;
     for (l = list_first(&q->taps); l; l = list_next(&q->taps, l))
-        if (q->name && !show_flights(&p, LIST_ITEM(l, const struct tap, link)))
+        if (q->is_named && !show_flights(&p, LIST_ITEM(l, const struct tap, link)))
             return 0;
     for (uint64_t i = deque_first(&q->backlog->held); i != deque_end(&q->backlog->held); i++)
         if (!show(&p, ((const struct held *)deque_slot(&q->backlog->held, i))->msg, 0, 0, "held"))
@@ -300,11 +300,11 @@ void inspect_taps(const struct core *c, uint64_t queue, inspect_tap_fn *fn, void
         struct inspect_tap it = {
             .consumer = t->consumer ? t->consumer->handle : t->custody->remote,
             .credit = t->credit,
-            .unacked = q->name ? t->custody->unsettled : 0,
+            .unacked = q->is_named ? t->custody->unsettled : 0,
             .delivered = t->numbered,
             .manual_ack = t->manual_ack,
             .stopped = t->stopped,
-            .inflight_full = q->name && t->custody->unsettled >= q->policy->max_inflight,
+            .inflight_full = q->is_named && t->custody->unsettled >= q->policy->max_inflight,
             .stalled_ms = list_linked(&t->hungry) ? -1 : age(c, t->starved_ms),
         };
 

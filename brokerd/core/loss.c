@@ -43,7 +43,7 @@ static bool tells_consumer(const struct queue *q, enum reason reason)
         return true;
     case REASON_EXPIRED:
     case REASON_MEMORY:
-        return !q->name;
+        return !q->is_named;
     default:
         return false;
     }

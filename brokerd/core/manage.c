@@ -33,7 +33,7 @@ int core_queue_delete(struct core *c, uint64_t queue, uint64_t *ret_lost)
 {
     struct queue *q = queue_of(c, queue);
 
-    if (!q || !q->name)
+    if (!q || !q->is_named)
         return -ENOENT;
     *ret_lost = q->backlog->waiting + q->backlog->inflight;
     names_delete(q, REASON_DELETED);

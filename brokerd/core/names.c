@@ -96,7 +96,7 @@ static unsigned announce(struct core *c, struct slice filter, bool on, handle_t 
 int names_bind(struct queue *q, struct slice filter, handle_t token)
 {
     struct core *c = q->core;
-    struct binding *b = malloc(sizeof *b + filter.n), **last = &q->bindings;
+    struct binding *b = malloc(offsetof(struct binding, filter) + filter.n), **last = &q->bindings;
     int r;
 
     if (!b)
@@ -337,7 +337,7 @@ static int bind_new(struct queue *q, const struct wish *w)
 
 static void announce_made(struct queue *q)
 {
-    struct core_event ev = {.kind = EVENT_QUEUE_MADE, .queue = q->name, .topic = "", .client = ""};
+    struct core_event ev = {.kind = EVENT_QUEUE_MADE, .queue = q->label, .topic = "", .client = ""};
 
     q->making = false;
     if (q->backlog->idle_since_ms !=
@@ -345,7 +345,7 @@ static void announce_made(struct queue *q)
         q->backlog->idle_since_ms = q->core->now_ms;
     queue_arm(q);
     q->core->ops->event(q->core->ctx, &ev);
-    report_made(q->core, slice_str(q->name), q->handle, REASON_NONE);
+    report_made(q->core, slice_str(q->label), q->handle, REASON_NONE);
 }
 
 static void make_here(struct core *c, const struct wish *w)
@@ -372,9 +372,9 @@ static void make_here(struct core *c, const struct wish *w)
         report_made(c, w->name, 0, answers == -ENOSPC ? REASON_LIMIT : REASON_MEMORY);
         return;
     }
-    q->unseen = (unsigned)answers;
+    q->backlog->unseen = (unsigned)answers;
     q->making = true;
-    if (!q->unseen)
+    if (!q->backlog->unseen)
         announce_made(q);
 }
 
@@ -423,7 +423,7 @@ void names_take_seen(struct core *c, uint64_t token)
         consumer_seen(k);
     else if (t)
         tap_seen(t);
-    else if (q && q->unseen && --q->unseen == 0 && q->making)
+    else if (q && q->backlog->unseen && --q->backlog->unseen == 0 && q->making)
         announce_made(q);
 }
 
@@ -505,14 +505,14 @@ void names_delete(struct queue *q, enum reason reason)
     struct core_event ev = {.kind = EVENT_QUEUE_GONE,
                             .reason = reason,
                             .count = q->backlog->waiting,
-                            .queue = q->name,
+                            .queue = q->label,
                             .topic = "",
                             .client = ""};
     struct refusal why = {.reason = reason};
     char name[NAME_MAX_BYTES + 1];
     handle_t queue = q->handle;
 
-    snprintf(name, sizeof name, "%s", q->name);
+    snprintf(name, sizeof name, "%s", q->label);
     snprintf(why.text, sizeof why.text, "%s: the queue was deleted", reason_name(reason));
     c->ops->event(c->ctx, &ev);
     if (q->making) /* those who wait for it must hear what became of it */

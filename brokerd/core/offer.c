@@ -97,7 +97,7 @@ static void drop_head(struct queue *q, const struct head *h)
  * should miss something: its own queue found no memory. */
 static enum put refuse(struct queue *q, enum reason why)
 {
-    if (q->name || why != REASON_MEMORY)
+    if (q->is_named || why != REASON_MEMORY)
         loss_count(q, why, 1);
     else
         loss_gap(q, why, 1);

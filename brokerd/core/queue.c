@@ -68,7 +68,7 @@ static void release(struct queue *q)
 struct queue *queue_new(struct core *c, bool is_named, struct slice label,
                         const struct queue_policy *policy)
 {
-    struct queue *q = calloc(1, sizeof *q + label.n + 1);
+    struct queue *q = calloc(1, offsetof(struct queue, label) + label.n + 1);
 
     if (!q)
         return NULL;
@@ -78,7 +78,7 @@ struct queue *queue_new(struct core *c, bool is_named, struct slice label,
     list_init(&q->taps);
     list_init(&q->hungry);
     memcpy(q->label, label.p, label.n);
-    q->name = is_named ? q->label : NULL;
+    q->is_named = is_named;
     q->handle = slots_put(&c->slots, SLOT_QUEUE, q);
     if (!q->policy || !q->handle || (is_named && !queue_backlog(q))) {
         release(q);
@@ -420,7 +420,7 @@ void queue_expire(struct queue *q)
 
 void queue_in_use(struct queue *q, bool used)
 {
-    if (!q->name) /* it lives as long as its consumer */
+    if (!q->is_named) /* it lives as long as its consumer */
         return;
     q->backlog->idle_since_ms = used ? INT64_MAX : q->core->now_ms;
     queue_arm(q);
@@ -437,7 +437,7 @@ void queue_arm(struct queue *q)
         at = h->since_ms + q->policy->block_timeout_ms;
         due = at < due ? at : due;
     }
-    if (q->name && !q->making && q->backlog->idle_since_ms != INT64_MAX &&
+    if (q->is_named && !q->making && q->backlog->idle_since_ms != INT64_MAX &&
         q->policy->expires_ms != POLICY_NEVER) {
         at = q->backlog->idle_since_ms + q->policy->expires_ms;
         due = at < due ? at : due;
@@ -477,7 +477,7 @@ uint64_t queue_purge(struct queue *q, enum reason reason)
         q->backlog->own_ttl = false;
         q->backlog->expiry_ms = INT64_MAX;
     }
-    if (n && q->name)
+    if (n && q->is_named)
         loss_count(q, reason, n);
     else if (n) /* every message here was meant for the one consumer: it hears of it */
         loss_gap(q, reason, n);

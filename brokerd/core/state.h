@@ -126,6 +126,7 @@ struct backlog {
     int64_t full_since_ms; /* 0: it is not */
     int64_t idle_since_ms; /* named: without a consumer since; INT64_MAX: has one */
     struct timer timer;    /* expiry, holds, idle expiry: the earliest */
+    unsigned unseen;       /* named: workers that have yet to learn of a binding, while made */
     struct settled_counters settled;
 };
 
@@ -150,12 +151,11 @@ struct queue {
     struct losses *losses;  /* NULL: nothing was lost or refused yet */
     struct kept_wish *wish; /* NULL: none */
     struct binding *bindings; /* in the order they came */
-    unsigned bindings_n;
-    unsigned unseen;  /* workers that have yet to learn of a binding, while made */
-    bool making;      /* the directory waits for that */
-    bool doomed;      /* its policy ends it, for it overflowed: its taps have stopped */
-    const char *name; /* anonymous: NULL; else the label */
-    char label[];     /* for people: the name, or the first filter */
+    uint16_t bindings_n;
+    bool is_named;
+    bool making;  /* the directory waits for workers to learn of its bindings */
+    bool doomed;  /* its policy ends it, for it overflowed: its taps have stopped */
+    char label[]; /* for people: the name, or the first filter */
 };
 
 struct binding {
@@ -191,9 +191,9 @@ struct tap {
     struct consumer *consumer; /* on this worker, or NULL */
     uint64_t credit;           /* deliveries it would take; CORE_UNLIMITED and more: any */
     uint64_t numbered;         /* deliveries so far */
-    int64_t starved_ms;        /* out of credit or room since; 0: it is not */
-    bool manual_ack, stopped;
-    bool facts;               /* wants sequence number, time and id of each message */
+    int64_t starved_ms : 56;   /* out of credit or room since; 0: it is not */
+    bool manual_ack : 1, stopped : 1;
+    bool facts : 1;           /* wants sequence number, time and id of each message */
     struct custody custody[]; /* one of a named queue's tap, none of a subscription's */
 };
 

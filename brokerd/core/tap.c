@@ -32,14 +32,14 @@ static int custody_begin(struct tap *t, handle_t remote)
 
 struct tap *tap_new(struct queue *q, struct consumer *k, handle_t remote)
 {
-    struct tap *t = calloc(1, sizeof *t + (q->name ? sizeof *t->custody : 0));
+    struct tap *t = calloc(1, sizeof *t + (q->is_named ? sizeof *t->custody : 0));
 
     if (!t)
         return NULL;
     t->queue = q;
     t->consumer = k;
     t->starved_ms = q->core->now_ms;
-    if (q->name && custody_begin(t, remote) < 0) {
+    if (q->is_named && custody_begin(t, remote) < 0) {
         free(t);
         return NULL;
     }
@@ -95,7 +95,7 @@ void tap_close(struct tap *t, uint64_t written)
 {
     struct queue *q = t->queue;
 
-    if (q->name)
+    if (q->is_named)
         custody_end(t, written);
     if (list_linked(&t->hungry)) {
         list_remove(&t->hungry);
@@ -119,8 +119,8 @@ bool tap_has_room(const struct tap *t)
 void tap_look(struct tap *t)
 {
     struct queue *q = t->queue;
-    bool hungry =
-        t->credit && !t->stopped && (!q->name || t->custody->unsettled < q->policy->max_inflight);
+    bool hungry = t->credit && !t->stopped &&
+                  (!q->is_named || t->custody->unsettled < q->policy->max_inflight);
 
     if (hungry && !tap_has_room(t)) {
         hungry = false;
@@ -147,7 +147,7 @@ void tap_written(struct tap *t, uint64_t number)
     struct queue *q = t->queue;
     struct flight *f;
 
-    if (!q->name)
+    if (!q->is_named)
         return;
     t->custody->written = number;
     if (t->manual_ack)
@@ -280,7 +280,7 @@ void queue_end(struct queue *q, enum reason reason, const struct refusal *why)
         struct flight *f;
 
         for (uint64_t i = 0;
-             q->name && (f = flights_next(&t->custody->flights, &i, UINT64_MAX)) != NULL; i++) {
+             q->is_named && (f = flights_next(&t->custody->flights, &i, UINT64_MAX)) != NULL; i++) {
             loss_count(q, reason, 1); /* the consumer's already, but never to be settled */
             queue_let_go(q, f->msg);
             q->backlog->inflight--;

@@ -76,7 +76,7 @@ static void check_tap(const struct queue *q, const struct tap *t, struct sum *s,
     const struct flight *fl;
     uint64_t live = 0;
 
-    if (!q->name)
+    if (!q->is_named)
         return;
     for (uint64_t i = 0; (fl = flights_next(&t->custody->flights, &i, UINT64_MAX)) != NULL; i++) {
         live++;
@@ -120,8 +120,8 @@ static void check_balance(const struct queue *q)
 {
     static const enum reason lost[] = {REASON_DROP_OLDEST, REASON_EXPIRED, REASON_ATTEMPTS,
                                        REASON_REJECTED, REASON_PURGED};
-    uint64_t sum =
-        q->backlog->waiting + q->backlog->inflight + (q->name ? q->backlog->settled.acked : q->out);
+    uint64_t sum = q->backlog->waiting + q->backlog->inflight +
+                   (q->is_named ? q->backlog->settled.acked : q->out);
 
     if (sim.starving) /* what is lost for want of memory counts among what was refused for it */
         return;
@@ -259,7 +259,7 @@ static void check_quiet(void)
                 continue;
             must(!is_stuck(q), "%s: %llu ready, %u hungry, and nothing moves", q->label,
                  (unsigned long long)queue_ready(q), q->hungry_n);
-            must(!q->unseen && !q->making, "%s: still being made", q->label);
+            must(!q->backlog->unseen && !q->making, "%s: still being made", q->label);
             must(!deque_len(&q->backlog->held) || q->backlog->waiting,
                  "%s: held in front of nothing", q->label);
             waiting |= deque_len(&q->backlog->held) > 0;

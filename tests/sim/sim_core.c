@@ -566,7 +566,7 @@ static void manage_queue(void)
         if (one_in(2)) {
             must(core_queue_purge(c, q->handle, &n) == expect, "purge");
             must(q->making || !q->backlog->waiting, "%s: not empty after a purge", q->label);
-        } else if (q->name) {
+        } else if (q->is_named) {
             must(core_queue_delete(c, q->handle, &n) == expect, "delete");
         }
         return;

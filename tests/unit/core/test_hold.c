@@ -38,7 +38,7 @@ START_TEST(holds_that_end_within_the_publish_are_told)
          n = list_next(&world.core[0]->queues, n)) {
         struct queue *q = LIST_ITEM(n, struct queue, link);
 
-        if (q->name)
+        if (q->is_named)
             ck_assert_int_ge(names_bind(q, SLICE("t"), 0), 0);
     }
     ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, false, "t", "1 2 3 4"), 0);

@@ -35,7 +35,7 @@ static struct queue *find(const char *name)
         for (struct list_node *n = list_first(l); n; n = list_next(l, n)) {
             struct queue *q = LIST_ITEM(n, struct queue, link);
 
-            if (q->name && strcmp(q->name, name) == 0)
+            if (q->is_named && strcmp(q->label, name) == 0)
                 return q;
         }
     }
