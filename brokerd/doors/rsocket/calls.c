@@ -63,7 +63,7 @@ void calls_open(struct peer *c, const struct call_request *r)
     if (!s)
         return;
     s->once = r->frame->type == RS_REQUEST_RESPONSE;
-    err = core_call_open(c->ep, r->service, r->method, r->frame->data,
+    err = core_call_open(c->link->endpoint, r->service, r->method, r->frame->data,
                          s->once ? 1 : r->frame->number, &ops, s, &call, &why);
     if (err == -ENOMEM)
         refuse_memory(&why);
@@ -92,7 +92,7 @@ void calls_ping(struct peer *c, uint32_t id)
     struct stream *s = stream_new(c, id, STREAM_PING, sizeof *s);
     struct refusal why;
 
-    if (s && core_barrier(c->ep, id) < 0) {
+    if (s && core_barrier(c->link->endpoint, id) < 0) {
         refuse_memory(&why);
         stream_fail(s, &why, false);
     }

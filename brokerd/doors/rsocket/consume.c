@@ -57,7 +57,8 @@ static struct slice silent_topic(const struct consume_request *r, const struct w
 static struct consume *consume_new(struct peer *c, const struct consume_request *r,
                                    struct slice topic)
 {
-    struct consume *s = stream_new(c, r->id, STREAM_CONSUME, sizeof *s + topic.n);
+    struct consume *s =
+        stream_new(c, r->id, STREAM_CONSUME, offsetof(struct consume, topic) + topic.n);
 
     if (!s)
         return NULL;
@@ -80,7 +81,7 @@ static int attach(struct consume *s, const struct consume_request *r, struct wis
         return err;
     s->facts = options.facts;
     w->o.headers = options.headers;
-    err = core_attach(s->base.peer->ep, &w->o, s, &k, why);
+    err = core_attach(s->base.peer->link->endpoint, &w->o, s, &k, why);
     if (err == -ENOMEM)
         refuse_memory(why);
     if (err == 0 && !s->base.gone)

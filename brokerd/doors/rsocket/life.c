@@ -202,6 +202,6 @@ void peer_release(struct peer *c)
     peer_sweep(c);
     core_publisher_close(c->forget);
     c->forget = NULL;
-    core_endpoint_close(c->ep);
-    c->ep = c->link->endpoint = NULL;
+    core_endpoint_close(c->link->endpoint);
+    c->link->endpoint = NULL;
 }

@@ -9,6 +9,7 @@
 #include "brokerd/doors/rsocket/setup.h"
 #include "libbroker/wire/rsocket.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -359,8 +360,7 @@ static int64_t on_time(struct door_conn *d, int64_t now_ms)
     if (!c->established || c->over)
         return INT64_MAX; /* net waits for the first frame, and for the end */
     if (now_ms - c->heard_ms >= c->lifetime_ms) {
-        (void)snprintf(text, sizeof text, "No keep-alive acks for %lld ms",
-                       (long long)c->lifetime_ms);
+        (void)snprintf(text, sizeof text, "No keep-alive acks for %" PRIu32 " ms", c->lifetime_ms);
         peer_fail(c, RS_CONNECTION_ERROR, text);
     }
     leave(c);

@@ -24,8 +24,7 @@ enum peer_metadata {
 struct memo;
 
 struct peer {
-    struct link *link;
-    struct endpoint *ep; /* from SETUP on */
+    struct link *link; /* with the endpoint, from SETUP on */
     struct stream_table streams;
     struct stream *hot;       /* publish channel of the last plain payload, or NULL */
     struct stream *ended;     /* streams out of the table, until peer_sweep() */
@@ -33,12 +32,13 @@ struct peer {
     struct memo *forget_memo; /* metadata of the last one */
     struct ctype type;        /* data type of SETUP; its name is ours */
     int64_t heard_ms;         /* when the last bytes came */
-    int64_t lifetime_ms;      /* of silence, then the peer is dead */
     uint64_t joining;         /* bytes of unfinished messages, all streams */
+    uint32_t lifetime_ms;     /* of silence, then the peer is dead */
     uint8_t metadata;         /* enum peer_metadata */
-    bool established, over;   /* over: net has been told to close */
-    bool draining;            /* takes no new requests; closed with its last stream */
-    bool strayed;             /* has sent a request with an id that a client must not use */
+    bool established : 1;
+    bool over : 1;     /* net has been told to close */
+    bool draining : 1; /* takes no new requests; closed with its last stream */
+    bool strayed : 1;  /* has sent a request with an id that a client must not use */
 };
 
 /* ------------------------------------------------------------------------------- connection */

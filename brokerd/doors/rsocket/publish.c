@@ -58,7 +58,7 @@ void publish_forget(struct peer *c, const struct publish_request *r)
     int err = 0;
 
     if (!c->forget)
-        err = core_publisher_open(c->ep, PUBLISH_FORGET, NULL, &c->forget);
+        err = core_publisher_open(c->link->endpoint, PUBLISH_FORGET, NULL, &c->forget);
     if (err == 0)
         err = memo_read(&c->forget_memo, c, r->frame->metadata, OPTIONS_MESSAGE, &why);
     if (err == 0) {
@@ -93,7 +93,7 @@ void publish_once(struct peer *c, const struct publish_request *r)
 
     if (!s)
         return;
-    err = core_publisher_open(s->base.peer->ep, PUBLISH_ONCE, s, &s->p);
+    err = core_publisher_open(s->base.peer->link->endpoint, PUBLISH_ONCE, s, &s->p);
     if (err < 0)
         explain(err, &why);
     else
@@ -282,7 +282,7 @@ void publish_channel(struct peer *c, const struct publish_request *r)
         return;
     s->confirms.loss_only = s->memo->options.confirm_loss;
     s->up_done = r->frame->flags & RS_COMPLETE;
-    err = core_publisher_open(c->ep, PUBLISH_WINDOW, s, &s->p);
+    err = core_publisher_open(c->link->endpoint, PUBLISH_WINDOW, s, &s->p);
     if (err < 0) {
         channel_fail(s, err, &why);
         return;

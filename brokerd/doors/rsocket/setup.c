@@ -78,8 +78,8 @@ static int keep_type(struct peer *c, struct slice mime)
     return 0;
 }
 
-/* Silence that we bear: the client's word, within our limits. */
-static int64_t lifetime(const struct door_limits *l, const struct rs_setup *s)
+/* Silence that we bear: the client's word, which has 31 bits, within our limits. */
+static uint32_t lifetime(const struct door_limits *l, const struct rs_setup *s)
 {
     int64_t interval = s->keepalive_ms, ms = s->lifetime_ms;
 
@@ -87,7 +87,7 @@ static int64_t lifetime(const struct door_limits *l, const struct rs_setup *s)
         interval = l->keepalive_min_ms;
     if (ms < interval)
         ms = interval;
-    return ms < l->idle_max_ms ? ms : l->idle_max_ms;
+    return (uint32_t)(ms < l->idle_max_ms ? ms : l->idle_max_ms);
 }
 
 /* Metadata of SETUP: whole, and no service to be registered. */
@@ -141,11 +141,10 @@ void setup_first(struct peer *c, const struct rs_frame *f)
     }
     desc.name = client_name(c, f, name, sizeof name);
     if (keep_type(c, f->setup.data_mime) < 0 ||
-        core_endpoint_open(c->link->host->core, &desc, &endpoint_ops, c, &c->ep) < 0) {
+        core_endpoint_open(c->link->host->core, &desc, &endpoint_ops, c, &c->link->endpoint) < 0) {
         peer_fail(c, RS_REJECTED_SETUP, "the broker has no memory for this");
         return;
     }
-    c->link->endpoint = c->ep;
     c->lifetime_ms = lifetime(&c->link->host->limits, &f->setup);
     c->established = true;
 }
