@@ -187,6 +187,8 @@ bool core_written(struct endpoint *ep, uint64_t position)
 {
     const struct marks *m = ep->marks;
 
+    if (ep->written == position)
+        return false;
     ep->written = position;
     if (ep->roomy && !deque_len(&m->older)) {
         if (!m->newest.at || m->newest.at > position)

@@ -64,7 +64,11 @@ static void note_end(struct conn *c, enum net_end end, const char *why)
 static void set_closed(struct conn *c, enum conn_state state)
 {
     c->state = state;
-    list_move_to_back(&c->nw->closed, &c->in_closed);
+    if (c->is_closed)
+        return;
+    c->is_closed = true;
+    c->next_closed = c->nw->closed;
+    c->nw->closed = c;
 }
 
 void conn_kill(struct conn *c, enum net_end end, const char *why)
@@ -86,7 +90,7 @@ void conn_close(struct conn *c, enum net_end end, const char *why)
     }
     note_end(c, end, why);
     set_closed(c, CONN_CLOSING);
-    c->deadline_ms = worker_now(c->nw->w) + c->host->o.linger_ms;
+    c->deadline_ms = worker_now(c->nw->w) + conn_host(c)->o.linger_ms;
     conn_set_timer(c);
     conn_mark_dirty(c);
 }
@@ -135,7 +139,7 @@ void conn_charge(struct conn *c)
 
     if (now == c->charged)
         return;
-    core_charge(c->host->link.core, (int64_t)now - (int64_t)c->charged);
+    core_charge(c->link.host->core, (int64_t)now - (int64_t)c->charged);
     c->charged = now;
 }
 
@@ -165,7 +169,6 @@ void conn_settle(struct conn *c)
     struct net_worker *nw = c->nw;
 
     c->out.host = &nw->outs;
-    c->link.host = &c->host->link;
     c->link.id = nw->next_id;
     nw->next_id += CORE_MAX_WORKERS;
     list_push_back(&nw->all, &c->in_all);
@@ -183,7 +186,7 @@ void conn_start(struct net_worker *nw, const struct accepted *a)
         start_failed(nw, a->fd, NET_END_DRAINED, peer);
         return;
     }
-    c = calloc(1, sizeof *c + strlen(peer) + 1);
+    c = calloc(1, offsetof(struct conn, peer) + strlen(peer) + 1);
     if (!c) {
         start_failed(nw, a->fd, NET_END_MEMORY, peer);
         return;
@@ -192,13 +195,12 @@ void conn_start(struct net_worker *nw, const struct accepted *a)
     c->nw = nw;
     c->fd = a->fd;
     c->doors = a->doors;
-    c->host = nw->host;
-    c->host->refs++;
     c->since_ms = worker_wall(nw->w);
     c->door_due_ms = INT64_MAX;
-    c->deadline_ms = worker_now(nw->w) + c->host->o.first_frame_ms;
+    c->deadline_ms = worker_now(nw->w) + nw->host->o.first_frame_ms;
     out_init(&c->out, &nw->outs);
-    c->link = (struct link){.out = &c->out, .peer = c->peer};
+    c->link = (struct link){.host = &nw->host->link, .out = &c->out, .peer = c->peer};
+    nw->host->refs++;
     conn_settle(c);
     log_trace("net", "%s: connection %llu on worker %u", c->peer, (unsigned long long)c->link.id,
               worker_id(nw->w));
@@ -227,11 +229,10 @@ static void conn_free(struct conn *c)
     list_remove(&c->in_all);
     list_remove(&c->in_ready);
     list_remove(&c->in_dirty);
-    list_remove(&c->in_closed);
     if (c->passage)
         list_remove(&c->passage->in_moving);
     free(c->passage);
-    host_drop(c->host);
+    host_drop(conn_host(c));
     worker_left(nw->w);
     atomic_fetch_sub(&nw->net->connections, 1);
     free(c);
@@ -239,11 +240,11 @@ static void conn_free(struct conn *c)
 
 void conns_release(struct net_worker *nw)
 {
-    struct list_node *l;
+    struct conn *c;
 
-    while ((l = list_pop(&nw->closed)) != NULL) {
-        struct conn *c = LIST_ITEM(l, struct conn, in_closed);
-
+    while ((c = nw->closed) != NULL) {
+        nw->closed = c->next_closed;
+        c->is_closed = false;
         free_door(c);
         if (c->state == CONN_DEAD)
             conn_free(c);

@@ -129,8 +129,8 @@ static void feed(struct conn *c, struct block *b, size_t n)
         return;
     }
     left = n - used;
-    if (!c->established && (left > c->host->o.door.first_frame_max ||
-                            c->link.need > c->host->o.door.first_frame_max)) {
+    if (!c->established && (left > c->link.host->limits.first_frame_max ||
+                            c->link.need > c->link.host->limits.first_frame_max)) {
         conn_close(c, NET_END_FIRST_SIZE, NULL);
         return;
     }

@@ -65,10 +65,10 @@ struct conn {
     struct out out;
     struct event *own; /* watched alone; NULL: in the crowd */
     struct net_worker *nw;
-    struct host *host;
     const struct door_ops *door; /* NULL while CONN_NEW */
     struct door_conn *door_conn; /* NULL: none, or freed */
-    struct list_node in_all, in_ready, in_dirty, in_closed;
+    struct list_node in_all, in_ready, in_dirty;
+    struct conn *next_closed;
     struct wheel_node timer;
     int64_t door_due_ms;     /* the door wants to be called */
     int64_t deadline_ms;     /* of the handshake, of closing, of eviction */
@@ -78,9 +78,8 @@ struct conn {
     uint32_t kept_n;
     uint32_t lingered; /* bytes thrown away */
     uint64_t bytes_in;
-    uint64_t told_written; /* position last given to core_written() */
-    size_t charged;        /* bytes counted into the memory budget */
-    uint32_t doors;        /* a bit for each door that the listener serves */
+    size_t charged; /* bytes counted into the memory budget */
+    uint32_t doors; /* a bit for each door that the listener serves */
     int fd;
     uint32_t busy_span; /* the span of time in which it was */
     uint8_t busy;       /* ready so many times, in the crowd */
@@ -94,10 +93,23 @@ struct conn {
     bool is_eof;          /* the peer has ended its direction */
     bool is_evicted;      /* deadline_ms is when it has to go */
     bool reading_stopped; /* it does not take its answers; its silence is our doing */
+    bool is_closed;       /* among nw->closed */
     bool is_moving;       /* not read until it is at rest, and then on another worker */
     bool told_full;       /* core_writable(false) was said */
     char peer[];
 };
+
+/* Whose limits it has, and whose core its link has. */
+static inline struct host *conn_host(const struct conn *c)
+{
+    return (struct host *)(uintptr_t)c->link.host;
+}
+
+/* It has one reference more on `h`, its own from now on. */
+static inline void conn_set_host(struct conn *c, struct host *h)
+{
+    c->link.host = &h->link;
+}
 
 struct listener {
     struct net *net;
@@ -132,15 +144,15 @@ enum net_log { NET_LOG_REFUSED, NET_LOG_DESCRIPTORS, NET_LOG_ENDED, NET_LOGS };
 struct net_worker {
     struct net *net;
     struct worker *w;
-    struct list all;    /* every connection */
-    struct list ready;  /* the loop saw something */
-    struct list dirty;  /* output is to be looked at */
-    struct list behind; /* the same, next turn: the core has yet to do what they asked for */
-    struct list closed; /* CONN_CLOSING whose door is to be freed, CONN_DEAD */
-    struct list moving; /* not read until they can move */
-    uint64_t turn;      /* counts up */
-    struct event crowd; /* connections that are watched together: */
-    int crowd_fd;       /* their epoll set */
+    struct list all;     /* every connection */
+    struct list ready;   /* the loop saw something */
+    struct list dirty;   /* output is to be looked at */
+    struct list behind;  /* the same, next turn: the core has yet to do what they asked for */
+    struct conn *closed; /* CONN_CLOSING whose door is to be freed, CONN_DEAD */
+    struct list moving;  /* not read until they can move */
+    uint64_t turn;       /* counts up */
+    struct event crowd;  /* connections that are watched together: */
+    int crowd_fd;        /* their epoll set */
     struct wheel wheel;
     struct out_host outs;
     struct host *host; /* for new connections */

@@ -83,10 +83,10 @@ static void arrive(struct conn *c)
     int r = core_endpoint_join(worker_core(nw->w), c->link.endpoint);
 
     /* The limits it was accepted with, shared if they are still the same. */
-    if (host_same(c->host, nw->host)) {
-        host_drop(c->host);
-        c->host = nw->host;
-        c->host->refs++;
+    if (host_same(conn_host(c), nw->host)) {
+        host_drop(conn_host(c));
+        conn_set_host(c, nw->host);
+        nw->host->refs++;
     }
     c->is_moving = false;
     c->passage->until_ms = worker_now(nw->w) + MOVE_AGAIN_MS;
@@ -115,7 +115,7 @@ static void take_moved(void *arg, struct worker *w)
  * memory. */
 static bool detach(struct conn *c, const struct net_worker *to)
 {
-    struct host *host = host_new(to, &c->host->o);
+    struct host *host = host_new(to, &conn_host(c)->o);
     struct block *kept = c->kept_n ? block_new(c->kept_n) : NULL;
 
     if (!host || (c->kept_n && !kept) || core_endpoint_leave(c->link.endpoint) < 0) {
@@ -127,10 +127,10 @@ static bool detach(struct conn *c, const struct net_worker *to)
         memcpy(kept->bytes, c->kept->bytes, c->kept_n);
     block_pool_put(worker_pool(c->nw->w), c->kept);
     c->kept = kept;
-    core_charge(c->host->link.core, -(int64_t)c->charged);
+    core_charge(c->link.host->core, -(int64_t)c->charged);
     c->charged = 0;
-    host_drop(c->host);
-    c->host = host;
+    host_drop(conn_host(c));
+    conn_set_host(c, host);
     return true;
 }
 
@@ -161,8 +161,8 @@ static void depart(struct conn *c)
         worker_moved(from->w, to->w);
     } else { /* it may keep the host that was made for there */
         c->nw = from;
-        c->host->link.core = worker_core(from->w);
-        c->host->link.scratch = from->scratch;
+        conn_host(c)->link.core = worker_core(from->w);
+        conn_host(c)->link.scratch = from->scratch;
         from->stats.moves_given_up++;
         arrive(c);
     }

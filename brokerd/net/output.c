@@ -58,11 +58,8 @@ static void tell_core(struct conn *c)
 
     if (!ep)
         return;
-    if (out_written(&c->out) != c->told_written) {
-        c->told_written = out_written(&c->out);
-        if (core_written(ep, c->told_written))
-            c->nw->core_told = true;
-    }
+    if (core_written(ep, out_written(&c->out)))
+        c->nw->core_told = true;
     if (pending >= OUT_HIGH_WATER && !c->told_full) {
         c->told_full = true;
         core_writable(ep, false);
