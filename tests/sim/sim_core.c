@@ -513,7 +513,8 @@ static void publish(void)
             s->allowance += n;
     } else {
         r = core_publish(s->p, &to, &run, &why);
-        must(r == -ENOBUFS || r == -EPIPE, "published beyond the credit: %d", r);
+        must(r == -ENOBUFS || r == -EPIPE || (r == -ENOMEM && sim.starving),
+             "published beyond the credit: %d", r);
     }
     block_unref(box.block);
 }
