@@ -66,22 +66,28 @@ static struct barriers *own_barriers(struct endpoint *ep)
     return b;
 }
 
-static void free_own(struct endpoint *ep)
+static void free_barriers(struct endpoint *ep)
 {
     struct list_node *n;
 
+    if (!ep->barriers)
+        return;
+    while ((n = list_pop(&ep->barriers->asked)) != NULL)
+        free(LIST_ITEM(n, struct barrier, link));
+    list_remove(&ep->barriers->quiet);
+    free(ep->barriers);
+    ep->barriers = NULL;
+}
+
+static void free_own(struct endpoint *ep)
+{
     if (ep->publishing != &publishing_none)
         free(ep->publishing);
     if (ep->marks != &marks_none) {
         deque_fini(&ep->marks->older);
         free(ep->marks);
     }
-    if (ep->barriers) {
-        while ((n = list_pop(&ep->barriers->asked)) != NULL)
-            free(LIST_ITEM(n, struct barrier, link));
-        list_remove(&ep->barriers->quiet);
-        free(ep->barriers);
-    }
+    free_barriers(ep);
     arrears_free(ep->core, ep->arrears);
 }
 
@@ -360,5 +366,7 @@ void endpoint_barriers(struct core *c)
             ep->ops->barrier(ep->ctx, b->token);
             free(b);
         }
+        if (list_empty(&all->asked))
+            free_barriers(ep);
     }
 }

@@ -238,7 +238,7 @@ struct marks {
     struct deque older; /* by rising position */
 };
 
-/* What an endpoint wants to be told when all is ready: made when it first asks. */
+/* What an endpoint wants to be told when all is ready: there while it is not told. */
 struct barriers {
     struct endpoint *ep;
     struct list asked;      /* struct barrier */
@@ -264,7 +264,7 @@ struct endpoint {
     uint64_t id;              /* worker (8 bits), number */
     uint64_t delivered;       /* messages */
     int64_t since_ms;
-    struct barriers *barriers; /* NULL: it has never asked */
+    struct barriers *barriers; /* NULL: it asks nothing */
     struct arrears *arrears;   /* verbs for many deliveries; NULL: none yet (arrears.h) */
     char name[];
 };
