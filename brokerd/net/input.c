@@ -76,7 +76,7 @@ static void recognise(struct conn *c, struct slice first)
     bool more = false;
 
     for (unsigned i = 0; doors[i]; i++) {
-        if (!(c->doors & UINT32_C(1) << i))
+        if (!(c->doors >> i & 1))
             continue;
         switch (doors[i]->recognise(first)) {
         case DOOR_YES:

@@ -79,23 +79,23 @@ struct conn {
     uint32_t lingered; /* bytes thrown away */
     uint64_t bytes_in;
     size_t charged; /* bytes counted into the memory budget */
-    uint32_t doors; /* a bit for each door that the listener serves */
     int fd;
-    uint32_t busy_span; /* the span of time in which it was */
+    uint16_t doors;     /* a bit for each door that the listener serves */
+    uint16_t busy_span; /* the span of time in which it was, its low bits */
     uint8_t busy;       /* ready so many times, in the crowd */
     uint8_t watched;    /* EV_READ, EV_WRITE as registered */
     uint8_t ready;      /* what the loop saw */
     uint8_t bulk;       /* large reads left */
     enum conn_state state : 8;
     enum net_end end : 8;
-    bool kept_whole; /* the rest of the frame is read into `kept` too */
-    bool established;
-    bool is_eof;          /* the peer has ended its direction */
-    bool is_evicted;      /* deadline_ms is when it has to go */
-    bool reading_stopped; /* it does not take its answers; its silence is our doing */
-    bool is_closed;       /* among nw->closed */
-    bool is_moving;       /* not read until it is at rest, and then on another worker */
-    bool told_full;       /* core_writable(false) was said */
+    bool kept_whole : 1; /* the rest of the frame is read into `kept` too */
+    bool established : 1;
+    bool is_eof : 1;          /* the peer has ended its direction */
+    bool is_evicted : 1;      /* deadline_ms is when it has to go */
+    bool reading_stopped : 1; /* it does not take its answers; its silence is our doing */
+    bool is_closed : 1;       /* among nw->closed */
+    bool is_moving : 1;       /* not read until it is at rest, and then on another worker */
+    bool told_full : 1;       /* core_writable(false) was said */
     char peer[];
 };
 
@@ -115,7 +115,7 @@ struct listener {
     struct net *net;
     struct event ev;
     int fd;
-    uint32_t doors;
+    uint16_t doors;
     bool is_ready;
     char *path; /* to be removed when it is closed; NULL: none */
     dev_t dev;  /* of path, when we made it */
@@ -127,7 +127,7 @@ struct listener {
 struct accepted {
     struct net *net;
     int fd;
-    uint32_t doors;
+    uint16_t doors;
     struct sockaddr_storage addr;
 };
 

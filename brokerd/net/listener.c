@@ -22,19 +22,19 @@ static void on_listener(evutil_socket_t fd, short what, void *ctx)
 }
 
 /* A bit for each door that is named; all without names. 0: a name that no door has. */
-static uint32_t doors_of(const struct net_listener_desc *d)
+static uint16_t doors_of(const struct net_listener_desc *d)
 {
-    uint32_t set = d->n_protocols ? 0 : UINT32_MAX;
+    uint16_t set = d->n_protocols ? 0 : UINT16_MAX;
 
     for (size_t i = 0; i < d->n_protocols; i++) {
-        uint32_t bit = 0;
+        uint16_t bit = 0;
 
         for (unsigned j = 0; doors[j]; j++)
             if (strcmp(doors[j]->name, d->protocols[i]) == 0)
-                bit = UINT32_C(1) << j;
+                bit = (uint16_t)(1U << j);
         if (!bit)
             return 0;
-        set |= bit;
+        set = (uint16_t)(set | bit);
     }
     return set;
 }
@@ -68,7 +68,7 @@ static int append(struct net *net, struct listener *l)
 }
 
 /* A listener for a socket, which it takes over also on failure. */
-static int listener_add(struct net *net, int fd, uint32_t door_set, bool is_adopted, char *err,
+static int listener_add(struct net *net, int fd, uint16_t door_set, bool is_adopted, char *err,
                         size_t err_size)
 {
     struct listener *l = calloc(1, sizeof *l);
@@ -119,7 +119,7 @@ static void set_port(struct sockaddr *addr, uint16_t port)
 }
 
 /* Every address of a host that this machine has the family of. */
-static int listen_host(struct net *net, const struct net_listener_desc *d, uint32_t door_set,
+static int listen_host(struct net *net, const struct net_listener_desc *d, uint16_t door_set,
                        char *err, size_t err_size)
 {
     struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
@@ -147,7 +147,7 @@ static int listen_host(struct net *net, const struct net_listener_desc *d, uint3
 
 int net_listen(struct net *net, const struct net_listener_desc *d, char *err, size_t err_size)
 {
-    uint32_t door_set = doors_of(d);
+    uint16_t door_set = doors_of(d);
     int fd;
 
     if (!door_set) {
@@ -163,7 +163,7 @@ int net_listen(struct net *net, const struct net_listener_desc *d, char *err, si
 int net_adopt(struct net *net, int fd, const struct net_listener_desc *d, char *err,
               size_t err_size)
 {
-    uint32_t door_set = doors_of(d);
+    uint16_t door_set = doors_of(d);
     int listens = 0, flags = fcntl(fd, F_GETFL);
     socklen_t len = sizeof listens;
 

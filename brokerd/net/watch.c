@@ -77,7 +77,7 @@ static void leave_crowd(struct conn *c)
 
 static void note_busy(struct conn *c)
 {
-    uint32_t span = (uint32_t)(worker_now(c->nw->w) / BUSY_SPAN_MS);
+    uint16_t span = (uint16_t)(worker_now(c->nw->w) / BUSY_SPAN_MS);
 
     if (c->busy_span != span) {
         c->busy_span = span;
