@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "brokerd/net/internal.h"
+#include "brokerd/net/pace.h"
 
 /* A block to read into that nobody points into; stays ours. NULL without memory. */
 static struct block *read_block(struct read_blocks *r, size_t size)
@@ -197,34 +198,45 @@ static size_t read_on(struct conn *c)
     return n;
 }
 
+/* Into a block of the worker's, behind what is left of the read before. */
+static size_t read_anew(struct conn *c)
+{
+    struct block *b = c->bulk ? read_block(&c->nw->large, READ_BULK_BYTES)
+                              : read_block(&c->nw->small, READ_BYTES);
+    size_t most, n, have;
+    int64_t begun = 0;
+
+    if (!b) {
+        conn_kill(c, NET_END_MEMORY, NULL);
+        return 0;
+    }
+    most = pace_bytes(c->pace, b->size);
+    if (most > b->size - c->kept_n)
+        most = b->size - c->kept_n;
+    n = receive(c, b->bytes + c->kept_n, most);
+    if (!n)
+        return 0;
+    have = c->kept_n + n;
+    if (c->kept)
+        memcpy(b->bytes, c->kept->bytes, c->kept_n);
+    drop_kept(c);
+    if (n == most)
+        begun = worker_clock_ns();
+    feed(c, b, have);
+    if (n == most)
+        c->pace = pace_after(c->pace, worker_clock_ns() - begun);
+    return n;
+}
+
 size_t conn_read(struct conn *c)
 {
-    struct block *b;
     size_t n;
 
     if (c->state == CONN_LINGERING)
         return throw_away(c);
     if (c->state >= CONN_CLOSING || c->reading_stopped || c->is_moving || c->is_eof)
         return 0;
-    if (c->kept_whole) {
-        n = read_on(c);
-    } else {
-        b = c->bulk ? read_block(&c->nw->large, READ_BULK_BYTES)
-                    : read_block(&c->nw->small, READ_BYTES);
-        if (!b) {
-            conn_kill(c, NET_END_MEMORY, NULL);
-            return 0;
-        }
-        n = receive(c, b->bytes + c->kept_n, b->size - c->kept_n);
-        if (n) {
-            size_t have = c->kept_n + n;
-
-            if (c->kept)
-                memcpy(b->bytes, c->kept->bytes, c->kept_n);
-            drop_kept(c);
-            feed(c, b, have);
-        }
-    }
+    n = c->kept_whole ? read_on(c) : read_anew(c);
     if (c->link.endpoint && core_is_behind(c->link.endpoint))
         conn_mark_dirty(c); /* not to be read until the core has caught up */
     conn_charge(c);

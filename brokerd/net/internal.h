@@ -86,6 +86,7 @@ struct conn {
     uint8_t watched;    /* EV_READ, EV_WRITE as registered */
     uint8_t ready;      /* what the loop saw */
     uint8_t bulk;       /* large reads left */
+    uint8_t pace;       /* its reads are so many times halved (pace.h) */
     enum conn_state state : 8;
     enum net_end end : 8;
     bool kept_whole : 1; /* the rest of the frame is read into `kept` too */

@@ -81,9 +81,6 @@ struct workers {
     struct worker w[];
 };
 
-/* Monotonic time. */
-int64_t worker_clock_ns(void);
-
 /* The load after `span_ms` more, of which `busy` permille were not sleep. */
 unsigned worker_load_after(unsigned load, unsigned busy, int64_t span_ms);
 

@@ -94,6 +94,8 @@ struct block_pool *worker_pool(struct worker *w);
 /* The time of this turn, ms: monotonic, and since 1970. Own. */
 int64_t worker_now(const struct worker *w);
 int64_t worker_wall(const struct worker *w);
+/* The monotonic clock itself, ns, for what takes time within a turn. Any thread. */
+int64_t worker_clock_ns(void);
 
 /* Work of another room in each turn; any of them may be NULL. Own. */
 struct worker_hook {

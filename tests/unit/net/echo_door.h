@@ -4,17 +4,25 @@
 #ifndef TESTS_UNIT_NET_ECHO_DOOR_H
 #define TESTS_UNIT_NET_ECHO_DOOR_H
 
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "brokerd/doors/door.h"
 
-enum { ECHO_HEAD = 4 };
+enum { ECHO_HEAD = 4, ECHO_SLOW_MS = 40, ECHO_FEW = 6 };
+
+/* How often a slow connection was given something; the most at once, bytes, but for its first few
+ * times. */
+static _Atomic unsigned echo_given;
+static _Atomic size_t echo_most_given;
 
 struct door_conn {
     struct link *link;
     bool established;
     bool asked_much;               /* the core has yet to do it, perhaps */
+    bool is_slow;                  /* takes its time with all that it is given */
     int64_t lifetime_ms, heard_ms; /* ended when nothing was heard for so long; 0: never */
 };
 
@@ -47,6 +55,9 @@ static void echo_frame(struct door_conn *c, struct slice frame, struct block *bl
     } else if (slice_eq(body, SLICE("much"))) {
         c->asked_much = true;
         out_copy(c->link->out, "ok", 2);
+    } else if (slice_eq(body, SLICE("slow"))) {
+        c->is_slow = true;
+        out_copy(c->link->out, "ok", 2);
     } else if (slice_eq(body, SLICE("bad"))) {
         link_close(c->link, "bad frame", false);
     } else if (frame.n >= OUT_BY_REFERENCE) {
@@ -62,6 +73,11 @@ static size_t echo_on_bytes(struct door_conn *c, struct slice bytes, struct bloc
     size_t used = 0;
 
     c->heard_ms = 0; /* from the next on_time() on */
+    if (c->is_slow) {
+        poll(NULL, 0, ECHO_SLOW_MS);
+        if (atomic_fetch_add(&echo_given, 1) >= ECHO_FEW && bytes.n > atomic_load(&echo_most_given))
+            atomic_store(&echo_most_given, bytes.n);
+    }
     while (bytes.n - used >= ECHO_HEAD) {
         const uint8_t *p = bytes.p + used;
         size_t n = ECHO_HEAD + ((size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3]);

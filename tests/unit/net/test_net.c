@@ -521,6 +521,40 @@ START_TEST(who_does_not_take_answers_is_not_read)
 }
 END_TEST
 
+/* It sends much at once, and that takes long to deal with: less is read at a time. */
+START_TEST(who_takes_long_is_read_little_by_little)
+{
+    static uint8_t p[READ_BYTES], back[4];
+    size_t n = frame(p, 60, 'x'), all_of_it, at = 0;
+    int fd;
+
+    begin(1, &usual);
+    fd = client();
+    all_of_it = frame(p, 4, 0);
+    memcpy(p + 4, "slow", 4);
+    ck_assert_int_eq(send(fd, p, all_of_it, 0), (ssize_t)all_of_it);
+    ck_assert_int_eq(recv(fd, back, 2, MSG_WAITALL), 2);
+    for (all_of_it = 0; all_of_it + n <= sizeof p; all_of_it += n)
+        (void)frame(p + all_of_it, 60, 'x');
+    atomic_store(&echo_given, 0);
+    while (atomic_load(&echo_given) < ECHO_FEW + 4) { /* and take back what comes */
+        static uint8_t echoes[READ_BYTES];
+        ssize_t w = send(fd, p + at, all_of_it - at, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        at = (at + (w > 0 ? (size_t)w : 0)) % all_of_it;
+        if (w <= 0)
+            poll(&(struct pollfd){.fd = fd, .events = POLLIN | POLLOUT}, 1, 1000);
+        while (recv(fd, echoes, sizeof echoes, MSG_DONTWAIT) > 0)
+            continue;
+    }
+    close(fd);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_gt(atomic_load(&echo_most_given), 0);
+    ck_assert_uint_le(atomic_load(&echo_most_given), READ_BYTES / 4);
+}
+END_TEST
+
 /* Another's exchanges are turns in which it would be read. */
 START_TEST(who_asked_for_much_is_not_read_until_it_is_done)
 {
@@ -1185,6 +1219,7 @@ int main(void)
     tcase_add_test(tc, last_words_survive_unread_input);
     tcase_add_test(tc, who_lingers_too_long_is_cut_off);
     tcase_add_test(tc, who_does_not_take_answers_is_not_read);
+    tcase_add_test(tc, who_takes_long_is_read_little_by_little);
     tcase_add_test(tc, who_is_not_read_is_not_silent);
     tcase_add_test(tc, who_asked_for_much_is_not_read_until_it_is_done);
     tcase_add_test(tc, connections_have_a_limit);
