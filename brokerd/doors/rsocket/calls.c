@@ -16,7 +16,7 @@ static void on_next(void *ctx, struct slice data, struct ctype type)
 
     if (s->base.gone || s->answered)
         return;
-    if (c->metadata == METADATA_COMPOSITE && !ctype_eq(type, c->type) &&
+    if (c->metadata == METADATA_COMPOSITE && !ctype_eq(type, peer_type(c)) &&
         composite_data_type_size(name) > 0) {
         p.has_metadata = true;
         p.metadata = slice_of(item, (size_t)(composite_put_data_type(item, name) - item));
@@ -107,5 +107,5 @@ void calls_barrier(void *ctx, uint64_t token)
         return; /* cancelled meanwhile */
     send_payload(c, s->id, &(struct payload){.flags = RS_NEXT | RS_COMPLETE});
     send_end(c);
-    stream_end(s);
+    stream_drop(s);
 }

@@ -65,7 +65,7 @@ static uint8_t *put_type(const struct job *j, uint8_t *p, struct ctype type)
 {
     struct slice name;
 
-    if (j->c->metadata != METADATA_COMPOSITE || ctype_eq(type, j->c->type))
+    if (j->c->metadata != METADATA_COMPOSITE || ctype_eq(type, peer_type(j->c)))
         return p;
     name = ctype_name(type);
     return composite_data_type_size(name) ? composite_put_data_type(p, name) : p;

@@ -71,6 +71,12 @@ void stream_fail(struct stream *s, const struct refusal *why, bool partly)
     stream_end(s);
 }
 
+void stream_drop(struct stream *s)
+{
+    streams_remove(&s->peer->streams, s);
+    free(s);
+}
+
 /* --------------------------------------------------------------------------------- fragments */
 
 void peer_joining(struct peer *c, int64_t delta)

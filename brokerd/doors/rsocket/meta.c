@@ -99,7 +99,7 @@ static int read_composite(struct slice rest, struct meta *m, struct refusal *why
 int meta_read(const struct peer *c, bool has_metadata, struct slice metadata, struct meta *ret,
               struct refusal *ret_why)
 {
-    *ret = (struct meta){.type = c->type};
+    *ret = (struct meta){.type = peer_type(c)};
     if (!has_metadata)
         return 0;
     if (metadata.n > META_MAX) {

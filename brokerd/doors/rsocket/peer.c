@@ -348,7 +348,7 @@ static struct door_conn *peer_open(struct link *l)
     if (!c)
         return NULL;
     c->link = l;
-    c->type.id = CTYPE_NONE;
+    c->type_id = CTYPE_NONE;
     return (struct door_conn *)(void *)c;
 }
 
@@ -408,8 +408,8 @@ static void peer_free(struct door_conn *d)
         return;
     peer_release(c);
     free(c->forget_memo);
-    if (c->type.id == CTYPE_NAMED)
-        free((void *)(uintptr_t)c->type.name.p);
+    if (c->type_id == CTYPE_NAMED)
+        free((void *)(uintptr_t)c->type_name.p);
     free(c);
 }
 

@@ -30,11 +30,12 @@ struct peer {
     struct stream *ended;     /* streams out of the table, until peer_sweep() */
     struct publisher *forget; /* for all fire-and-forget, made for the first */
     struct memo *forget_memo; /* metadata of the last one */
-    struct ctype type;        /* data type of SETUP; its name is ours */
+    struct slice type_name;   /* of the data type, if it is a named one; ours */
     int64_t heard_ms;         /* when the last bytes came */
     uint64_t joining;         /* bytes of unfinished messages, all streams */
     uint32_t lifetime_ms;     /* of silence, then the peer is dead */
     uint8_t metadata;         /* enum peer_metadata */
+    uint8_t type_id;          /* data type of SETUP */
     bool established : 1;
     bool over : 1;     /* net has been told to close */
     bool draining : 1; /* takes no new requests; closed with its last stream */
@@ -52,6 +53,12 @@ void peer_close(struct peer *c, const char *why, bool clean);
 /* Free the streams that have ended and close what they held in the core. Not from the core's
  * callbacks. */
 void peer_sweep(struct peer *c);
+
+/* The data type of SETUP. */
+static inline struct ctype peer_type(const struct peer *c)
+{
+    return (struct ctype){c->type_id, c->type_name};
+}
 
 /* Give up all streams and the endpoint: the core knows nothing of the connection any more. */
 void peer_release(struct peer *c);
@@ -78,6 +85,10 @@ static inline void stream_cool(const struct stream *s)
     if (s->peer->hot == s)
         s->peer->hot = NULL;
 }
+
+/* `s`, which is in the table, is gone with its memory: only for one that holds nothing, where the
+ * door works on none. What would wait for the sweep stays for good if nothing more comes. */
+void stream_drop(struct stream *s);
 
 /* End it with an ERROR, unless it is quiet. Nothing happens if it has ended. */
 void stream_fail(struct stream *s, const struct refusal *why, bool partly);

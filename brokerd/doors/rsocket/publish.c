@@ -223,7 +223,7 @@ static void channel_message(struct publish *s, const struct rs_frame *f, struct 
     struct msg_view v = view_of(f->data, block, m);
     struct run run = {.v = &v, .n = 1, .bytes = v.len};
 
-    run.type = m ? m->type : s->base.peer->type;
+    run.type = m ? m->type : peer_type(s->base.peer);
     publish_channel_run(s, &run);
 }
 

@@ -102,7 +102,7 @@ static size_t scan_channel(struct peer *c, struct publish *ch, uint16_t word, st
             ;
     if (s->n == 0)
         return 0;
-    run = (struct run){.v = s->v, .n = s->n, .bytes = s->bytes, .type = m ? m->type : c->type};
+    run = (struct run){.v = s->v, .n = s->n, .bytes = s->bytes, .type = m ? m->type : peer_type(c)};
     run.head_room = RS_PAYLOAD_HEAD_SIZE; /* no frame is looked at again */
     publish_channel_run(ch, &run);
     return (size_t)(s->p - start);
@@ -143,7 +143,7 @@ static size_t scan_routed(struct peer *c, struct publish *ch, struct scan *s)
         return 0;
     core_foresee(c->link->host->core, topic, s->n);
     for (uint32_t i = 0; i < s->n && !ch->base.gone; i++) {
-        struct run run = {.v = &s->v[i], .n = 1, .bytes = s->v[i].len, .type = c->type};
+        struct run run = {.v = &s->v[i], .n = 1, .bytes = s->v[i].len, .type = peer_type(c)};
 
         publish_channel_to(ch, topic[i], &run);
     }

@@ -74,7 +74,8 @@ static int keep_type(struct peer *c, struct slice mime)
         memcpy(name, t.name.p, t.name.n);
         t.name.p = name;
     }
-    c->type = t;
+    c->type_id = t.id;
+    c->type_name = t.name;
     return 0;
 }
 

@@ -14,10 +14,12 @@ static uint32_t home(const struct stream_table *t, uint32_t id)
 
 struct stream *streams_find(const struct stream_table *t, uint32_t id)
 {
-    if (t->n == 0)
+    if (t->cap == 0) {
+        for (uint32_t i = 0; i < t->n; i++)
+            if (t->few[i]->id == id)
+                return t->few[i];
         return NULL;
-    if (t->cap == 0)
-        return t->one->id == id ? t->one : NULL;
+    }
     for (uint32_t i = home(t, id);; i = (i + 1) & (t->cap - 1)) {
         if (!t->slot[i] || t->slot[i]->id == id)
             return t->slot[i];
@@ -50,9 +52,8 @@ static int resize(struct stream_table *t, uint32_t cap)
 
 int streams_add(struct stream_table *t, struct stream *s)
 {
-    if (t->cap == 0 && t->n == 0) {
-        t->one = s;
-        t->n = 1;
+    if (t->cap == 0 && t->n < STREAMS_FEW) {
+        t->few[t->n++] = s;
         return 0;
     }
     if (t->n + 1 > t->cap / 4 * 3) {
@@ -87,7 +88,9 @@ void streams_remove(struct stream_table *t, const struct stream *s)
     uint32_t i;
 
     if (t->cap == 0) {
-        *t = (struct stream_table){0};
+        for (i = 0; t->few[i] != s; i++)
+            ;
+        t->few[i] = t->few[--t->n];
         return;
     }
     i = home(t, s->id);
@@ -104,7 +107,7 @@ void streams_remove(struct stream_table *t, const struct stream *s)
 struct stream *streams_next(const struct stream_table *t, uint32_t *at)
 {
     if (t->cap == 0)
-        return (*at)++ == 0 ? t->one : NULL;
+        return *at < t->n ? t->few[(*at)++] : NULL;
     while (*at < t->cap)
         if (t->slot[(*at)++])
             return t->slot[*at - 1];

@@ -2,8 +2,8 @@
  *
  * Why      Ids are the client's choice, up to 31 bits, and arrive in any order.
  * Shape    An open-addressed table of pointers, a power of two of slots, at most three quarters
- *          full. It is made for the second stream and freed with the last: a connection with one
- *          stream, or none, has no slots.
+ *          full. It is made for the third stream and freed with the last: a subscriber has one
+ *          stream and sometimes a call beside it, a connection with two has no slots.
  * Owner    The streams belong to whoever made them; the table only finds them.
  * Thread   The connection's worker. */
 #ifndef BROKERD_DOORS_RSOCKET_STREAMS_H
@@ -12,6 +12,8 @@
 #include "libbroker/wire/reassembly.h"
 
 struct peer;
+
+enum { STREAMS_FEW = 2 };
 
 enum stream_kind {
     STREAM_JOINING, /* a request that came in fragments, of which some are missing */
@@ -33,11 +35,11 @@ struct stream {
     bool gone;    /* not in the table any more: nothing is written for it */
 };
 
-/* Zeroed memory is an empty table. Most connections have one stream, and no slots. */
+/* Zeroed memory is an empty table. Most connections have a stream or two, and no slots. */
 struct stream_table {
     union {
-        struct stream *one;   /* while cap is 0; or NULL */
-        struct stream **slot; /* else: a stream or NULL each */
+        struct stream *few[STREAMS_FEW]; /* while cap is 0: n of them */
+        struct stream **slot;            /* else: a stream or NULL each */
     };
     uint32_t cap; /* slots, a power of two, or 0 */
     uint32_t n;   /* streams */
