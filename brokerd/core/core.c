@@ -19,9 +19,9 @@
 
 static void init_lists(struct core *c)
 {
-    struct list *lists[] = {&c->endpoints, &c->queues,  &c->letters,   &c->pump,   &c->news,
-                            &c->starved,   &c->lossy,   &c->holding,   &c->doomed, &c->barriers,
-                            &c->wakeful,   &c->readies, &c->unhurried, &c->behind};
+    struct list *lists[] = {&c->endpoints, &c->letters,   &c->pump,   &c->news,     &c->starved,
+                            &c->lossy,     &c->holding,   &c->doomed, &c->barriers, &c->wakeful,
+                            &c->readies,   &c->unhurried, &c->behind};
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
@@ -59,11 +59,10 @@ int core_new(const struct core_options *o, struct core **ret)
 /* Queues first: their taps and bindings point into everything else. Nobody is told. */
 static void free_queues(struct core *c)
 {
-    struct list_node *n, *l;
+    struct list_node *l;
+    struct queue *q;
 
-    while ((n = list_first(&c->queues)) != NULL) {
-        struct queue *q = LIST_ITEM(n, struct queue, link);
-
+    for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;) {
         while ((l = list_first(&q->taps)) != NULL) {
             struct tap *t = LIST_ITEM(l, struct tap, link);
 
@@ -174,13 +173,14 @@ static void adopt_policy(struct queue *q)
 void core_configure(struct core *c, struct policy_set *policies)
 {
     struct policy_set *old = c->policies;
+    struct queue *q;
 
     c->policies = policy_set_ref(policies);
     c->globals = *policy_set_globals(policies);
     policy_set_unref(old);
     c->started = false;
-    for (struct list_node *n = list_first(&c->queues); n; n = list_next(&c->queues, n))
-        adopt_policy(LIST_ITEM(n, struct queue, link));
+    for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;)
+        adopt_policy(q);
 }
 
 void core_drain(struct core *c)

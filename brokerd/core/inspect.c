@@ -21,6 +21,7 @@ static void add_settled(struct inspect_counters *to, const struct settled_counte
 void inspect_totals(const struct core *c, struct inspect_totals *ret)
 {
     const struct list_node *n;
+    const struct queue *q;
 
     *ret = (struct inspect_totals){
         .count = {.published = c->count.published,
@@ -33,9 +34,7 @@ void inspect_totals(const struct core *c, struct inspect_totals *ret)
     memcpy(ret->count.reason, c->count.reason, sizeof ret->count.reason);
     add_settled(&ret->count, &c->count.gone);
     ret->count.dead_lettered = c->count.gone_dead_letters;
-    for (n = list_first(&c->queues); n; n = list_next(&c->queues, n)) {
-        const struct queue *q = LIST_ITEM(n, const struct queue, link);
-
+    for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;) {
         add_settled(&ret->count, &q->backlog->settled);
         if (q->losses)
             ret->count.dead_lettered += q->losses->dead_letters;

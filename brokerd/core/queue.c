@@ -85,7 +85,6 @@ struct queue *queue_new(struct core *c, bool is_named, struct slice label,
         return NULL;
     }
     queue_in_use(q, false);
-    list_push_back(&c->queues, &q->link);
     return q;
 }
 
@@ -149,7 +148,6 @@ void queue_free(struct queue *q)
 {
     bequeath(q);
     free_waiting(q);
-    list_remove(&q->link);
     list_remove(&q->pump);
     if (q->losses)
         list_remove(&q->losses->link);

@@ -4,7 +4,7 @@
  * Shape    First deliveries in `fifo` by sequence number, without holes but those that expiry
  *          leaves; what came back in a heap by its old number, served first; delayed ones in the
  *          core's timers. Numbers start at 1 and are never used again.
- * Owner    The core lists its queues; a message that waits is one reference.
+ * Owner    The core has its queues in its slots; a message that waits is one reference.
  * Thread   The queue's worker. */
 #ifndef BROKERD_CORE_QUEUE_H
 #define BROKERD_CORE_QUEUE_H

@@ -83,3 +83,14 @@ void slots_drop(struct slots *s, handle_t h)
     slot->object = (void *)(uintptr_t)s->free;
     s->free = handle_slot(h) + 1;
 }
+
+void *slots_next(const struct slots *s, enum slot_kind kind, uint32_t *at)
+{
+    while (*at < s->n) {
+        const struct slot *slot = &s->slot[(*at)++];
+
+        if (slot->kind == kind)
+            return slot->object;
+    }
+    return NULL;
+}

@@ -41,6 +41,10 @@ void *slots_get(const struct slots *s, enum slot_kind kind, handle_t h);
 /* The handle's object is gone. 0 and old handles are ignored. */
 void slots_drop(struct slots *s, handle_t h);
 
+/* All of a kind, one by one: the next in a slot from *at on, which is 0 at first; NULL: there are
+ * no more. They may come and go meanwhile. */
+void *slots_next(const struct slots *s, enum slot_kind kind, uint32_t *at);
+
 static inline unsigned handle_worker(handle_t h)
 {
     return (unsigned)(h >> 56);

@@ -148,7 +148,6 @@ struct queue {
     uint64_t in, out;       /* messages accepted: the number of the last; delivered, each attempt */
     struct list_node pump;  /* in core->pump while something may be deliverable; doomed: in
                              * core->doomed, to be ended at the end of the turn */
-    struct list_node link;  /* in core->queues */
     struct losses *losses;  /* NULL: nothing was lost or refused yet */
     struct kept_wish *wish; /* NULL: none */
     struct binding *bindings; /* in the order they came */
@@ -373,7 +372,7 @@ struct core {
     struct heap timers;
     struct map names;    /* of queues: struct named */
     struct map services; /* struct service (call.c) */
-    struct list endpoints, queues, letters;
+    struct list endpoints, letters;
     struct list pump, news, starved, lossy, holding, doomed, barriers, wakeful, readies, behind;
     struct pool pool;          /* kept messages are from here */
     struct list unhurried;     /* publishers whose news can wait */

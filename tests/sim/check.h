@@ -200,10 +200,11 @@ static void check_endpoints(const struct core *c)
 static void check_core(struct core *c)
 {
     struct found f = {0};
+    const struct queue *q;
     int64_t cost;
 
-    for (struct list_node *n = list_first(&c->queues); n; n = list_next(&c->queues, n))
-        check_queue(LIST_ITEM(n, const struct queue, link), &f);
+    for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;)
+        check_queue(q, &f);
     find_parked(c, &f);
     for (struct list_node *n = list_first(&c->letters); n; n = list_next(&c->letters, n))
         find_msg(&f, LIST_ITEM(n, struct letter, link)->msg);
@@ -251,10 +252,9 @@ static void check_quiet(void)
 
     for (unsigned i = 0; i < sim.cores; i++) {
         struct core *c = sim.w.core[i];
+        const struct queue *q;
 
-        for (struct list_node *n = list_first(&c->queues); n; n = list_next(&c->queues, n)) {
-            const struct queue *q = LIST_ITEM(n, const struct queue, link);
-
+        for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;) {
             if (sim.starving)
                 continue;
             must(!is_stuck(q), "%s: %llu ready, %u hungry, and nothing moves", q->label,

@@ -366,10 +366,10 @@ static int32_t count_matches(unsigned core, const char *topic)
     int32_t count = 0;
 
     for (unsigned i = 0; i < sim.cores; i++) {
-        const struct list *l = &sim.w.core[i]->queues;
+        const struct slots *s = &sim.w.core[i]->slots;
+        const struct queue *q;
 
-        for (struct list_node *n = list_first(l); n; n = list_next(l, n)) {
-            const struct queue *q = LIST_ITEM(n, const struct queue, link);
+        for (uint32_t at = 0; (q = slots_next(s, SLOT_QUEUE, &at)) != NULL;) {
             bool matches = false;
 
             for (const struct binding *b = q->bindings; b; b = b->next)
@@ -556,10 +556,10 @@ static void tick(void)
 static void manage_queue(void)
 {
     struct core *c = awake((unsigned)below(sim.cores));
+    struct queue *q;
     uint64_t n;
 
-    for (struct list_node *l = list_first(&c->queues); l; l = list_next(&c->queues, l)) {
-        struct queue *q = LIST_ITEM(l, struct queue, link);
+    for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;) {
         int expect = q->making ? -ENOENT : 0;
 
         if (!one_in(4))
@@ -726,10 +726,10 @@ static void delete_queues(void)
 {
     for (unsigned i = 0; i < sim.cores; i++) {
         struct core *c = awake(i);
-        struct list_node *l;
+        struct queue *q;
 
-        while ((l = list_first(&c->queues)) != NULL)
-            names_delete(LIST_ITEM(l, struct queue, link), REASON_DELETED);
+        for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;)
+            names_delete(q, REASON_DELETED);
     }
 }
 

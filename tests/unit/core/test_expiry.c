@@ -91,13 +91,14 @@ END_TEST
 START_TEST(a_purge_is_a_gap)
 {
     struct queue *q;
+    uint32_t at = 0;
     uint64_t n;
 
     start(POLICY_SUBSCRIPTION, "");
     world_subscribe(&a, "t", 0);
     world_run(&world);
     publish("1", 3, 0);
-    q = LIST_ITEM(list_first(&world.core[0]->queues), struct queue, link);
+    q = slots_next(&world.core[0]->slots, SLOT_QUEUE, &at);
     ck_assert_int_eq(core_queue_purge(world.core[0], q->handle, &n), 0);
     ck_assert_uint_eq(n, 3);
     publish("2", 1, 0);

@@ -28,19 +28,17 @@ static void stop(void)
 /* The queues hold some of a run and admit them within the same call, each at its own moment. */
 START_TEST(holds_that_end_within_the_publish_are_told)
 {
+    struct queue *q;
+
     start(1, POLICY_QUEUE, "max-messages=2 overflow=block");
     world_consume(&a, "one", true, 100);
     world_consume(&b, "two", true, 100);
     a.consumer = b.consumer = NULL;
     world_run(&world);
     world_subscribe(&a, "none", 0);
-    for (struct list_node *n = list_first(&world.core[0]->queues); n;
-         n = list_next(&world.core[0]->queues, n)) {
-        struct queue *q = LIST_ITEM(n, struct queue, link);
-
+    for (uint32_t at = 0; (q = slots_next(&world.core[0]->slots, SLOT_QUEUE, &at)) != NULL;)
         if (q->is_named)
             ck_assert_int_ge(names_bind(q, SLICE("t"), 0), 0);
-    }
     ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, false, "t", "1 2 3 4"), 0);
     world_run(&world);
     ck_assert_str_eq(a.got, "1 2 3 4 ");
@@ -144,6 +142,7 @@ END_TEST
 START_TEST(half_the_budget_holds_the_publisher)
 {
     const struct queue *q;
+    uint32_t at = 0;
     uint64_t told;
 
     start(1, POLICY_QUEUE,
@@ -151,7 +150,7 @@ START_TEST(half_the_budget_holds_the_publisher)
     world.memory = 8 << 20;
     world_consume(&a, "work", false, 0);
     world_run(&world);
-    q = LIST_ITEM(list_first(&world.core[0]->queues), struct queue, link);
+    q = slots_next(&world.core[0]->slots, SLOT_QUEUE, &at);
     while (pub.upto + 1 >= (pub.publisher ? pub.publisher->next : 1)) { /* each is answered */
         publish_big(&pub, 100000, "work");
         world_run(&world);

@@ -325,10 +325,11 @@ static void fly(unsigned cores)
 START_TEST(much_to_ack_is_acked_later)
 {
     struct queue *q;
+    uint32_t at = 0;
     unsigned ms = 0;
 
     fly(_i ? 2 : 1);
-    q = LIST_ITEM(list_first(&world.core[0]->queues), struct queue, link);
+    q = slots_next(&world.core[0]->slots, SLOT_QUEUE, &at);
     for (unsigned i = 0; i < VERBS; i++)
         ck_assert_int_eq(core_ack(b.consumer, 1, IN_FLIGHT, ACK_EXTEND, 1 + i), 0);
     ck_assert_int_eq(core_ack(b.consumer, 1, IN_FLIGHT, ACK_DONE, 0), 0);

@@ -30,14 +30,12 @@ static void stop(void)
 static struct queue *find(const char *name)
 {
     for (unsigned i = 0; i < world.n; i++) {
-        struct list *l = &world.core[i]->queues;
+        const struct slots *s = &world.core[i]->slots;
+        struct queue *q;
 
-        for (struct list_node *n = list_first(l); n; n = list_next(l, n)) {
-            struct queue *q = LIST_ITEM(n, struct queue, link);
-
+        for (uint32_t at = 0; (q = slots_next(s, SLOT_QUEUE, &at)) != NULL;)
             if (q->is_named && strcmp(q->label, name) == 0)
                 return q;
-        }
     }
     return NULL;
 }
