@@ -59,13 +59,11 @@ int core_new(const struct core_options *o, struct core **ret)
 /* Queues first: their taps and bindings point into everything else. Nobody is told. */
 static void free_queues(struct core *c)
 {
-    struct list_node *l;
     struct queue *q;
+    struct tap *t;
 
     for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;) {
-        while ((l = list_first(&q->taps)) != NULL) {
-            struct tap *t = LIST_ITEM(l, struct tap, link);
-
+        while ((t = tap_first(q)) != NULL) {
             if (t->consumer)
                 t->consumer->tap = NULL;
             tap_close(t, 0);
@@ -165,8 +163,8 @@ static void adopt_policy(struct queue *q)
     if (q->policy->overflow != OVERFLOW_BLOCK) /* or what comes next would overtake them */
         offer_end_holds(q, REASON_FULL);
     queue_arm(q);
-    for (struct list_node *n = list_first(&q->taps); n; n = list_next(&q->taps, n))
-        tap_look(LIST_ITEM(n, struct tap, link));
+    for (struct tap *t = tap_first(q); t; t = tap_next(t))
+        tap_look(t);
     deliver_later(q);
 }
 
@@ -331,7 +329,7 @@ static void admit_held(struct core *c)
 
         next = list_next(&c->holding, n);
         offer_admit(q);
-        if (q->hungry_n)
+        if (q->hungry)
             deliver_later(q);
     }
 }

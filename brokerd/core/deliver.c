@@ -140,7 +140,7 @@ struct round {
 
 static void next_round(struct round *r, const struct queue *q, uint64_t ready)
 {
-    r->taps = q->hungry_n;
+    r->taps = hungry_of(q);
     r->share = RUN_MAX;
     if (r->taps > 1) {
         r->share = (ready + r->taps - 1) / r->taps;
@@ -181,8 +181,8 @@ static void take_back(struct tap *t, uint32_t n)
 static void served(struct tap *t)
 {
     tap_look(t);
-    if (list_linked(&t->hungry))
-        list_move_to_back(&t->queue->hungry, &t->hungry);
+    if (t->hungry && t->queue->is_named && t->queue->backlog->hungry_n > 1)
+        tap_yield(t);
 }
 
 /* -------------------------------------------------------------------------- direct */
@@ -233,10 +233,10 @@ uint32_t deliver_direct(struct offer *o, struct queue *q)
     struct round round = {0};
     uint32_t i = 0;
 
-    if (list_empty(&q->hungry) || deque_len(&b->fifo) || b->back.n || deque_len(&b->held))
+    if (!q->hungry || deque_len(&b->fifo) || b->back.n || deque_len(&b->held))
         return 0;
-    while (i < o->run->n && !list_empty(&q->hungry)) {
-        struct tap *t = LIST_ITEM(list_first(&q->hungry), struct tap, hungry);
+    while (i < o->run->n && q->hungry) {
+        struct tap *t = q->hungry;
         struct delivery d = {.topic = o->topic,
                              .offer = o->number,
                              .attempt = 1,
@@ -278,22 +278,19 @@ static inline void fetch(const void *p, size_t size)
 
 static inline struct consumer *first_hungry(const struct queue *q)
 {
-    struct list_node *n = list_first(&q->hungry);
-
-    return n ? LIST_ITEM(n, struct tap, hungry)->consumer : NULL;
+    return q->hungry ? q->hungry->consumer : NULL;
 }
 
 /* Each step reads what the one before has fetched. */
 void deliver_foresee(struct queue *const *q, unsigned n)
 {
-    const struct list_node *t;
     const struct consumer *k;
 
     for (unsigned i = 0; i < n; i++)
         fetch(q[i], sizeof *q[i]);
     for (unsigned i = 0; i < n; i++)
-        if ((t = list_first(&q[i]->hungry)) != NULL)
-            fetch(LIST_ITEM(t, struct tap, hungry), sizeof(struct tap));
+        if (q[i]->hungry)
+            fetch(q[i]->hungry, sizeof(struct tap));
     for (unsigned i = 0; i < n; i++)
         if ((k = first_hungry(q[i])) != NULL)
             fetch(k, sizeof *k);
@@ -390,8 +387,8 @@ void deliver_pump(struct queue *q)
     struct round round = {0};
     uint64_t n = 0, bytes = 0;
 
-    while (queue_ready(q) && !list_empty(&q->hungry)) {
-        struct tap *t = LIST_ITEM(list_first(&q->hungry), struct tap, hungry);
+    while (queue_ready(q) && q->hungry) {
+        struct tap *t = q->hungry;
         uint32_t k;
 
         if (n >= PUMP_MAX || bytes >= PUMP_MAX_BYTES) {

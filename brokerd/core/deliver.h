@@ -28,6 +28,37 @@ void deliver_later(struct queue *q);
  * It takes nothing until tap_look(). */
 struct tap *tap_new(struct queue *q, struct consumer *k, handle_t remote);
 
+/* All taps of a queue, one by one; NULL: there are no more. */
+static inline struct tap *tap_first(const struct queue *q)
+{
+    const struct list_node *n;
+
+    if (!q->is_named)
+        return q->own;
+    n = list_first(&q->backlog->taps);
+    return n ? LIST_ITEM(n, struct custody, link)->tap : NULL;
+}
+
+static inline struct tap *tap_next(const struct tap *t)
+{
+    const struct list_node *n;
+
+    if (!t->queue->is_named)
+        return NULL;
+    n = list_next(&t->queue->backlog->taps, &t->custody->link);
+    return n ? LIST_ITEM(n, struct custody, link)->tap : NULL;
+}
+
+static inline unsigned taps_of(const struct queue *q)
+{
+    return q->is_named ? q->backlog->taps_n : q->own != NULL;
+}
+
+static inline unsigned hungry_of(const struct queue *q)
+{
+    return q->is_named ? q->backlog->hungry_n : q->hungry != NULL;
+}
+
 /* Close a tap whose consumer's socket has taken deliveries up to `written`: what is unsettled
  * goes back to the queue, with its attempt counted only if it was written. */
 void tap_close(struct tap *t, uint64_t written);

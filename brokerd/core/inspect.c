@@ -1,6 +1,7 @@
 #include "brokerd/core/inspect.h"
 
 #include "brokerd/core/consume.h"
+#include "brokerd/core/deliver.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/queue.h"
 
@@ -78,10 +79,7 @@ static bool is_full(const struct queue *q)
 
 static const char *owner_of(const struct queue *q)
 {
-    const struct list_node *n = list_first(&q->taps);
-    const struct tap *t = n ? LIST_ITEM(n, const struct tap, link) : NULL;
-
-    return !q->is_named && t && t->consumer ? t->consumer->ep->name : "";
+    return q->own && q->own->consumer ? q->own->consumer->ep->name : "";
 }
 
 static void fill_queue(const struct queue *q, struct inspect_queue *ret)
@@ -96,8 +94,8 @@ static void fill_queue(const struct queue *q, struct inspect_queue *ret)
         .unacked = q->backlog->inflight,
         .delayed = q->backlog->delayed_n,
         .held = deque_len(&q->backlog->held),
-        .consumers = q->taps_n,
-        .hungry = q->hungry_n,
+        .consumers = taps_of(q),
+        .hungry = hungry_of(q),
         .oldest_ms = oldest(q),
         .full_ms = is_full(q) ? age(q->core, q->backlog->full_since_ms) : -1,
         .stuck = q->backlog->stuck,
@@ -273,13 +271,13 @@ int inspect_peek(const struct core *c, uint64_t queue, uint32_t n, inspect_messa
 {
     const struct queue *q = queue_of(c, queue);
     struct peek p = {n, fn, ctx};
-    const struct list_node *l;
+    const struct tap *t;
     int r = q && n ? show_back(&p, q) : 0;
 
     if (r <= 0 || !show_waiting(&p, q))
         return r < 0 ? r : 0;
-    for (l = list_first(&q->taps); l; l = list_next(&q->taps, l))
-        if (q->is_named && !show_flights(&p, LIST_ITEM(l, const struct tap, link)))
+    for (t = tap_first(q); t; t = tap_next(t))
+        if (q->is_named && !show_flights(&p, t))
             return 0;
     for (uint64_t i = deque_first(&q->backlog->held); i != deque_end(&q->backlog->held); i++)
         if (!show(&p, ((const struct held *)deque_slot(&q->backlog->held, i))->msg, 0, 0, "held"))
@@ -292,10 +290,8 @@ int inspect_peek(const struct core *c, uint64_t queue, uint32_t n, inspect_messa
 void inspect_taps(const struct core *c, uint64_t queue, inspect_tap_fn *fn, void *ctx)
 {
     const struct queue *q = queue_of(c, queue);
-    const struct list_node *n;
 
-    for (n = q ? list_first(&q->taps) : NULL; n; n = list_next(&q->taps, n)) {
-        const struct tap *t = LIST_ITEM(n, const struct tap, link);
+    for (const struct tap *t = q ? tap_first(q) : NULL; t; t = tap_next(t)) {
         struct inspect_tap it = {
             .consumer = t->consumer ? t->consumer->handle : t->custody->remote,
             .credit = t->credit,
@@ -304,7 +300,7 @@ void inspect_taps(const struct core *c, uint64_t queue, inspect_tap_fn *fn, void
             .manual_ack = t->manual_ack,
             .stopped = t->stopped,
             .inflight_full = q->is_named && t->custody->unsettled >= q->policy->max_inflight,
-            .stalled_ms = list_linked(&t->hungry) ? -1 : age(c, t->starved_ms),
+            .stalled_ms = t->hungry ? -1 : age(c, t->starved_ms),
         };
 
         if (!fn(ctx, &it))

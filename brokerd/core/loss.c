@@ -1,6 +1,7 @@
 #include "brokerd/core/loss.h"
 
 #include "brokerd/core/budget.h"
+#include "brokerd/core/deliver.h"
 #include "brokerd/core/publish.h"
 #include "libbroker/base/headers.h"
 
@@ -158,14 +159,10 @@ static void announce(struct queue *q)
     struct losses *l = q->losses;
     struct core_event ev = {
         .kind = EVENT_SLOW_CONSUMER, .queue = q->label, .topic = "", .client = ""};
-    const struct list_node *n = list_first(&q->taps);
+    const struct tap *t = tap_first(q);
 
-    if (n) {
-        const struct tap *t = LIST_ITEM(n, const struct tap, link);
-
-        if (t->consumer)
-            ev.client = t->consumer->ep->name;
-    }
+    if (t && t->consumer)
+        ev.client = t->consumer->ep->name;
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++) {
         if (!l->unannounced[r])
             continue;

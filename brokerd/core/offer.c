@@ -124,9 +124,7 @@ static void doom(struct queue *q)
         return;
     q->doomed = true;
     list_move_to_back(&q->core->doomed, &q->pump);
-    for (struct list_node *n = list_first(&q->taps); n; n = list_next(&q->taps, n)) {
-        struct tap *t = LIST_ITEM(n, struct tap, link);
-
+    for (struct tap *t = tap_first(q); t; t = tap_next(t)) {
         t->stopped = true;
         tap_look(t);
     }
@@ -247,7 +245,7 @@ void offer_to(struct offer *o, struct queue *q)
         if (what == PUT_REFUSED && !o->refuser)
             o->refuser = q;
     }
-    if (!q->hungry_n)
+    if (!q->hungry)
         return;
     /* What is delivered makes room for what is held. That one is held must be told before what
      * became of it, so this waits until the offer is over. */
@@ -306,7 +304,7 @@ void offer_admit(struct queue *q)
     if (!any)
         return;
     queue_arm(q);
-    if (q->hungry_n)
+    if (q->hungry)
         deliver_later(q);
 }
 
@@ -347,7 +345,7 @@ void offer_hold_due(struct queue *q)
         }
         end_first_hold(q, REASON_FULL);
     }
-    if (q->hungry_n)
+    if (q->hungry)
         deliver_pump(q);
     queue_arm(q);
 }

@@ -34,6 +34,8 @@ struct backlog *queue_backlog(struct queue *q)
     b->queue = q;
     b->expiry_ms = b->idle_since_ms = INT64_MAX;
     list_init(&b->delayed);
+    list_init(&b->taps);
+    list_init(&b->hungry);
     deque_init(&b->fifo, sizeof(struct waiting));
     deque_init(&b->held, sizeof(struct held));
     q->backlog = b;
@@ -75,8 +77,6 @@ struct queue *queue_new(struct core *c, bool is_named, struct slice label,
     q->core = c;
     q->policy = policy_share(c, policy);
     q->backlog = (struct backlog *)(uintptr_t)&backlog_none;
-    list_init(&q->taps);
-    list_init(&q->hungry);
     memcpy(q->label, label.p, label.n);
     q->is_named = is_named;
     q->handle = slots_put(&c->slots, SLOT_QUEUE, q);

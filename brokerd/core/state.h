@@ -128,6 +128,9 @@ struct backlog {
     int64_t idle_since_ms; /* named: without a consumer since; INT64_MAX: has one */
     struct timer timer;    /* expiry, holds, idle expiry: the earliest */
     unsigned unseen;       /* named: workers that have yet to learn of a binding, while made */
+    struct list taps;      /* named: struct custody; a subscription has but queue->own */
+    struct list hungry;    /* named: of these, in turn, those that would take a message */
+    unsigned taps_n, hungry_n;
     struct settled_counters settled;
 };
 
@@ -142,9 +145,8 @@ struct queue {
     handle_t handle;
     const struct queue_policy *policy; /* shared_policy.h; one reference */
     struct backlog *backlog;           /* never NULL; to be written through queue_backlog() only */
-    struct list taps;
-    struct list hungry; /* taps that would take a message, if there is room */
-    unsigned taps_n, hungry_n;
+    struct tap *own;                   /* a subscription's only one */
+    struct tap *hungry;     /* whose turn it is to take a message, if there is room; or NULL */
     uint64_t in, out;       /* messages accepted: the number of the last; delivered, each attempt */
     struct list_node pump;  /* in core->pump while something may be deliverable; doomed: in
                              * core->doomed, to be ended at the end of the turn */
@@ -173,6 +175,8 @@ static inline struct slice binding_filter(const struct binding *b)
  * subscription hands out for good, and to its own worker: its tap has none of this. */
 struct custody {
     struct tap *tap;
+    struct list_node link;   /* in backlog->taps */
+    struct list_node hungry; /* in backlog->hungry */
     struct flights flights;
     uint64_t unsettled;       /* flights that are */
     uint64_t written;         /* deliveries known to have reached the socket */
@@ -186,13 +190,12 @@ struct custody {
 /* A queue's side of a consumer. */
 struct tap {
     struct queue *queue;
-    struct list_node link;     /* in queue->taps */
-    struct list_node hungry;   /* in queue->hungry */
     struct consumer *consumer; /* on this worker, or NULL */
     uint64_t credit;           /* deliveries it would take; CORE_UNLIMITED and more: any */
     uint64_t numbered;         /* deliveries so far */
     int64_t starved_ms : 56;   /* out of credit or room since; 0: it is not */
     bool manual_ack : 1, stopped : 1;
+    bool hungry : 1;          /* would take a message, if there is room */
     bool facts : 1;           /* wants sequence number, time and id of each message */
     struct custody custody[]; /* one of a named queue's tap, none of a subscription's */
 };

@@ -30,6 +30,64 @@ static int custody_begin(struct tap *t, handle_t remote)
     return -ENOMEM;
 }
 
+static void join(struct tap *t)
+{
+    struct queue *q = t->queue;
+
+    if (!q->is_named) {
+        q->own = t;
+        return;
+    }
+    list_push_back(&q->backlog->taps, &t->custody->link);
+    q->backlog->taps_n++;
+}
+
+/* False: it was the last. */
+static bool leave(struct tap *t)
+{
+    struct queue *q = t->queue;
+
+    if (!q->is_named) {
+        q->own = NULL;
+        return false;
+    }
+    list_remove(&t->custody->link);
+    return --q->backlog->taps_n != 0;
+}
+
+/* The first in line is who has its turn. */
+static void line_up(struct queue *q)
+{
+    struct list_node *n = list_first(&q->backlog->hungry);
+
+    q->hungry = n ? LIST_ITEM(n, struct custody, hungry)->tap : NULL;
+}
+
+static void set_hungry(struct tap *t, bool hungry)
+{
+    struct queue *q = t->queue;
+
+    t->hungry = hungry;
+    if (!q->is_named) {
+        q->hungry = hungry ? t : NULL;
+        return;
+    }
+    if (hungry) {
+        list_push_back(&q->backlog->hungry, &t->custody->hungry);
+        q->backlog->hungry_n++;
+    } else {
+        list_remove(&t->custody->hungry);
+        q->backlog->hungry_n--;
+    }
+    line_up(q);
+}
+
+void tap_yield(struct tap *t)
+{
+    list_move_to_back(&t->queue->backlog->hungry, &t->custody->hungry);
+    line_up(t->queue);
+}
+
 struct tap *tap_new(struct queue *q, struct consumer *k, handle_t remote)
 {
     struct tap *t = calloc(1, sizeof *t + (q->is_named ? sizeof *t->custody : 0));
@@ -43,8 +101,7 @@ struct tap *tap_new(struct queue *q, struct consumer *k, handle_t remote)
         free(t);
         return NULL;
     }
-    list_push_back(&q->taps, &t->link);
-    q->taps_n++;
+    join(t);
     queue_in_use(q, true);
     return t;
 }
@@ -97,14 +154,11 @@ void tap_close(struct tap *t, uint64_t written)
 
     if (q->is_named)
         custody_end(t, written);
-    if (list_linked(&t->hungry)) {
-        list_remove(&t->hungry);
-        q->hungry_n--;
-    }
-    list_remove(&t->link);
-    free(t);
-    if (--q->taps_n == 0)
+    if (t->hungry)
+        set_hungry(t, false);
+    if (!leave(t))
         queue_in_use(q, false);
+    free(t);
     deliver_later(q);
 }
 
@@ -127,17 +181,14 @@ void tap_look(struct tap *t)
         if (t->consumer)
             endpoint_cramped(t->consumer);
     }
-    if (hungry == list_linked(&t->hungry))
+    if (hungry == t->hungry)
         return;
+    set_hungry(t, hungry);
     if (hungry) {
-        list_push_back(&q->hungry, &t->hungry);
-        q->hungry_n++;
         t->starved_ms = 0;
         if (queue_ready(q))
             deliver_later(q);
     } else {
-        list_remove(&t->hungry);
-        q->hungry_n--;
         t->starved_ms = q->core->now_ms;
     }
 }
@@ -272,11 +323,10 @@ static uint64_t lost_so_far(const struct queue *q)
 
 void queue_end(struct queue *q, enum reason reason, const struct refusal *why)
 {
-    struct list_node *n;
+    struct tap *t;
     uint64_t lost;
 
-    while ((n = list_first(&q->taps)) != NULL) {
-        struct tap *t = LIST_ITEM(n, struct tap, link);
+    while ((t = tap_first(q)) != NULL) {
         struct flight *f;
 
         for (uint64_t i = 0;

@@ -11,4 +11,7 @@
 /* See to it that the tap's timer fires at `due_ms` at the latest. */
 void tap_arm(struct tap *t, int64_t due_ms);
 
+/* A hungry one of a named queue has got its share: the others have their turn. */
+void tap_yield(struct tap *t);
+
 #endif

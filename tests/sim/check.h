@@ -3,6 +3,7 @@
 #define TESTS_SIM_CHECK_H
 
 #include "brokerd/core/budget.h"
+#include "brokerd/core/deliver.h"
 #include "brokerd/core/queue.h"
 #include "tests/sim/sim.h"
 
@@ -94,25 +95,23 @@ static void check_tap(const struct queue *q, const struct tap *t, struct sum *s,
 /* A waiting message and a hungry consumer, and nothing is going to bring them together. */
 static bool is_stuck(const struct queue *q)
 {
-    return queue_ready(q) && q->hungry_n && !list_linked(&q->pump);
+    return queue_ready(q) && q->hungry && !list_linked(&q->pump);
 }
 
 static void check_taps(const struct queue *q, struct sum *s, struct found *f)
 {
     unsigned hungry = 0, taps = 0;
 
-    for (struct list_node *n = list_first(&q->taps); n; n = list_next(&q->taps, n)) {
+    for (const struct tap *t = tap_first(q); t; t = tap_next(t)) {
         taps++;
-        check_tap(q, LIST_ITEM(n, struct tap, link), s, f);
+        hungry += t->hungry;
+        check_tap(q, t, s, f);
+        must(!t->hungry || (t->credit && !t->stopped), "%s: hungry without credit", q->label);
+        must(!q->is_named || t->hungry == list_linked(&t->custody->hungry), "%s: line", q->label);
     }
-    for (struct list_node *n = list_first(&q->hungry); n; n = list_next(&q->hungry, n)) {
-        const struct tap *t = LIST_ITEM(n, struct tap, hungry);
-
-        hungry++;
-        must(t->credit && !t->stopped, "%s: hungry without credit", q->label);
-    }
-    must(taps == q->taps_n && hungry == q->hungry_n, "%s: %u taps of %u, %u hungry of %u", q->label,
-         taps, q->taps_n, hungry, q->hungry_n);
+    must(taps == taps_of(q) && hungry == hungry_of(q), "%s: %u taps of %u, %u hungry of %u",
+         q->label, taps, taps_of(q), hungry, hungry_of(q));
+    must(q->hungry ? q->hungry->hungry : !hungry, "%s: whose turn", q->label);
 }
 
 /* What went in is acked, delivered for good, lost for a reason, or still there. */
@@ -258,7 +257,7 @@ static void check_quiet(void)
             if (sim.starving)
                 continue;
             must(!is_stuck(q), "%s: %llu ready, %u hungry, and nothing moves", q->label,
-                 (unsigned long long)queue_ready(q), q->hungry_n);
+                 (unsigned long long)queue_ready(q), hungry_of(q));
             must(!q->backlog->unseen && !q->making, "%s: still being made", q->label);
             must(!deque_len(&q->backlog->held) || q->backlog->waiting,
                  "%s: held in front of nothing", q->label);

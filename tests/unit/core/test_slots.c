@@ -54,6 +54,26 @@ START_TEST(an_old_handle_finds_nothing)
 }
 END_TEST
 
+START_TEST(all_of_a_kind)
+{
+    struct slots s;
+    int a, b, c;
+    handle_t hb;
+    uint32_t at = 0;
+
+    slots_init(&s, 0);
+    ck_assert_ptr_null(slots_next(&s, SLOT_QUEUE, &at));
+    slots_put(&s, SLOT_QUEUE, &a);
+    hb = slots_put(&s, SLOT_TAP, &b);
+    slots_put(&s, SLOT_QUEUE, &c);
+    ck_assert_ptr_eq(slots_next(&s, SLOT_QUEUE, &at), &a);
+    slots_drop(&s, hb);
+    ck_assert_ptr_eq(slots_next(&s, SLOT_QUEUE, &at), &c);
+    ck_assert_ptr_null(slots_next(&s, SLOT_QUEUE, &at));
+    slots_fini(&s);
+}
+END_TEST
+
 START_TEST(many)
 {
     enum { MANY = 10000 };
@@ -90,6 +110,7 @@ int main(void)
 
     tcase_add_test(tc, finds_what_it_names);
     tcase_add_test(tc, an_old_handle_finds_nothing);
+    tcase_add_test(tc, all_of_a_kind);
     tcase_add_test(tc, many);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
