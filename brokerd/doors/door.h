@@ -65,7 +65,7 @@ struct link_host {
 /* What net lends a door for one connection. */
 struct link {
     const struct link_host *host;
-    struct out *out;
+    struct out out;   /* to be written to */
     const char *peer; /* for logs: "127.0.0.1:4242", "unix:pid=77,uid=0" */
     uint64_t id;      /* of the connection, unique in the process */
     /* Set by the door while it waits for the rest of a frame: the bytes the whole of it has,

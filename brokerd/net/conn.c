@@ -84,14 +84,14 @@ void conn_close(struct conn *c, enum net_end end, const char *why)
 {
     if (c->state >= CONN_CLOSING)
         return;
-    if (c->out.end == 0 && c->out.pending == 0) { /* no last words */
+    if (c->link.out.end == 0 && c->link.out.pending == 0) { /* no last words */
         conn_kill(c, end, why);
         return;
     }
     note_end(c, end, why);
     set_closed(c, CONN_CLOSING);
     c->deadline_ms = worker_now(c->nw->w) + conn_host(c)->o.linger_ms;
-    conn_set_timer(c);
+    conn_set_timer(c, INT64_MAX);
     conn_mark_dirty(c);
 }
 
@@ -102,12 +102,12 @@ void conn_close_link(struct link *l, const char *why, bool clean)
 
 /* ---- time */
 
-void conn_set_timer(struct conn *c)
+void conn_set_timer(struct conn *c, int64_t door_due_ms)
 {
     int64_t due = c->deadline_ms;
 
-    if (c->state == CONN_OPEN && c->door_due_ms < due)
-        due = c->door_due_ms;
+    if (c->state == CONN_OPEN && door_due_ms < due)
+        due = door_due_ms;
     if (!list_linked(&c->timer.link) || due != c->timer.due_ms)
         wheel_set(&c->nw->wheel, &c->timer, due);
 }
@@ -124,18 +124,20 @@ static void deadline_passed(struct conn *c)
 
 void conn_on_time(struct conn *c, int64_t now_ms)
 {
+    int64_t door_due_ms = INT64_MAX;
+
     if (c->deadline_ms <= now_ms)
         deadline_passed(c);
-    else if (c->state == CONN_OPEN && c->door_due_ms <= now_ms)
-        c->door_due_ms =
+    else if (c->state == CONN_OPEN)
+        door_due_ms =
             c->reading_stopped ? now_ms + UNREAD_GRACE_MS : c->door->on_time(c->door_conn, now_ms);
     if (c->state != CONN_DEAD)
-        conn_set_timer(c);
+        conn_set_timer(c, door_due_ms);
 }
 
 void conn_charge(struct conn *c)
 {
-    size_t now = c->kept_n + c->out.pending;
+    size_t now = c->kept_n + c->link.out.pending;
 
     if (now == c->charged)
         return;
@@ -168,11 +170,11 @@ void conn_settle(struct conn *c)
 {
     struct net_worker *nw = c->nw;
 
-    c->out.host = &nw->outs;
+    c->link.out.host = &nw->outs;
     c->link.id = nw->next_id;
     nw->next_id += CORE_MAX_WORKERS;
     list_push_back(&nw->all, &c->in_all);
-    conn_set_timer(c);
+    conn_set_timer(c, c->timer.due_ms);
     conn_watch(c);
 }
 
@@ -196,10 +198,9 @@ void conn_start(struct net_worker *nw, const struct accepted *a)
     c->fd = a->fd;
     c->doors = a->doors;
     c->since_ms = worker_wall(nw->w);
-    c->door_due_ms = INT64_MAX;
     c->deadline_ms = worker_now(nw->w) + nw->host->o.first_frame_ms;
-    out_init(&c->out, &nw->outs);
-    c->link = (struct link){.host = &nw->host->link, .out = &c->out, .peer = c->peer};
+    c->link = (struct link){.host = &nw->host->link, .peer = c->peer};
+    out_init(&c->link.out, &nw->outs);
     nw->host->refs++;
     conn_settle(c);
     log_trace("net", "%s: connection %llu on worker %u", c->peer, (unsigned long long)c->link.id,
@@ -223,7 +224,7 @@ static void conn_free(struct conn *c)
     close(c->fd);
     block_pool_put(worker_pool(nw->w), c->kept);
     c->kept_n = 0;
-    out_fini(&c->out);
+    out_fini(&c->link.out);
     conn_charge(c);
     wheel_set(&nw->wheel, &c->timer, INT64_MAX);
     list_remove(&c->in_all);

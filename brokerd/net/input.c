@@ -88,8 +88,7 @@ static void recognise(struct conn *c, struct slice first)
                 return;
             }
             c->state = CONN_OPEN;
-            c->door_due_ms = c->door->on_time(c->door_conn, worker_now(c->nw->w));
-            conn_set_timer(c);
+            conn_set_timer(c, c->door->on_time(c->door_conn, worker_now(c->nw->w)));
             return;
         case DOOR_MORE:
             more = true;
@@ -110,8 +109,7 @@ static void look_at_handshake(struct conn *c)
     c->established = true;
     if (!c->is_evicted)
         c->deadline_ms = INT64_MAX;
-    c->door_due_ms = c->door->on_time(c->door_conn, worker_now(c->nw->w));
-    conn_set_timer(c);
+    conn_set_timer(c, c->door->on_time(c->door_conn, worker_now(c->nw->w)));
 }
 
 /* Give the door `n` bytes at the start of `b`, and keep what it leaves. */

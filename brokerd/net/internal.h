@@ -61,16 +61,14 @@ enum conn_state {
 };
 
 struct conn {
-    struct link link; /* the door's view */
-    struct out out;
+    struct link link;  /* the door's view */
     struct event *own; /* watched alone; NULL: in the crowd */
     struct net_worker *nw;
     const struct door_ops *door; /* NULL while CONN_NEW */
     struct door_conn *door_conn; /* NULL: none, or freed */
     struct list_node in_all, in_ready, in_dirty;
     struct conn *next_closed;
-    struct wheel_node timer;
-    int64_t door_due_ms;     /* the door wants to be called */
+    struct wheel_node timer; /* due when the deadline has come, or the door wants to be called */
     int64_t deadline_ms;     /* of the handshake, of closing, of eviction */
     int64_t since_ms;        /* wall clock */
     struct passage *passage; /* NULL: it never wanted to move */
@@ -193,8 +191,8 @@ void conn_close(struct conn *c, enum net_end end, const char *why);
 /* It ends now: what waits is not written. */
 void conn_kill(struct conn *c, enum net_end end, const char *why);
 
-/* Set its place in the wheel from its two due times. */
-void conn_set_timer(struct conn *c);
+/* Have it looked at when its deadline has come, or the time when the door wants to be called. */
+void conn_set_timer(struct conn *c, int64_t door_due_ms);
 
 /* Its time has come, for something. */
 void conn_on_time(struct conn *c, int64_t now_ms);

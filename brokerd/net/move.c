@@ -69,7 +69,7 @@ static bool has_other_plans(const struct conn *c)
 
 static bool at_rest(const struct conn *c)
 {
-    return c->link.endpoint && c->out.pending == 0 && !c->out.broken && !c->told_full &&
+    return c->link.endpoint && c->link.out.pending == 0 && !c->link.out.broken && !c->told_full &&
            !c->reading_stopped && c->door->may_move(c->door_conn) &&
            core_endpoint_at_rest(c->link.endpoint);
 }
@@ -138,12 +138,12 @@ static bool detach(struct conn *c, const struct net_worker *to)
 static void unlink_all(struct conn *c)
 {
     conn_unwatch(c);
-    wheel_set(&c->nw->wheel, &c->timer, INT64_MAX);
+    list_remove(&c->timer.link); /* due when it was, in the other's wheel */
     list_remove(&c->in_all);
     list_remove(&c->in_ready);
     list_remove(&c->in_dirty);
     list_remove(&c->passage->in_moving);
-    c->out.is_dirty = false;
+    c->link.out.is_dirty = false;
 }
 
 static void depart(struct conn *c)

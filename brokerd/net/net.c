@@ -23,7 +23,7 @@ static bool read_ready(struct net_worker *nw)
 
         c->ready = 0;
         if (ready & EV_WRITE) {
-            c->out.blocked = false;
+            c->link.out.blocked = false;
             conn_mark_dirty(c);
         }
         if (ready & EV_READ)
@@ -318,7 +318,7 @@ static void close_all(void *arg, struct worker *w)
         }
         c->is_evicted = true;
         c->deadline_ms = worker_now(w) + scatter(c->link.id, a->over_ms);
-        conn_set_timer(c);
+        conn_set_timer(c, c->timer.due_ms);
     }
     free(a);
 }
@@ -368,8 +368,8 @@ void net_each_connection(const struct net *net, unsigned id, net_conn_fn *fn, vo
                                         .state = state_name(c),
                                         .since_ms = c->since_ms,
                                         .bytes_in = c->bytes_in,
-                                        .bytes_out = out_written(&c->out),
-                                        .pending_out = c->out.pending,
+                                        .bytes_out = out_written(&c->link.out),
+                                        .pending_out = c->link.out.pending,
                                         .is_reading = !c->reading_stopped});
     }
 }

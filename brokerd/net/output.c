@@ -10,13 +10,13 @@ enum { IOVECS = 64 };
 
 static struct conn *conn_of(struct out *o)
 {
-    return (struct conn *)((char *)o - offsetof(struct conn, out));
+    return (struct conn *)((char *)o - offsetof(struct conn, link.out));
 }
 
 /* Write until all is written or the socket takes no more. */
 static void write_pending(struct conn *c)
 {
-    struct out *o = &c->out;
+    struct out *o = &c->link.out;
 
     while (o->pending && !o->blocked) {
         struct iovec iov[IOVECS];
@@ -48,17 +48,17 @@ static void write_pending(struct conn *c)
 
 static bool may_write(const struct conn *c)
 {
-    return c->state < CONN_LINGERING && !c->out.broken;
+    return c->state < CONN_LINGERING && !c->link.out.broken;
 }
 
 static void tell_core(struct conn *c)
 {
     struct endpoint *ep = c->link.endpoint;
-    size_t pending = c->out.pending;
+    size_t pending = c->link.out.pending;
 
     if (!ep)
         return;
-    if (core_written(ep, out_written(&c->out)))
+    if (core_written(ep, out_written(&c->link.out)))
         c->nw->core_told = true;
     if (pending >= OUT_HIGH_WATER && !c->told_full) {
         c->told_full = true;
@@ -95,14 +95,14 @@ static void brake_reading(struct conn *c)
 
     if (behind && !list_linked(&c->in_dirty))
         list_push_back(&c->nw->behind, &c->in_dirty);
-    if (!c->reading_stopped && (behind || c->out.pending > OUT_STOP_READING)) {
+    if (!c->reading_stopped && (behind || c->link.out.pending > OUT_STOP_READING)) {
         c->reading_stopped = true;
         c->nw->stats.reads_paused++;
-    } else if (c->reading_stopped && !behind && c->out.pending < OUT_READ_AGAIN) {
+    } else if (c->reading_stopped && !behind && c->link.out.pending < OUT_READ_AGAIN) {
+        int64_t grace_ms = worker_now(c->nw->w) + UNREAD_GRACE_MS;
+
         c->reading_stopped = false;
-        if (c->door_due_ms < worker_now(c->nw->w) + UNREAD_GRACE_MS)
-            c->door_due_ms = worker_now(c->nw->w) + UNREAD_GRACE_MS;
-        conn_set_timer(c);
+        conn_set_timer(c, c->timer.due_ms < grace_ms ? grace_ms : c->timer.due_ms);
     }
 }
 
@@ -117,7 +117,7 @@ static void shut_down(struct conn *c)
 
 void conn_output(struct conn *c)
 {
-    struct out *o = &c->out;
+    struct out *o = &c->link.out;
 
     o->is_dirty = false;
     if (c->state == CONN_DEAD)

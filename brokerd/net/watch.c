@@ -150,7 +150,7 @@ void conn_watch(struct conn *c)
                  c->state == CONN_LINGERING;
     short want = reads && !c->is_eof ? EV_READ : 0;
 
-    if (c->out.pending && c->out.blocked)
+    if (c->link.out.pending && c->link.out.blocked)
         want |= EV_WRITE;
     if (c->state == CONN_DEAD)
         want = 0;

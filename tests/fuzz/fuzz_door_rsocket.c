@@ -29,7 +29,6 @@ struct side {
     struct link link;
     struct link_host host;
     struct out_host outs;
-    struct out out;
     struct block_pool pool;
     struct door_scratch scratch;
     struct door_conn *conn;
@@ -51,10 +50,10 @@ static void side_open(struct side *s, struct world *w, unsigned core)
     memset(s, 0, sizeof *s);
     s->w = w;
     s->outs.pool = &s->pool;
-    out_init(&s->out, &s->outs);
     s->host = (struct link_host){
         .core = w->core[core], .limits = limits, .scratch = &s->scratch, .close = side_close};
-    s->link = (struct link){.host = &s->host, .out = &s->out, .peer = "fuzz"};
+    s->link = (struct link){.host = &s->host, .peer = "fuzz"};
+    out_init(&s->link.out, &s->outs);
     s->conn = rsocket_door.open(&s->link);
     must(s->conn);
 }
@@ -62,24 +61,24 @@ static void side_open(struct side *s, struct world *w, unsigned core)
 /* The output holds whole frames only. */
 static void side_read(struct side *s)
 {
-    size_t n = s->out.pending, at = 0, used;
+    size_t n = s->link.out.pending, at = 0, used;
     uint8_t *all = malloc(n + 1);
     const char *why = "";
     struct rs_frame f;
     struct iovec iov;
 
-    must(all && !s->out.broken);
-    while (s->out.pending > 0) {
-        must(out_peek(&s->out, &iov, 1) == 1);
+    must(all && !s->link.out.broken);
+    while (s->link.out.pending > 0) {
+        must(out_peek(&s->link.out, &iov, 1) == 1);
         memcpy(all + at, iov.iov_base, iov.iov_len);
         at += iov.iov_len;
-        out_consume(&s->out, iov.iov_len);
+        out_consume(&s->link.out, iov.iov_len);
     }
     for (at = 0; at < n; at += used)
         must(rs_decode(limits.frame_max, all + at, n - at, &f, &used, &why) == WIRE_FRAME);
     free(all);
     if (s->link.endpoint)
-        core_written(s->link.endpoint, s->out.end);
+        core_written(s->link.endpoint, s->link.out.end);
 }
 
 /* Bytes in memory of their own, so that a sanitizer sees a read past them. Returns how many were
@@ -102,7 +101,7 @@ static void side_end(struct side *s)
 {
     rsocket_door.free(s->conn);
     must(!s->link.endpoint);
-    out_fini(&s->out);
+    out_fini(&s->link.out);
     out_host_fini(&s->outs);
     block_pool_fini(&s->pool);
 }
@@ -137,7 +136,7 @@ static void listen_to_all(struct side *s)
 static void turn(struct side *client, struct side *listener, bool stalled)
 {
     world_run(client->w);
-    if (!stalled || client->out.pending > 1 << 20)
+    if (!stalled || client->link.out.pending > 1 << 20)
         side_read(client);
     side_read(listener);
 }

@@ -151,7 +151,7 @@ static void deliver_one(const struct job *j, uint32_t i)
     if (most > sizeof small)
         buf = malloc(most);
     if (!buf) {
-        j->c->link->out->broken = true; /* a stream with a hole must not go on */
+        j->c->link->out.broken = true; /* a stream with a hole must not go on */
         return;
     }
     end = j->c->metadata == METADATA_ROUTING ? put_tags(j, buf, i) : put_items(j, buf, i);
@@ -219,12 +219,12 @@ static void put_each(const struct job *j, uint8_t *p, const struct msg_view *v, 
 
 static void deliver_stretch(const struct job *j, const struct stretch *t)
 {
-    uint8_t *p = out_reserve(j->c->link->out, t->size);
+    uint8_t *p = out_reserve(&j->c->link->out, t->size);
 
     if (!p)
         return; /* broken, net closes it */
     put_each(j, p, j->d->run.v + t->first, t->end - t->first);
-    out_commit(j->c->link->out, t->size);
+    out_commit(&j->c->link->out, t->size);
 }
 
 /* Does message `i` carry headers of ours? */
@@ -334,7 +334,7 @@ static bool deliver_whole(const struct job *j)
             return false;
         remember(j, e);
     }
-    out_write(j->c->link->out, e->bytes);
+    out_write(&j->c->link->out, e->bytes);
     return true;
 }
 
@@ -369,5 +369,5 @@ uint64_t consume_deliver(void *ctx, const struct delivery *d)
         format_time(d->time_ms, j.time, sizeof j.time);
     if (has_own_headers(&j, 0) || !deliver_whole(&j))
         deliver_parts(&j);
-    return j.c->link->out->end;
+    return j.c->link->out.end;
 }

@@ -365,7 +365,7 @@ void publish_settled(void *ctx, uint64_t upto, const struct outcome *o, size_t n
     if (base->gone)
         return;
     if (confirms_note(&s->confirms, upto, o, n) < 0) {
-        base->peer->link->out->broken = true; /* outcomes would be missing: net closes it */
+        base->peer->link->out.broken = true; /* outcomes would be missing: net closes it */
         return;
     }
     confirms_send(&s->confirms, base->peer, base->id);

@@ -13,12 +13,12 @@ uint32_t send_frame_max(const struct peer *c)
 
 void send_end(struct peer *c)
 {
-    out_end(c->link->out);
+    out_end(&c->link->out);
 }
 
 static void commit(struct peer *c, const uint8_t *from, const uint8_t *to)
 {
-    out_commit(c->link->out, (size_t)(to - from));
+    out_commit(&c->link->out, (size_t)(to - from));
 }
 
 static uint8_t *put(uint8_t *p, struct slice s)
@@ -31,7 +31,7 @@ static uint8_t *put(uint8_t *p, struct slice s)
 /* One fragment, or a whole frame: its head and metadata, then the data by copy or reference. */
 static void send_fragment(struct peer *c, const struct rs_fragment *f, struct block *block)
 {
-    struct out *o = c->link->out;
+    struct out *o = &c->link->out;
     bool refer = block && f->data.n >= OUT_BY_REFERENCE;
     uint8_t *start = out_reserve(o, f->head_n + f->metadata.n + (refer ? 0 : f->data.n)), *p;
 
@@ -66,7 +66,7 @@ void send_payload(struct peer *c, uint32_t id, const struct payload *p)
 
 void send_complete(struct peer *c, uint32_t id)
 {
-    uint8_t *start = out_reserve(c->link->out, RS_PAYLOAD_HEAD_SIZE);
+    uint8_t *start = out_reserve(&c->link->out, RS_PAYLOAD_HEAD_SIZE);
 
     if (start)
         commit(c, start, rs_put_payload_head(start, id, RS_COMPLETE, 0));
@@ -75,7 +75,7 @@ void send_complete(struct peer *c, uint32_t id)
 
 void send_error(struct peer *c, uint32_t id, uint32_t code, struct slice text)
 {
-    uint8_t *start = out_reserve(c->link->out, rs_error_size(text.n));
+    uint8_t *start = out_reserve(&c->link->out, rs_error_size(text.n));
 
     if (start)
         commit(c, start, rs_put_error(start, id, code, text));
@@ -84,7 +84,7 @@ void send_error(struct peer *c, uint32_t id, uint32_t code, struct slice text)
 
 void send_request_n(struct peer *c, uint32_t id, uint32_t n)
 {
-    uint8_t *start = out_reserve(c->link->out, RS_REQUEST_N_SIZE);
+    uint8_t *start = out_reserve(&c->link->out, RS_REQUEST_N_SIZE);
 
     if (start)
         commit(c, start, rs_put_request_n(start, id, n));
@@ -93,7 +93,7 @@ void send_request_n(struct peer *c, uint32_t id, uint32_t n)
 
 void send_cancel(struct peer *c, uint32_t id)
 {
-    uint8_t *start = out_reserve(c->link->out, RS_CANCEL_SIZE);
+    uint8_t *start = out_reserve(&c->link->out, RS_CANCEL_SIZE);
 
     if (start)
         commit(c, start, rs_put_cancel(start, id));
@@ -102,7 +102,7 @@ void send_cancel(struct peer *c, uint32_t id)
 
 void send_keepalive(struct peer *c, struct slice data)
 {
-    uint8_t *start = out_reserve(c->link->out, rs_keepalive_size(data.n));
+    uint8_t *start = out_reserve(&c->link->out, rs_keepalive_size(data.n));
 
     /* The position is that of resumable sessions; without RESUME it stays 0. */
     if (start)

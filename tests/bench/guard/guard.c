@@ -39,7 +39,6 @@ static const struct door_limits limits = {.first_frame_max = 4096,
 struct side {
     struct link link;
     struct link_host host;
-    struct out out;
     struct door_conn *conn;
     bool dirty;
     bool hears; /* what it is sent is kept for hear(); else only counted */
@@ -71,7 +70,7 @@ static _Noreturn void die(const char *format, ...)
 
 static struct side *side_of(struct out *o)
 {
-    return (struct side *)((char *)o - offsetof(struct side, out));
+    return (struct side *)((char *)o - offsetof(struct side, link.out));
 }
 
 static void mark_dirty(struct out *o)
@@ -138,8 +137,8 @@ static void end_turn(void)
     while (dirty_n) {
         struct side *s = dirty[--dirty_n];
 
-        s->dirty = s->out.is_dirty = false;
-        write_all(&s->out);
+        s->dirty = s->link.out.is_dirty = false;
+        write_all(&s->link.out);
     }
     for (unsigned i = 0; i < world.n; i++)
         (void)core_tick(world.core[i]);
@@ -214,10 +213,10 @@ static struct side *open_side(unsigned core)
 {
     struct side *s = &sides[sides_n++];
 
-    out_init(&s->out, &outs);
     s->host = (struct link_host){
         .core = world.core[core], .scratch = &scratch, .limits = limits, .close = closed};
-    s->link = (struct link){.host = &s->host, .out = &s->out, .peer = "guard"};
+    s->link = (struct link){.host = &s->host, .peer = "guard"};
+    out_init(&s->link.out, &outs);
     s->conn = rsocket_door.open(&s->link);
     if (!s->conn)
         die("no connection");
@@ -333,7 +332,7 @@ static uint64_t publish(const struct row *r, struct side *s, uint64_t most)
 /* All that came is acknowledged, in one verb. */
 static void acknowledge(struct flow *f)
 {
-    uint64_t got = (f->consumer->out.end - f->start) / f->frame;
+    uint64_t got = (f->consumer->link.out.end - f->start) / f->frame;
     struct consumer_verb v = {VERB_ACK, f->acked + 1, (uint32_t)(got - f->acked), 0};
     uint8_t *p = rs_put_payload_head(input->bytes, STREAM, RS_NEXT, CONSUMER_VERB_SIZE);
 
@@ -399,14 +398,14 @@ static void open_flow(struct flow *f, const struct row *r, uint32_t credit)
         open_stream(r->cores - 1, f->acks ? RS_REQUEST_CHANNEL : RS_REQUEST_STREAM,
                     r->is_mixed ? STREAM + 2 * (i % 2) : STREAM, r->consume, credit);
     open_publishers(f);
-    f->start = f->consumer->out.end;
+    f->start = f->consumer->link.out.end;
 }
 
 /* `messages` have been delivered since the start, whole, and to all alike. */
 static void expect_delivered(const struct flow *f, uint64_t messages)
 {
     for (unsigned i = 0; i < f->row->consumers; i++) {
-        uint64_t bytes = f->consumer[i].out.end - f->start;
+        uint64_t bytes = f->consumer[i].link.out.end - f->start;
 
         if (bytes != messages * f->frame)
             die("%llu bytes were delivered, not %llu", (unsigned long long)bytes,
@@ -443,7 +442,7 @@ static void run_cold(const struct row *r)
 
     open_flow(&f, r, RS_N_MAX);
     subscribe_all(f.consumer);
-    f.start = f.consumer->out.end;
+    f.start = f.consumer->link.out.end;
     count_flow(&f);
 }
 
@@ -526,7 +525,7 @@ static void close_all(void)
 {
     for (unsigned i = 0; i < sides_n; i++) {
         rsocket_door.free(sides[i].conn);
-        out_fini(&sides[i].out);
+        out_fini(&sides[i].link.out);
     }
     block_pool_fini(&pool);
     block_unref(input);

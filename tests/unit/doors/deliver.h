@@ -111,16 +111,16 @@ static void deliver_block(int consumer, const char *topic, struct block *b, size
 /* All output, in one piece of *ret_n bytes; the caller frees it. */
 static uint8_t *drink(struct talk *t, size_t *ret_n)
 {
-    uint8_t *all = malloc(t->out.pending + 1);
+    uint8_t *all = malloc(t->link.out.pending + 1);
     struct iovec iov;
     size_t n = 0;
 
     ck_assert_ptr_nonnull(all);
-    while (t->out.pending > 0) {
-        ck_assert_int_eq(out_peek(&t->out, &iov, 1), 1);
+    while (t->link.out.pending > 0) {
+        ck_assert_int_eq(out_peek(&t->link.out, &iov, 1), 1);
         memcpy(all + n, iov.iov_base, iov.iov_len);
         n += iov.iov_len;
-        out_consume(&t->out, iov.iov_len);
+        out_consume(&t->link.out, iov.iov_len);
     }
     *ret_n = n;
     return all;

@@ -31,7 +31,6 @@ struct talk {
     struct out_host outs;
     struct door_scratch scratch;
     struct block_pool pool;
-    struct out out;
     struct door_conn *conn;
     struct block *block;   /* what is being fed lies here */
     size_t kept;           /* bytes not used yet, at its start */
@@ -67,8 +66,8 @@ static struct talk *talk_open(bool chopped)
                                  .scratch = &t->scratch,
                                  .close = talk_close};
     t->outs.pool = &t->pool;
-    out_init(&t->out, &t->outs);
-    t->link = (struct link){.host = &t->host, .out = &t->out, .peer = "test"};
+    t->link = (struct link){.host = &t->host, .peer = "test"};
+    out_init(&t->link.out, &t->outs);
     t->block = block_new(TALK_BYTES);
     t->conn = rsocket_door.open(&t->link);
     ck_assert_ptr_nonnull(t->conn);
@@ -80,7 +79,7 @@ static void talk_end(struct talk *t)
     rsocket_door.free(t->conn);
     ck_assert(!fake.endpoint_open);
     ck_assert_int_eq(fake.charged, 0);
-    out_fini(&t->out);
+    out_fini(&t->link.out);
     out_host_fini(&t->outs);
     block_pool_fini(&t->pool);
     block_unref(t->block);
@@ -416,22 +415,22 @@ static void heard_frame(struct talk *t, const struct rs_frame *f)
 /* All that waits in the output, as lines in t->heard; the output is empty then. */
 static void hear(struct talk *t)
 {
-    uint8_t *all = malloc(t->out.pending + 1);
-    size_t n = t->out.pending, at = 0;
+    uint8_t *all = malloc(t->link.out.pending + 1);
+    size_t n = t->link.out.pending, at = 0;
     const char *why = "cut short";
     struct iovec iov[64];
 
     t->heard[0] = '\0';
     ck_assert_ptr_nonnull(all);
-    while (t->out.pending > 0) {
-        int segments = out_peek(&t->out, iov, 64);
+    while (t->link.out.pending > 0) {
+        int segments = out_peek(&t->link.out, iov, 64);
         size_t taken = 0;
 
         for (int i = 0; i < segments; i++) {
             memcpy(all + at + taken, iov[i].iov_base, iov[i].iov_len);
             taken += iov[i].iov_len;
         }
-        out_consume(&t->out, taken);
+        out_consume(&t->link.out, taken);
         at += taken;
     }
     for (at = 0; at < n;) {

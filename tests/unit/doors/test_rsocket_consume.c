@@ -91,7 +91,7 @@ START_TEST(plain_messages_are_plain)
             "= k2 attach filter=a.* credit=5\n"
             "= k3 attach queue=q credit=5\n");
     deliver(1, (struct delivered){.topic = "a.b", .data = {"x", "", "zz"}});
-    ck_assert_uint_eq(t->out.pending, 3 * 9 + 3); /* nine bytes of framing each */
+    ck_assert_uint_eq(t->link.out.pending, 3 * 9 + 3); /* nine bytes of framing each */
     talk(t, "< PAYLOAD 1 NEXT 'x'\n"
             "< PAYLOAD 1 NEXT\n"
             "< PAYLOAD 1 NEXT 'zz'\n");

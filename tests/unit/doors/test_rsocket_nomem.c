@@ -74,12 +74,12 @@ static bool run(unsigned n)
         size[i] = (size_t)(say(t, said[i], lines[i]) - said[i]);
     failed = false;
     fail_at = n;
-    for (int i = 0; i < LINES && !t->closed && !t->out.broken; i++)
+    for (int i = 0; i < LINES && !t->closed && !t->link.out.broken; i++)
         feed(t, said[i], size[i]);
-    if (!t->closed && !t->out.broken)
+    if (!t->closed && !t->link.out.broken)
         answer();
     fail_at = 0;
-    if (!t->out.broken)
+    if (!t->link.out.broken)
         hear(t);
     talk_end(t);
     return failed;

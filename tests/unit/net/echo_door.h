@@ -48,24 +48,24 @@ static void echo_frame(struct door_conn *c, struct slice frame, struct block *bl
 
     c->established = true;
     if (slice_eq(body, SLICE("quit"))) {
-        out_copy(c->link->out, "bye!", 4);
+        out_copy(&c->link->out, "bye!", 4);
         link_close(c->link, "asked to", true);
     } else if (slice_eq(body, SLICE("short life"))) {
         c->lifetime_ms = 300;
     } else if (slice_eq(body, SLICE("much"))) {
         c->asked_much = true;
-        out_copy(c->link->out, "ok", 2);
+        out_copy(&c->link->out, "ok", 2);
     } else if (slice_eq(body, SLICE("slow"))) {
         c->is_slow = true;
-        out_copy(c->link->out, "ok", 2);
+        out_copy(&c->link->out, "ok", 2);
     } else if (slice_eq(body, SLICE("bad"))) {
         link_close(c->link, "bad frame", false);
     } else if (frame.n >= OUT_BY_REFERENCE) {
-        out_block(c->link->out, block, frame);
+        out_block(&c->link->out, block, frame);
     } else {
-        out_copy(c->link->out, frame.p, frame.n);
+        out_copy(&c->link->out, frame.p, frame.n);
     }
-    out_end(c->link->out);
+    out_end(&c->link->out);
 }
 
 static size_t echo_on_bytes(struct door_conn *c, struct slice bytes, struct block *block)
@@ -109,8 +109,8 @@ static int64_t echo_on_time(struct door_conn *c, int64_t now_ms)
 
 static void echo_on_drain(struct door_conn *c)
 {
-    out_copy(c->link->out, "drain", 5);
-    out_end(c->link->out);
+    out_copy(&c->link->out, "drain", 5);
+    out_end(&c->link->out);
 }
 
 static bool echo_established(const struct door_conn *c)
@@ -141,8 +141,8 @@ static size_t slow_on_bytes(struct door_conn *c, struct slice bytes, struct bloc
 {
     (void)block;
     c->established = true;
-    out_copy(c->link->out, "ok", 2);
-    out_end(c->link->out);
+    out_copy(&c->link->out, "ok", 2);
+    out_end(&c->link->out);
     return bytes.n;
 }
 
