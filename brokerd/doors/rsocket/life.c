@@ -206,8 +206,7 @@ void peer_release(struct peer *c)
         bury(s);
     streams_fini(&c->streams);
     peer_sweep(c);
-    core_publisher_close(c->forget);
-    c->forget = NULL;
+    publish_forget_end(c);
     core_endpoint_close(c->link->endpoint);
     c->link->endpoint = NULL;
 }

@@ -407,9 +407,7 @@ static void peer_free(struct door_conn *d)
     if (!c)
         return;
     peer_release(c);
-    free(c->forget_memo);
-    if (c->type_id == CTYPE_NAMED)
-        free((void *)(uintptr_t)c->type_name.p);
+    free(c->type_name);
     free(c);
 }
 

@@ -23,19 +23,25 @@ enum peer_metadata {
 
 struct memo;
 
+/* What fire-and-forget needs. */
+struct forget {
+    struct publisher *p;
+    struct memo *memo; /* metadata of the last one; or NULL */
+};
+
 struct peer {
     struct link *link; /* with the endpoint, from SETUP on */
     struct stream_table streams;
-    struct stream *hot;       /* publish channel of the last plain payload, or NULL */
-    struct stream *ended;     /* streams out of the table, until peer_sweep() */
-    struct publisher *forget; /* for all fire-and-forget, made for the first */
-    struct memo *forget_memo; /* metadata of the last one */
-    struct slice type_name;   /* of the data type, if it is a named one; ours */
-    int64_t heard_ms;         /* when the last bytes came */
-    uint64_t joining;         /* bytes of unfinished messages, all streams */
-    uint32_t lifetime_ms;     /* of silence, then the peer is dead */
-    uint8_t metadata;         /* enum peer_metadata */
-    uint8_t type_id;          /* data type of SETUP */
+    struct stream *hot;    /* publish channel of the last plain payload, or NULL */
+    struct stream *ended;  /* streams out of the table, until peer_sweep() */
+    struct forget *forget; /* for all fire-and-forget, made for the first */
+    uint8_t *type_name;    /* of the data type, if it is a named one; ours */
+    int64_t heard_ms;      /* when the last bytes came */
+    uint64_t joining;      /* bytes of unfinished messages, all streams */
+    uint32_t lifetime_ms;  /* of silence, then the peer is dead */
+    uint8_t metadata;      /* enum peer_metadata */
+    uint8_t type_id;       /* data type of SETUP */
+    uint8_t type_len;      /* of its name */
     bool established : 1;
     bool over : 1;     /* net has been told to close */
     bool draining : 1; /* takes no new requests; closed with its last stream */
@@ -57,7 +63,7 @@ void peer_sweep(struct peer *c);
 /* The data type of SETUP. */
 static inline struct ctype peer_type(const struct peer *c)
 {
-    return (struct ctype){c->type_id, c->type_name};
+    return (struct ctype){c->type_id, slice_of(c->type_name, c->type_len)};
 }
 
 /* Give up all streams and the endpoint: the core knows nothing of the connection any more. */

@@ -50,6 +50,28 @@ static struct msg_view view_of(struct slice data, struct block *block, const str
 
 /* --------------------------------------------------------------------------- fire and forget */
 
+static int forget_new(struct peer *c)
+{
+    struct forget *f = calloc(1, sizeof *f);
+    int r = f ? core_publisher_open(c->link->endpoint, PUBLISH_FORGET, NULL, &f->p) : -ENOMEM;
+
+    if (r < 0)
+        free(f);
+    else
+        c->forget = f;
+    return r;
+}
+
+void publish_forget_end(struct peer *c)
+{
+    if (!c->forget)
+        return;
+    core_publisher_close(c->forget->p);
+    free(c->forget->memo);
+    free(c->forget);
+    c->forget = NULL;
+}
+
 void publish_forget(struct peer *c, const struct publish_request *r)
 {
     const struct target to = {r->is_queue, r->target};
@@ -58,16 +80,16 @@ void publish_forget(struct peer *c, const struct publish_request *r)
     int err = 0;
 
     if (!c->forget)
-        err = core_publisher_open(c->link->endpoint, PUBLISH_FORGET, NULL, &c->forget);
+        err = forget_new(c);
     if (err == 0)
-        err = memo_read(&c->forget_memo, c, r->frame->metadata, OPTIONS_MESSAGE, &why);
+        err = memo_read(&c->forget->memo, c, r->frame->metadata, OPTIONS_MESSAGE, &why);
     if (err == 0) {
-        v = view_of(r->frame->data, r->block, c->forget_memo);
-        err = publish_run(c->forget, &to, &v, c->forget_memo->type, &why);
+        v = view_of(r->frame->data, r->block, c->forget->memo);
+        err = publish_run(c->forget->p, &to, &v, c->forget->memo->type, &why);
     }
     if (err < 0) { /* the next one must name its target anew */
-        if (c->forget_memo)
-            c->forget_memo->valid = false;
+        if (c->forget && c->forget->memo)
+            c->forget->memo->valid = false;
         log_trace("doors", "%s: fire-and-forget dropped: %s", c->link->peer, why.text);
     }
 }
@@ -76,8 +98,8 @@ void publish_forget_run(struct peer *c, const struct run *run)
 {
     struct refusal why = {REASON_NONE, ""};
 
-    if (core_publish(c->forget, NULL, run, &why) < 0)
-        c->forget_memo->valid = false; /* the next one says why, if it finds the same */
+    if (core_publish(c->forget->p, NULL, run, &why) < 0)
+        c->forget->memo->valid = false; /* the next one says why, if it finds the same */
 }
 
 /* -------------------------------------------------------------------------- request-response */

@@ -62,6 +62,9 @@ void publish_channel_to(struct publish *s, struct slice topic, const struct run 
 void publish_channel_run(struct publish *s, const struct run *run);
 void publish_forget_run(struct peer *c, const struct run *run);
 
+/* Give up what fire-and-forget of the connection needed; fine if there is nothing. */
+void publish_forget_end(struct peer *c);
+
 /* Publish the messages at the front of `in` that go on as the one before: plain payloads on the
  * channel c->hot, or with the metadata it knows; fire-and-forget with the metadata of the last.
  * Returns the bytes used, 0 if the first frame is none of these (or not all there). */

@@ -155,18 +155,20 @@ static size_t scan_forget(struct peer *c, struct scan *s)
     const uint8_t *start = s->p;
     uint32_t len, id;
     uint16_t found;
+    const struct memo *m;
     struct run run;
 
-    if (!c->forget_memo || !c->forget_memo->valid)
+    m = c->forget ? c->forget->memo : NULL;
+    if (!m || !m->valid)
         return 0;
-    expect(s, RS_TYPE_FLAGS(RS_REQUEST_FNF, RS_METADATA), c->forget_memo);
+    expect(s, RS_TYPE_FLAGS(RS_REQUEST_FNF, RS_METADATA), m);
     while (s->n < DOOR_VIEWS && rs_peek(s->p, (size_t)(s->end - s->p), &len, &id, &found) &&
            found == s->word && (id & 1) && (c->streams.n == 0 || !streams_find(&c->streams, id)) &&
            take(s, len))
         ;
     if (s->n == 0)
         return 0;
-    run = (struct run){.v = s->v, .n = s->n, .bytes = s->bytes, .type = c->forget_memo->type};
+    run = (struct run){.v = s->v, .n = s->n, .bytes = s->bytes, .type = m->type};
     publish_forget_run(c, &run);
     return (size_t)(s->p - start);
 }

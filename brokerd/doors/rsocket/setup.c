@@ -65,17 +65,17 @@ static enum peer_metadata metadata_kind(struct slice mime)
 static int keep_type(struct peer *c, struct slice mime)
 {
     struct ctype t = ctype_of(mime);
-    uint8_t *name;
+    uint8_t *name = NULL;
 
     if (t.id == CTYPE_NAMED) {
         name = malloc(t.name.n);
         if (!name)
             return -ENOMEM;
         memcpy(name, t.name.p, t.name.n);
-        t.name.p = name;
     }
     c->type_id = t.id;
-    c->type_name = t.name;
+    c->type_name = name;
+    c->type_len = (uint8_t)t.name.n;
     return 0;
 }
 
