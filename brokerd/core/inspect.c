@@ -153,17 +153,22 @@ uint64_t inspect_find_queue(const struct core *c, struct slice name)
 void inspect_bindings(const struct core *c, uint64_t queue, inspect_filter_fn *fn, void *ctx)
 {
     const struct queue *q = queue_of(c, queue);
+    struct filter_walk w = {0};
+    struct slice filter;
 
-    for (const struct binding *b = q ? q->bindings : NULL; b; b = b->next)
-        if (!fn(ctx, binding_filter(b)))
+    while (q && queue_next_filter(q, &w, &filter))
+        if (!fn(ctx, filter))
             return;
 }
 
 static struct slice first_match(const struct queue *q, struct slice topic)
 {
-    for (const struct binding *b = q->bindings; b; b = b->next)
-        if (name_filter_matches(binding_filter(b), topic))
-            return binding_filter(b);
+    struct filter_walk w = {0};
+    struct slice filter;
+
+    while (queue_next_filter(q, &w, &filter))
+        if (name_filter_matches(filter, topic))
+            return filter;
     return slice_of(NULL, 0);
 }
 

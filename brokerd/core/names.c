@@ -93,13 +93,27 @@ static unsigned announce(struct core *c, struct slice filter, bool on, handle_t 
     return n;
 }
 
+static struct binding *binding_new(struct slice filter)
+{
+    struct binding *b = malloc(offsetof(struct binding, filter) + filter.n);
+
+    if (!b)
+        return NULL;
+    b->next = NULL;
+    b->n = (uint8_t)filter.n;
+    memcpy(b->filter, filter.p, filter.n);
+    return b;
+}
+
 int names_bind(struct queue *q, struct slice filter, handle_t token)
 {
     struct core *c = q->core;
-    struct binding *b = malloc(offsetof(struct binding, filter) + filter.n), **last = &q->bindings;
+    struct binding **last = &q->bindings;
+    bool is_label = !q->is_named && !q->bindings_n;
+    struct binding *b = NULL;
     int r;
 
-    if (!b)
+    if (!is_label && !(b = binding_new(filter)))
         return -ENOMEM;
     r = tree_bind(c->tree, filter, q);
     if (r >= 0 && q->bindings_n == BINDINGS_MAX) {
@@ -114,9 +128,6 @@ int names_bind(struct queue *q, struct slice filter, handle_t token)
          * announcement tells the asker when all have seen that one. */
         return (int)announce(c, filter, true, token);
     }
-    b->next = NULL;
-    b->n = (uint8_t)filter.n;
-    memcpy(b->filter, filter.p, filter.n);
     while (*last)
         last = &(*last)->next;
     *last = b;
@@ -126,17 +137,18 @@ int names_bind(struct queue *q, struct slice filter, handle_t token)
 
 void names_unbind_all(struct queue *q)
 {
+    struct filter_walk w = {0};
+    struct slice filter;
     struct binding *b;
 
-    while ((b = q->bindings) != NULL) {
-        struct slice filter = binding_filter(b);
-
+    while (queue_next_filter(q, &w, &filter))
         if (tree_unbind(q->core->tree, filter, q) == 1)
             announce(q->core, filter, false, 0);
+    while ((b = q->bindings) != NULL) {
         q->bindings = b->next;
-        q->bindings_n--;
         free(b);
     }
+    q->bindings_n = 0;
 }
 
 int names_bind_packed(struct queue *q, const uint8_t *filters, size_t n, handle_t token)

@@ -34,6 +34,29 @@ struct backlog *queue_backlog(struct queue *q);
 /* It has its first consumer, or lost its last one. */
 void queue_in_use(struct queue *q, bool used);
 
+/* The filters that it is bound to, one by one: false if there are no more. Zeroed at first. */
+struct filter_walk {
+    const struct binding *next;
+    bool begun;
+};
+
+static inline bool queue_next_filter(const struct queue *q, struct filter_walk *w,
+                                     struct slice *ret)
+{
+    if (!w->begun) {
+        *w = (struct filter_walk){q->bindings, true};
+        if (!q->is_named && q->bindings_n) {
+            *ret = slice_str(q->label);
+            return true;
+        }
+    }
+    if (!w->next)
+        return false;
+    *ret = binding_filter(w->next);
+    w->next = w->next->next;
+    return true;
+}
+
 /* Rises with each message that leaves, delivered or lost. */
 static inline uint64_t queue_left(const struct queue *q)
 {

@@ -152,8 +152,8 @@ struct queue {
                              * core->doomed, to be ended at the end of the turn */
     struct losses *losses;  /* NULL: nothing was lost or refused yet */
     struct kept_wish *wish; /* NULL: none */
-    struct binding *bindings; /* in the order they came */
-    uint16_t bindings_n;
+    struct binding *bindings; /* in the order they came; a subscription's first is the label */
+    uint16_t bindings_n;      /* with that */
     bool is_named;
     bool making;  /* the directory waits for workers to learn of its bindings */
     bool doomed;  /* its policy ends it, for it overflowed: its taps have stopped */

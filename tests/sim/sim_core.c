@@ -352,12 +352,12 @@ static void new_publisher(void)
         s->p->patience.at_once = s->p->patience.spell = 1 + (uint32_t)below(4);
 }
 
-static bool binding_matches(const struct binding *b, const char *topic)
+static bool filter_matches(struct slice filter, const char *topic)
 {
-    char filter[NAME_MAX_BYTES + 1];
+    char text[NAME_MAX_BYTES + 1];
 
-    snprintf(filter, sizeof filter, "%.*s", b->n, b->filter);
-    return sim_matches(filter, topic);
+    snprintf(text, sizeof text, "%.*s", (int)filter.n, (const char *)filter.p);
+    return sim_matches(text, topic);
 }
 
 /* How many queues the topic matches, if all are on the publisher's core. */
@@ -370,10 +370,12 @@ static int32_t count_matches(unsigned core, const char *topic)
         const struct queue *q;
 
         for (uint32_t at = 0; (q = slots_next(s, SLOT_QUEUE, &at)) != NULL;) {
+            struct filter_walk w = {0};
+            struct slice filter;
             bool matches = false;
 
-            for (const struct binding *b = q->bindings; b; b = b->next)
-                matches |= binding_matches(b, topic);
+            while (queue_next_filter(q, &w, &filter))
+                matches |= filter_matches(filter, topic);
             count += matches;
             if (matches && i != core)
                 return -1;
