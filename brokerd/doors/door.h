@@ -60,14 +60,14 @@ struct link_host {
     struct door_limits limits;
     /* Net's own; used by link_close(). */
     void (*close)(struct link *l, const char *why, bool clean);
+    const char *(*peer)(const struct link *l); /* used by link_peer() */
 };
 
 /* What net lends a door for one connection. */
 struct link {
     const struct link_host *host;
-    struct out out;   /* to be written to */
-    const char *peer; /* for logs: "127.0.0.1:4242", "unix:pid=77,uid=0" */
-    uint64_t id;      /* of the connection, unique in the process */
+    struct out out; /* to be written to */
+    uint64_t id;    /* of the connection, unique in the process */
     /* Set by the door while it waits for the rest of a frame: the bytes the whole of it has,
      * counted from the first byte not used; 0 unknown. net makes room for that much. */
     size_t need;
@@ -82,6 +82,12 @@ struct link {
 static inline void link_close(struct link *l, const char *why, bool clean)
 {
     l->host->close(l, why, clean);
+}
+
+/* Who is at the other end, for logs: "127.0.0.1:4242", "unix:pid=77,uid=0". */
+static inline const char *link_peer(const struct link *l)
+{
+    return l->host->peer(l);
 }
 
 enum door_match { DOOR_NO, DOOR_YES, DOOR_MORE };

@@ -67,8 +67,8 @@ static void set_closed(struct conn *c, enum conn_state state)
     if (c->is_closed)
         return;
     c->is_closed = true;
-    c->next_closed = c->nw->closed;
-    c->nw->closed = c;
+    list_remove(&c->in_ready);
+    list_push_back(&c->nw->closed, &c->in_ready);
 }
 
 void conn_kill(struct conn *c, enum net_end end, const char *why)
@@ -98,6 +98,11 @@ void conn_close(struct conn *c, enum net_end end, const char *why)
 void conn_close_link(struct link *l, const char *why, bool clean)
 {
     conn_close((struct conn *)l, clean ? NET_END_ASKED : NET_END_DOOR, why);
+}
+
+const char *conn_link_peer(const struct link *l)
+{
+    return ((const struct conn *)l)->peer;
 }
 
 /* ---- time */
@@ -199,7 +204,7 @@ void conn_start(struct net_worker *nw, const struct accepted *a)
     c->doors = a->doors;
     c->since_ms = worker_wall(nw->w);
     c->deadline_ms = worker_now(nw->w) + nw->host->o.first_frame_ms;
-    c->link = (struct link){.host = &nw->host->link, .peer = c->peer};
+    c->link = (struct link){.host = &nw->host->link};
     out_init(&c->link.out, &nw->outs);
     nw->host->refs++;
     conn_settle(c);
@@ -241,10 +246,11 @@ static void conn_free(struct conn *c)
 
 void conns_release(struct net_worker *nw)
 {
-    struct conn *c;
+    struct list_node *l;
 
-    while ((c = nw->closed) != NULL) {
-        nw->closed = c->next_closed;
+    while ((l = list_pop(&nw->closed)) != NULL) {
+        struct conn *c = LIST_ITEM(l, struct conn, in_ready);
+
         c->is_closed = false;
         free_door(c);
         if (c->state == CONN_DEAD)

@@ -66,13 +66,13 @@ struct conn {
     struct net_worker *nw;
     const struct door_ops *door; /* NULL while CONN_NEW */
     struct door_conn *door_conn; /* NULL: none, or freed */
-    struct list_node in_all, in_ready, in_dirty;
-    struct conn *next_closed;
-    struct wheel_node timer; /* due when the deadline has come, or the door wants to be called */
-    int64_t deadline_ms;     /* of the handshake, of closing, of eviction */
-    int64_t since_ms;        /* wall clock */
-    struct passage *passage; /* NULL: it never wanted to move */
-    struct block *kept;      /* the beginning of a frame, at its start; NULL: none */
+    struct list_node in_all, in_dirty;
+    struct list_node in_ready; /* or in nw->closed, at whose end the loop looks again */
+    struct wheel_node timer;   /* due when the deadline has come, or the door wants to be called */
+    int64_t deadline_ms;       /* of the handshake, of closing, of eviction */
+    int64_t since_ms;          /* wall clock */
+    struct passage *passage;   /* NULL: it never wanted to move */
+    struct block *kept;        /* the beginning of a frame, at its start; NULL: none */
     uint32_t kept_n;
     uint32_t lingered; /* bytes thrown away */
     uint64_t bytes_in;
@@ -143,15 +143,15 @@ enum net_log { NET_LOG_REFUSED, NET_LOG_DESCRIPTORS, NET_LOG_ENDED, NET_LOGS };
 struct net_worker {
     struct net *net;
     struct worker *w;
-    struct list all;     /* every connection */
-    struct list ready;   /* the loop saw something */
-    struct list dirty;   /* output is to be looked at */
-    struct list behind;  /* the same, next turn: the core has yet to do what they asked for */
-    struct conn *closed; /* CONN_CLOSING whose door is to be freed, CONN_DEAD */
-    struct list moving;  /* not read until they can move */
-    uint64_t turn;       /* counts up */
-    struct event crowd;  /* connections that are watched together: */
-    int crowd_fd;        /* their epoll set */
+    struct list all;    /* every connection */
+    struct list ready;  /* the loop saw something */
+    struct list dirty;  /* output is to be looked at */
+    struct list behind; /* the same, next turn: the core has yet to do what they asked for */
+    struct list closed; /* CONN_CLOSING whose door is to be freed, CONN_DEAD */
+    struct list moving; /* not read until they can move */
+    uint64_t turn;      /* counts up */
+    struct event crowd; /* connections that are watched together: */
+    int crowd_fd;       /* their epoll set */
     struct wheel wheel;
     struct out_host outs;
     struct host *host; /* for new connections */
@@ -180,6 +180,9 @@ struct net {
 
 /* End the connection of a link: struct link_host. */
 void conn_close_link(struct link *l, const char *why, bool clean);
+
+/* Who is at its other end: the same. */
+const char *conn_link_peer(const struct link *l);
 
 /* A connection for a socket, which it takes over also on failure. */
 void conn_start(struct net_worker *nw, const struct accepted *a);

@@ -77,13 +77,13 @@ static int64_t on_release(void *ctx)
 {
     struct net_worker *nw = ctx;
     int64_t due = conns_move(nw), next;
-    bool any = nw->closed != NULL;
+    bool any = !list_empty(&nw->closed);
 
     conns_release(nw);
     next = wheel_next(&nw->wheel);
     due = next < due ? next : due;
     /* Doors that were freed have given messages back: on with them at once. */
-    if (any || !list_empty(&nw->dirty) || nw->closed)
+    if (any || !list_empty(&nw->dirty) || !list_empty(&nw->closed))
         return worker_now(nw->w);
     if (worker_id(nw->w) == 0 && nw->net->accept_resumes_ms < due)
         return nw->net->accept_resumes_ms;
@@ -102,7 +102,8 @@ struct host *host_new(const struct net_worker *nw, const struct net_options *o)
         *h = (struct host){.link = {.core = worker_core(nw->w),
                                     .scratch = nw->scratch,
                                     .limits = o->door,
-                                    .close = conn_close_link},
+                                    .close = conn_close_link,
+                                    .peer = conn_link_peer},
                            .refs = 1,
                            .o = *o};
     return h;
@@ -138,6 +139,7 @@ static int net_worker_init(struct net *net, unsigned id, const struct net_option
     list_init(&nw->ready);
     list_init(&nw->dirty);
     list_init(&nw->behind);
+    list_init(&nw->closed);
     list_init(&nw->moving);
     wheel_init(&nw->wheel, worker_now(nw->w));
     nw->outs = (struct out_host){conn_flush, conn_dirty, .pool = worker_pool(nw->w)};

@@ -45,14 +45,23 @@ static void side_close(struct link *l, const char *why, bool clean)
     s->closed = true;
 }
 
+static const char *side_peer(const struct link *l)
+{
+    (void)l;
+    return "fuzz";
+}
+
 static void side_open(struct side *s, struct world *w, unsigned core)
 {
     memset(s, 0, sizeof *s);
     s->w = w;
     s->outs.pool = &s->pool;
-    s->host = (struct link_host){
-        .core = w->core[core], .limits = limits, .scratch = &s->scratch, .close = side_close};
-    s->link = (struct link){.host = &s->host, .peer = "fuzz"};
+    s->host = (struct link_host){.core = w->core[core],
+                                 .limits = limits,
+                                 .scratch = &s->scratch,
+                                 .close = side_close,
+                                 .peer = side_peer};
+    s->link = (struct link){.host = &s->host};
     out_init(&s->link.out, &s->outs);
     s->conn = rsocket_door.open(&s->link);
     must(s->conn);

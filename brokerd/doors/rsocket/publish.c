@@ -90,7 +90,7 @@ void publish_forget(struct peer *c, const struct publish_request *r)
     if (err < 0) { /* the next one must name its target anew */
         if (c->forget && c->forget->memo)
             c->forget->memo->valid = false;
-        log_trace("doors", "%s: fire-and-forget dropped: %s", c->link->peer, why.text);
+        log_trace("doors", "%s: fire-and-forget dropped: %s", link_peer(c->link), why.text);
     }
 }
 

@@ -18,7 +18,7 @@ struct request {
 static void request_refuse(const struct request *r, const struct refusal *why)
 {
     if (r->f->type == RS_REQUEST_FNF) /* "Never answered, not even with ERROR" */
-        log_trace("doors", "%s: fire-and-forget dropped: %s", r->c->link->peer, why->text);
+        log_trace("doors", "%s: fire-and-forget dropped: %s", link_peer(r->c->link), why->text);
     else
         peer_refuse(r->c, r->f->stream, why, false);
 }

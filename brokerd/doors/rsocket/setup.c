@@ -116,7 +116,7 @@ static const char *client_name(const struct peer *c, const struct rs_frame *f, c
     if (meta_read(c, f->has_metadata, f->metadata, &m, &unused) < 0 ||
         !headers_find(m.headers, SLICE("name"), &name) || name.n == 0 || name.n >= size ||
         !utf8_printable(name))
-        return c->link->peer;
+        return link_peer(c->link);
     memcpy(buf, name.p, name.n);
     buf[name.n] = '\0';
     return buf;

@@ -119,6 +119,12 @@ static void closed(struct link *l, const char *why, bool clean)
     die("the door closed a connection: %s", why);
 }
 
+static const char *named(const struct link *l)
+{
+    (void)l;
+    return "guard";
+}
+
 static void bytes_came(struct side *s, size_t n)
 {
     if (rsocket_door.on_bytes(s->conn, slice_of(input->bytes, n), input) != n)
@@ -213,9 +219,12 @@ static struct side *open_side(unsigned core)
 {
     struct side *s = &sides[sides_n++];
 
-    s->host = (struct link_host){
-        .core = world.core[core], .scratch = &scratch, .limits = limits, .close = closed};
-    s->link = (struct link){.host = &s->host, .peer = "guard"};
+    s->host = (struct link_host){.core = world.core[core],
+                                 .scratch = &scratch,
+                                 .limits = limits,
+                                 .close = closed,
+                                 .peer = named};
+    s->link = (struct link){.host = &s->host};
     out_init(&s->link.out, &outs);
     s->conn = rsocket_door.open(&s->link);
     if (!s->conn)

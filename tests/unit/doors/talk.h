@@ -49,6 +49,12 @@ static void talk_close(struct link *l, const char *why, bool clean)
     (void)snprintf(t->why, sizeof t->why, "%s", why);
 }
 
+static const char *talk_peer(const struct link *l)
+{
+    (void)l;
+    return "test";
+}
+
 static struct talk *talk_open(bool chopped)
 {
     struct talk *t = calloc(1, sizeof *t);
@@ -64,9 +70,10 @@ static struct talk *talk_open(bool chopped)
                                             .keepalive_min_ms = 100,
                                             .idle_max_ms = 60000},
                                  .scratch = &t->scratch,
-                                 .close = talk_close};
+                                 .close = talk_close,
+                                 .peer = talk_peer};
     t->outs.pool = &t->pool;
-    t->link = (struct link){.host = &t->host, .peer = "test"};
+    t->link = (struct link){.host = &t->host};
     out_init(&t->link.out, &t->outs);
     t->block = block_new(TALK_BYTES);
     t->conn = rsocket_door.open(&t->link);
