@@ -49,7 +49,9 @@ TARGETS = [
     ("W1-128", "per_second", ">=", 4, "nats"),
     ("W1-1024", "broker_ns", "<=", 1.2, "framed"),
     ("W1-1024", "per_second", ">=", 2, "best"),
-    ("W1-65536", "broker_ns", "<=", 22000, None),
+    # 22 us where raw takes 20: nearly all of it is the kernel's copying, which is as fast as the
+    # machine's memory is at the moment (raw has been seen between 16 and 32).
+    ("W1-65536", "broker_ns", "<=", 1.1, "raw"),
     ("W1-65536", "per_second", ">=", 1.15, "best"),
     ("W2-100", "broker_ns", "<=", 38, None),
     ("W2-1000", "broker_ns", "<=", 90, None),
