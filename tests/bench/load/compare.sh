@@ -141,8 +141,8 @@ about() {
         versions="$versions, $package $version"
     done
     printf '{"about":{"cores":%d,"cpu":"%s","kernel":"%s","date":"%s","rounds":%d,"seconds":%s,"versions":"%s"}}\n' \
-        "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(uname -r)" \
-        "$(date -u +%F)" "$rounds" "$seconds" "$versions"
+        "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" \
+        "$(uname -r | grep -oE '^[0-9.]*[0-9]')" "$(date -u +%F)" "$rounds" "$seconds" "$versions"
 }
 
 about >"$runs"
