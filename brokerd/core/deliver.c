@@ -212,7 +212,7 @@ static void keep_in_flight(struct offer *o, struct tap *t, uint32_t i, struct de
 
     d->run.bytes = 0;
     for (; n < d->run.n; n++) {
-        struct msg *m = offer_keep(o, i + n, false);
+        struct msg *m = offer_keep(o, i + n);
         struct head h = {.msg = m, .seq = q->in + 1 + n, .since_ms = q->core->now_ms};
 
         if (!m || !queue_affords(q) || !add_flight(t, &h, deadline))

@@ -3,14 +3,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "libbroker/base/copy.h"
-
 /* A payload of this size and more stays in its block instead of being copied, unless that would
  * hold more than four times its size. */
 enum { REFER_FROM = 16384, REFER_SHARE = 4 };
-
-/* Fewer bytes are not worth another way of copying them. */
-enum { LATER_MIN = 256 };
 
 struct topic *topic_new(struct slice name, uint32_t hash)
 {
@@ -103,10 +98,7 @@ struct msg *msg_keep(struct pool *pool, const struct msg_view *v, const struct m
         block_ref(block);
     } else {
         m->data = at;
-        if (from->is_for_later && v->len >= LATER_MIN)
-            copy_for_later(at, v->data, v->len);
-        else
-            put(at, v->data, v->len);
+        put(at, v->data, v->len);
     }
     return m;
 }

@@ -110,7 +110,6 @@ struct msg_origin {
     struct ctype type;
     uint64_t id;
     int64_t time_ms, now_ms;
-    bool is_for_later; /* it goes to the end of a deep backlog (base/copy.h) */
 };
 
 /* Make a kept message of a view: one reference, the caller's. NULL without memory. */

@@ -60,19 +60,17 @@ void offer_ranges(const struct offer *o, void (*fn)(void *ctx, const struct offe
 
 /* ------------------------------------------------------------------------- keeping */
 
-struct msg *offer_keep(struct offer *o, uint32_t i, bool is_for_later)
+struct msg *offer_keep(struct offer *o, uint32_t i)
 {
     struct core *c = o->core;
 
     if (!o->keeps) {
         memset(c->kept, 0, o->run->n * sizeof *c->kept);
         o->keeps = true;
-        o->from = (struct msg_origin){
-            .topic = o->topic, .type = o->run->type, .time_ms = o->time_ms, .now_ms = c->now_ms};
+        o->from = (struct msg_origin){o->topic, o->run->type, 0, o->time_ms, c->now_ms};
     }
     if (!c->kept[i]) {
         o->from.id = o->id + i;
-        o->from.is_for_later = is_for_later;
         c->kept[i] = budget_keep(c, &o->run->v[i], &o->from);
     }
     return c->kept[i];
@@ -212,7 +210,7 @@ static enum put put(struct offer *o, uint32_t i, struct queue *q, enum reason *r
     *ret_reason = REASON_FULL;
     if (full && q->policy->overflow == OVERFLOW_REJECT)
         return refuse(q, REASON_FULL); /* the commonest refusal costs no copy */
-    m = offer_keep(o, i, b->bytes >= DEEP_BYTES);
+    m = offer_keep(o, i);
     if (m && full)
         return put_full(o, i, q, m, REASON_FULL, ret_reason);
     *ret_reason = REASON_MEMORY;

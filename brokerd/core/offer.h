@@ -32,9 +32,9 @@ struct offer {
 /* Offer the run to one queue, and deliver what can be. */
 void offer_to(struct offer *o, struct queue *q);
 
-/* The kept form of message i, made for the first queue that needs one; that queue may not read it
- * for long. Borrowed; NULL without memory. */
-struct msg *offer_keep(struct offer *o, uint32_t i, bool is_for_later);
+/* The kept form of message i, made for the first queue that needs one. Borrowed; NULL without
+ * memory. */
+struct msg *offer_keep(struct offer *o, uint32_t i);
 
 /* Call `fn` for each range of messages with one verdict, in order. `reason` is REASON_NONE
  * where all that matched accepted. */

@@ -297,11 +297,7 @@ static int park(struct publisher *p, struct offer *o)
     if (p->kind != PUBLISH_FORGET && ledger_add(&p->ledger, &s) < 0)
         return -ENOMEM;
     for (uint32_t i = 0; i < o->run->n; i++) {
-        struct msg_origin from = {.topic = n->topic,
-                                  .type = o->run->type,
-                                  .id = o->id + i,
-                                  .time_ms = o->time_ms,
-                                  .now_ms = c->now_ms};
+        struct msg_origin from = {n->topic, o->run->type, o->id + i, o->time_ms, c->now_ms};
         struct parked *k = calloc(1, sizeof *k);
         struct msg *m = k && budget_left(c) > 0 ? budget_keep(c, &o->run->v[i], &from) : NULL;
         struct answer lost = {.done = 1, .reason = REASON_MEMORY};

@@ -37,7 +37,6 @@ enum {
     WINDOW_FIRST = 1024,           /* a publisher's window before sizes are known */
     WINDOW_SHORT = 16,             /* while the budget is short, windows are this much less */
     BUDGET_STEP = 1 << 20,         /* bytes drawn from or given back to the worker at once */
-    DEEP_BYTES = 4 << 20,          /* a backlog that no cache holds until it is read */
     STARVED_RETRY_MS = 20,         /* publishers short of memory are looked at this often */
     HEADERS_BYTES_MAX = 60 * 1024, /* of one message, so that a dead letter's still fit */
     LOSS_EVENT_MS = 1000,          /* losses of one queue are announced this often */
