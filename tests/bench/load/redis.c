@@ -23,30 +23,31 @@ struct last {
     uint8_t head[4 * LOAD_NAME_MAX];
 };
 
-static void redis_subscribe(struct side *s, unsigned id, const char *filter)
+/* "SUBSCRIBE" or "UNSUBSCRIBE", of a pattern with a P before it. */
+static void say_filter(struct side *s, const char *verb, const char *filter)
 {
     char name[LOAD_NAME_MAX];
     size_t n = strlen(filter);
+    bool is_pattern;
 
-    (void)id;
     memcpy(name, filter, n + 1);
     if (name[n - 1] == '#')
         name[n - 1] = '*';
-    side_printf(s, "*2\r\n%s\r\n$%zu\r\n%s\r\n",
-                memchr(name, '*', n) ? "$10\r\nPSUBSCRIBE" : "$9\r\nSUBSCRIBE", n, name);
+    is_pattern = memchr(name, '*', n) != NULL;
+    side_printf(s, "*2\r\n$%zu\r\n%s%s\r\n$%zu\r\n%s\r\n", is_pattern + strlen(verb),
+                is_pattern ? "P" : "", verb, n, name);
+}
+
+static void redis_subscribe(struct side *s, unsigned id, const char *filter)
+{
+    (void)id;
+    say_filter(s, "SUBSCRIBE", filter);
 }
 
 static void redis_unsubscribe(struct side *s, unsigned id, const char *filter)
 {
-    char name[LOAD_NAME_MAX];
-    size_t n = strlen(filter);
-
     (void)id;
-    memcpy(name, filter, n + 1);
-    if (name[n - 1] == '#')
-        name[n - 1] = '*';
-    side_printf(s, "*2\r\n%s\r\n$%zu\r\n%s\r\n",
-                memchr(name, '*', n) ? "$12\r\nPUNSUBSCRIBE" : "$11\r\nUNSUBSCRIBE", n, name);
+    say_filter(s, "UNSUBSCRIBE", filter);
 }
 
 static bool publishes(const struct side *s)
