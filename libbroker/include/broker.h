@@ -25,7 +25,7 @@
  *          0 does not wait. The clock of the day is never used.
  * Names    Topics, filters and queues: UTF-8, 1 to 240 bytes, no blanks or control characters.
  *
- * "interfaces" below is docs/protocols.md: the protocol these functions speak. */
+ * "interfaces" below is docs/rsocket.md: the protocol these functions speak. */
 #ifndef BROKER_H
 #define BROKER_H
 

@@ -1,4 +1,4 @@
-/* The bytes shown in docs/protocols.md are those that the codecs write. */
+/* The bytes shown in docs/rsocket.md are those that the codecs write. */
 #include "tests/unit/support.h"
 
 #include "libbroker/base/headers.h"
@@ -6,7 +6,7 @@
 #include "libbroker/wire/composite.h"
 #include "libbroker/wire/rsocket.h"
 
-#define DOCUMENT "docs/protocols.md"
+#define DOCUMENT "docs/rsocket.md"
 
 /* What is built up for one example. */
 struct bytes {
@@ -240,7 +240,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("protocols.md");
+    Suite *s = suite_create("rsocket.md");
     TCase *tc = tcase_create("bytes");
 
     tcase_add_loop_test(tc, shown_as_written, 0, ARRAY_LEN(examples));
