@@ -12,6 +12,7 @@
 #define BROKERD_DOORS_RSOCKET_PEER_H
 
 #include "brokerd/doors/door.h"
+#include "brokerd/doors/refuse.h"
 #include "brokerd/doors/rsocket/streams.h"
 
 /* What SETUP said of metadata. */
@@ -110,17 +111,7 @@ void stream_join_end(struct stream *s);
 
 /* ---------------------------------------------------------------------------------- refusals */
 
-/* Fill in a refusal: "WORD: TEXT", cut to what fits. */
-void refuse(struct refusal *ret, enum reason reason, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
 /* `why` as an ERROR on stream `id`. `partly`: some queues have the message. */
 void peer_refuse(struct peer *c, uint32_t id, const struct refusal *why, bool partly);
-
-/* -ENOMEM as a refusal. */
-void refuse_memory(struct refusal *ret);
-
-/* `s` if it is printable and of a bearable length, else "?": for error texts. `buf` is used. */
-const char *shown(struct slice s, char *buf, size_t size);
 
 #endif
