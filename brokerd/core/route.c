@@ -4,6 +4,9 @@
 
 #include "libbroker/base/hash.h"
 
+/* Of each scratch, that much is kept for the next topics. */
+enum { SCRATCH_MAX = ROUTES_MAX_ONE / ROUTES_AHEAD };
+
 struct routes *routes_new(const struct tree *tree, uint64_t seed)
 {
     struct routes *rs = calloc(1, sizeof *rs);
@@ -30,14 +33,14 @@ void route_unref(struct route *r)
     free(r);
 }
 
-/* Empty one place of the cache; NULL in it is fine. */
-static void forget(struct routes *rs, struct route **place)
+/* Empty one place of the cache; that it is empty is fine. */
+static void forget(struct routes *rs, struct route_cell *cell)
 {
-    struct route *r = *place;
+    struct route *r = cell->route;
 
     if (!r)
         return;
-    *place = NULL;
+    cell->route = NULL;
     rs->queues -= r->n;
     route_unref(r);
 }
@@ -49,7 +52,8 @@ void routes_free(struct routes *rs)
     for (unsigned b = 0; b < ROUTES_BUCKETS; b++)
         for (unsigned i = 0; i < ROUTES_WAYS; i++)
             forget(rs, &rs->bucket[b][i]);
-    tree_result_fini(&rs->scratch);
+    for (unsigned i = 0; i < ROUTES_AHEAD; i++)
+        tree_result_fini(&rs->scratch[i]);
     free(rs);
 }
 
@@ -61,41 +65,37 @@ bool route_catch_up(const struct routes *rs, struct route *r)
     return true;
 }
 
-/* Ask the tree. One reference, the caller's; NULL without memory. */
-static struct route *route_make(struct routes *rs, struct topic *topic,
-                                const struct tree_path *path)
+/* The route that the tree has found. One reference, the caller's; NULL without memory. */
+static struct route *route_make(const struct routes *rs, struct topic *topic,
+                                const struct tree_result *found)
 {
-    struct tree_result *found = &rs->scratch;
-    struct route *r = NULL;
+    struct route *r = malloc(sizeof *r + found->n * sizeof *r->queues);
 
-    if (tree_match_path(rs->tree, topic_slice(topic), path, found) == 0)
-        r = malloc(sizeof *r + found->n * sizeof *r->queues);
-    if (r) {
-        r->topic = topic_ref(topic);
-        r->version = *rs->version;
-        r->workers = found->workers;
-        r->first_level = tree_first_level(path);
-        r->refs = 1;
-        r->n = (uint32_t)found->n;
-        if (found->n)
-            memcpy(r->queues, found->queues, found->n * sizeof *r->queues);
-    }
-    if (found->cap > ROUTES_MAX_ONE)
-        tree_result_fini(found);
+    if (!r)
+        return NULL;
+    r->topic = topic_ref(topic);
+    r->version = *rs->version;
+    r->workers = found->workers;
+    r->first_level = found->first_level;
+    r->refs = 1;
+    r->n = (uint32_t)found->n;
+    if (found->n)
+        memcpy(r->queues, found->queues, found->n * sizeof *r->queues);
     return r;
 }
 
+static bool is_of(const struct route_cell *cell, struct slice topic, uint32_t hash)
+{
+    return cell->hash == hash && cell->route && slice_eq(topic_slice(cell->route->topic), topic);
+}
+
 /* The place of `topic` in its bucket; that of the route used longest ago if it is not there. */
-static unsigned place_of(struct route *const *bucket, struct slice topic, uint32_t hash)
+static unsigned place_of(const struct route_cell *bucket, struct slice topic, uint32_t hash)
 {
     unsigned i = 0;
 
-    for (; i < ROUTES_WAYS - 1; i++) {
-        const struct route *r = bucket[i];
-
-        if (!r || (r->topic->hash == hash && slice_eq(topic_slice(r->topic), topic)))
-            break;
-    }
+    while (i < ROUTES_WAYS - 1 && bucket[i].route && !is_of(&bucket[i], topic, hash))
+        i++;
     return i;
 }
 
@@ -103,35 +103,35 @@ static unsigned place_of(struct route *const *bucket, struct slice topic, uint32
 static void make_room(struct routes *rs, size_t n)
 {
     while (rs->queues + n > ROUTES_MAX_QUEUES) {
-        struct route **bucket = rs->bucket[rs->hand++ % ROUTES_BUCKETS];
+        struct route_cell *bucket = rs->bucket[rs->hand++ % ROUTES_BUCKETS];
 
         for (unsigned i = 0; i < ROUTES_WAYS; i++)
             forget(rs, &bucket[i]);
     }
 }
 
-/* Put `r` first in its bucket, where the place `i` is free; the cache takes a reference. */
-static void put_first(struct route **bucket, unsigned i, struct route *r)
+/* Put `cell` first in its bucket, where the place `i` is free. */
+static void put_first(struct route_cell *bucket, unsigned i, struct route_cell cell)
 {
-    memmove(bucket + 1, bucket, i * sizeof(struct route *));
-    bucket[0] = r;
+    memmove(bucket + 1, bucket, i * sizeof *bucket);
+    bucket[0] = cell;
 }
 
-static void remember(struct routes *rs, struct route **bucket, unsigned i, struct route *r)
+static void remember(struct routes *rs, struct route_cell *bucket, unsigned i, struct route *r)
 {
     forget(rs, &bucket[i]);
     if (r->n > ROUTES_MAX_ONE) {
         /* no hole in the middle: place_of() stops at the first */
-        memmove(bucket + i, bucket + i + 1, (ROUTES_WAYS - 1 - i) * sizeof(struct route *));
-        bucket[ROUTES_WAYS - 1] = NULL;
+        memmove(bucket + i, bucket + i + 1, (ROUTES_WAYS - 1 - i) * sizeof *bucket);
+        bucket[ROUTES_WAYS - 1].route = NULL;
         return;
     }
     make_room(rs, r->n);
     rs->queues += r->n;
-    put_first(bucket, bucket[0] ? i : 0, route_ref(r));
+    put_first(bucket, bucket[0].route ? i : 0, (struct route_cell){route_ref(r), r->topic->hash});
 }
 
-static struct route **bucket_of(struct routes *rs, uint64_t hash)
+static struct route_cell *bucket_of(struct routes *rs, uint64_t hash)
 {
     return rs->bucket[hash % ROUTES_BUCKETS];
 }
@@ -139,32 +139,32 @@ static struct route **bucket_of(struct routes *rs, uint64_t hash)
 /* The fresh route of `topic` if it is cached. One reference, the caller's. */
 static struct route *cached(struct routes *rs, struct slice topic, uint64_t hash)
 {
-    struct route **bucket = bucket_of(rs, hash);
+    struct route_cell *bucket = bucket_of(rs, hash);
     unsigned i = place_of(bucket, topic, (uint32_t)hash);
-    struct route *r = bucket[i];
+    struct route_cell cell = bucket[i];
 
-    if (!r || !slice_eq(topic_slice(r->topic), topic) || !route_is_fresh(rs, r))
+    if (!is_of(&cell, topic, (uint32_t)hash) || !route_is_fresh(rs, cell.route))
         return NULL;
-    put_first(bucket, i, r);
-    return route_ref(r);
+    put_first(bucket, i, cell);
+    return route_ref(cell.route);
 }
 
-/* Make the route of `topic`, which is not there or not fresh. */
+/* Make the route of `topic`, which was not there or not fresh, of what the tree has found. */
 static struct route *make(struct routes *rs, struct slice topic, uint64_t hash,
-                          const struct tree_path *path)
+                          struct tree_result *found)
 {
-    struct route **bucket = bucket_of(rs, hash);
+    struct route_cell *bucket = bucket_of(rs, hash);
     unsigned i = place_of(bucket, topic, (uint32_t)hash);
-    bool is_old = bucket[i] && slice_eq(topic_slice(bucket[i]->topic), topic);
-    struct topic *name = is_old ? topic_ref(bucket[i]->topic) : topic_new(topic, (uint32_t)hash);
-    struct route *r;
+    bool is_old = is_of(&bucket[i], topic, (uint32_t)hash);
+    struct topic *name =
+        is_old ? topic_ref(bucket[i].route->topic) : topic_new(topic, (uint32_t)hash);
+    struct route *r = name ? route_make(rs, name, found) : NULL;
 
-    if (!name)
-        return NULL;
-    r = route_make(rs, name, path);
     topic_unref(name);
     if (r)
         remember(rs, bucket, i, r);
+    if (found->cap > SCRATCH_MAX)
+        tree_result_fini(found);
     return r;
 }
 
@@ -172,30 +172,28 @@ struct route *route_get(struct routes *rs, struct slice topic)
 {
     uint64_t hash = hash_bytes(rs->seed, topic);
     struct route *r = cached(rs, topic, hash);
-    struct tree_path path;
 
-    if (r)
+    if (r || tree_match(rs->tree, topic, &rs->scratch[0]) < 0)
         return r;
-    tree_fetch_places(rs->tree, topic, &path);
-    tree_fetch_nodes(rs->tree, &path);
-    return make(rs, topic, hash, &path);
+    return make(rs, topic, hash, &rs->scratch[0]);
 }
 
 void routes_foresee(struct routes *rs, const struct slice *topics, unsigned n, struct route **ret)
 {
-    struct tree_path path[ROUTES_AHEAD];
+    struct slice topic[ROUTES_AHEAD];
+    unsigned at[ROUTES_AHEAD], missing = 0;
     uint64_t hash[ROUTES_AHEAD];
 
     for (unsigned i = 0; i < n; i++) {
-        hash[i] = hash_bytes(rs->seed, topics[i]);
-        ret[i] = cached(rs, topics[i], hash[i]);
-        if (!ret[i])
-            tree_fetch_places(rs->tree, topics[i], &path[i]);
+        hash[missing] = hash_bytes(rs->seed, topics[i]);
+        ret[i] = cached(rs, topics[i], hash[missing]);
+        if (ret[i])
+            continue;
+        topic[missing] = topics[i];
+        at[missing++] = i;
     }
-    for (unsigned i = 0; i < n; i++)
-        if (!ret[i])
-            tree_fetch_nodes(rs->tree, &path[i]);
-    for (unsigned i = 0; i < n; i++)
-        if (!ret[i])
-            ret[i] = make(rs, topics[i], hash[i], &path[i]);
+    if (!missing || tree_match_all(rs->tree, topic, missing, rs->scratch) < 0)
+        return;
+    for (unsigned i = 0; i < missing; i++)
+        ret[at[i]] = make(rs, topic[i], hash[i], &rs->scratch[i]);
 }

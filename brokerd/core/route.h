@@ -22,16 +22,23 @@ enum {
     ROUTES_MAX = ROUTES_WAYS * ROUTES_BUCKETS,
     ROUTES_MAX_QUEUES = 1 << 18, /* 2 MiB of pointers */
     ROUTES_MAX_ONE = ROUTES_MAX_QUEUES / 8,
+    ROUTES_AHEAD = TREE_AHEAD, /* topics that are looked up together at most */
 };
 
 struct route {
     struct topic *topic;  /* one reference */
     uint64_t version;     /* of the tree, when it was last known to be right */
     uint64_t workers;     /* other workers with an interest, a bit each */
-    uint32_t first_level; /* tree_first_level() of the topic */
+    uint32_t first_level; /* of the topic, for tree_missed() */
     uint32_t refs;
     uint32_t n;
     void *queues[]; /* n of them, each once */
+};
+
+/* A place of the cache. */
+struct route_cell {
+    struct route *route; /* one reference, or NULL */
+    uint32_t hash;       /* of its topic: it is not read to see that it is another */
 };
 
 /* The cache; its fields are route.c's own. */
@@ -41,8 +48,8 @@ struct routes {
     uint64_t seed;
     size_t queues; /* in all cached routes */
     unsigned hand; /* bucket that gives way next when there are too many queues */
-    struct tree_result scratch;
-    struct route *bucket[ROUTES_BUCKETS][ROUTES_WAYS]; /* the one used last first */
+    struct tree_result scratch[ROUTES_AHEAD];
+    struct route_cell bucket[ROUTES_BUCKETS][ROUTES_WAYS]; /* the one used last first */
 };
 
 /* An empty cache of answers of `tree`, which must outlive it. `seed` keys its hash:
@@ -58,7 +65,6 @@ struct route *route_get(struct routes *rs, struct slice topic);
 
 /* The same for `n` topics that are asked for next, at most ROUTES_AHEAD, in `ret`; what it takes is
  * read from memory for all of them at once. */
-enum { ROUTES_AHEAD = 32 };
 void routes_foresee(struct routes *rs, const struct slice *topics, unsigned n, struct route **ret);
 
 struct route *route_ref(struct route *r);

@@ -54,29 +54,19 @@ int tree_interest(struct tree *t, struct slice filter, unsigned worker, bool on)
 struct tree_result {
     void **queues; /* each once; in the same order for as long as the tree does not change */
     size_t n, cap;
-    uint64_t workers; /* bit w: worker w has an interest */
+    uint64_t workers;     /* bit w: worker w has an interest */
+    uint32_t first_level; /* of the topic: what tree_missed() needs to know of it */
 };
-
-/* A topic on its way to tree_match(): its first levels' hashes, and the keys of its literal path.
- */
-enum { TREE_PATH_LEVELS = 6 };
-struct tree_path {
-    uint64_t hash[TREE_PATH_LEVELS], key[TREE_PATH_LEVELS];
-    unsigned n;
-};
-
-/* Have the literal path of `topic` read from memory: first, for all topics at hand, its places in
- * the index, then its nodes. */
-void tree_fetch_places(const struct tree *t, struct slice topic, struct tree_path *ret);
-void tree_fetch_nodes(const struct tree *t, const struct tree_path *path);
 
 /* Find what matches `topic` (any bytes; only valid topics are ever bound), in *result, whose
- * content is replaced. `path`: what tree_fetch_places() made of it. -ENOMEM: *result is empty. */
-int tree_match_path(const struct tree *t, struct slice topic, const struct tree_path *path,
-                    struct tree_result *result);
-
-/* The same, for who has one topic only. */
+ * content is replaced. -ENOMEM: it is empty. */
 int tree_match(const struct tree *t, struct slice topic, struct tree_result *result);
+
+/* The same for `n` topics, at most TREE_AHEAD, results[i] that of topics[i]: what one waits for is
+ * read from memory while the others go on. -ENOMEM: all are empty. */
+enum { TREE_AHEAD = 32 };
+int tree_match_all(const struct tree *t, const struct slice *topics, unsigned n,
+                   struct tree_result *results);
 
 void tree_result_fini(struct tree_result *result);
 
@@ -84,15 +74,9 @@ void tree_result_fini(struct tree_result *result);
  * address is good as long as the tree lives, so that a look costs one load. */
 const uint64_t *tree_version(const struct tree *t);
 
-/* What tree_missed() needs to know of a topic's first level. */
-static inline uint32_t tree_first_level(const struct tree_path *path)
-{
-    return (uint32_t)path->hash[0];
-}
-
-/* Whether a change after `version` may concern `topic`, whose tree_first_level() is `first`:
- * true if one matches it, if they are no longer all remembered, or if there are so many to compare
- * that asking tree_match() again costs less. */
+/* Whether a change after `version` may concern `topic`, `first` being the first_level of its
+ * result: true if one matches it, if they are no longer all remembered, or if there are so many to
+ * compare that asking tree_match() again costs less. */
 bool tree_missed(const struct tree *t, uint64_t version, struct slice topic, uint32_t first);
 
 /* How many there are of each: nothing grows but by what is bound. */

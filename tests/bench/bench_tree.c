@@ -70,6 +70,28 @@ static void walks(const struct tree *t, const char *what, unsigned n)
     tree_result_fini(&result);
 }
 
+/* The same, as many topics at once as may be. */
+static void walks_together(const struct tree *t, const char *what)
+{
+    static struct tree_result results[TREE_AHEAD];
+    struct slice some[TREE_AHEAD];
+    uint64_t random = 1;
+    double start = now_ns();
+
+    for (unsigned i = 0; i < WALKS / TREE_AHEAD; i++) {
+        for (unsigned k = 0; k < TREE_AHEAD; k++) {
+            random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+            some[k] = topic((unsigned)(random >> 33) % FILTERS);
+        }
+        need(tree_match_all(t, some, TREE_AHEAD, results) == 0);
+        for (unsigned k = 0; k < TREE_AHEAD; k++)
+            need(results[k].n == 1);
+    }
+    say(what, (now_ns() - start) / WALKS);
+    for (unsigned k = 0; k < TREE_AHEAD; k++)
+        tree_result_fini(&results[k]);
+}
+
 static void lookups(struct routes *rs, const char *what, unsigned n)
 {
     double start = now_ns();
@@ -145,6 +167,7 @@ int main(void)
     fill(t);
     say("bind: to 100,000 filters", (now_ns() - start) / FILTERS);
     walks(t, "walk, cold: any of 100,000 topics", FILTERS);
+    walks_together(t, "walk, cold: any of 100,000 topics, 32 at once");
     walks(t, "walk, warm: any of 1,000 topics", 1000);
     walks(t, "walk, hot: one topic", 1);
     lookups(rs, "route looked up: 500 topics, cached", 500);

@@ -189,9 +189,9 @@ static size_t cached(void)
 
     for (unsigned b = 0; b < ROUTES_BUCKETS; b++) {
         for (unsigned i = 0; i < ROUTES_WAYS; i++) {
-            const struct route *r = rs->bucket[b][i];
+            const struct route *r = rs->bucket[b][i].route;
 
-            ck_assert(i == 0 || !r || rs->bucket[b][i - 1]); /* no holes */
+            ck_assert(i == 0 || !r || rs->bucket[b][i - 1].route); /* no holes */
             n += r != NULL;
             in_all += r ? r->n : 0;
         }

@@ -257,6 +257,32 @@ static void compare(struct slice topic, uint64_t seed)
                   (unsigned long long)seed);
 }
 
+/* Several topics at once, and the same ones again, find what each finds alone. */
+static void compare_together(uint64_t seed)
+{
+    static struct tree_result
+        together[TREE_AHEAD]; /* what an earlier walk left in it is no matter */
+    char buf[TREE_AHEAD][NAME_MAX_BYTES + 1];
+    struct slice topics[TREE_AHEAD];
+    unsigned n = 1 + pick(TREE_AHEAD);
+
+    for (unsigned i = 0; i < n; i++)
+        topics[i] = i && pick(4) == 0 ? topics[i - 1] : random_name(buf[i], false);
+    ck_assert_int_eq(tree_match_all(t, topics, n, together), 0);
+    for (unsigned i = 0; i < n; i++) {
+        const struct tree_result *r = &together[i];
+
+        compare(topics[i], seed);
+        ck_assert_msg(
+            r->n == found.n && r->workers == found.workers && r->first_level == found.first_level &&
+                (r->n == 0 || memcmp(r->queues, found.queues, r->n * sizeof(void *)) == 0),
+            "topic %.*s among others; BROKER_SEED=%llu replays", (int)topics[i].n,
+            (const char *)topics[i].p, (unsigned long long)seed);
+    }
+    for (unsigned i = 0; i < TREE_AHEAD && pick(8) == 0; i++)
+        tree_result_fini(&together[i]);
+}
+
 START_TEST(agrees_with_plain_comparison)
 {
     const char *given = getenv("BROKER_SEED");
@@ -268,6 +294,8 @@ START_TEST(agrees_with_plain_comparison)
     for (int step = 0; step < 4000; step++) {
         toggle(&bindings[pick(BINDINGS)]);
         compare(random_name(buf, false), seed);
+        if (pick(32) == 0)
+            compare_together(seed);
     }
     for (int i = 0; i < BINDINGS; i++)
         if (bindings[i].on)
@@ -305,6 +333,36 @@ START_TEST(hundred_thousand_filters)
 }
 END_TEST
 
+/* Every filter of as many levels as there may be that a topic can match, with `#` below too: at
+ * each node a walk may go all ways. */
+START_TEST(goes_all_ways)
+{
+    enum { WAYS = 1 << NAME_MAX_LEVELS };
+    char name[2 * NAME_MAX_LEVELS + 1], topic[2 * NAME_MAX_LEVELS + 3];
+    unsigned n = 0;
+
+    for (unsigned way = 0; way < WAYS; way++) {
+        for (unsigned i = 0; i < NAME_MAX_LEVELS; i++) {
+            name[2 * i] = way >> i & 1 ? '*' : 'a';
+            name[2 * i + 1] = '.';
+        }
+        ck_assert_int_eq(tree_bind(t, slice_of(name, 2 * NAME_MAX_LEVELS - 1), &queues[0]), 1);
+        name[2 * (NAME_MAX_LEVELS - 1)] = '#';
+        n += tree_bind(t, slice_of(name, 2 * NAME_MAX_LEVELS - 1), &queues[1 + way % 63]) >= 0;
+    }
+    memset(topic, '.', sizeof topic);
+    for (unsigned i = 0; i <= NAME_MAX_LEVELS; i++)
+        topic[2 * i] = 'a';
+    ck_assert_uint_ge(n, WAYS / 2);
+    for (unsigned levels = NAME_MAX_LEVELS - 2; levels <= NAME_MAX_LEVELS + 1; levels++) {
+        ck_assert_int_eq(tree_match(t, slice_of(topic, 2 * levels - 1), &found), 0);
+        ck_assert_uint_eq(found.n, levels < NAME_MAX_LEVELS - 1 ? 0
+                                   : levels == NAME_MAX_LEVELS  ? 64
+                                                                : 63);
+    }
+}
+END_TEST
+
 /* Topics that come once and never again, for ever, leave nothing behind. */
 START_TEST(churn_leaves_nothing)
 {
@@ -339,6 +397,7 @@ int main(void)
     tcase_add_test(tc, each_queue_once);
     tcase_add_loop_test(tc, agrees_with_plain_comparison, 0, 8);
     tcase_add_test(tc, hundred_thousand_filters);
+    tcase_add_test(tc, goes_all_ways);
     tcase_add_test(tc, churn_leaves_nothing);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
