@@ -1,14 +1,14 @@
 #!/bin/bash
 # Run the tests that are built in OUT and say what failed.
 #
-#   tests/run.sh [unit|sim|fuzz|integration|interop]...      (default: all of them)
+#   tests/run.sh [unit|sim|fuzz|integration|suites|interop]...      (default: all of them)
 #
 # Each test is a process of its own with a time limit; what it printed is shown only if it
 # failed. The last line is "N passed, N failed", and the exit status is 1 if any failed.
 #
 # OUT        where the programs are (build)
 # JOBS       how many run at once (the cores there are)
-# PLACEMENT  pack or spread; empty: integration tests run with each
+# PLACEMENT  pack or spread; empty: integration tests and suites run with each
 # SANITIZE   what the programs were built with; gives them more time
 # ONLY       run only tests whose name contains this
 set -u
@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.." || exit 1
 export OUT=${OUT:-build} SANITIZE=${SANITIZE:-}
 jobs=${JOBS:-$(nproc)}
 kinds=("$@")
-[ $# -gt 0 ] || kinds=(unit sim fuzz integration interop)
+[ $# -gt 0 ] || kinds=(unit sim fuzz integration suites interop)
 patience=1
 [ -z "$SANITIZE" ] || patience=4
 
@@ -50,6 +50,11 @@ list() {
             [ -e "$t" ] || continue
             limit=$(sed -n 's/^# limit: *\([0-9]*\) s.*/\1/p' "$t")
             echo "${limit:-60} ${t%.sh}:$p env PLACEMENT=$p bash $t"
+        done
+    done ;;
+    suites) for p in ${PLACEMENT:-pack spread}; do
+        for t in tests/suites/*/run.sh; do
+            [ ! -e "$t" ] || echo "120 ${t%/run.sh}:$p env PLACEMENT=$p bash $t"
         done
     done ;;
     interop) for t in tests/interop/*/run.sh; do

@@ -1,0 +1,13 @@
+#!/bin/bash
+# One conformance suite, asked of every door: suite.py. The settings it relies on are here.
+# shellcheck source=tests/integration/lib.sh
+. "$(dirname "$0")/../../integration/lib.sh"
+
+conf='max-message = "4MiB"
+queue "#" { dead-letter = "dead.letters" }
+queue "small.#" { max-messages = 1 overflow = reject }
+subscription "slow.#" { max-messages = 64 overflow = drop-oldest }'
+read -ra doors <<<"${DOORS:-rsocket}"
+brokerd_start
+SLOW=$SLOW python3 tests/suites/doors/suite.py "${BROKER_URL#tcp://}" "${doors[@]}"
+brokerd_stop
