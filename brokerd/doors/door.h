@@ -61,6 +61,7 @@ struct link_host {
     /* Net's own; used by link_close(). */
     void (*close)(struct link *l, const char *why, bool clean);
     const char *(*peer)(const struct link *l); /* used by link_peer() */
+    void (*pause)(struct link *l, bool pause); /* used by link_pause() */
 };
 
 /* What net lends a door for one connection. */
@@ -88,6 +89,17 @@ static inline void link_close(struct link *l, const char *why, bool clean)
 static inline const char *link_peer(const struct link *l)
 {
     return l->host->peer(l);
+}
+
+/* Have the peer not read from now on, or read again: a door without credit, whose publisher has no
+ * room. What is read already, and what on_bytes() left, comes again by itself when it is read
+ * again, at the latest in the next turn; so a door that pauses within on_bytes() returns at once
+ * with what it has used. At any time, from the core's callbacks too; twice is as once. on_time() is
+ * called meanwhile, for the door has to speak; but the peer is not silent then, and the door gives
+ * it time after it is read again. */
+static inline void link_pause(struct link *l, bool pause)
+{
+    l->host->pause(l, pause);
 }
 
 enum door_match { DOOR_NO, DOOR_YES, DOOR_MORE };

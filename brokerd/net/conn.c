@@ -100,6 +100,20 @@ void conn_close_link(struct link *l, const char *why, bool clean)
     conn_close((struct conn *)l, clean ? NET_END_ASKED : NET_END_DOOR, why);
 }
 
+void conn_pause_link(struct link *l, bool pause)
+{
+    struct conn *c = (struct conn *)l;
+
+    if (c->is_paused == pause || c->state >= CONN_CLOSING)
+        return;
+    c->is_paused = pause;
+    if (pause)
+        c->nw->stats.reads_paused++;
+    else
+        c->is_resumed = true;
+    conn_mark_dirty(c); /* there it is seen: we may be within the door, or the core */
+}
+
 const char *conn_link_peer(const struct link *l)
 {
     return ((const struct conn *)l)->peer;

@@ -226,13 +226,23 @@ static size_t read_anew(struct conn *c)
     return n;
 }
 
+/* What the door left when it paused, once more. */
+static void offer_again(struct conn *c)
+{
+    c->is_resumed = false;
+    if (c->kept_n)
+        feed(c, c->kept, c->kept_n);
+}
+
 size_t conn_read(struct conn *c)
 {
     size_t n;
 
     if (c->state == CONN_LINGERING)
         return throw_away(c);
-    if (c->state >= CONN_CLOSING || c->reading_stopped || c->is_moving || c->is_eof)
+    if (c->is_resumed && c->state == CONN_OPEN && !c->is_paused && !c->reading_stopped)
+        offer_again(c);
+    if (c->state >= CONN_CLOSING || c->reading_stopped || c->is_moving || c->is_eof || c->is_paused)
         return 0;
     n = c->kept_whole ? read_on(c) : read_anew(c);
     if (c->link.endpoint && core_is_behind(c->link.endpoint))

@@ -95,6 +95,8 @@ struct conn {
     bool is_closed : 1;       /* among nw->closed */
     bool is_moving : 1;       /* not read until it is at rest, and then on another worker */
     bool told_full : 1;       /* core_writable(false) was said */
+    bool is_paused : 1;       /* the door does not want it read */
+    bool is_resumed : 1;      /* now it does: what it left comes again */
     char peer[];
 };
 
@@ -159,6 +161,7 @@ struct net_worker {
     struct door_scratch *scratch;
     uint64_t next_id;
     bool is_draining, is_closing; /* net_drain() and net_close_all() have been here */
+    bool any_resumed;             /* a connection that was not read is among the ready */
     bool core_told;               /* core_written() or core_writable() since the last tick began */
     struct log_limit log[NET_LOGS];
     struct net_stats stats;
@@ -183,6 +186,9 @@ void conn_close_link(struct link *l, const char *why, bool clean);
 
 /* Who is at its other end: the same. */
 const char *conn_link_peer(const struct link *l);
+
+/* Not to read it, or to do so again: the same. */
+void conn_pause_link(struct link *l, bool pause);
 
 /* A connection for a socket, which it takes over also on failure. */
 void conn_start(struct net_worker *nw, const struct accepted *a);

@@ -64,7 +64,7 @@ static void stay(struct conn *c)
 static bool has_other_plans(const struct conn *c)
 {
     return c->state != CONN_OPEN || c->is_evicted || c->is_eof || c->kept_whole ||
-           c->nw->is_draining;
+           c->nw->is_draining || c->is_paused || c->is_resumed;
 }
 
 static bool at_rest(const struct conn *c)

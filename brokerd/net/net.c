@@ -43,6 +43,7 @@ static bool on_input(void *ctx)
     bool more;
 
     nw->turn++;
+    nw->any_resumed = false;
     if (worker_id(nw->w) == 0)
         listeners_accept(nw->net, now);
     more = read_ready(nw);
@@ -83,7 +84,7 @@ static int64_t on_release(void *ctx)
     next = wheel_next(&nw->wheel);
     due = next < due ? next : due;
     /* Doors that were freed have given messages back: on with them at once. */
-    if (any || !list_empty(&nw->dirty) || !list_empty(&nw->closed))
+    if (any || !list_empty(&nw->dirty) || !list_empty(&nw->closed) || nw->any_resumed)
         return worker_now(nw->w);
     if (worker_id(nw->w) == 0 && nw->net->accept_resumes_ms < due)
         return nw->net->accept_resumes_ms;
@@ -103,7 +104,8 @@ struct host *host_new(const struct net_worker *nw, const struct net_options *o)
                                     .scratch = nw->scratch,
                                     .limits = o->door,
                                     .close = conn_close_link,
-                                    .peer = conn_link_peer},
+                                    .peer = conn_link_peer,
+                                    .pause = conn_pause_link},
                            .refs = 1,
                            .o = *o};
     return h;
@@ -372,7 +374,7 @@ void net_each_connection(const struct net *net, unsigned id, net_conn_fn *fn, vo
                                         .bytes_in = c->bytes_in,
                                         .bytes_out = out_written(&c->link.out),
                                         .pending_out = c->link.out.pending,
-                                        .is_reading = !c->reading_stopped});
+                                        .is_reading = !c->reading_stopped && !c->is_paused});
     }
 }
 

@@ -106,6 +106,15 @@ static void brake_reading(struct conn *c)
     }
 }
 
+/* It is read again: at the next turn, as if its socket were ready. */
+static void look_again(struct conn *c)
+{
+    c->ready |= EV_READ;
+    if (!list_linked(&c->in_ready) && !c->is_closed)
+        list_push_back(&c->nw->ready, &c->in_ready);
+    c->nw->any_resumed = true;
+}
+
 /* All is written that will be: tell the peer, and wait until it has read it. */
 static void shut_down(struct conn *c)
 {
@@ -132,6 +141,8 @@ void conn_output(struct conn *c)
         out_compact(o);
     tell_core(c);
     brake_reading(c);
+    if (c->is_resumed && !c->reading_stopped)
+        look_again(c);
     if (c->state == CONN_CLOSING && !c->door_conn && (o->pending == 0 || c->is_eof))
         shut_down(c);
     conn_charge(c);

@@ -146,8 +146,9 @@ void conn_unwatch(struct conn *c)
 
 void conn_watch(struct conn *c)
 {
-    bool reads = (c->state < CONN_CLOSING && !c->reading_stopped && !c->is_moving) ||
-                 c->state == CONN_LINGERING;
+    bool reads =
+        (c->state < CONN_CLOSING && !c->reading_stopped && !c->is_moving && !c->is_paused) ||
+        c->state == CONN_LINGERING;
     short want = reads && !c->is_eof ? EV_READ : 0;
 
     if (c->link.out.pending && c->link.out.blocked)

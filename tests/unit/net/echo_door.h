@@ -18,10 +18,14 @@ enum { ECHO_HEAD = 4, ECHO_SLOW_MS = 40, ECHO_FEW = 6 };
 static _Atomic unsigned echo_given;
 static _Atomic size_t echo_most_given;
 
+/* How often a paused one was. */
+static _Atomic unsigned echo_given_paused;
+
 struct door_conn {
     struct link *link;
     bool established;
     bool asked_much;               /* the core has yet to do it, perhaps */
+    bool is_paused;                /* until on_time() */
     bool is_slow;                  /* takes its time with all that it is given */
     int64_t lifetime_ms, heard_ms; /* ended when nothing was heard for so long; 0: never */
 };
@@ -58,6 +62,9 @@ static void echo_frame(struct door_conn *c, struct slice frame, struct block *bl
     } else if (slice_eq(body, SLICE("slow"))) {
         c->is_slow = true;
         out_copy(&c->link->out, "ok", 2);
+    } else if (slice_eq(body, SLICE("pause"))) {
+        c->is_paused = true;
+        link_pause(c->link, true);
     } else if (slice_eq(body, SLICE("bad"))) {
         link_close(c->link, "bad frame", false);
     } else if (frame.n >= OUT_BY_REFERENCE) {
@@ -78,7 +85,9 @@ static size_t echo_on_bytes(struct door_conn *c, struct slice bytes, struct bloc
         if (atomic_fetch_add(&echo_given, 1) >= ECHO_FEW && bytes.n > atomic_load(&echo_most_given))
             atomic_store(&echo_most_given, bytes.n);
     }
-    while (bytes.n - used >= ECHO_HEAD) {
+    if (c->is_paused)
+        atomic_fetch_add(&echo_given_paused, 1);
+    while (bytes.n - used >= ECHO_HEAD && !c->is_paused) {
         const uint8_t *p = bytes.p + used;
         size_t n = ECHO_HEAD + ((size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3]);
 
@@ -98,6 +107,10 @@ static size_t echo_on_bytes(struct door_conn *c, struct slice bytes, struct bloc
 
 static int64_t echo_on_time(struct door_conn *c, int64_t now_ms)
 {
+    if (c->is_paused) {
+        c->is_paused = false;
+        link_pause(c->link, false);
+    }
     if (!c->lifetime_ms)
         return now_ms + 100;
     if (c->heard_ms && now_ms - c->heard_ms >= c->lifetime_ms)

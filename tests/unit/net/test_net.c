@@ -624,6 +624,36 @@ END_TEST
 
 /* ---- too many */
 
+/* What the door left comes again without a byte more; and what came meanwhile, of whatever length,
+ * after it, in order. */
+START_TEST(who_is_paused_is_not_read)
+{
+    size_t n = _i ? 3 << 20 : 10, all_n = 0;
+    uint8_t *p = malloc(n + 4096), *back = malloc(n + 4096);
+    int fd;
+
+    atomic_store(&echo_given_paused, 0);
+    begin(1, &usual);
+    fd = client();
+    all_n += frame(p, 5, 0);
+    memcpy(p + ECHO_HEAD, "pause", 5);
+    all_n += frame(p + all_n, 3, 'x');
+    all_n += frame(p + all_n, n, 'y');
+    put(fd, p, all_n);
+    get(fd, back, all_n - 5 - ECHO_HEAD);
+    ck_assert(memcmp(back, p + 5 + ECHO_HEAD, all_n - 5 - ECHO_HEAD) == 0);
+    command(fd, "pause"); /* and nothing behind it: a peer that goes meanwhile is noticed */
+    close(fd);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(atomic_load(&echo_given_paused), 0);
+    ck_assert_uint_ge(all.reads_paused, 2);
+    ck_assert_uint_eq(all.ended[NET_END_PEER], 1);
+    free(back);
+    free(p);
+}
+END_TEST
+
 START_TEST(connections_have_a_limit)
 {
     struct net_options o = usual;
@@ -1222,6 +1252,7 @@ int main(void)
     tcase_add_test(tc, who_takes_long_is_read_little_by_little);
     tcase_add_test(tc, who_is_not_read_is_not_silent);
     tcase_add_test(tc, who_asked_for_much_is_not_read_until_it_is_done);
+    tcase_add_loop_test(tc, who_is_paused_is_not_read, 0, 2);
     tcase_add_test(tc, connections_have_a_limit);
     tcase_add_test(tc, without_descriptors_others_go_on);
     tcase_add_test(tc, unix_sockets);
