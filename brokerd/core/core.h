@@ -209,8 +209,12 @@ int core_publisher_open(struct endpoint *ep, enum publisher_kind kind, void *ctx
                         struct publisher **ret);
 /* No callback comes after; what it published goes its way. NULL is fine. */
 void core_publisher_close(struct publisher *p);
-/* No more will come: what is yet to be told is told as soon as it is known. */
+/* No more will come, or somebody waits: what is yet to be told is told as soon as it is known. */
 void core_publisher_last(struct publisher *p);
+/* What it publishes from now on never waits in front of a full queue: there block-fallback applies
+ * at once. For who must go on being heard meanwhile, lest its own acks wait behind what they would
+ * make room for. */
+void core_publisher_never_hold(struct publisher *p);
 /* settled() comes on until all is settled: is it? */
 bool core_publisher_idle(const struct publisher *p);
 

@@ -31,6 +31,7 @@ int core_publisher_open(struct endpoint *ep, enum publisher_kind kind, void *ctx
     p->ep = ep;
     p->ctx = ctx;
     p->kind = kind;
+    p->may_hold = kind != PUBLISH_FORGET;
     p->next = 1;
     p->window = WINDOW_FIRST;
     p->average = CORE_WINDOW_BYTES / WINDOW_FIRST;
@@ -81,6 +82,11 @@ void core_publisher_last(struct publisher *p)
 {
     p->patience.at_once = PATIENCE_NONE;
     has_news(p);
+}
+
+void core_publisher_never_hold(struct publisher *p)
+{
+    p->may_hold = false;
 }
 
 bool core_publisher_idle(const struct publisher *p)
@@ -365,7 +371,7 @@ static int publish_some(struct publisher *p, const struct run *run)
                       .time_ms = c->wall_ms,
                       .publisher = p->kind == PUBLISH_FORGET ? 0 : p->handle,
                       .first = p->next,
-                      .may_hold = p->kind != PUBLISH_FORGET};
+                      .may_hold = p->may_hold};
 
     c->next_id += run->n;
     p->next += run->n;

@@ -296,6 +296,7 @@ struct publisher {
     struct named *queue;      /* the same, straight to one queue, or NULL */
     struct topic *carried;    /* the name of that, between two cores; NULL: none */
     bool carried_queue;       /* it is a queue's */
+    bool may_hold;            /* its messages may wait in front of a full queue */
     char *why;                /* PUBLISH_ONCE: more about a refusal */
     uint64_t count, bytes;    /* published */
     uint64_t reason[REASON_TABLE_SIZE];

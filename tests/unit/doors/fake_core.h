@@ -197,6 +197,11 @@ void core_publisher_close(struct publisher *p)
     trace("= p%d closed\n", p->number);
 }
 
+void core_publisher_never_hold(struct publisher *p)
+{
+    trace("= p%d never-hold\n", p->number);
+}
+
 void core_publisher_last(struct publisher *p)
 {
     (void)p; /* it hears at once in any case */
