@@ -53,6 +53,30 @@ struct door_scratch {
     struct door_encoded encoded;
 };
 
+/* What a listener was told that doors need to know. Constant. */
+struct door_site {
+    uint16_t doors;             /* served there: a bit for each of doors[] */
+    bool http, websocket;       /* whether these are, WebSocket carrying the others */
+    bool echo;                  /* WebSocket at /echo, that says everything back */
+    bool stomp_binary;          /* STOMP in binary messages of WebSocket */
+    const char *const *origins; /* whose pages may come, besides the host's own; "*": all */
+    size_t origins_n;
+};
+
+struct door_ops;
+
+/* What a connection becomes when its door has answered: a WebSocket. */
+struct door_upgrade {
+    const struct door_ops *door; /* that it carries; NULL: its first message tells */
+    bool is_echo;                /* it carries none, and says everything back */
+};
+
+/* Why a door sends somebody away: what net counts it as. */
+enum door_refusal {
+    DOOR_REFUSED_ORIGIN, /* a page of an origin that is not allowed */
+    DOOR_REFUSED_HTTP    /* an HTTP request for what is not there */
+};
+
 /* What net lends to all connections of one worker, or as many as have the same limits. */
 struct link_host {
     struct core *core;
@@ -60,8 +84,11 @@ struct link_host {
     struct door_limits limits;
     /* Net's own; used by link_close(). */
     void (*close)(struct link *l, const char *why, bool clean);
-    const char *(*peer)(const struct link *l); /* used by link_peer() */
-    void (*pause)(struct link *l, bool pause); /* used by link_pause() */
+    const char *(*peer)(const struct link *l);             /* used by link_peer() */
+    void (*pause)(struct link *l, bool pause);             /* used by link_pause() */
+    const struct door_site *(*site)(const struct link *l); /* link_site() */
+    void (*refuse)(struct link *l, enum door_refusal what, const char *why); /* link_refuse() */
+    void (*upgrade)(struct link *l, const struct door_upgrade *u);           /* link_upgrade() */
 };
 
 /* What net lends a door for one connection. */
@@ -91,6 +118,25 @@ static inline const char *link_peer(const struct link *l)
     return l->host->peer(l);
 }
 
+/* As link_close(), but counted as this, and told with a warning. */
+static inline void link_refuse(struct link *l, enum door_refusal what, const char *why)
+{
+    l->host->refuse(l, what, why);
+}
+
+/* What its listener was told. */
+static inline const struct door_site *link_site(const struct link *l)
+{
+    return l->host->site(l);
+}
+
+/* From within on_bytes(), which returns at once: what follows the bytes it has used is WebSocket,
+ * and the connection another door's. */
+static inline void link_upgrade(struct link *l, const struct door_upgrade *u)
+{
+    l->host->upgrade(l, u);
+}
+
 /* Have the peer not read from now on, or read again: a door without credit, whose publisher has no
  * room. What is read already, and what on_bytes() left, comes again by itself when it is read
  * again, at the latest in the next turn; so a door that pauses within on_bytes() returns at once
@@ -103,6 +149,31 @@ static inline void link_pause(struct link *l, bool pause)
 }
 
 enum door_match { DOOR_NO, DOOR_YES, DOOR_MORE };
+
+/* Where one unit of output ends; the door's own, zero at the beginning of each. */
+struct unit_scan {
+    uint64_t left, number;
+    uint32_t state, at;
+};
+
+/* How a door's stream of bytes is cut into messages, for transports that carry such (WebSocket). A
+ * unit is the part of the stream that one message carries: an RSocket frame with its length, a line
+ * of JSON, a frame of STOMP. Doors write whole units before they say out_end(), and know nothing of
+ * the transport. */
+struct door_units {
+    /* Bytes of a unit that its message does not have: before it (RSocket's length), and behind it
+     * (the end of the line). */
+    uint8_t front, back;
+    bool text;        /* sent as text where it is UTF-8; else always as binary */
+    bool binary_only; /* a text message is none of this protocol's */
+    /* Of output: how many of `bytes` (at least one) belong to the unit at which `s` is; all, or as
+     * many as there are to its end: then *ret_end. */
+    size_t (*scan)(struct unit_scan *s, struct slice bytes, bool *ret_end);
+    /* Of input: a message, whole, has `n` bytes at `p`, and room for `front` before and `back`
+     * behind them: make a unit of it. With `front`, the message itself stays as it is: it may yet
+     * be of another door. -EMSGSIZE: no unit may be so long. */
+    int (*make)(uint8_t *p, size_t n);
+};
 
 struct door_ops {
     const char *name; /* as in the settings: "rsocket" */
@@ -128,6 +199,11 @@ struct door_ops {
      * that connection and endpoint may go to another worker. Then host and id of its link are
      * others. NULL: it never may. */
     bool (*may_move)(const struct door_conn *c);
+    /* NULL: it is not carried by WebSocket. */
+    const struct door_units *units;
+    /* Its first bytes were recognised, but its listener does not serve it: say so (`text`, a line
+     * without its end) in its own words, into `o`. NULL: it is said as a line of text. */
+    void (*turn_away)(struct out *o, const char *text);
 };
 
 /* All doors of this build, NULL-terminated, in the order they are asked. */

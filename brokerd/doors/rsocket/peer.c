@@ -7,6 +7,7 @@
 #include "brokerd/doors/rsocket/rsocket.h"
 #include "brokerd/doors/rsocket/send.h"
 #include "brokerd/doors/rsocket/setup.h"
+#include "brokerd/doors/rsocket/units.h"
 #include "libbroker/wire/rsocket.h"
 
 #include <inttypes.h>
@@ -436,4 +437,6 @@ const struct door_ops rsocket_door = {
     .established = is_established,
     .free = peer_free,
     .may_move = may_move,
+    .units = &rsocket_units,
+    .turn_away = units_turn_away,
 };

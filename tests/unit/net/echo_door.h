@@ -159,12 +159,23 @@ static size_t slow_on_bytes(struct door_conn *c, struct slice bytes, struct bloc
     return bytes.n;
 }
 
-static const struct door_ops echo_door = {"echo",           echo_recognise, echo_open,
-                                          echo_on_bytes,    echo_on_time,   echo_on_drain,
-                                          echo_established, echo_free,      echo_may_move};
-static const struct door_ops slow_door = {"slow",           slow_recognise, echo_open,
-                                          slow_on_bytes,    echo_on_time,   echo_on_drain,
-                                          echo_established, echo_free,      NULL};
+static const struct door_ops echo_door = {.name = "echo",
+                                          .recognise = echo_recognise,
+                                          .open = echo_open,
+                                          .on_bytes = echo_on_bytes,
+                                          .on_time = echo_on_time,
+                                          .on_drain = echo_on_drain,
+                                          .established = echo_established,
+                                          .free = echo_free,
+                                          .may_move = echo_may_move};
+static const struct door_ops slow_door = {.name = "slow",
+                                          .recognise = slow_recognise,
+                                          .open = echo_open,
+                                          .on_bytes = slow_on_bytes,
+                                          .on_time = echo_on_time,
+                                          .on_drain = echo_on_drain,
+                                          .established = echo_established,
+                                          .free = echo_free};
 
 const struct door_ops *const doors[] = {&echo_door, &slow_door, NULL};
 
