@@ -47,8 +47,26 @@ struct door_encoded {
     uint8_t buf[DOOR_ENCODED];
 };
 
+/* What a door keeps on one worker apart from its connections, the first member of a struct of its
+ * own: sessions that outlive them. It is put into the list when it is first needed. */
+struct door_room {
+    const struct door_room_ops *ops;
+    struct door_room *next;
+    int64_t due_ms; /* when on_time() is to be called; INT64_MAX: never. May be set at any time */
+};
+
+struct door_room_ops {
+    /* It is due. Sets due_ms anew. Called in the worker's turn, from nothing of the door. */
+    void (*on_time)(struct door_room *room, int64_t now_ms);
+    /* As for connections. */
+    void (*on_drain)(struct door_room *room);
+    /* The worker ends; its connections have. */
+    void (*free)(struct door_room *room);
+};
+
 /* Scratch of the worker, shared by its connections. */
 struct door_scratch {
+    struct door_room *rooms;           /* which net looks after, until the worker ends */
     struct msg_view views[DOOR_VIEWS]; /* valid within one on_bytes() */
     struct door_encoded encoded;
 };
@@ -98,9 +116,12 @@ struct link {
     uint64_t id;    /* of the connection, unique in the process */
     /* Set by the door while it waits for the rest of a frame: the bytes the whole of it has,
      * counted from the first byte not used; 0 unknown. net makes room for that much. */
-    size_t need;
+    uint32_t need;
+    /* The endpoint's output is not `out`, but one of the door's (a session's): net tells it nothing
+     * of what was written. */
+    bool apart;
     /* Set by the door while it has one: net tells it what was written (core_written) and
-     * whether there is room (core_writable). */
+     * whether there is room (core_writable); while it is behind, the peer is not read. */
     struct endpoint *endpoint;
 };
 
@@ -204,6 +225,10 @@ struct door_ops {
     /* Its first bytes were recognised, but its listener does not serve it: say so (`text`, a line
      * without its end) in its own words, into `o`. NULL: it is said as a line of text. */
     void (*turn_away)(struct out *o, const char *text);
+    /* Whether connections that begin so belong together on one worker: those with the same name,
+     * bytes of `first`. DOOR_MORE: that cannot be told yet. NULL: they never do. Asked before
+     * open(), which then is called there. */
+    enum door_match (*home)(struct slice first, struct slice *ret_name);
 };
 
 /* All doors of this build, NULL-terminated, in the order they are asked. */

@@ -10,6 +10,7 @@
 
 #include "brokerd/net/internal.h"
 #include "brokerd/net/pace.h"
+#include "libbroker/base/hash.h"
 
 /* A block to read into that nobody points into; stays ours. NULL without memory. */
 static struct block *read_block(struct read_blocks *r, size_t size)
@@ -71,7 +72,31 @@ static void keep(struct conn *c, struct block *b, const uint8_t *from, size_t le
     c->kept_whole = whole;
 }
 
-/* Which door? Opens it if that is clear. */
+/* Is it on the worker where it belongs? If not, it is sent there, once that can be told. */
+static bool is_home(struct conn *c, const struct door_ops *door, struct slice first)
+{
+    const struct net *net = c->nw->net;
+    struct slice name;
+    unsigned to;
+
+    if (!door->home || net->n == 1)
+        return true;
+    switch (door->home(first, &name)) {
+    case DOOR_NO:
+        return true;
+    case DOOR_MORE:
+        return false;
+    case DOOR_YES:
+        break;
+    }
+    to = (unsigned)(hash_bytes(net->seed, name) % net->n);
+    if (to == worker_id(c->nw->w))
+        return true;
+    conn_send_home(c, to);
+    return false;
+}
+
+/* Which door? Opens it if that is clear, and this the worker for it. */
 static void recognise(struct conn *c, struct slice first)
 {
     bool more = false;
@@ -81,6 +106,8 @@ static void recognise(struct conn *c, struct slice first)
             continue;
         switch (doors[i]->recognise(first)) {
         case DOOR_YES:
+            if (!is_home(c, doors[i], first))
+                return;
             c->door = doors[i];
             c->door_conn = c->door->open(&c->link);
             if (!c->door_conn) {
@@ -128,8 +155,9 @@ static void feed(struct conn *c, struct block *b, size_t n)
         return;
     }
     left = n - used;
-    if (!c->established && (left > c->link.host->limits.first_frame_max ||
-                            c->link.need > c->link.host->limits.first_frame_max)) {
+    if (!c->established && !c->is_moving &&
+        (left > c->link.host->limits.first_frame_max ||
+         c->link.need > c->link.host->limits.first_frame_max)) {
         conn_close(c, NET_END_FIRST_SIZE, NULL);
         return;
     }
@@ -138,6 +166,19 @@ static void feed(struct conn *c, struct block *b, size_t n)
     else if (c->bulk)
         c->bulk--;
     keep(c, b, b->bytes + used, left);
+}
+
+void conn_begin_here(struct conn *c)
+{
+    struct block *b = c->kept;
+    size_t n = c->kept_n;
+
+    c->kept = NULL;
+    c->kept_n = 0;
+    feed(c, b, n);
+    block_pool_put(worker_pool(c->nw->w), b);
+    conn_charge(c);
+    conn_watch(c);
 }
 
 static void ended_by_peer(struct conn *c)

@@ -170,6 +170,7 @@ struct net_worker {
 struct net {
     struct workers *ws;
     unsigned n;
+    uint64_t seed; /* keys the hashes of names that connections belong together by */
     atomic_uint connections;
     struct listener **listener; /* worker 0's */
     size_t listeners_n;
@@ -235,6 +236,10 @@ bool host_same(const struct host *a, const struct host *b);
 /* It was read: if its messages go to another worker, it is to go there too. */
 void conn_follow(struct conn *c);
 
+/* Nothing of it has been looked at but its first bytes, which are kept: it belongs on worker `to`,
+ * and goes there at the end of the turn. */
+void conn_send_home(struct conn *c, unsigned to);
+
 /* End of the turn: those that are at rest move, those that take too long give up. Returns when it
  * wants to be called again at the latest, INT64_MAX if never. */
 int64_t conns_move(struct net_worker *nw);
@@ -255,6 +260,10 @@ void conn_unwatch(struct conn *c);
 
 /* Read once and have the door act. Returns the bytes read. */
 size_t conn_read(struct conn *c);
+
+/* It has come to the worker where it belongs: have what is kept of it looked at. */
+void conn_begin_here(struct conn *c);
+
 void read_blocks_fini(struct read_blocks *r);
 
 /* ---- output.c */

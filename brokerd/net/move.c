@@ -8,7 +8,10 @@
  * rest at the end of one turn to go at the end of a later one.
  *
  * The beginning of a frame goes along as a copy: a busy publisher's reads hardly ever end with a
- * frame. */
+ * frame.
+ *
+ * A connection whose first bytes say that it belongs elsewhere (a session's) goes the same way, but
+ * at once: there is nothing of it yet but those bytes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +23,34 @@ enum {
     MOVE_ASK_MS = 20      /* who may not come there yet asks again after so long */
 };
 
+static struct passage *passage_new(struct conn *c)
+{
+    struct passage *p = c->passage = calloc(1, sizeof *p);
+
+    if (p)
+        p->conn = c;
+    return p;
+}
+
+void conn_send_home(struct conn *c, unsigned to)
+{
+    struct passage *p = passage_new(c);
+
+    if (!p) {
+        conn_kill(c, NET_END_MEMORY, NULL);
+        return;
+    }
+    c->is_moving = true;
+    p->to = (uint8_t)to;
+    list_push_back(&c->nw->moving, &p->in_moving);
+}
+
+/* It has not been looked at: it goes home. */
+static bool is_fresh(const struct conn *c)
+{
+    return c->state == CONN_NEW;
+}
+
 void conn_follow(struct conn *c)
 {
     struct net_worker *nw = c->nw;
@@ -27,17 +58,13 @@ void conn_follow(struct conn *c)
     int64_t now = worker_now(nw->w);
     unsigned to;
 
-    if (!c->link.endpoint || !core_endpoint_wants(c->link.endpoint, &to))
+    if (!c->link.endpoint || c->link.apart || !core_endpoint_wants(c->link.endpoint, &to))
         return;
     if (c->state != CONN_OPEN || !c->established || c->is_moving || nw->is_draining ||
         !c->door->may_move)
         return;
-    if (!p) {
-        p = c->passage = calloc(1, sizeof *p);
-        if (!p)
-            return; /* it stays */
-        p->conn = c;
-    }
+    if (!p && !(p = passage_new(c)))
+        return; /* it stays */
     if (now < p->until_ms)
         return;
     if (!workers_may_follow(nw->net->ws, to)) {
@@ -80,7 +107,7 @@ static bool at_rest(const struct conn *c)
 static void arrive(struct conn *c)
 {
     struct net_worker *nw = c->nw;
-    int r = core_endpoint_join(worker_core(nw->w), c->link.endpoint);
+    int r = is_fresh(c) ? 0 : core_endpoint_join(worker_core(nw->w), c->link.endpoint);
 
     /* The limits it was accepted with, shared if they are still the same. */
     if (host_same(conn_host(c), nw->host)) {
@@ -92,10 +119,12 @@ static void arrive(struct conn *c)
     c->passage->until_ms = worker_now(nw->w) + MOVE_AGAIN_MS;
     conn_settle(c);
     conn_charge(c);
-    if (r < 0)
+    if (r < 0 || (is_fresh(c) && c->passage->to != worker_id(nw->w)))
         conn_kill(c, NET_END_MEMORY, NULL);
-    else if (nw->is_closing)
+    else if (nw->is_closing || (is_fresh(c) && nw->is_draining))
         conn_close(c, NET_END_DRAINED, NULL);
+    else if (is_fresh(c))
+        conn_begin_here(c);
     else if (nw->is_draining)
         c->door->on_drain(c->door_conn);
 }
@@ -105,7 +134,8 @@ static void take_moved(void *arg, struct worker *w)
     struct conn *c = arg;
 
     c->nw->stats.moved++;
-    log_debug("%s: follows its messages to worker %u", c->peer, worker_id(w));
+    log_debug("%s: %s worker %u", c->peer, is_fresh(c) ? "belongs on" : "follows its messages to",
+              worker_id(w));
     arrive(c);
 }
 
@@ -118,7 +148,8 @@ static bool detach(struct conn *c, const struct net_worker *to)
     struct host *host = host_new(to, &conn_host(c)->o);
     struct block *kept = c->kept_n ? block_new(c->kept_n) : NULL;
 
-    if (!host || (c->kept_n && !kept) || core_endpoint_leave(c->link.endpoint) < 0) {
+    if (!host || (c->kept_n && !kept) ||
+        (!is_fresh(c) && core_endpoint_leave(c->link.endpoint) < 0)) {
         host_drop(host);
         block_unref(kept);
         return false;
@@ -127,6 +158,7 @@ static bool detach(struct conn *c, const struct net_worker *to)
         memcpy(kept->bytes, c->kept->bytes, c->kept_n);
     block_pool_put(worker_pool(c->nw->w), c->kept);
     c->kept = kept;
+    c->kept_whole = false;
     core_charge(c->link.host->core, -(int64_t)c->charged);
     c->charged = 0;
     host_drop(conn_host(c));
@@ -153,6 +185,8 @@ static void depart(struct conn *c)
     if (!detach(c, to)) {
         from->stats.moves_given_up++;
         stay(c);
+        if (is_fresh(c))
+            conn_kill(c, NET_END_MEMORY, NULL);
         return;
     }
     unlink_all(c);
@@ -174,7 +208,9 @@ static int64_t step(struct conn *c)
     struct net_worker *nw = c->nw;
     int64_t now = worker_now(nw->w);
 
-    if (has_other_plans(c)) {
+    if (is_fresh(c)) {
+        depart(c);
+    } else if (has_other_plans(c)) {
         stay(c);
     } else if (!at_rest(c)) {
         c->passage->rest_turn = 0;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "brokerd/net/internal.h"
@@ -35,6 +36,23 @@ static bool read_ready(struct net_worker *nw)
     return false;
 }
 
+/* What doors keep apart from connections, and when it wants to be looked at. */
+static void look_after_rooms(struct net_worker *nw, int64_t now)
+{
+    for (struct door_room *r = nw->scratch->rooms; r; r = r->next)
+        if (r->due_ms <= now)
+            r->ops->on_time(r, now);
+}
+
+static int64_t rooms_due(const struct net_worker *nw)
+{
+    int64_t due = INT64_MAX;
+
+    for (const struct door_room *r = nw->scratch->rooms; r; r = r->next)
+        due = r->due_ms < due ? r->due_ms : due;
+    return due;
+}
+
 static bool on_input(void *ctx)
 {
     struct net_worker *nw = ctx;
@@ -49,6 +67,7 @@ static bool on_input(void *ctx)
     more = read_ready(nw);
     while ((n = wheel_pop(&nw->wheel, now)) != NULL)
         conn_on_time(LIST_ITEM(n, struct conn, timer), now);
+    look_after_rooms(nw, now);
     nw->core_told = false; /* a tick follows: only what is told in it, or later, needs another */
     return more;
 }
@@ -82,6 +101,8 @@ static int64_t on_release(void *ctx)
 
     conns_release(nw);
     next = wheel_next(&nw->wheel);
+    due = next < due ? next : due;
+    next = rooms_due(nw);
     due = next < due ? next : due;
     /* Doors that were freed have given messages back: on with them at once. */
     if (any || !list_empty(&nw->dirty) || !list_empty(&nw->closed) || nw->any_resumed)
@@ -169,6 +190,10 @@ int net_new(struct workers *ws, const struct net_options *o, struct net **ret)
     net->n = n;
     net->accept_resumes_ms = INT64_MAX;
     atomic_init(&net->connections, 0);
+    if (getrandom(&net->seed, sizeof net->seed, 0) != (ssize_t)sizeof net->seed) {
+        free(net);
+        return -EIO;
+    }
     net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     for (unsigned i = 0; i < n; i++) { /* so that a half-made one can be freed */
         list_init(&net->nw[i].all);
@@ -182,6 +207,16 @@ int net_new(struct workers *ws, const struct net_options *o, struct net **ret)
     }
     *ret = net;
     return 0;
+}
+
+static void free_rooms(struct net_worker *nw)
+{
+    struct door_room *r;
+
+    while (nw->scratch && (r = nw->scratch->rooms) != NULL) {
+        nw->scratch->rooms = r->next;
+        r->ops->free(r);
+    }
 }
 
 void net_free(struct net *net)
@@ -199,6 +234,7 @@ void net_free(struct net *net)
         }
         if (nw->net)
             conns_release(nw);
+        free_rooms(nw);
         read_blocks_fini(&nw->small);
         read_blocks_fini(&nw->large);
         out_host_fini(&nw->outs);
@@ -292,6 +328,8 @@ static void drain(void *arg, struct worker *w)
         else if (c->state == CONN_OPEN)
             c->door->on_drain(c->door_conn);
     }
+    for (struct door_room *r = nw->scratch->rooms; r; r = r->next)
+        r->ops->on_drain(r);
 }
 
 int net_drain(struct net *net)

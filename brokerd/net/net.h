@@ -58,7 +58,8 @@ const char *net_end_text(enum net_end end); /* the meaning; static */
 
 /* ------------------------------------------------------------------------------- the process */
 
-/* Hook a net into each worker of `ws`, which must outlive it; none may run yet. -ENOMEM. */
+/* Hook a net into each worker of `ws`, which must outlive it; none may run yet. -ENOMEM; -EIO: no
+ * random numbers. */
 int net_new(struct workers *ws, const struct net_options *o, struct net **ret);
 
 /* Close what is left and free all. After workers_join(), before workers_free(). */

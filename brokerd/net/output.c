@@ -56,7 +56,7 @@ static void tell_core(struct conn *c)
     struct endpoint *ep = c->link.endpoint;
     size_t pending = c->link.out.pending;
 
-    if (!ep)
+    if (!ep || c->link.apart)
         return;
     if (core_written(ep, out_written(&c->link.out)))
         c->nw->core_told = true;

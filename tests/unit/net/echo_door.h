@@ -65,6 +65,10 @@ static void echo_frame(struct door_conn *c, struct slice frame, struct block *bl
     } else if (slice_eq(body, SLICE("pause"))) {
         c->is_paused = true;
         link_pause(c->link, true);
+    } else if (slice_starts(body, SLICE("at "))) {
+        char where[] = {'@', (char)('0' + c->link->id % CORE_MAX_WORKERS)};
+
+        out_copy(&c->link->out, where, sizeof where);
     } else if (slice_eq(body, SLICE("bad"))) {
         link_close(c->link, "bad frame", false);
     } else if (frame.n >= OUT_BY_REFERENCE) {
@@ -141,6 +145,22 @@ static void echo_free(struct door_conn *c)
     free(c);
 }
 
+/* A first frame "at NAME" belongs where the others of that name are. */
+static enum door_match echo_home(struct slice first, struct slice *ret_name)
+{
+    size_t n;
+
+    if (first.n < ECHO_HEAD)
+        return DOOR_MORE;
+    n = ECHO_HEAD + ((size_t)first.p[1] << 16 | (size_t)first.p[2] << 8 | first.p[3]);
+    if (first.n < n && first.n < 64)
+        return DOOR_MORE;
+    if (n > first.n || !slice_starts(slice_from(first, ECHO_HEAD), SLICE("at ")))
+        return DOOR_NO;
+    *ret_name = slice_of(first.p + ECHO_HEAD + 3, n - ECHO_HEAD - 3);
+    return DOOR_YES;
+}
+
 static enum door_match slow_recognise(struct slice first)
 {
     struct slice all = SLICE("SLOWLY");
@@ -167,7 +187,8 @@ static const struct door_ops echo_door = {.name = "echo",
                                           .on_drain = echo_on_drain,
                                           .established = echo_established,
                                           .free = echo_free,
-                                          .may_move = echo_may_move};
+                                          .may_move = echo_may_move,
+                                          .home = echo_home};
 static const struct door_ops slow_door = {.name = "slow",
                                           .recognise = slow_recognise,
                                           .open = echo_open,

@@ -1122,6 +1122,98 @@ static bool has_looked(void)
     return atomic_load(&looked);
 }
 
+/* ---- connections of one name are on one worker */
+
+START_TEST(those_of_a_name_are_together)
+{
+    unsigned homes[4] = {0};
+
+    begin(4, &usual);
+    for (int name = 0; name < 16; name++) {
+        char word[16], first = '\0';
+
+        snprintf(word, sizeof word, "at %d", name);
+        for (int i = 0; i < 4; i++) {
+            uint8_t in[128] = {0};
+            size_t n = frame(in, strlen(word), 0), cut = i == 1 ? 2 : i == 2 ? 6 : n;
+            char at[3] = "";
+            int fd = client();
+
+            memcpy(in + ECHO_HEAD, word, strlen(word));
+            put(fd, in, cut);
+            put(fd, in + cut, n - cut);
+            command(fd, "quit"); /* with the first bytes, or behind them */
+            get(fd, at, 2);
+            ck_assert_int_eq(at[0], '@');
+            ck_assert(!first || first == at[1]);
+            first = at[1];
+            get_text(fd, "bye!");
+            get_end(fd, true);
+        }
+        homes[first - '0']++;
+    }
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_gt(all.moved, 0);
+    ck_assert_uint_eq(all.ended[NET_END_ASKED], 64);
+    for (int i = 0; i < 4; i++)
+        ck_assert_uint_lt(homes[i], 16);
+}
+END_TEST
+
+START_TEST(much_may_come_with_the_name)
+{
+    size_t n = 0, sizes[] = {4, 60000, 60000, 90000};
+    uint8_t *in = malloc(400000), *back = malloc(400000);
+    struct net_options o = usual;
+
+    begin(4, &o);
+    for (int name = 0; name < 8; name++) {
+        int fd = client();
+
+        n = 0;
+        for (unsigned i = 0; i < 4; i++)
+            n += frame(in + n, sizes[i], (uint8_t)i);
+        snprintf((char *)in + ECHO_HEAD, 5, "at %d", name);
+        in[ECHO_HEAD + 4] = 'E';
+        put(fd, in, n);
+        get(fd, back, 2 + n - ECHO_HEAD - 4);
+        ck_assert(memcmp(back + 2, in + ECHO_HEAD + 4, n - ECHO_HEAD - 4) == 0);
+        command(fd, "quit");
+        get_text(fd, "bye!");
+        get_end(fd, true);
+    }
+    wait_for(nobody_there);
+    end();
+    free(in);
+    free(back);
+}
+END_TEST
+
+START_TEST(without_memory_to_go_home_it_ends)
+{
+    int left = 0;
+
+    begin(4, &usual);
+    atomic_store(&cannot_call, true);
+    for (int name = 0; name < 16; name++) {
+        char word[16], at[2];
+        int fd = client();
+
+        snprintf(word, sizeof word, "at %d", name);
+        command(fd, word);
+        if (recv(fd, at, 2, MSG_WAITALL) == 2)
+            left++; /* it was there already */
+        close(fd);
+    }
+    wait_for(nobody_there);
+    atomic_store(&cannot_call, false);
+    end();
+    ck_assert_int_lt(left, 16);
+    ck_assert_uint_eq(all.ended[NET_END_MEMORY], (unsigned)(16 - left));
+}
+END_TEST
+
 START_TEST(connections_are_listed_and_killed)
 {
     int fd;
@@ -1265,6 +1357,9 @@ int main(void)
     tcase_add_test(tc, without_memory_to_go_it_comes_back);
     tcase_add_test(tc, spread_connections_stay);
     tcase_add_test(tc, all_close_while_they_move);
+    tcase_add_test(tc, those_of_a_name_are_together);
+    tcase_add_test(tc, much_may_come_with_the_name);
+    tcase_add_test(tc, without_memory_to_go_home_it_ends);
     tcase_add_test(tc, connections_are_listed_and_killed);
     tcase_add_loop_test(tc, drains_and_closes, 0, 2);
     tcase_add_test(tc, connections_left_at_the_end_are_freed);
