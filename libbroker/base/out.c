@@ -274,6 +274,36 @@ void out_consume(struct out *o, size_t n)
     line_drop(o);
 }
 
+struct slice out_at(const struct out *o, size_t at)
+{
+    for (uint32_t i = 0; o->line && i < o->line->seg_n; i++) {
+        const struct out_seg *s = seg_at(o->line, i);
+
+        if (at < s->n)
+            return slice_of(s->p + at, s->n - at);
+        at -= s->n;
+    }
+    return slice_of(NULL, 0);
+}
+
+int out_move(struct out *from, struct out *to, size_t n)
+{
+    while (n) {
+        const struct out_seg *s = seg_at(from->line, 0);
+        struct slice part = slice_of(s->p, s->n < n ? s->n : n);
+
+        if (part.n >= OUT_BY_REFERENCE && s->block)
+            (void)out_block(to, s->block, part);
+        else
+            copy_in_pieces(to, part);
+        if (to->broken)
+            return -ENOMEM;
+        out_consume(from, part.n);
+        n -= part.n;
+    }
+    return 0;
+}
+
 void out_compact(struct out *o)
 {
     struct out_seg *s;

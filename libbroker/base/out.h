@@ -102,6 +102,14 @@ void out_end(struct out *o);
 /* Fill up to `max` iovecs with what waits, oldest first; returns how many. For net. */
 int out_peek(const struct out *o, struct iovec *iov, int max);
 
+/* What waits from byte `at` (below `pending`) on, as far as it lies in one piece. */
+struct slice out_at(const struct out *o, size_t at);
+
+/* The first `n` pending bytes of `from` leave it for the end of `to`: what lies together for
+ * OUT_BY_REFERENCE bytes or more by reference, the rest as a copy. 0; -ENOMEM: `to` is broken, and
+ * how far it came is unsaid. For who stands between a door and a socket. */
+int out_move(struct out *from, struct out *to, size_t n);
+
 /* The first `n` pending bytes have been written: release them. For net. */
 void out_consume(struct out *o, size_t n);
 

@@ -38,6 +38,42 @@ bool utf8_valid(struct slice s)
     return true;
 }
 
+/* The first byte of a character. */
+static void begin(struct utf8 *u, uint8_t lead)
+{
+    u->n = lead < 0x80 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    u->is_bad = (lead >= 0x80 && lead < 0xc2) || lead > 0xf4;
+    u->rune = lead & (0x7fU >> u->n);
+    u->have = 1;
+}
+
+/* One that goes on with it. Whether its second byte leaves a character is seen at once. */
+static void go_on(struct utf8 *u, uint8_t byte)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    unsigned left = u->n - ++u->have;
+    uint32_t low, high;
+
+    u->rune = u->rune << 6 | (byte & 0x3f);
+    low = u->rune << 6 * left;
+    high = low | ((1U << 6 * left) - 1);
+    u->is_bad = (byte & 0xc0) != 0x80 || high < least[u->n] || low > 0x10ffff ||
+                (low >= 0xd800 && high <= 0xdfff);
+    if (left == 0)
+        u->n = 0;
+}
+
+bool utf8_more(struct utf8 *u, struct slice s)
+{
+    for (size_t i = 0; i < s.n && !u->is_bad; i++) {
+        if (u->n)
+            go_on(u, s.p[i]);
+        else if (s.p[i] >= 0x80)
+            begin(u, s.p[i]);
+    }
+    return !u->is_bad;
+}
+
 bool utf8_printable(struct slice s)
 {
     uint32_t c;

@@ -166,6 +166,61 @@ START_TEST(what_a_write_leaves_is_kept)
 }
 END_TEST
 
+/* From one output to another, in whatever portions: the same bytes, the large ones the same memory.
+ */
+START_TEST(what_moves_stays_the_same)
+{
+    struct seeded s = seeded_start();
+    struct out from, to;
+
+    out_init(&from, &buffers);
+    out_init(&to, &buffers);
+    while (from.end < SHADOW - 50000) {
+        size_t n, at;
+
+        append(&s, &from);
+        n = seeded_below(&s, from.pending + 1);
+        if (n) {
+            struct slice p;
+
+            at = seeded_below(&s, n);
+            p = out_at(&from, at);
+            expect(&s, p.n > 0 && p.n <= from.pending - at);
+            expect(&s, memcmp(p.p, shadow + out_written(&from) + at, p.n) == 0);
+        }
+        expect(&s, out_move(&from, &to, n) == 0);
+        expect(&s, out_written(&from) == to.end);
+        compare(&s, &to, out_written(&to));
+        if (seeded_below(&s, 4) == 0)
+            out_consume(&to, seeded_below(&s, to.pending + 1));
+    }
+    out_fini(&from);
+    out_fini(&to);
+    block_pool_fini(&pool);
+}
+END_TEST
+
+START_TEST(what_is_large_moves_by_reference)
+{
+    struct block *b = block_new(OUT_BY_REFERENCE + 10);
+    struct out from, to;
+
+    memset(b->bytes, 'x', b->size);
+    out_init(&from, &buffers);
+    out_init(&to, &buffers);
+    ck_assert_int_eq(out_block(&from, b, slice_of(b->bytes, b->size)), 0);
+    ck_assert_int_eq(out_move(&from, &to, 10), 0);
+    ck_assert_int_eq(out_move(&from, &to, OUT_BY_REFERENCE), 0);
+    ck_assert_ptr_eq(out_at(&to, 10).p, b->bytes + 10);
+    ck_assert_uint_eq(from.pending, 0);
+    out_fini(&from);
+    out_fini(&to);
+    ck_assert(block_alone(b));
+    block_unref(b);
+    block_pool_fini(&pool);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("out");
@@ -175,6 +230,8 @@ int main(void)
     tcase_add_test(tc, a_drained_output_holds_nothing);
     tcase_add_test(tc, a_large_run_is_flushed_a_small_one_marked);
     tcase_add_test(tc, what_a_write_leaves_is_kept);
+    tcase_add_test(tc, what_moves_stays_the_same);
+    tcase_add_test(tc, what_is_large_moves_by_reference);
     suite_add_tcase(s, tc);
     return run_suite(s);
 }

@@ -49,6 +49,41 @@ START_TEST(text)
 }
 END_TEST
 
+/* In pieces it is what it is whole, and what cannot become text is told at the first such byte. */
+START_TEST(text_in_pieces)
+{
+    struct slice in = hex(rows[_i].bytes);
+
+    for (size_t step = 1; step <= in.n; step++) {
+        struct utf8 u = {0};
+
+        for (size_t at = 0; at < in.n; at += step)
+            (void)utf8_more(&u, slice_of(in.p + at, in.n - at < step ? in.n - at : step));
+        ck_assert_msg(utf8_whole(&u) == rows[_i].valid, "%s, by %zu", rows[_i].name, step);
+    }
+    free((void *)in.p);
+}
+END_TEST
+
+START_TEST(what_cannot_become_text_is_told_early)
+{
+    static const struct {
+        const char *bytes;
+        unsigned bad_at; /* the byte that makes it hopeless */
+    } early[] = {{"41eda0", 2}, {"f490", 1}, {"f08f", 1}, {"e09f", 1}, {"c0", 0}, {"41e241", 2}};
+
+    for (size_t i = 0; i < ARRAY_LEN(early); i++) {
+        struct slice in = hex(early[i].bytes);
+        struct utf8 u = {0};
+
+        for (unsigned at = 0; at < in.n; at++)
+            ck_assert_msg(utf8_more(&u, slice_of(in.p + at, 1)) == (at < early[i].bad_at), "%s %u",
+                          early[i].bytes, at);
+        free((void *)in.p);
+    }
+}
+END_TEST
+
 START_TEST(integers)
 {
     uint8_t out[17];
@@ -72,6 +107,8 @@ int main(void)
     TCase *tc = tcase_create("utf8");
 
     tcase_add_loop_test(tc, text, 0, (int)ARRAY_LEN(rows));
+    tcase_add_loop_test(tc, text_in_pieces, 0, (int)ARRAY_LEN(rows));
+    tcase_add_test(tc, what_cannot_become_text_is_told_early);
     tcase_add_test(tc, integers);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
