@@ -510,6 +510,8 @@ void core_grant(struct consumer *k, uint64_t n)
 void consumer_written(struct consumer *k, uint64_t number, uint64_t bytes)
 {
     k->written = number;
+    if (!k->errand) /* a subscription: nothing comes of it, and its tap and queue stay unread */
+        return;
     if (k->tap) {
         tap_written(k->tap, number);
     } else if (is_away(k)) {

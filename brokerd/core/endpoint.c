@@ -186,7 +186,7 @@ static void pass_newest(struct endpoint *ep)
 /* A subscription to a queue of its own here: a number is noted, and nothing comes of it. */
 static bool only_notes(const struct mark *m)
 {
-    return !m->consumer || (m->consumer->tap && !m->consumer->tap->queue->is_named);
+    return !m->consumer || !m->consumer->errand;
 }
 
 bool core_written(struct endpoint *ep, uint64_t position)
@@ -278,16 +278,33 @@ void endpoint_unmark(struct consumer *k)
     }
 }
 
+/* Consumers that are read from memory before their marks' turn comes: where each delivery is to
+ * another of very many, waiting for them took 4 % of the CPU. */
+enum { MARKS_AHEAD = 8 };
+
+static void fetch_consumer(const struct deque *marks, uint64_t i)
+{
+    const struct mark *m = deque_at(marks, i);
+
+    if (m && m->consumer) {
+        __builtin_prefetch(&m->consumer->written, 1);
+        __builtin_prefetch(&m->consumer->errand, 1);
+    }
+}
+
 /* Marks that the socket has passed. */
 static void pass_marks(struct endpoint *ep)
 {
     struct marks *all = ep->marks;
 
+    for (uint64_t i = 0; i < MARKS_AHEAD; i++)
+        fetch_consumer(&all->older, deque_first(&all->older) + i);
     while (deque_len(&all->older)) {
         struct mark m = *(struct mark *)deque_slot(&all->older, deque_first(&all->older));
 
         if (m.at > ep->written)
             return;
+        fetch_consumer(&all->older, deque_first(&all->older) + MARKS_AHEAD);
         deque_pop(&all->older);
         pass(&m);
     }

@@ -465,16 +465,13 @@ int core_publish(struct publisher *p, const struct target *to, const struct run 
 
 void core_foresee(struct core *c, const struct slice *topics, unsigned n)
 {
-    struct route *route[CORE_FORESEE_MAX];
+    struct route *const *route = routes_foresee(c->routes, topics, n);
     struct queue *queue[CORE_FORESEE_MAX];
     unsigned queues = 0;
 
-    routes_foresee(c->routes, topics, n, route);
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n; i++)
         for (uint32_t k = 0; route[i] && k < route[i]->n && queues < CORE_FORESEE_MAX; k++)
             queue[queues++] = route[i]->queues[k];
-        route_unref(route[i]); /* nothing is freed or changed until all is fetched */
-    }
     deliver_foresee(queue, queues);
 }
 

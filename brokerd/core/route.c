@@ -45,6 +45,13 @@ static void forget(struct routes *rs, struct route_cell *cell)
     route_unref(r);
 }
 
+/* Of those foreseen, let the ones before `upto` go. */
+static void forget_ahead(struct routes *rs, unsigned upto)
+{
+    while (rs->ahead_at < upto)
+        route_unref(rs->ahead[rs->ahead_at++]);
+}
+
 void routes_free(struct routes *rs)
 {
     if (!rs)
@@ -52,6 +59,7 @@ void routes_free(struct routes *rs)
     for (unsigned b = 0; b < ROUTES_BUCKETS; b++)
         for (unsigned i = 0; i < ROUTES_WAYS; i++)
             forget(rs, &rs->bucket[b][i]);
+    forget_ahead(rs, rs->ahead_n);
     for (unsigned i = 0; i < ROUTES_AHEAD; i++)
         tree_result_fini(&rs->scratch[i]);
     free(rs);
@@ -168,32 +176,67 @@ static struct route *make(struct routes *rs, struct slice topic, uint64_t hash,
     return r;
 }
 
+/* The fresh route of `topic` if it was foreseen: without its hash, and without a look into the
+ * cache. One reference, the caller's. Who asks for another topic leaves those that were not asked
+ * for so far. */
+static struct route *foreseen(struct routes *rs, struct slice topic)
+{
+    for (unsigned i = rs->ahead_at; i < rs->ahead_n; i++) {
+        struct route *r = rs->ahead[i];
+
+        if (!r || !slice_eq(topic_slice(r->topic), topic))
+            continue;
+        forget_ahead(rs, i);
+        if (!route_is_fresh(rs, r))
+            return NULL;
+        rs->ahead_at++;
+        return r;
+    }
+    forget_ahead(rs, rs->ahead_n);
+    return NULL;
+}
+
 struct route *route_get(struct routes *rs, struct slice topic)
 {
-    uint64_t hash = hash_bytes(rs->seed, topic);
-    struct route *r = cached(rs, topic, hash);
+    struct route *r = foreseen(rs, topic);
+    uint64_t hash;
 
+    if (r)
+        return r;
+    hash = hash_bytes(rs->seed, topic);
+    r = cached(rs, topic, hash);
     if (r || tree_match(rs->tree, topic, &rs->scratch[0]) < 0)
         return r;
     return make(rs, topic, hash, &rs->scratch[0]);
 }
 
-void routes_foresee(struct routes *rs, const struct slice *topics, unsigned n, struct route **ret)
+struct route *const *routes_foresee(struct routes *rs, const struct slice *topics, unsigned n)
 {
     struct slice topic[ROUTES_AHEAD];
     unsigned at[ROUTES_AHEAD], missing = 0;
     uint64_t hash[ROUTES_AHEAD];
 
+    forget_ahead(rs, rs->ahead_n);
+    rs->ahead_at = 0;
+    rs->ahead_n = n;
     for (unsigned i = 0; i < n; i++) {
         hash[missing] = hash_bytes(rs->seed, topics[i]);
-        ret[i] = cached(rs, topics[i], hash[missing]);
-        if (ret[i])
+        rs->ahead[i] = cached(rs, topics[i], hash[missing]);
+        if (rs->ahead[i])
             continue;
         topic[missing] = topics[i];
         at[missing++] = i;
     }
     if (!missing || tree_match_all(rs->tree, topic, missing, rs->scratch) < 0)
-        return;
-    for (unsigned i = 0; i < missing; i++)
-        ret[at[i]] = make(rs, topic[i], hash[i], &rs->scratch[i]);
+        return rs->ahead;
+    for (unsigned i = 0; i < missing; i++) {
+        struct route *r = make(rs, topic[i], hash[i], &rs->scratch[i]);
+
+        if (r && r->n > SCRATCH_MAX) { /* too much to be held for one message */
+            route_unref(r);
+            r = NULL;
+        }
+        rs->ahead[at[i]] = r;
+    }
+    return rs->ahead;
 }

@@ -49,6 +49,9 @@ struct routes {
     size_t queues; /* in all cached routes */
     unsigned hand; /* bucket that gives way next when there are too many queues */
     struct tree_result scratch[ROUTES_AHEAD];
+    struct route
+        *ahead[ROUTES_AHEAD]; /* of routes_foresee(), not asked for yet: from ahead_at on */
+    unsigned ahead_at, ahead_n;
     struct route_cell bucket[ROUTES_BUCKETS][ROUTES_WAYS]; /* the one used last first */
 };
 
@@ -63,9 +66,10 @@ void routes_free(struct routes *rs);
 /* The route of `topic`, fresh; one reference, the caller's. NULL without memory. */
 struct route *route_get(struct routes *rs, struct slice topic);
 
-/* The same for `n` topics that are asked for next, at most ROUTES_AHEAD, in `ret`; what it takes is
- * read from memory for all of them at once. */
-void routes_foresee(struct routes *rs, const struct slice *topics, unsigned n, struct route **ret);
+/* `n` topics, at most ROUTES_AHEAD, are asked for next, in this order: have what it takes read from
+ * memory for all of them at once. Returns their routes, borrowed until any function but
+ * route_is_fresh() is called; NULL those there was no memory for, or that are very long. */
+struct route *const *routes_foresee(struct routes *rs, const struct slice *topics, unsigned n);
 
 struct route *route_ref(struct route *r);
 void route_unref(struct route *r); /* NULL is fine */

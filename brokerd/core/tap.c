@@ -198,8 +198,6 @@ void tap_written(struct tap *t, uint64_t number)
     struct queue *q = t->queue;
     struct flight *f;
 
-    if (!q->is_named)
-        return;
     t->custody->written = number;
     if (t->manual_ack)
         return;

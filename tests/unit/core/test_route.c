@@ -279,25 +279,70 @@ static void check_fresh_is_right(struct route *r, struct tree_result *now, uint6
                   "%s; BROKER_SEED=%llu replays", r->topic->name, (unsigned long long)seed);
 }
 
-/* Routes for several topics at once are those that one would get one by one. */
+/* Bind a queue or take it away; or the same with a worker's interest. */
+static void change(void)
+{
+    char buf[64];
+    struct slice f = random_name(buf, true);
+    void *queue = &queues[pick(4)];
+
+    if (pick(4) == 0)
+        ck_assert_int_ge(tree_interest(t, f, pick(3), pick(2)), 0);
+    else if (tree_unbind(t, f, queue) < 0)
+        ck_assert_int_ge(tree_bind(t, f, queue), 0);
+}
+
+/* Routes for several topics at once are those that one would get one by one; and so are those
+ * that one then gets, be it in that order or not, whatever changes meanwhile. */
 static void foresee(uint64_t seed)
 {
     struct tree_result now = {0};
     struct slice topics[ROUTES_AHEAD] = {{0}};
-    struct route *r[ROUTES_AHEAD];
+    struct route *const *r;
     char buf[ROUTES_AHEAD][64];
     unsigned n = pick(ROUTES_AHEAD + 1);
 
     for (unsigned i = 0; i < n; i++)
         topics[i] = random_name(buf[i], false);
-    routes_foresee(rs, topics, n, r);
+    r = routes_foresee(rs, topics, n);
     for (unsigned i = 0; i < n; i++) {
         ck_assert(slice_eq(topic_slice(r[i]->topic), topics[i]));
+        ck_assert(route_is_fresh(rs, r[i]));
         check_fresh_is_right(r[i], &now, seed);
-        route_unref(r[i]);
+    }
+    for (unsigned i = 0; i < n; i += pick(8) ? 1 : pick(ROUTES_AHEAD)) {
+        struct slice topic = pick(16) ? topics[i] : topics[pick(n)];
+        struct route *got;
+
+        if (pick(16) == 0)
+            change();
+        got = get(topic);
+        ck_assert(slice_eq(topic_slice(got->topic), topic));
+        ck_assert(route_is_fresh(rs, got));
+        check_fresh_is_right(got, &now, seed);
+        route_unref(got);
     }
     tree_result_fini(&now);
 }
+
+/* A message that was foreseen and never came holds no long route. */
+START_TEST(long_ones_are_not_held_ahead)
+{
+    enum { MANY = ROUTES_MAX_ONE / ROUTES_AHEAD + 1 };
+    static char many[MANY];
+    const struct slice topics[] = {SLICE("fan.1"), SLICE("b")};
+    struct route *const *ahead, *r;
+
+    for (int i = 0; i < MANY; i++)
+        bind("fan.*", &many[i]);
+    ahead = routes_foresee(rs, topics, 2);
+    ck_assert_ptr_null(ahead[0]);
+    ck_assert_uint_eq(ahead[1]->refs, 2); /* the cache's, and that */
+    r = get(topics[0]);
+    ck_assert_uint_eq(r->n, MANY);
+    route_unref(r);
+}
+END_TEST
 
 START_TEST(fresh_means_right)
 {
@@ -310,16 +355,9 @@ START_TEST(fresh_means_right)
     random_state = seed;
     for (int step = 0; step < 30000; step++) {
         unsigned i = pick(16);
-        struct slice f = random_name(buf, true);
 
-        if (pick(2) == 0) {
-            void *queue = &queues[pick(4)];
-
-            if (tree_unbind(t, f, queue) < 0)
-                ck_assert_int_ge(tree_bind(t, f, queue), 0);
-        } else if (pick(4) == 0) {
-            ck_assert_int_ge(tree_interest(t, f, pick(3), pick(2)), 0);
-        }
+        if (pick(2) == 0)
+            change();
         if (pick(8) == 0)
             foresee(seed);
         if (held[i] && pick(20)) {
@@ -354,6 +392,7 @@ int main(void)
     tcase_add_test(tc, held_routes_outlive_the_cache);
     tcase_add_test(tc, keeps_what_is_used);
     tcase_add_test(tc, bounds_queues_in_all);
+    tcase_add_test(tc, long_ones_are_not_held_ahead);
     tcase_add_loop_test(tc, fresh_means_right, 0, 4);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
