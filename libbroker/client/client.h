@@ -37,6 +37,8 @@ enum {
     CL_TEXT_MAX = 512,        /* bytes of an error text, terminator included */
     CL_ADDRS_MAX = 8,         /* of one host name */
     CL_REQUESTS_MAX = 4096,   /* under way at once */
+    CL_CALLS_MAX = 4096,      /* of this program's own, open at once */
+    CL_ASKED_MAX = 4096,      /* of others, whose requests have not been read completely */
     CL_DRAIN_MS = 5000,       /* how long streams may run on after the broker's CONNECTION_CLOSE */
     CL_FLUSH_AT = 64 * 1024,  /* bytes that gather before a call writes by itself */
     CL_WRITE_MAX = 1 << 20,   /* bytes of one write */
@@ -95,7 +97,7 @@ void cl_resolve_free(struct cl_resolve *r);
 
 /* ---- Streams ---- */
 
-enum cl_stream_kind { CL_REQUEST, CL_SUBSCRIPTION, CL_PUBLISHER };
+enum cl_stream_kind { CL_REQUEST, CL_SUBSCRIPTION, CL_PUBLISHER, CL_CALL, CL_SERVICE };
 
 struct cl_stream {
     uint32_t id; /* 0: none on this connection */
@@ -118,6 +120,8 @@ struct cl_request; /* request.c */
 TAILQ_HEAD(cl_publishers, broker_publisher);
 TAILQ_HEAD(cl_subscriptions, broker_subscription);
 TAILQ_HEAD(cl_requests, cl_request);
+TAILQ_HEAD(cl_calls, broker_call);
+TAILQ_HEAD(cl_services, broker_service);
 
 /* ---- The link: one socket at a time ---- */
 
@@ -147,6 +151,8 @@ struct cl_link {
     uint8_t *in; /* in_cap bytes, in_n of them read and not parsed */
     size_t in_n, in_cap;
     struct cl_outq ctl;  /* all but what publishers hold */
+    uint64_t queued;     /* bytes that ever were put there; goes on over connections */
+    uint64_t written;    /* of them, written before the link was closed */
     struct cl_outq *cut; /* was written in the middle of a frame: it goes on first */
 };
 
@@ -161,6 +167,15 @@ struct broker {
     struct cl_subscriptions dirty_subscriptions; /* these have verbs to write */
     struct cl_requests requests;
     unsigned n_requests;
+    struct cl_calls calls;
+    struct cl_calls over_calls; /* on_end is still to be told */
+    struct cl_calls gone_calls; /* given back: freed at the end of the turn */
+    struct cl_services services;
+    struct cl_services gone_services;
+    unsigned n_calls;       /* of this program's own, not over */
+    unsigned n_asked;       /* of others, whose requests are incomplete */
+    bool starved_calls;     /* some wait for room in link.ctl */
+    int64_t calls_due;      /* no call is due before */
     int64_t requests_due;   /* no request is due before */
     int64_t publishers_due; /* no publisher is */
 
@@ -304,6 +319,9 @@ bool cl_link_pending(const broker *b);
 uint8_t *cl_ctl_reserve(broker *b, size_t n);
 void cl_ctl_commit(broker *b, size_t n);
 
+/* May `n` more bytes wait to be written? The first always may; writes, if that helps. */
+bool cl_ctl_has_room(broker *b, size_t n);
+
 /* Write whole frames at once if CL_FLUSH_AT bytes have gathered and nobody else writes. */
 void cl_maybe_flush(broker *b, size_t pending);
 
@@ -317,6 +335,9 @@ int cl_stream_open(broker *b, struct cl_stream *st);
 
 /* An id for a request that is never answered; 0 if there is none. */
 uint32_t cl_stream_id(broker *b);
+
+/* Enter `st` under an id of the broker's choice. BROKER_PROTOCOL it is in use, or odd. */
+int cl_stream_accept(broker *b, struct cl_stream *st, uint32_t id);
 
 /* Take `st` out; its id is 0 afterwards and its fragments are gone. */
 void cl_stream_close(broker *b, struct cl_stream *st);
@@ -334,8 +355,11 @@ void cl_stream_frame(broker *b, const struct rs_frame *f);
  * request n. BROKER_NO_MEMORY. */
 int cl_send_request(broker *b, enum rs_type type, uint32_t id, uint32_t n, struct slice metadata,
                     struct slice data);
+/* Queue any request or PAYLOAD, cut into frames if need be. BROKER_NO_MEMORY. */
+int cl_send_cut(broker *b, const struct rs_frame *f);
 int cl_send_request_n(broker *b, uint32_t id, uint32_t n);
 int cl_send_cancel(broker *b, uint32_t id);
+int cl_send_cancel_if_open(broker *b, const struct cl_stream *st);
 int cl_send_error(broker *b, uint32_t id, uint32_t code, const char *text);
 
 /* What an ERROR frame means: BROKER_REFUSED or BROKER_FAILED.., reason and text (NUL-terminated, in
@@ -352,6 +376,9 @@ int cl_meta_topic(broker *b, struct slice topic);
 int cl_meta_publish(broker *b, const struct broker_publish_options *o);
 int cl_meta_settings(broker *b, const struct broker_header *settings, size_t count,
                      const struct broker_header *extra);
+/* What goes with a message of a call; `wait_ms` 0: not said. */
+int cl_meta_call(broker *b, const char *content_type, const struct broker_header *headers,
+                 size_t count, uint32_t wait_ms);
 
 /* Empty it. */
 static inline void cl_meta_begin(broker *b)
@@ -402,5 +429,20 @@ void cl_requests_lost(broker *b);
 void cl_request_frame(broker *b, struct cl_stream *st, const struct rs_frame *f);
 void cl_requests_tick(broker *b, int64_t now);
 void cl_requests_end(broker *b, int error);
+
+void cl_call_frame(broker *b, struct cl_stream *st, const struct rs_frame *f);
+void cl_call_break(broker *b, struct cl_stream *st, const char *text); /* what came is at fault */
+void cl_call_request(broker *b, const struct rs_frame *f); /* the first frame of a new call */
+void cl_calls_opened(broker *b);
+void cl_calls_lost(broker *b);
+void cl_calls_tick(broker *b, int64_t now);
+void cl_calls_end(broker *b, int error);
+void cl_calls_tell(broker *b); /* of those that are over, and of room */
+void cl_calls_reap(broker *b); /* free what was given back during the turn */
+bool cl_calls_sent(const broker *b, bool responses_only); /* is one under way? */
+
+void cl_service_frame(broker *b, struct cl_stream *st, const struct rs_frame *f);
+void cl_services_opened(broker *b);
+void cl_services_lost(broker *b);
 
 #endif

@@ -36,7 +36,9 @@ void cl_engine_opened(broker *b)
     b->link.deadline = cl_now_ms() + b->opt.o.connect_ms; /* for the broker's first frame */
     cl_subscriptions_opened(b);
     cl_publishers_opened(b);
+    cl_services_opened(b);
     cl_requests_opened(b);
+    cl_calls_opened(b);
 }
 
 void cl_engine_established(broker *b)
@@ -104,6 +106,7 @@ static void finish(broker *b, int error, const char *text)
     memcpy(copy, text, strlen(text) + 1);
     b->closing = b->closed = true; /* refuse new work before the callbacks can ask for any */
     cl_requests_end(b, told);
+    cl_calls_end(b, told);
     cl_subscriptions_end(b, told);
     cl_publishers_end(b, told);
     cl_link_close(b);
@@ -128,6 +131,8 @@ static void lost(broker *b)
         finish(b, BROKER_OK, "");
         return;
     }
+    cl_calls_lost(b);
+    cl_services_lost(b);
     cl_requests_lost(b);
     cl_subscriptions_lost(b);
     cl_publishers_lost(b);
@@ -146,7 +151,7 @@ static void lost(broker *b)
 
 static bool nothing_left(const broker *b)
 {
-    return b->n_requests == 0 && cl_publishers_settled(b, false) &&
+    return b->n_requests == 0 && !cl_calls_sent(b, true) && cl_publishers_settled(b, false) &&
            TAILQ_EMPTY(&b->dirty_subscriptions) && !cl_link_pending(b);
 }
 
@@ -183,7 +188,8 @@ static void send_keepalive(broker *b, int64_t now)
 /* The broker said CONNECTION_CLOSE: go when nothing of ours is under way, or when it is time. */
 static bool drained(const broker *b)
 {
-    return !cl_requests_sent(b) && b->link.ctl.pending == 0 && cl_publishers_settled(b, true);
+    return !cl_requests_sent(b) && !cl_calls_sent(b, false) && b->link.ctl.pending == 0 &&
+           cl_publishers_settled(b, true);
 }
 
 static void link_deadline(broker *b)
@@ -227,6 +233,8 @@ static void timers(broker *b, int64_t now)
     }
     if (now >= b->requests_due)
         cl_requests_tick(b, now);
+    if (now >= b->calls_due)
+        cl_calls_tick(b, now);
     if (now >= b->publishers_due)
         cl_publishers_tick(b, now);
     if (now >= b->reconnect_at && !b->ended)
@@ -253,6 +261,8 @@ void cl_turn(broker *b, unsigned ready)
         lost(b);
     if (b->closing && !b->closed)
         closing_step(b, now);
+    cl_calls_tell(b);
+    cl_calls_reap(b);
     cl_subscriptions_reap(b);
     cl_publishers_reap(b);
     b->in_turn = false;
@@ -271,7 +281,8 @@ int cl_timeout(const broker *b)
 
     if (b->closed)
         return -1;
-    if (l->lost || b->ended || (cl_link_pending(b) && !l->want_write) ||
+    if (l->lost || b->ended || !TAILQ_EMPTY(&b->over_calls) ||
+        (cl_link_pending(b) && !l->want_write) ||
         (l->state == CL_LINK_OPEN && !TAILQ_EMPTY(&b->dirty_subscriptions)))
         return 0;
     if (b->closing && l->state != CL_LINK_ENDING && nothing_left(b) &&
@@ -279,6 +290,7 @@ int cl_timeout(const broker *b)
         return 0;
     due = sooner(due, l->deadline);
     due = sooner(due, b->requests_due);
+    due = sooner(due, b->calls_due);
     due = sooner(due, b->publishers_due);
     due = sooner(due, b->reconnect_at);
     due = sooner(due, b->close_at);

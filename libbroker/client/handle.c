@@ -48,7 +48,12 @@ static void init_fields(broker *b)
     TAILQ_INIT(&b->subscriptions);
     TAILQ_INIT(&b->dirty_subscriptions);
     TAILQ_INIT(&b->requests);
-    b->requests_due = b->publishers_due = b->reconnect_at = b->close_at = CL_NEVER;
+    TAILQ_INIT(&b->calls);
+    TAILQ_INIT(&b->over_calls);
+    TAILQ_INIT(&b->gone_calls);
+    TAILQ_INIT(&b->services);
+    TAILQ_INIT(&b->gone_services);
+    b->calls_due = b->requests_due = b->publishers_due = b->reconnect_at = b->close_at = CL_NEVER;
     b->backoff_ms = b->opt.o.reconnect_min_ms;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     b->random = ((uint64_t)ts.tv_nsec << 32 ^ (uint64_t)getpid() << 16 ^ (uintptr_t)b) | 1;
@@ -123,6 +128,10 @@ void broker_free(broker *b)
         broker_unsubscribe(TAILQ_FIRST(&b->subscriptions));
     while (!TAILQ_EMPTY(&b->publishers))
         broker_publisher_free(TAILQ_FIRST(&b->publishers));
+    while (!TAILQ_EMPTY(&b->calls))
+        broker_call_free(TAILQ_FIRST(&b->calls));
+    while (!TAILQ_EMPTY(&b->services))
+        broker_unserve(TAILQ_FIRST(&b->services));
     cl_link_fini(b);
     cl_streams_fini(&b->streams);
     cl_message_free_lent(b->lent);

@@ -64,6 +64,7 @@ void cl_link_close(broker *b)
     l->n_addrs = l->next_addr = 0;
     l->in_n = 0;
     l->cut = NULL;
+    l->written = l->queued - l->ctl.pending;
     cl_outq_clear(&l->ctl);
     free(l->in); /* a handle that waits to reconnect needs no buffer */
     l->in = NULL;
@@ -276,7 +277,17 @@ uint8_t *cl_ctl_reserve(broker *b, size_t n)
 
 void cl_ctl_commit(broker *b, size_t n)
 {
+    b->link.queued += n;
     cl_outq_commit(&b->link.ctl, n, true);
     cl_maybe_flush(b, b->link.ctl.pending);
     cl_poke(b);
+}
+
+bool cl_ctl_has_room(broker *b, size_t n)
+{
+    const struct cl_outq *q = &b->link.ctl;
+
+    if (q->pending > 0 && q->pending + n > b->opt.o.outbox_bytes && !b->threaded)
+        cl_link_flush(b);
+    return q->pending == 0 || q->pending + n <= b->opt.o.outbox_bytes;
 }

@@ -186,13 +186,6 @@ static void stream_0(broker *b, const struct rs_frame *f)
     }
 }
 
-/* A request from the broker: it makes none of us, and its streams are the even ones. */
-static void refuse_request(broker *b, const struct rs_frame *f)
-{
-    if (f->type != RS_REQUEST_FNF && !rs_is_followed(f))
-        (void)cl_send_error(b, f->stream, RS_REJECTED, "no-server: this client serves nothing");
-}
-
 static void take_frame(broker *b, const struct rs_frame *f)
 {
     if (!b->link.established &&
@@ -201,7 +194,7 @@ static void take_frame(broker *b, const struct rs_frame *f)
     if (f->stream == 0)
         stream_0(b, f);
     else if (rs_is_request(f->type))
-        refuse_request(b, f);
+        cl_call_request(b, f);
     else
         cl_stream_frame(b, f);
 }

@@ -108,6 +108,14 @@ bool cl_message_parse(broker_message *m, struct slice metadata)
     return r == 0;
 }
 
+struct slice cl_message_take_route(broker_message *m)
+{
+    struct slice route = m->topic;
+
+    m->topic = (struct slice){NULL, 0};
+    return route;
+}
+
 struct slice cl_message_headers(const broker_message *m)
 {
     return m->headers;

@@ -22,6 +22,9 @@ void cl_message_lend(broker_message *m, broker_subscription *s, const char *topi
 /* Take the metadata in; false if they are broken. */
 bool cl_message_parse(broker_message *m, struct slice metadata);
 
+/* Its first routing tag: the route of a request, which is no topic and is none afterwards. */
+struct slice cl_message_take_route(broker_message *m);
+
 /* The block of headers as it came (base/headers.h). */
 struct slice cl_message_headers(const broker_message *m);
 

@@ -115,6 +115,24 @@ static int put_header(broker *b, const char *mark, const char *name, const char 
     return BROKER_OK;
 }
 
+/* Names with $ are the broker's own. */
+static int put_own_headers(broker *b, const struct broker_header *headers, size_t count)
+{
+    int r = BROKER_OK;
+
+    for (size_t i = 0; r == BROKER_OK && i < count; i++) {
+        const struct broker_header *h = &headers[i];
+
+        if (!h->name || !h->value)
+            return cl_fail(b, BROKER_INVALID, "a header without name or value");
+        if (h->name[0] == '$')
+            return cl_fail(b, BROKER_INVALID, "header \"%.40s\": names with $ are the broker's",
+                           h->name);
+        r = put_header(b, "", h->name, h->value);
+    }
+    return r;
+}
+
 static bool has_headers(const struct broker_publish_options *o)
 {
     return o->header_count > 0 || o->dedup || o->reply_to || o->ttl_ms || o->require;
@@ -135,17 +153,7 @@ static int put_publish_headers(broker *b, const struct broker_publish_options *o
         r = put_header(b, "$", "require", "1");
     if (r == BROKER_OK && o->reply_to)
         r = put_header(b, "$", "reply-to", o->reply_to);
-    for (size_t i = 0; r == BROKER_OK && i < o->header_count; i++) {
-        const struct broker_header *h = &o->headers[i];
-
-        if (!h->name || !h->value)
-            return cl_fail(b, BROKER_INVALID, "a header without name or value");
-        if (h->name[0] == '$')
-            return cl_fail(b, BROKER_INVALID, "header \"%.40s\": names with $ are the broker's",
-                           h->name);
-        r = put_header(b, "", h->name, h->value);
-    }
-    return r;
+    return r == BROKER_OK ? put_own_headers(b, o->headers, o->header_count) : r;
 }
 
 static int put_content_type(broker *b, const char *type)
@@ -197,6 +205,25 @@ int cl_meta_settings(broker *b, const struct broker_header *settings, size_t cou
         r = put_header(b, settings[i].name[0] == '$' ? "" : "$", settings[i].name,
                        settings[i].value);
     }
+    return r == BROKER_OK ? end_headers(b, at) : r;
+}
+
+int cl_meta_call(broker *b, const char *content_type, const struct broker_header *headers,
+                 size_t count, uint32_t wait_ms)
+{
+    char number[16];
+    size_t at;
+    int r = content_type ? put_content_type(b, content_type) : BROKER_OK;
+
+    if (r != BROKER_OK || (count == 0 && wait_ms == 0))
+        return r;
+    r = begin_headers(b, &at);
+    if (r == BROKER_OK && wait_ms > 0) {
+        snprintf(number, sizeof number, "%u", wait_ms);
+        r = put_header(b, "$", "wait", number);
+    }
+    if (r == BROKER_OK)
+        r = put_own_headers(b, headers, count);
     return r == BROKER_OK ? end_headers(b, at) : r;
 }
 

@@ -30,12 +30,8 @@ static int forget(broker *b, struct slice data)
 
     if (l->state != CL_LINK_OPEN || l->lost)
         return cl_fail(b, BROKER_DISCONNECTED, "there is no connection");
-    if (l->ctl.pending > 0 && l->ctl.pending + data.n > b->opt.o.outbox_bytes) {
-        if (!b->threaded)
-            cl_link_flush(b);
-        if (l->ctl.pending > 0 && l->ctl.pending + data.n > b->opt.o.outbox_bytes)
-            return cl_fail(b, BROKER_NO_CREDIT, "%zu bytes wait to be written", l->ctl.pending);
-    }
+    if (!cl_ctl_has_room(b, data.n))
+        return cl_fail(b, BROKER_NO_CREDIT, "%zu bytes wait to be written", l->ctl.pending);
     id = cl_stream_id(b);
     if (id == 0)
         return cl_fail(b, BROKER_NO_CREDIT, "no stream is free");

@@ -77,14 +77,10 @@ uint32_t cl_stream_id(broker *b)
     return 0;
 }
 
-int cl_stream_open(broker *b, struct cl_stream *st)
+static void enter(struct cl_streams *s, struct cl_stream *st, uint32_t id)
 {
-    struct cl_streams *s = &b->streams;
     struct cl_stream **bucket;
-    uint32_t id = cl_stream_id(b);
 
-    if (id == 0)
-        return BROKER_NO_CREDIT;
     if (s->count >= s->n_buckets)
         grow(s);
     st->id = id;
@@ -93,6 +89,23 @@ int cl_stream_open(broker *b, struct cl_stream *st)
     st->next = *bucket;
     *bucket = st;
     s->count++;
+}
+
+int cl_stream_open(broker *b, struct cl_stream *st)
+{
+    uint32_t id = cl_stream_id(b);
+
+    if (id == 0)
+        return BROKER_NO_CREDIT;
+    enter(&b->streams, st, id);
+    return BROKER_OK;
+}
+
+int cl_stream_accept(broker *b, struct cl_stream *st, uint32_t id)
+{
+    if (id % 2 != 0 || cl_stream_find(&b->streams, id))
+        return BROKER_PROTOCOL;
+    enter(&b->streams, st, id);
     return BROKER_OK;
 }
 
@@ -130,6 +143,12 @@ static void to_owner(broker *b, struct cl_stream *st, const struct rs_frame *f)
     case CL_PUBLISHER:
         cl_publisher_frame(b, st, f);
         break;
+    case CL_CALL:
+        cl_call_frame(b, st, f);
+        break;
+    case CL_SERVICE:
+        cl_service_frame(b, st, f);
+        break;
     }
 }
 
@@ -138,6 +157,10 @@ static void break_off(broker *b, struct cl_stream *st, const char *text)
 {
     struct rs_frame f = {.stream = st->id, .type = RS_ERROR, .number = RS_INVALID};
 
+    if (st->kind == CL_CALL) {
+        cl_call_break(b, st, text);
+        return;
+    }
     (void)cl_send_cancel(b, st->id);
     f.data = slice_str(text);
     to_owner(b, st, &f);
@@ -178,28 +201,33 @@ void cl_stream_frame(broker *b, const struct rs_frame *f)
 
     if (!st) /* finished on our side: its last frames cross ours */
         return;
-    if (f->type == RS_PAYLOAD)
+    if (f->type == RS_PAYLOAD || rs_is_request(f->type))
         payload(b, st, f);
     else if (f->type == RS_ERROR || f->type == RS_REQUEST_N || f->type == RS_CANCEL)
         to_owner(b, st, f);
+}
+
+int cl_send_cut(broker *b, const struct rs_frame *f)
+{
+    uint32_t max_frame = (uint32_t)b->opt.o.max_frame;
+    size_t size = rs_fragmented_size(f, max_frame);
+    uint8_t *p = cl_ctl_reserve(b, size);
+
+    if (!p)
+        return BROKER_NO_MEMORY;
+    rs_put_fragmented(p, f, max_frame);
+    cl_ctl_commit(b, size);
+    return BROKER_OK;
 }
 
 int cl_send_request(broker *b, enum rs_type type, uint32_t id, uint32_t n, struct slice metadata,
                     struct slice data)
 {
     struct rs_frame f = {.stream = id, .type = (uint8_t)type, .number = n, .has_metadata = true};
-    size_t size;
-    uint8_t *p;
 
     f.metadata = metadata;
     f.data = data;
-    size = rs_fragmented_size(&f, (uint32_t)b->opt.o.max_frame);
-    p = cl_ctl_reserve(b, size);
-    if (!p)
-        return BROKER_NO_MEMORY;
-    rs_put_fragmented(p, &f, (uint32_t)b->opt.o.max_frame);
-    cl_ctl_commit(b, size);
-    return BROKER_OK;
+    return cl_send_cut(b, &f);
 }
 
 int cl_send_request_n(broker *b, uint32_t id, uint32_t n)
@@ -222,6 +250,11 @@ int cl_send_cancel(broker *b, uint32_t id)
     rs_put_cancel(p, id);
     cl_ctl_commit(b, RS_CANCEL_SIZE);
     return BROKER_OK;
+}
+
+int cl_send_cancel_if_open(broker *b, const struct cl_stream *st)
+{
+    return st->id != 0 ? cl_send_cancel(b, st->id) : BROKER_OK;
 }
 
 int cl_error_of(const struct rs_frame *f, int *ret_reason, char *buf)

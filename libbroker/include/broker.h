@@ -3,8 +3,9 @@
  * Why      A program should not have to know frames, credit or reconnecting to have its messages
  *          delivered, nor may it lose one without hearing of it.
  * Shape    A `broker` handle is one connection that repairs itself. On it live publishers,
- *          subscriptions (of filters, or of a named queue) and requests. Sockets, timers and
- *          callbacks are driven in one of three ways:
+ *          subscriptions (of filters, or of a named queue), requests, and calls to services, as
+ *          their caller or their server. Sockets, timers and callbacks are driven in one of three
+ *          ways:
  *            1. by a thread of the library's own: broker_start();
  *            2. inside the caller's libevent loop: broker_libevent.h;
  *            3. by the caller: poll broker_fd() for reading, for at most broker_timeout_ms(), then
@@ -23,7 +24,8 @@
  *          thread at a time uses a handle and all that belongs to it.
  * Time     Waits are in milliseconds on a monotonic clock: BROKER_FOREVER waits without end,
  *          0 does not wait. The clock of the day is never used.
- * Names    Topics, filters and queues: UTF-8, 1 to 240 bytes, no blanks or control characters.
+ * Names    Topics, filters, queues and services: UTF-8, 1 to 240 bytes, no blanks or control
+ *          characters; services without `/`.
  *
  * "interfaces" below is docs/rsocket.md: the protocol these functions speak. */
 #ifndef BROKER_H
@@ -55,6 +57,8 @@ typedef struct broker broker;                           /* a connection that rep
 typedef struct broker_publisher broker_publisher;       /* a stream of messages up */
 typedef struct broker_subscription broker_subscription; /* a stream of messages down */
 typedef struct broker_message broker_message;           /* a message that arrived; immutable */
+typedef struct broker_call broker_call;       /* one call, as its caller or its server sees it */
+typedef struct broker_service broker_service; /* a service that this program offers */
 
 /* ------------------------------------------------------------------------------- errors --- */
 
@@ -82,7 +86,8 @@ typedef struct broker_message broker_message;           /* a message that arrive
     X(BUSY, -19, "another thread drives this handle")                                              \
     X(NAME, -20, "the host's name cannot be resolved")                                             \
     X(KEEPALIVE, -21, "the broker was silent for too long")                                        \
-    X(DRAINING, -22, "the broker is about to stop and asked to go elsewhere")
+    X(DRAINING, -22, "the broker is about to stop and asked to go elsewhere")                      \
+    X(CANCELED, -23, "canceled")
 
 enum broker_error {
 #define BROKER_X(name, number, text) BROKER_##name = number,
@@ -206,9 +211,9 @@ struct broker_options {
  * gets the details), BROKER_NO_MEMORY, BROKER_SYSTEM. */
 BROKER_API int broker_new(const struct broker_options *o, broker **ret_b, char *text, size_t len);
 
-/* Close at once and free `b` with every publisher, subscription and request that is left on it;
- * their pointers, and `b`, are invalid afterwards. Callbacks of what was not finished are called
- * with BROKER_CLOSED first. Stops the library's thread. Not from a callback. NULL is fine.
+/* Close at once and free `b` with every publisher, subscription, request, call and service left on
+ * it; their pointers, and `b`, are invalid afterwards. Callbacks of what was not finished are
+ * called with BROKER_CLOSED first. Stops the library's thread. Not from a callback. NULL is fine.
  * Messages kept with broker_message_ref() stay valid. */
 BROKER_API void broker_free(broker *b);
 
@@ -284,7 +289,8 @@ BROKER_API const void *broker_message_data(const broker_message *m, size_t *ret_
 /* The payload's size in bytes. */
 BROKER_API size_t broker_message_size(const broker_message *m);
 
-/* The topic, NUL-terminated, as long as the message lives; "" for an answer to a request. */
+/* The topic, NUL-terminated, as long as the message lives; "" for an answer to a request, and for
+ * what a call carries. */
 BROKER_API const char *broker_message_topic(const broker_message *m);
 
 /* The content type, NUL-terminated, as long as the message lives. Never NULL. */
@@ -600,6 +606,236 @@ BROKER_API int broker_request_async(broker *b, const char *route, const void *da
 /* A barrier: answered once all that this handle asked for before is ready, its subscriptions seen
  * by every publisher included. As broker_request(). (interfaces: admin/ping.) */
 BROKER_API int broker_ping(broker *b, int timeout_ms);
+
+/* ----------------------------------------------------------------------------------- calls ---
+ * A call goes from one program to another that serves the service called, through the broker, which
+ * picks the server; what the two send each other arrives as it was sent, and nobody sends more than
+ * the other side has asked for: credit goes from end to end.
+ *
+ * A `broker_call` is one call, seen by its caller (broker_call_open()) or its server (on_call,
+ * broker_service_next()); most functions serve both. Whoever got one frees it. Its messages come to
+ * `on_message`, or wait for broker_call_next() where there is none.
+ *
+ * A call whose connection is lost ends with BROKER_DISCONNECTED: nobody knows how far it got. One
+ * of which nothing had been written waits for the next connection, as do calls opened while there
+ * is none. A service is offered again on each connection. */
+
+enum broker_call_model {
+    BROKER_CALL_FORGET = 1, /* one request, no answer */
+    BROKER_CALL_RESPONSE,   /* one request, one answer */
+    BROKER_CALL_STREAM,     /* one request, any number of answers */
+    BROKER_CALL_CHANNEL,    /* any number of messages both ways */
+};
+
+/* Codes that calls fail with. Those of a program's own are BROKER_CODE_OWN to 0xfffffffe. */
+enum broker_call_code {
+    BROKER_CODE_NONE = 0,
+    BROKER_CODE_APPLICATION = 0x201, /* the server failed */
+    BROKER_CODE_REJECTED = 0x202,    /* nobody has acted on it: safe to call again */
+    BROKER_CODE_CANCELED = 0x203,    /* given up half-way: perhaps something was done */
+    BROKER_CODE_INVALID = 0x204,     /* the request is wrong */
+    BROKER_CODE_OWN = 0x301,
+};
+
+/* How a call has ended. */
+struct broker_call_end {
+    /* BROKER_OK both sides completed; BROKER_REFUSED by the broker or the server (codes REJECTED
+     * and INVALID), BROKER_FAILED with any other code, BROKER_CANCELED by this or the other side,
+     * BROKER_DISCONNECTED, BROKER_TIMED_OUT, BROKER_TOO_LARGE, BROKER_PROTOCOL, BROKER_CLOSED.. */
+    int error;
+    int reason;       /* enum broker_reason that `text` begins with, else BROKER_REASON_NONE */
+    uint32_t code;    /* enum broker_call_code or a program's own, where the other side failed it */
+    const char *text; /* in words, never NULL; until the call is freed */
+};
+
+/* Told of a message from the other side, lent until the callback returns: broker_message_ref()
+ * keeps it. `user` is here and below broker_call_user(). */
+typedef void broker_call_message_fn(broker_call *c, broker_message *m, void *user);
+
+/* Told once that the other side has completed, if this side of a channel still may send. */
+typedef void broker_call_complete_fn(broker_call *c, void *user);
+
+/* Told that broker_call_send() may take messages again: `credit` of them; 0: none ever again, the
+ * other side of the channel wants no more (BROKER_CANCELED). */
+typedef void broker_call_credit_fn(broker_call *c, size_t credit, void *user);
+
+/* Told once, last, that the call is over, whoever ended it; not if it was freed before. */
+typedef void broker_call_end_fn(broker_call *c, const struct broker_call_end *end, void *user);
+
+/* How to call. Zero or NULL means the default. */
+struct broker_call_options {
+    const char *content_type;            /* of the request; default: not said */
+    const struct broker_header *headers; /* `header_count`; none may begin with `$` */
+    size_t header_count;
+    uint32_t wait_ms;    /* how long the broker may keep the call while nobody serves the service;
+                          * default: its own setting, usually refused at once (no-server) */
+    uint32_t timeout_ms; /* end it with BROKER_TIMED_OUT if it is not over then; default: never */
+    uint32_t credit;     /* messages that may be under way to this side, 1 to BROKER_UNLIMITED;
+                          * default 256. Renewed at half, as for subscriptions */
+    bool manual_credit;  /* `credit` is given once; all further by broker_call_grant() */
+    bool complete;       /* a channel: the request is all that this side sends */
+    broker_call_message_fn *on_message;   /* NULL: messages wait for broker_call_next() */
+    broker_call_complete_fn *on_complete; /* this and the next two may be NULL */
+    broker_call_credit_fn *on_credit;
+    broker_call_end_fn *on_end;
+    void *user;
+    void *reserved[2]; /* must be NULL */
+};
+
+/* Call `target`, SERVICE/METHOD, by `model`, any but FORGET, with a request of `len` bytes; `o` may
+ * be NULL. The call in *ret_call is freed by broker_call_free(). Never waits: how it goes is told
+ * by the callbacks. BROKER_INVALID, BROKER_TOO_LARGE, BROKER_NO_CREDIT 4096 calls are open,
+ * BROKER_NO_MEMORY, BROKER_CLOSED. (interfaces: call/SERVICE/METHOD.) */
+BROKER_API int broker_call_open(broker *b, enum broker_call_model model, const char *target,
+                                const void *data, size_t len, const struct broker_call_options *o,
+                                broker_call **ret_call);
+
+/* Call and wait up to `timeout_ms` for the one answer, in *ret_m: the caller's,
+ * broker_message_unref(); ret_m may be NULL. Only the request's fields of `o` are looked at. The
+ * answer is that of ret_end->error (ret_end may be NULL; its text lives as broker_errmsg()'s), or
+ * as broker_call_open(), BROKER_TIMED_OUT: the call was canceled, BROKER_IN_CALLBACK. */
+BROKER_API int broker_call_wait(broker *b, const char *target, const void *data, size_t len,
+                                const struct broker_call_options *o, int timeout_ms,
+                                broker_message **ret_m, struct broker_call_end *ret_end);
+
+/* Call and forget: at most once, never waits, nothing is ever heard of it. As broker_publish():
+ * BROKER_DISCONNECTED while there is no connection, BROKER_NO_CREDIT when more than outbox_bytes
+ * wait to be written, BROKER_INVALID, BROKER_TOO_LARGE, BROKER_NO_MEMORY, BROKER_CLOSED. */
+BROKER_API int broker_call_forget(broker *b, const char *target, const void *data, size_t len,
+                                  const struct broker_call_options *o);
+
+/* What goes with a message of a call. NULL instead of it: nothing of all this. */
+struct broker_send_options {
+    const char *content_type;            /* default: not said */
+    const struct broker_header *headers; /* `header_count`; none may begin with `$` */
+    size_t header_count;
+    bool complete; /* it is the last: as if broker_call_complete() followed, in one frame */
+};
+
+/* Send the other side a message: a caller on a channel, a server in every model but FORGET. The
+ * answer of a RESPONSE completes it. Never waits: BROKER_NO_CREDIT the other side has not asked for
+ * more, or more than outbox_bytes wait to be written; try again after on_credit. BROKER_CANCELED
+ * the other side wants no more, BROKER_ENDED this side has completed, the errors of
+ * broker_call_end after the end of the call, BROKER_INVALID this side may not send (or a bad
+ * header), BROKER_TOO_LARGE, BROKER_NO_MEMORY. */
+BROKER_API int broker_call_send(broker_call *c, const void *data, size_t len,
+                                const struct broker_send_options *o);
+
+/* The same, but waits up to `timeout_ms` for credit (BROKER_FOREVER: blocks); BROKER_NO_CREDIT if
+ * there was none in that time, BROKER_IN_CALLBACK where it would have to wait in a callback. */
+BROKER_API int broker_call_send_wait(broker_call *c, const void *data, size_t len,
+                                     const struct broker_send_options *o, int timeout_ms);
+
+/* How many messages broker_call_send() would take now (bytes left aside). */
+BROKER_API size_t broker_call_credit(const broker_call *c);
+
+/* This side sends no more. Needs no credit. Where nothing can come either, the call is over.
+ * BROKER_ENDED it has completed before or the call is over, BROKER_INVALID this side may not send,
+ * BROKER_NO_MEMORY. */
+BROKER_API int broker_call_complete(broker_call *c);
+
+/* End the call with an error: `code` BROKER_CODE_APPLICATION to _INVALID or a program's own, `text`
+ * (cut at 1024 bytes; may be NULL) for the other side. A server in every model but FORGET, or the
+ * caller of a channel. BROKER_ENDED, BROKER_INVALID, BROKER_NO_MEMORY. */
+BROKER_API int broker_call_fail(broker_call *c, uint32_t code, const char *text);
+
+/* The caller: end the call, nothing more is wanted. The server of a channel: take no more messages;
+ * its own may go on. BROKER_ENDED, BROKER_INVALID for other servers, BROKER_NO_MEMORY. */
+BROKER_API int broker_call_cancel(broker_call *c);
+
+/* The next message of a call without on_message, waiting up to `timeout_ms`; *ret_m is the
+ * caller's: broker_message_unref(). BROKER_TIMED_OUT none came; BROKER_ENDED the other side has
+ * completed; else the errors of broker_call_end, with broker_errmsg(); BROKER_INVALID it has an
+ * on_message; BROKER_IN_CALLBACK. */
+BROKER_API int broker_call_next(broker_call *c, int timeout_ms, broker_message **ret_m);
+
+/* Let the other side send `n` more messages, 1 to BROKER_UNLIMITED. For manual_credit; with
+ * automatic credit it adds to the window. BROKER_INVALID, BROKER_ENDED. */
+BROKER_API int broker_call_grant(broker_call *c, uint32_t n);
+
+/* Is the call over, and how (ret_end may be NULL)? What came before may wait for
+ * broker_call_next(). */
+BROKER_API bool broker_call_ended(const broker_call *c, struct broker_call_end *ret_end);
+
+/* What the call was opened with: its model, its service and its method; both strings live as long
+ * as the call. */
+BROKER_API enum broker_call_model broker_call_model(const broker_call *c);
+BROKER_API const char *broker_call_service(const broker_call *c);
+BROKER_API const char *broker_call_method(const broker_call *c);
+
+/* The server's: the caller's request, its payload, headers and content type; of a channel the first
+ * message. Lives as long as the call (broker_message_ref() keeps it longer). NULL for a caller. */
+BROKER_API broker_message *broker_call_request(const broker_call *c);
+
+/* The pointer that callbacks are given: broker_call_options.user, for a server's calls
+ * broker_serve_options.user until broker_call_set_user(). */
+BROKER_API void *broker_call_user(const broker_call *c);
+BROKER_API void broker_call_set_user(broker_call *c, void *user);
+
+/* Free a call. One that is not over is ended: a caller cancels it; a server that has not completed
+ * fails it (BROKER_CODE_CANCELED). on_end is not called. From callbacks, too; where another thread
+ * runs one of this call, it is waited for. NULL is fine. */
+BROKER_API void broker_call_free(broker_call *c);
+
+/* --------------------------------------------------------------------------------- serving --- */
+
+/* Told of a call, which is the program's from now on: answer it now or later, here or on another
+ * thread, and broker_call_free() it; FORGET ones too. */
+typedef void broker_call_fn(broker_service *s, broker_call *c, void *user);
+
+/* Told each time the broker has answered the offer to serve, so after each reconnect: BROKER_OK
+ * calls come from now on; BROKER_REFUSED (with `reason`), BROKER_FAILED: none will come on this
+ * connection. `text` are the broker's words, never NULL. */
+typedef void broker_serving_fn(broker_service *s, int error, int reason, const char *text,
+                               void *user);
+
+/* How to serve. Zero or NULL means the default. */
+struct broker_serve_options {
+    /* Calls that may be open at once, the ones not freed yet included; default 256. Further ones
+     * are refused (REJECTED, `limit`), and counted. */
+    uint32_t max_calls;
+    uint32_t credit;         /* of channels: as broker_call_options.credit */
+    bool manual_credit;      /* `credit` is given once (0: none); further by broker_call_grant() */
+    broker_call_fn *on_call; /* NULL: calls wait for broker_service_next() */
+    broker_call_message_fn *on_message; /* the rest: as in broker_call_options, for each call */
+    broker_call_complete_fn *on_complete;
+    broker_call_credit_fn *on_credit;
+    broker_call_end_fn *on_end;
+    broker_serving_fn *on_serving; /* may be NULL */
+    void *user;                    /* of on_call and on_serving, and at first of each call */
+    void *reserved[2];             /* must be NULL */
+};
+
+/* Serve `service`, together with others that do; in *ret_s, freed by broker_unserve(). `o` may be
+ * NULL. Certain to be in force once on_serving or broker_service_ready() said so. BROKER_INVALID a
+ * bad name, or served on this handle already; BROKER_NO_MEMORY, BROKER_CLOSED. (interfaces:
+ * serve/SERVICE.) */
+BROKER_API int broker_serve(broker *b, const char *service, const struct broker_serve_options *o,
+                            broker_service **ret_s);
+
+/* Wait up to `timeout_ms` until the broker has taken the offer. BROKER_TIMED_OUT, BROKER_REFUSED or
+ * BROKER_FAILED it has not: broker_errmsg(); BROKER_CLOSED, BROKER_IN_CALLBACK. */
+BROKER_API int broker_service_ready(broker_service *s, int timeout_ms);
+
+/* The next call to a service without on_call, waiting up to `timeout_ms`, in *ret_call; several
+ * threads may wait here. BROKER_TIMED_OUT, BROKER_CLOSED, BROKER_INVALID it has an on_call,
+ * BROKER_IN_CALLBACK. */
+BROKER_API int broker_service_next(broker_service *s, int timeout_ms, broker_call **ret_call);
+
+/* What a service has done since it was made, in calls. */
+struct broker_service_stats {
+    uint64_t taken;   /* given to the program, or waiting for broker_service_next() */
+    uint64_t refused; /* beyond max_calls, or broken; forgotten ones included */
+    uint32_t open;    /* of those taken, not freed yet */
+};
+
+/* Fill *ret. Any thread, as the handle. */
+BROKER_API void broker_service_stats(const broker_service *s, struct broker_service_stats *ret);
+
+/* Stop serving and free `s`. Calls that the program has go on; those that wait are refused, and so
+ * are new ones. From its callbacks, too; where another thread runs one, it is waited for. NULL is
+ * fine. */
+BROKER_API void broker_unserve(broker_service *s);
 
 #ifdef __cplusplus
 }
