@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 void refuse(struct refusal *ret, enum reason reason, const char *fmt, ...)
 {
@@ -19,6 +20,21 @@ void refuse(struct refusal *ret, enum reason reason, const char *fmt, ...)
 void refuse_memory(struct refusal *ret)
 {
     refuse(ret, REASON_MEMORY, "the broker has no memory for this");
+}
+
+void refuse_outcome(struct refusal *ret, const struct outcome *o)
+{
+    const char *word = reason_name(o->reason), *text = o->text ? o->text : reason_text(o->reason);
+    struct slice rest = slice_str(text);
+    char count[64] = "";
+
+    if (slice_starts(rest, slice_str(word)) && text[strlen(word)] == ':') {
+        text += strlen(word) + 1;
+        text += *text == ' ';
+    }
+    if (o->matched > 0)
+        (void)snprintf(count, sizeof count, "; %u of %u queues accepted", o->accepted, o->matched);
+    refuse(ret, o->reason, "%.*s%s", (int)(sizeof ret->text - sizeof count - 16), text, count);
 }
 
 const char *shown(struct slice s, char *buf, size_t size)

@@ -14,6 +14,9 @@ void refuse(struct refusal *ret, enum reason reason, const char *fmt, ...)
 /* -ENOMEM as a refusal. */
 void refuse_memory(struct refusal *ret);
 
+/* The outcome of a message as its error: `full: queue "a" is full; 1 of 3 queues accepted`. */
+void refuse_outcome(struct refusal *ret, const struct outcome *o);
+
 /* `s` if it is printable and of a bearable length, else "?": for error texts. `buf` is used. */
 const char *shown(struct slice s, char *buf, size_t size);
 

@@ -130,22 +130,6 @@ void publish_once(struct peer *c, const struct publish_request *r)
         stream_fail(&s->base, &why, false);
 }
 
-/* An outcome as the error of its message: `full: queue "a" is full; 1 of 3 queues accepted`. */
-static void explain_outcome(const struct outcome *o, struct refusal *ret)
-{
-    const char *word = reason_name(o->reason), *text = o->text ? o->text : reason_text(o->reason);
-    struct slice rest = slice_str(text);
-    char count[64] = "";
-
-    if (slice_starts(rest, slice_str(word)) && text[strlen(word)] == ':') {
-        text += strlen(word) + 1;
-        text += *text == ' ';
-    }
-    if (o->matched > 0)
-        (void)snprintf(count, sizeof count, "; %u of %u queues accepted", o->accepted, o->matched);
-    refuse(ret, o->reason, "%.*s%s", (int)(sizeof ret->text - sizeof count - 16), text, count);
-}
-
 static void once_settled(struct once *s, const struct outcome *o)
 {
     struct publish_answer answer = {o->matched, o->accepted};
@@ -156,7 +140,7 @@ static void once_settled(struct once *s, const struct outcome *o)
     if (s->base.gone)
         return;
     if (reason_is_refusal(o->reason) && (s->require || o->reason != REASON_NO_MATCH)) {
-        explain_outcome(o, &why);
+        refuse_outcome(&why, o);
         peer_refuse(s->base.peer, s->base.id, &why, o->accepted > 0);
     } else {
         (void)publish_answer_put(data, answer);
