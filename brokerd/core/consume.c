@@ -26,7 +26,8 @@ static int refuse(struct refusal *why, enum reason reason, int error, const char
 /* Names of `$` headers that are not settings of a queue. */
 static bool is_option(struct slice name)
 {
-    return slice_eq(name, SLICE("$facts")) || slice_eq(name, SLICE("$from"));
+    return slice_eq(name, SLICE("$facts")) || slice_eq(name, SLICE("$from")) ||
+           slice_eq(name, SLICE("$bind"));
 }
 
 static int check_option(struct slice name, struct slice value, bool *facts, struct refusal *why)
@@ -35,6 +36,10 @@ static int check_option(struct slice name, struct slice value, bool *facts, stru
         *facts = slice_eq(value, SLICE("1"));
         return 0;
     }
+    if (slice_eq(name, SLICE("$bind")))
+        return slice_eq(value, SLICE("none"))
+                   ? 0
+                   : refuse(why, REASON_INVALID, -EINVAL, "$bind: only \"none\" is possible");
     if (slice_eq(value, SLICE("new")))
         return 0;
     return refuse(why, REASON_INVALID, -EINVAL,

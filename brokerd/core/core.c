@@ -230,6 +230,9 @@ void core_take(struct core *c, struct entry *e)
     case MAIL_GONE:
         names_take_gone(c, (const struct mail_name *)e);
         break;
+    case MAIL_DELETE:
+        names_take_delete(c, (const struct mail_seen *)e);
+        break;
     case MAIL_RUN:
         publish_take_run(c, (struct mail_run *)e);
         break;

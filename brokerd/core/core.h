@@ -215,6 +215,8 @@ void core_publisher_last(struct publisher *p);
  * at once. For who must go on being heard meanwhile, lest its own acks wait behind what they would
  * make room for. */
 void core_publisher_never_hold(struct publisher *p);
+/* A queue that it makes, by sending to it, is not bound to the topic of its own name (`$bind`). */
+void core_publisher_makes_unbound(struct publisher *p);
 /* settled() comes on until all is settled: is it? */
 bool core_publisher_idle(const struct publisher *p);
 
@@ -250,10 +252,18 @@ struct consume_options {
     unsigned filters_n;
     bool manual_ack;      /* consume only: settled by core_ack(), else when written */
     uint64_t credit;      /* messages; CORE_UNLIMITED and above: no limit */
-    struct slice headers; /* neutral form; the `$` names among them are own settings */
+    struct slice headers; /* neutral form; the `$` names among them are own settings. With `$bind:
+                           * none` a queue that is made for this is not bound to the topic of its
+                           * own name */
 };
 
 #define CORE_UNLIMITED UINT64_C(0x7fffffff)
+
+/* Is there, or is being made, a queue of that name, as far as this core has heard? All cores hear
+ * of a queue before whoever made it can use it. */
+bool core_queue_known(const struct core *c, struct slice name);
+/* Delete it, wherever it lives: what waits there is lost. Nothing happens if there is none. */
+void core_queue_remove(struct core *c, struct slice name);
 
 /* A consumer on `ep` in *ret. Deliveries begin when it is attached, `ready` says that every
  * publisher sees it. -EINVAL, -EACCES, -EPIPE, -ENOENT, -ENOSPC with *ret_why; -ENOMEM. What it

@@ -8,6 +8,7 @@
  *              make      0 -> home              make it; made: it is there, and seen by all
  *              known     0 -> all               where it lives, or that it does not
  *              gone      home -> 0 -> all       it was deleted
+ *              delete    any -> home            delete it
  *              run       publisher's -> queue's messages; settled: what became of them
  *              attach .. consumer's -> queue's  what the consumer did
  *              deliver.. queue's -> consumer's
@@ -30,6 +31,7 @@ enum mail_kind {
     MAIL_MADE,
     MAIL_KNOWN,
     MAIL_GONE,
+    MAIL_DELETE,
     MAIL_RUN,
     MAIL_SETTLED,
     MAIL_ATTACH,
@@ -50,6 +52,7 @@ struct mail_interest {
     char filter[];
 };
 
+/* seen; and delete, whose token is the queue. */
 struct mail_seen {
     struct entry head;
     uint64_t token;

@@ -5,6 +5,7 @@
 #include "brokerd/core/mail.h"
 #include "brokerd/core/publish.h"
 #include "brokerd/core/queue.h"
+#include "libbroker/base/headers.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +16,8 @@ enum { NAMES_MAX = 65536 };
 
 /* Filters of one queue: whoever attaches may add some, and they stay. */
 enum { BINDINGS_MAX = 1024 };
+
+const uint8_t names_unbound[NAMES_UNBOUND_SIZE] = "\5$bind\0\4none";
 
 /* --------------------------------------------------------------------- the directory */
 
@@ -327,7 +330,17 @@ static void report_made(struct core *c, struct slice name, handle_t queue, enum 
     memcpy(m->bytes, name.p, name.n);
 }
 
-/* The filters its maker named, else those of the settings, else its own name as a topic. */
+static bool is_unbound(const struct wish *w)
+{
+    struct slice how;
+
+    return w->headers_n &&
+           headers_find(slice_of(w->wants + w->filters_n, w->headers_n), SLICE("$bind"), &how) &&
+           slice_eq(how, SLICE("none"));
+}
+
+/* The filters its maker named, else those of the settings, else its own name as a topic, unless
+ * its maker wants none. */
 static int bind_new(struct queue *q, const struct wish *w)
 {
     const struct policy_rule *rule = policy_set_find_queue(q->core->policies, w->name);
@@ -342,7 +355,7 @@ static int bind_new(struct queue *q, const struct wish *w)
             return r;
         answers += r;
     }
-    if (!rule->n_binds && !name_topic_error(w->name, NAME_OF_CLIENT))
+    if (!rule->n_binds && !is_unbound(w) && !name_topic_error(w->name, NAME_OF_CLIENT))
         return names_bind(q, w->name, q->handle);
     return answers;
 }
@@ -509,6 +522,40 @@ static void gone(struct core *c, struct slice name, handle_t queue)
 void names_take_gone(struct core *c, const struct mail_name *m)
 {
     gone(c, slice_of(m->bytes, m->name_n), m->queue);
+}
+
+bool core_queue_known(const struct core *c, struct slice name)
+{
+    const struct named *n = map_get(&c->names, name);
+
+    return n && n->state != NAMED_UNKNOWN;
+}
+
+void core_queue_remove(struct core *c, struct slice name)
+{
+    const struct named *n = map_get(&c->names, name);
+    struct mail_seen m, *post;
+
+    if (!n || n->state != NAMED_KNOWN)
+        return;
+    if (handle_worker(n->queue) == c->id) {
+        m.token = n->queue;
+        names_take_delete(c, &m);
+        return;
+    }
+    post = mail_post(c, handle_worker(n->queue), MAIL_DELETE, sizeof *post, true);
+    if (post)
+        post->token = n->queue;
+    else
+        c->count.reason[REASON_MEMORY]++;
+}
+
+void names_take_delete(struct core *c, const struct mail_seen *m)
+{
+    struct queue *q = slots_get(&c->slots, SLOT_QUEUE, m->token);
+
+    if (q && !q->making)
+        names_delete(q, REASON_DELETED);
 }
 
 void names_delete(struct queue *q, enum reason reason)

@@ -14,6 +14,7 @@
 
 struct mail_interest;
 struct mail_name;
+struct mail_seen;
 
 enum named_state { NAMED_UNKNOWN, NAMED_WANTED, NAMED_KNOWN };
 
@@ -48,6 +49,10 @@ void names_release(struct core *c, struct named *n); /* NULL is fine */
 void names_want(struct core *c, struct named *n, const uint8_t *wants, size_t filters_n,
                 size_t headers_n);
 
+/* The wish for a queue that is not bound to its own name, packed: `$bind: none`. */
+enum { NAMES_UNBOUND_SIZE = 1 + 5 + 2 + 4 };
+extern const uint8_t names_unbound[NAMES_UNBOUND_SIZE];
+
 /* What was wished is known: consumers and messages that wait for it go on. */
 void names_settle(struct core *c, struct named *n);
 
@@ -73,6 +78,7 @@ void names_take_make(struct core *c, const struct mail_name *m);
 void names_take_made(struct core *c, const struct mail_name *m);
 void names_take_known(struct core *c, const struct mail_name *m);
 void names_take_gone(struct core *c, const struct mail_name *m);
+void names_take_delete(struct core *c, const struct mail_seen *m);
 
 void named_free(struct named *n);
 

@@ -89,6 +89,11 @@ void core_publisher_never_hold(struct publisher *p)
     p->may_hold = false;
 }
 
+void core_publisher_makes_unbound(struct publisher *p)
+{
+    p->makes_unbound = true;
+}
+
 bool core_publisher_idle(const struct publisher *p)
 {
     return p->told + 1 == p->next;
@@ -320,7 +325,8 @@ static int park(struct publisher *p, struct offer *o)
         c->parked++;
     }
     if (n->state == NAMED_UNKNOWN)
-        names_want(c, n, NULL, 0, 0);
+        names_want(c, n, p->makes_unbound ? names_unbound : NULL, 0,
+                   p->makes_unbound ? NAMES_UNBOUND_SIZE : 0);
     return 0;
 }
 

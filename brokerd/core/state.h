@@ -297,6 +297,7 @@ struct publisher {
     struct topic *carried;    /* the name of that, between two cores; NULL: none */
     bool carried_queue;       /* it is a queue's */
     bool may_hold;            /* its messages may wait in front of a full queue */
+    bool makes_unbound;       /* queues that are not bound to their own names */
     char *why;                /* PUBLISH_ONCE: more about a refusal */
     uint64_t count, bytes;    /* published */
     uint64_t reason[REASON_TABLE_SIZE];

@@ -23,8 +23,20 @@ enum stomp_version { STOMP_1_0, STOMP_1_1, STOMP_1_2 };
 /* X(NAME): the word is the name. Those of clients first. */
 #define STOMP_COMMANDS(X)                                                                          \
     X(CONNECT)                                                                                     \
-    X(STOMP) X(SEND) X(SUBSCRIBE) X(UNSUBSCRIBE) X(ACK) X(NACK) X(BEGIN) X(COMMIT) X(ABORT)        \
-        X(DISCONNECT) X(CONNECTED) X(MESSAGE) X(RECEIPT) X(ERROR)
+    X(STOMP)                                                                                       \
+    X(SEND)                                                                                        \
+    X(SUBSCRIBE)                                                                                   \
+    X(UNSUBSCRIBE)                                                                                 \
+    X(ACK)                                                                                         \
+    X(NACK)                                                                                        \
+    X(BEGIN)                                                                                       \
+    X(COMMIT)                                                                                      \
+    X(ABORT)                                                                                       \
+    X(DISCONNECT)                                                                                  \
+    X(CONNECTED)                                                                                   \
+    X(MESSAGE)                                                                                     \
+    X(RECEIPT)                                                                                     \
+    X(ERROR)
 
 enum stomp_command {
     STOMP_UNKNOWN,

@@ -163,6 +163,54 @@ START_TEST(deleted_while_it_is_made)
 }
 END_TEST
 
+/* Sending to it made it, or consuming: what is published to the topic of its name is not its own.
+ */
+START_TEST(may_be_made_without_bindings)
+{
+    static const uint8_t none[] = "\5$bind\0\4none", other[] = "\5$bind\0\3own";
+    struct consume_options o = {.queue = SLICE("two"), .credit = 10};
+    struct refusal why;
+
+    start(_i ? 3 : 1, "");
+    ck_assert_int_eq(core_publisher_open(b.ep, PUBLISH_WINDOW, &b, &b.publisher), 0);
+    core_publisher_makes_unbound(b.publisher);
+    world_run(&world);
+    ck_assert_int_eq(world_publish(&b, PUBLISH_WINDOW, true, "one", "1"), 0);
+    o.headers = slice_of(none, sizeof none - 1);
+    ck_assert_int_eq(core_attach(c.ep, &o, &c, &c.consumer, &why), 0);
+    world_run(&world);
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, false, "one", "2"), 0);
+    world_publish(&pub, PUBLISH_WINDOW, false, "two", "3");
+    world_publish(&pub, PUBLISH_WINDOW, true, "two", "4");
+    world_consume(&a, "one", false, 10);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "1 ");
+    ck_assert_str_eq(c.got, "4 ");
+    o.headers = slice_of(other, sizeof other - 1);
+    ck_assert_int_eq(core_attach(c.ep, &o, &c, &c.consumer, &why), -EINVAL);
+    stop();
+}
+END_TEST
+
+START_TEST(removed_from_anywhere)
+{
+    start(_i ? 3 : 1, "");
+    ck_assert(!core_queue_known(a.ep->core, SLICE("work")));
+    core_queue_remove(a.ep->core, SLICE("work"));
+    world_consume(&b, "work", true, 10);
+    world_run(&world);
+    for (unsigned i = 0; i < world.n; i++)
+        ck_assert(core_queue_known(world.core[i], SLICE("work")));
+    core_queue_remove(a.ep->core, SLICE("work"));
+    world_run(&world);
+    ck_assert(b.closed);
+    ck_assert_int_eq(b.closed_reason, REASON_DELETED);
+    for (unsigned i = 0; i < world.n; i++)
+        ck_assert(!core_queue_known(world.core[i], SLICE("work")));
+    stop();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("names");
@@ -176,6 +224,8 @@ int main(void)
     tcase_add_loop_test(tc, no_such_queue, 0, 2);
     tcase_add_loop_test(tc, deleted_and_made_again, 0, 2);
     tcase_add_test(tc, deleted_while_it_is_made);
+    tcase_add_loop_test(tc, may_be_made_without_bindings, 0, 2);
+    tcase_add_loop_test(tc, removed_from_anywhere, 0, 2);
     suite_add_tcase(s, tc);
     r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

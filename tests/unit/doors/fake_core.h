@@ -197,6 +197,23 @@ void core_publisher_close(struct publisher *p)
     trace("= p%d closed\n", p->number);
 }
 
+void core_publisher_makes_unbound(struct publisher *p)
+{
+    (void)p;
+}
+
+bool core_queue_known(const struct core *c, struct slice name)
+{
+    (void)c;
+    return name.n && name.p[0] != '!';
+}
+
+void core_queue_remove(struct core *c, struct slice name)
+{
+    (void)c;
+    trace("= remove %.*s\n", (int)name.n, (const char *)name.p);
+}
+
 void core_publisher_never_hold(struct publisher *p)
 {
     trace("= p%d never-hold\n", p->number);
