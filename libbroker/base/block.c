@@ -50,11 +50,11 @@ void block_pool_put(struct block_pool *pool, struct block *b)
     if (!b)
         return;
     if (block_alone(b)) {
-        if (b->size == BLOCK_SMALL && pool->small_n < BLOCK_POOL_MAX) {
+        if (b->size == BLOCK_SMALL && pool->small_n < BLOCK_SMALL_KEPT) {
             pool->small[pool->small_n++] = b;
             return;
         }
-        if (b->size == BLOCK_LARGE && pool->large_n < BLOCK_POOL_MAX) {
+        if (b->size == BLOCK_LARGE && pool->large_n < BLOCK_LARGE_KEPT) {
             pool->large[pool->large_n++] = b;
             return;
         }

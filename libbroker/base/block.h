@@ -44,12 +44,13 @@ static inline bool block_alone(const struct block *b)
     return atomic_load_explicit(&b->refs, memory_order_acquire) == 1;
 }
 
-/* Idle blocks of two sizes, last in first out so that the next user finds them in cache.
- * One thread's; not shared. Zeroed memory is an empty pool. */
-enum { BLOCK_SMALL = 4096 - 64, BLOCK_LARGE = 65536, BLOCK_POOL_MAX = 64 };
+/* Idle blocks of two sizes, last in first out so that the next user finds them in cache. A crowd
+ * that is answered at once takes a small one each; few of them are kept, what else it took is
+ * anybody's again. One thread's; not shared. Zeroed memory is an empty pool. */
+enum { BLOCK_SMALL = 4096 - 64, BLOCK_SMALL_KEPT = 8, BLOCK_LARGE = 65536, BLOCK_LARGE_KEPT = 64 };
 
 struct block_pool {
-    struct block *small[BLOCK_POOL_MAX], *large[BLOCK_POOL_MAX];
+    struct block *small[BLOCK_SMALL_KEPT], *large[BLOCK_LARGE_KEPT];
     unsigned small_n, large_n;
 };
 
