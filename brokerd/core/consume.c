@@ -87,6 +87,8 @@ int consume_keep_wish(struct queue *q, struct slice headers)
 {
     struct slice rest = headers;
     struct header h;
+    struct kept_wish *wish;
+    struct backlog *b;
     size_t n = 0;
     uint8_t *p;
 
@@ -95,11 +97,13 @@ int consume_keep_wish(struct queue *q, struct slice headers)
             n += headers_size(h.name.n, h.value.n);
     if (!n)
         return 0;
-    q->wish = malloc(sizeof *q->wish + n);
-    if (!q->wish)
+    b = queue_backlog(q);
+    wish = b ? malloc(sizeof *wish + n) : NULL;
+    if (!wish)
         return -ENOMEM;
-    q->wish->n = n;
-    p = q->wish->headers;
+    b->wish = wish;
+    wish->n = n;
+    p = wish->headers;
     while (headers_next(&headers, &h) > 0)
         if (h.name.p[0] == '$' && !is_option(h.name))
             p = headers_put(p, h.name, h.value);

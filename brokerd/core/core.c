@@ -143,7 +143,8 @@ int64_t core_now(const struct core *c)
 static void adopt_policy(struct queue *q)
 {
     enum policy_kind kind = q->is_named ? POLICY_QUEUE : POLICY_SUBSCRIPTION;
-    struct slice wish = q->wish ? slice_of(q->wish->headers, q->wish->n) : slice_of(NULL, 0);
+    const struct kept_wish *kept = q->backlog->wish;
+    struct slice wish = kept ? slice_of(kept->headers, kept->n) : slice_of(NULL, 0);
     const struct queue_policy *shared;
     struct queue_policy policy;
     struct refusal why; /* the wish was granted once: it is not refused now */

@@ -16,15 +16,15 @@ static unsigned take_gaps(struct queue *q, struct gap *gaps)
 {
     unsigned n = 0;
 
-    if (!q->losses || !q->losses->has_gap)
+    if (!q->backlog->losses || !q->backlog->losses->has_gap)
         return 0;
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++) {
-        if (!q->losses->gap[r])
+        if (!q->backlog->losses->gap[r])
             continue;
-        gaps[n++] = (struct gap){(enum reason)r, q->losses->gap[r]};
-        q->losses->gap[r] = 0;
+        gaps[n++] = (struct gap){(enum reason)r, q->backlog->losses->gap[r]};
+        q->backlog->losses->gap[r] = 0;
     }
-    q->losses->has_gap = false;
+    q->backlog->losses->has_gap = false;
     return n;
 }
 
@@ -64,8 +64,8 @@ static int send_remote(struct tap *t, const struct delivery *d)
 static void return_gaps(struct queue *q, const struct delivery *d)
 {
     for (unsigned i = 0; i < d->gaps_n; i++) {
-        q->losses->gap[d->gaps[i].reason] += d->gaps[i].count;
-        q->losses->has_gap = true;
+        q->backlog->losses->gap[d->gaps[i].reason] += d->gaps[i].count;
+        q->backlog->losses->has_gap = true;
     }
 }
 

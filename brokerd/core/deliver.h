@@ -34,7 +34,7 @@ static inline struct tap *tap_first(const struct queue *q)
     const struct list_node *n;
 
     if (!q->is_named)
-        return q->own;
+        return queue_own(q)->queue ? queue_own(q) : NULL;
     n = list_first(&q->backlog->taps);
     return n ? LIST_ITEM(n, struct custody, link)->tap : NULL;
 }
@@ -51,7 +51,7 @@ static inline struct tap *tap_next(const struct tap *t)
 
 static inline unsigned taps_of(const struct queue *q)
 {
-    return q->is_named ? q->backlog->taps_n : q->own != NULL;
+    return q->is_named ? q->backlog->taps_n : queue_own(q)->queue != NULL;
 }
 
 static inline unsigned hungry_of(const struct queue *q)

@@ -105,7 +105,7 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
                        const struct endpoint_ops *ops, void *ctx, struct endpoint **ret)
 {
     size_t n = strlen(d->name) + 1;
-    struct endpoint *ep = calloc(1, sizeof *ep + n);
+    struct endpoint *ep = calloc(1, offsetof(struct endpoint, name) + n);
 
     if (!ep)
         return -ENOMEM;

@@ -37,8 +37,8 @@ void inspect_totals(const struct core *c, struct inspect_totals *ret)
     ret->count.dead_lettered = c->count.gone_dead_letters;
     for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;) {
         add_settled(&ret->count, &q->backlog->settled);
-        if (q->losses)
-            ret->count.dead_lettered += q->losses->dead_letters;
+        if (q->backlog->losses)
+            ret->count.dead_lettered += q->backlog->losses->dead_letters;
         *(q->is_named ? &ret->queues : &ret->subscriptions) += 1;
     }
     for (n = list_first(&c->endpoints); n; n = list_next(&c->endpoints, n))
@@ -79,7 +79,9 @@ static bool is_full(const struct queue *q)
 
 static const char *owner_of(const struct queue *q)
 {
-    return q->own && q->own->consumer ? q->own->consumer->ep->name : "";
+    const struct tap *t = q->is_named ? NULL : tap_first(q);
+
+    return t && t->consumer ? t->consumer->ep->name : "";
 }
 
 static void fill_queue(const struct queue *q, struct inspect_queue *ret)
@@ -103,9 +105,9 @@ static void fill_queue(const struct queue *q, struct inspect_queue *ret)
         .count = {.published = q->in, .delivered = q->out},
     };
     add_settled(&ret->count, &q->backlog->settled);
-    if (q->losses) {
-        memcpy(ret->count.reason, q->losses->total, sizeof ret->count.reason);
-        ret->count.dead_lettered = q->losses->dead_letters;
+    if (q->backlog->losses) {
+        memcpy(ret->count.reason, q->backlog->losses->total, sizeof ret->count.reason);
+        ret->count.dead_lettered = q->backlog->losses->dead_letters;
     }
 }
 

@@ -3,35 +3,46 @@
 #include "brokerd/core/budget.h"
 #include "brokerd/core/deliver.h"
 #include "brokerd/core/publish.h"
+#include "brokerd/core/queue.h"
 #include "libbroker/base/headers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Made for the first. NULL without memory. */
+static struct losses *own_losses(struct queue *q)
+{
+    struct backlog *b = queue_backlog(q);
+
+    if (!b || b->losses)
+        return b ? b->losses : NULL;
+    b->losses = calloc(1, sizeof *b->losses);
+    if (b->losses)
+        b->losses->queue = q;
+    return b->losses;
+}
+
 void loss_count(struct queue *q, enum reason reason, uint64_t n)
 {
     struct core *c = q->core;
+    struct losses *l = own_losses(q);
 
     c->count.reason[reason] += n;
-    if (!q->losses) {
-        q->losses = calloc(1, sizeof *q->losses);
-        if (!q->losses)
-            return; /* counted, but for the whole broker only */
-        q->losses->queue = q;
-    }
-    q->losses->total[reason] += n;
-    q->losses->unannounced[reason] += n;
-    if (!list_linked(&q->losses->link))
-        list_push_back(&c->lossy, &q->losses->link);
+    if (!l)
+        return; /* counted, but for the whole broker only */
+    l->total[reason] += n;
+    l->unannounced[reason] += n;
+    if (!list_linked(&l->link))
+        list_push_back(&c->lossy, &l->link);
 }
 
 void loss_gap(struct queue *q, enum reason reason, uint64_t n)
 {
     loss_count(q, reason, n);
-    if (!q->losses)
+    if (!q->backlog->losses)
         return;
-    q->losses->gap[reason] += n;
-    q->losses->has_gap = true;
+    q->backlog->losses->gap[reason] += n;
+    q->backlog->losses->has_gap = true;
 }
 
 /* Does the consumer hear of it in band? Of what overflow took, always; of the rest only where
@@ -114,8 +125,8 @@ static void write_letter(struct queue *q, struct msg *m, uint32_t attempts, enum
     l->msg = msg_ref(m);
     l->link = (struct list_node){0};
     list_push_back(&q->core->letters, &l->link);
-    if (q->losses)
-        q->losses->dead_letters++;
+    if (q->backlog->losses)
+        q->backlog->losses->dead_letters++;
 }
 
 void loss_message(struct queue *q, struct msg *m, uint32_t attempts, enum reason reason)
@@ -156,7 +167,7 @@ void loss_send_letters(struct core *c)
 static void announce(struct queue *q)
 {
     struct core *c = q->core;
-    struct losses *l = q->losses;
+    struct losses *l = q->backlog->losses;
     struct core_event ev = {
         .kind = EVENT_SLOW_CONSUMER, .queue = q->label, .topic = "", .client = ""};
     const struct tap *t = tap_first(q);

@@ -53,6 +53,8 @@ static void backlog_free(struct queue *q)
     deque_fini(&b->held);
     heap_remove(&q->core->timers, &b->timer.node);
     list_remove(&b->holding);
+    free(b->losses);
+    free(b->wish);
     free(b);
 }
 
@@ -62,18 +64,19 @@ static void release(struct queue *q)
     slots_drop(&q->core->slots, q->handle);
     policy_unshare(q->core, q->policy);
     backlog_free(q);
-    free(q->losses);
-    free(q->wish);
-    free(q);
+    free(q->is_named ? (void *)q : queue_own(q));
 }
 
 struct queue *queue_new(struct core *c, bool is_named, struct slice label,
                         const struct queue_policy *policy)
 {
-    struct queue *q = calloc(1, offsetof(struct queue, label) + label.n + 1);
+    size_t before = is_named ? 0 : sizeof(struct tap);
+    char *memory = calloc(1, before + offsetof(struct queue, label) + label.n + 1);
+    struct queue *q;
 
-    if (!q)
+    if (!memory)
         return NULL;
+    q = (struct queue *)(void *)(memory + before);
     q->core = c;
     q->policy = policy_share(c, policy);
     q->backlog = (struct backlog *)(uintptr_t)&backlog_none;
@@ -140,8 +143,8 @@ static void bequeath(const struct queue *q)
     all->redelivered += q->backlog->settled.redelivered;
     all->late += q->backlog->settled.late;
     all->timeouts += q->backlog->settled.timeouts;
-    if (q->losses)
-        q->core->count.gone_dead_letters += q->losses->dead_letters;
+    if (q->backlog->losses)
+        q->core->count.gone_dead_letters += q->backlog->losses->dead_letters;
 }
 
 void queue_free(struct queue *q)
@@ -149,8 +152,8 @@ void queue_free(struct queue *q)
     bequeath(q);
     free_waiting(q);
     list_remove(&q->pump);
-    if (q->losses)
-        list_remove(&q->losses->link);
+    if (q->backlog->losses)
+        list_remove(&q->backlog->losses->link);
     release(q);
 }
 

@@ -105,9 +105,10 @@ struct settled_counters {
     uint64_t nacked;
 };
 
-/* What a queue keeps: messages that wait, and before it those that are held. A named queue has it
- * from its beginning; a subscription from the first message on that could not go straight to its
- * consumer, for until then it needs none of this (queue.h: backlog_none). */
+/* What a queue keeps: messages that wait, and before it those that are held; what it lost, and what
+ * its maker wished. A named queue has it from its beginning; a subscription that wishes nothing
+ * from the first message on that could not go straight to its consumer, for until then it needs
+ * none of this (queue.h: backlog_none). */
 struct backlog {
     struct queue *queue;
     struct deque fifo;        /* struct waiting, by sequence number */
@@ -127,10 +128,12 @@ struct backlog {
     int64_t idle_since_ms; /* named: without a consumer since; INT64_MAX: has one */
     struct timer timer;    /* expiry, holds, idle expiry: the earliest */
     unsigned unseen;       /* named: workers that have yet to learn of a binding, while made */
-    struct list taps;      /* named: struct custody; a subscription has but queue->own */
+    struct list taps;      /* named: struct custody; a subscription has queue_own() */
     struct list hungry;    /* named: of these, in turn, those that would take a message */
     unsigned taps_n, hungry_n;
     struct settled_counters settled;
+    struct losses *losses;  /* NULL: nothing was lost or refused yet */
+    struct kept_wish *wish; /* NULL: none */
 };
 
 /* The settings that its maker asked for, as headers: a reload heeds them. */
@@ -139,18 +142,16 @@ struct kept_wish {
     uint8_t headers[];
 };
 
+/* A subscription's lies behind its tap: the two come and go together. */
 struct queue {
     struct core *core;
     handle_t handle;
     const struct queue_policy *policy; /* shared_policy.h; one reference */
     struct backlog *backlog;           /* never NULL; to be written through queue_backlog() only */
-    struct tap *own;                   /* a subscription's only one */
-    struct tap *hungry;     /* whose turn it is to take a message, if there is room; or NULL */
-    uint64_t in, out;       /* messages accepted: the number of the last; delivered, each attempt */
-    struct list_node pump;  /* in core->pump while something may be deliverable; doomed: in
-                             * core->doomed, to be ended at the end of the turn */
-    struct losses *losses;  /* NULL: nothing was lost or refused yet */
-    struct kept_wish *wish; /* NULL: none */
+    struct tap *hungry;    /* whose turn it is to take a message, if there is room; or NULL */
+    uint64_t in, out;      /* messages accepted: the number of the last; delivered, each attempt */
+    struct list_node pump; /* in core->pump while something may be deliverable; doomed: in
+                            * core->doomed, to be ended at the end of the turn */
     struct binding *bindings; /* in the order they came; a subscription's first is the label */
     uint16_t bindings_n;      /* with that */
     bool is_named;
@@ -188,7 +189,7 @@ struct custody {
 
 /* A queue's side of a consumer. */
 struct tap {
-    struct queue *queue;
+    struct queue *queue;       /* NULL: a subscription's that is closed */
     struct consumer *consumer; /* on this worker, or NULL */
     uint64_t credit;           /* deliveries it would take; CORE_UNLIMITED and more: any */
     uint64_t numbered;         /* deliveries so far */
@@ -198,6 +199,12 @@ struct tap {
     bool facts : 1;           /* wants sequence number, time and id of each message */
     struct custody custody[]; /* one of a named queue's tap, none of a subscription's */
 };
+
+/* The place of a subscription's only tap. */
+static inline struct tap *queue_own(const struct queue *q)
+{
+    return (struct tap *)(uintptr_t)q - 1;
+}
 
 /* -------------------------------------------------------------------------------- endpoints */
 
@@ -257,16 +264,17 @@ struct endpoint {
     struct marks *marks;      /* never NULL; to be written only where a mark is */
     uint64_t position;        /* of the output, after the last delivery */
     uint64_t written;         /* of it, at the socket */
-    bool writable, roomy;     /* net's word; less than OUT_HIGH_WATER unwritten */
-    bool is_broker;           /* may use names that begin with `$` */
-    bool has_consumed;        /* so it stays on this core */
-    unsigned unready;         /* consumers that are not */
     struct list_node wakeful; /* in core->wakeful while it may have found room */
     uint64_t id;              /* worker (8 bits), number */
     uint64_t delivered;       /* messages */
     int64_t since_ms;
     struct barriers *barriers; /* NULL: it asks nothing */
     struct arrears *arrears;   /* verbs for many deliveries; NULL: none yet (arrears.h) */
+    unsigned unready : 24;     /* consumers that are not */
+    bool writable : 1;         /* net's word */
+    bool roomy : 1;            /* less than OUT_HIGH_WATER unwritten */
+    bool is_broker : 1;        /* may use names that begin with `$` */
+    bool has_consumed : 1;     /* so it stays on this core */
     char name[];
 };
 

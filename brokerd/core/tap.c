@@ -34,24 +34,23 @@ static void join(struct tap *t)
 {
     struct queue *q = t->queue;
 
-    if (!q->is_named) {
-        q->own = t;
+    if (!q->is_named)
         return;
-    }
     list_push_back(&q->backlog->taps, &t->custody->link);
     q->backlog->taps_n++;
 }
 
-/* False: it was the last. */
+/* It is gone. False: it was the last. */
 static bool leave(struct tap *t)
 {
     struct queue *q = t->queue;
 
     if (!q->is_named) {
-        q->own = NULL;
+        t->queue = NULL;
         return false;
     }
     list_remove(&t->custody->link);
+    free(t);
     return --q->backlog->taps_n != 0;
 }
 
@@ -90,7 +89,7 @@ void tap_yield(struct tap *t)
 
 struct tap *tap_new(struct queue *q, struct consumer *k, handle_t remote)
 {
-    struct tap *t = calloc(1, sizeof *t + (q->is_named ? sizeof *t->custody : 0));
+    struct tap *t = q->is_named ? calloc(1, sizeof *t + sizeof *t->custody) : queue_own(q);
 
     if (!t)
         return NULL;
@@ -158,7 +157,6 @@ void tap_close(struct tap *t, uint64_t written)
         set_hungry(t, false);
     if (!leave(t))
         queue_in_use(q, false);
-    free(t);
     deliver_later(q);
 }
 
@@ -314,8 +312,8 @@ static uint64_t lost_so_far(const struct queue *q)
 {
     uint64_t n = 0;
 
-    for (unsigned r = 0; q->losses && r < REASON_TABLE_SIZE; r++)
-        n += q->losses->gap[r];
+    for (unsigned r = 0; q->backlog->losses && r < REASON_TABLE_SIZE; r++)
+        n += q->backlog->losses->gap[r];
     return n;
 }
 
@@ -341,8 +339,8 @@ void queue_end(struct queue *q, enum reason reason, const struct refusal *why)
     offer_end_holds(q, REASON_NOT_FOUND);
     queue_purge(q, reason);
     names_unbind_all(q);
-    if (q->losses)
-        q->losses->announced_ms = 0;
+    if (q->backlog->losses)
+        q->backlog->losses->announced_ms = 0;
     loss_announce(q->core);
     queue_free(q);
 }

@@ -125,7 +125,7 @@ static void check_balance(const struct queue *q)
     if (sim.starving) /* what is lost for want of memory counts among what was refused for it */
         return;
     for (size_t i = 0; i < sizeof lost / sizeof *lost; i++)
-        sum += q->losses ? q->losses->total[lost[i]] : 0;
+        sum += q->backlog->losses ? q->backlog->losses->total[lost[i]] : 0;
     must(sum == q->in, "%s: %llu in, %llu accounted for", q->label, (unsigned long long)q->in,
          (unsigned long long)sum);
 }
@@ -285,10 +285,10 @@ static void check_subscription(const struct eater *e)
     const struct queue *q = e->k->tap->queue;
     /* What was rejected is the publisher's to know: counted, but no gap. */
     uint64_t sum = e->got + e->gaps + q->backlog->waiting + deque_len(&q->backlog->held) +
-                   (q->losses ? q->losses->total[REASON_FULL] : 0);
+                   (q->backlog->losses ? q->backlog->losses->total[REASON_FULL] : 0);
 
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++)
-        sum += (q->losses ? q->losses->gap[r] : 0);
+        sum += (q->backlog->losses ? q->backlog->losses->gap[r] : 0);
     must(e->ready, "%s: not ready", q->label);
     must(e->unlimited || e->got + e->k->tap->credit == e->granted, "%s: credit", q->label);
     if (e->loose || !sim.lossless)
@@ -300,7 +300,7 @@ static void check_subscription(const struct eater *e)
         "before ready",
         q->label, (unsigned long long)e->got, (unsigned long long)e->gaps,
         (unsigned long long)q->backlog->waiting, (unsigned long long)deque_len(&q->backlog->held),
-        (unsigned long long)(q->losses ? q->losses->total[REASON_FULL] : 0),
+        (unsigned long long)(q->backlog->losses ? q->backlog->losses->total[REASON_FULL] : 0),
         (unsigned long long)e->must, (unsigned long long)e->may);
 }
 
