@@ -175,6 +175,11 @@ static void now_ready(struct consumer *k)
     list_move_to_back(&k->ep->core->readies, &k->waiter);
 }
 
+const char *core_consumer_label(const struct consumer *k)
+{
+    return k->errand ? k->errand->queue : k->tap->queue->label;
+}
+
 void consumer_look(struct consumer *k)
 {
     if (k->tap)

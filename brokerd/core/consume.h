@@ -38,12 +38,6 @@ void consumer_look(struct consumer *k);
 /* One more worker knows of the consumer's filters. */
 void consumer_seen(struct consumer *k);
 
-/* What it consumes, for people: the queue, or the first filter. */
-static inline const char *consumer_label(const struct consumer *k)
-{
-    return k->errand ? k->errand->queue : k->tap->queue->label;
-}
-
 /* core_ack() of deliveries that have been made, here or by mail. *ret_vain: how many of them were
  * not settled by it, as far as is known here. -ENOMEM. */
 int consumer_ack(struct consumer *k, const struct ack *a, uint32_t *ret_vain);

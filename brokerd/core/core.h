@@ -153,10 +153,13 @@ struct endpoint_ops {
     void (*granted)(void *publisher_ctx, uint32_t n);
     /* What core_barrier() asked for. */
     void (*barrier)(void *endpoint_ctx, uint64_t token);
+    /* Who is at the other end, for people: the name of an endpoint that has none of its own. NULL
+     * where all have. */
+    const char *(*peer)(const void *endpoint_ctx);
 };
 
 struct endpoint_desc {
-    const char *name; /* for people: client name or peer address; copied */
+    const char *name; /* for people, copied; NULL: what ops->peer() says */
     bool is_broker;   /* the broker's own: may publish to names that begin with `$` */
 };
 
@@ -270,6 +273,8 @@ void core_queue_remove(struct core *c, struct slice name);
  * takes another worker to know is told by `closed`, never from within this call. */
 int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
                 struct consumer **ret, struct refusal *ret_why);
+/* What it consumes: the queue's name, or the first filter. */
+const char *core_consumer_label(const struct consumer *k);
 /* No callback comes after; what it has unacknowledged returns to its queue. NULL is fine. */
 void core_detach(struct consumer *k);
 /* `n` more messages may be delivered. */

@@ -95,7 +95,7 @@ static void free_own(struct endpoint *ep)
 
 static void tell(const struct endpoint *ep, enum core_event_kind kind)
 {
-    struct core_event ev = {.kind = kind, .queue = "", .topic = "", .client = ep->name};
+    struct core_event ev = {.kind = kind, .queue = "", .topic = "", .client = endpoint_name(ep)};
 
     if (!ep->is_broker)
         ep->core->ops->event(ep->core->ctx, &ev);
@@ -104,7 +104,7 @@ static void tell(const struct endpoint *ep, enum core_event_kind kind)
 int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
                        const struct endpoint_ops *ops, void *ctx, struct endpoint **ret)
 {
-    size_t n = strlen(d->name) + 1;
+    size_t n = d->name ? strlen(d->name) + 1 : 1;
     struct endpoint *ep = calloc(1, offsetof(struct endpoint, name) + n);
 
     if (!ep)
@@ -116,7 +116,8 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
     ep->writable = ep->roomy = true;
     ep->since_ms = c->now_ms;
     ep->id = (uint64_t)c->id << 56 | ++c->count.endpoints;
-    memcpy(ep->name, d->name, n);
+    if (d->name)
+        memcpy(ep->name, d->name, n);
     list_init(&ep->consumers);
     list_init(&ep->cramped);
     ep->publishing = (struct publishing *)(uintptr_t)&publishing_none;

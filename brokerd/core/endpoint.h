@@ -17,6 +17,12 @@ extern const struct marks marks_none;
 /* The endpoint's own, made if need be. NULL without memory. */
 struct publishing *endpoint_publishing(struct endpoint *ep);
 
+/* For people. */
+static inline const char *endpoint_name(const struct endpoint *ep)
+{
+    return *ep->name || !ep->ops->peer ? ep->name : ep->ops->peer(ep->ctx);
+}
+
 /* Whether it has a barrier that is not answered. */
 static inline bool endpoint_asks(const struct endpoint *ep)
 {

@@ -2,6 +2,7 @@
 
 #include "brokerd/core/consume.h"
 #include "brokerd/core/deliver.h"
+#include "brokerd/core/endpoint.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/queue.h"
 
@@ -81,7 +82,7 @@ static const char *owner_of(const struct queue *q)
 {
     const struct tap *t = q->is_named ? NULL : tap_first(q);
 
-    return t && t->consumer ? t->consumer->ep->name : "";
+    return t && t->consumer ? endpoint_name(t->consumer->ep) : "";
 }
 
 static void fill_queue(const struct queue *q, struct inspect_queue *ret)
@@ -115,7 +116,7 @@ uint32_t inspect_queues(const struct core *c, uint32_t from, uint32_t steps, ins
                         void *ctx)
 {
     for (; from < c->slots.n; from++) {
-        const struct slot *s = &c->slots.slot[from];
+        const struct slot *s = slots_at(&c->slots, from);
         struct inspect_queue q;
 
         if (!steps--)
@@ -325,9 +326,9 @@ static void fill_consumer(const struct consumer *k, struct inspect_consumer *ret
         .id = k->handle,
         .client = ep->id,
         .queue = k->tap ? k->tap->queue->handle : 0,
-        .client_name = ep->name,
+        .client_name = endpoint_name(ep),
         .door = ep->ops->door,
-        .label = consumer_label(k),
+        .label = core_consumer_label(k),
         .is_named = k->errand != NULL,
         .credit = credit < CORE_UNLIMITED / 2 ? credit : CORE_UNLIMITED,
         .delivered = k->delivered,
@@ -353,7 +354,7 @@ static void fill_publisher(const struct publisher *p, struct inspect_publisher *
     *ret = (struct inspect_publisher){
         .id = p->handle,
         .client = p->ep->id,
-        .client_name = p->ep->name,
+        .client_name = endpoint_name(p->ep),
         .door = p->ep->ops->door,
         .to_queue = p->queue != NULL,
         .open = p->ledger.open,
@@ -410,7 +411,7 @@ void inspect_endpoints(const struct core *c, inspect_endpoint_fn *fn, void *ctx)
         const struct endpoint *ep = LIST_ITEM(n, const struct endpoint, link);
         struct inspect_endpoint e = {
             .id = ep->id,
-            .name = ep->name,
+            .name = endpoint_name(ep),
             .door = ep->ops->door,
             .is_broker = ep->is_broker,
             .since_ms = age(c, ep->since_ms),

@@ -2,6 +2,7 @@
 
 #include "brokerd/core/budget.h"
 #include "brokerd/core/deliver.h"
+#include "brokerd/core/endpoint.h"
 #include "brokerd/core/publish.h"
 #include "brokerd/core/queue.h"
 #include "libbroker/base/headers.h"
@@ -173,7 +174,7 @@ static void announce(struct queue *q)
     const struct tap *t = tap_first(q);
 
     if (t && t->consumer)
-        ev.client = t->consumer->ep->name;
+        ev.client = endpoint_name(t->consumer->ep);
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++) {
         if (!l->unannounced[r])
             continue;

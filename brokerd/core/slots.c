@@ -4,6 +4,11 @@
 
 enum { SLOT_MAX = 1 << 24 };
 
+static uint32_t pages_of(const struct slots *s)
+{
+    return (s->n + SLOTS_A_PAGE - 1) / SLOTS_A_PAGE;
+}
+
 void slots_init(struct slots *s, unsigned worker)
 {
     *s = (struct slots){.worker = worker};
@@ -11,23 +16,28 @@ void slots_init(struct slots *s, unsigned worker)
 
 void slots_fini(struct slots *s)
 {
-    free(s->slot);
+    for (uint32_t i = 0; i < pages_of(s); i++)
+        free(s->page[i]);
+    free(s->page);
     slots_init(s, s->worker);
 }
 
+/* Room for one slot more: another page, where all there are are full. */
 static int slots_grow(struct slots *s)
 {
-    uint32_t cap = s->cap ? s->cap * 2 : 64;
-    struct slot *slot;
+    uint32_t pages = pages_of(s);
+    struct slot **page;
 
-    if (cap > SLOT_MAX)
+    if (s->n == SLOT_MAX)
         return -1;
-    slot = realloc(s->slot, cap * sizeof *slot);
-    if (!slot)
+    if (s->n < pages * SLOTS_A_PAGE)
+        return 0;
+    page = realloc(s->page, (pages + 1) * sizeof *page);
+    if (!page)
         return -1;
-    s->slot = slot;
-    s->cap = cap;
-    return 0;
+    s->page = page;
+    page[pages] = malloc(SLOTS_A_PAGE * sizeof **page);
+    return page[pages] ? 0 : -1;
 }
 
 static uint32_t handle_slot(handle_t h)
@@ -37,31 +47,34 @@ static uint32_t handle_slot(handle_t h)
 
 handle_t slots_put(struct slots *s, enum slot_kind kind, void *object)
 {
+    struct slot *slot;
     uint32_t i;
 
     if (s->free) {
         i = s->free - 1;
-        s->free = (uint32_t)(uintptr_t)s->slot[i].object;
+        slot = slots_at(s, i);
+        s->free = (uint32_t)(uintptr_t)slot->object;
     } else {
-        if (s->n == s->cap && slots_grow(s) < 0)
+        if (slots_grow(s) < 0)
             return 0;
         i = s->n++;
-        s->slot[i].generation = 1;
+        slot = slots_at(s, i);
+        slot->generation = 1;
     }
-    s->slot[i].object = object;
-    s->slot[i].kind = kind;
-    return (uint64_t)s->worker << 56 | (uint64_t)i << 32 | s->slot[i].generation;
+    slot->object = object;
+    slot->kind = kind;
+    return (uint64_t)s->worker << 56 | (uint64_t)i << 32 | slot->generation;
 }
 
 static struct slot *slot_of(const struct slots *s, handle_t h)
 {
     uint32_t i = handle_slot(h);
+    struct slot *slot;
 
     if (h == 0 || handle_worker(h) != s->worker || i >= s->n)
         return NULL;
-    if (s->slot[i].generation != (uint32_t)h || s->slot[i].kind == SLOT_FREE)
-        return NULL;
-    return &s->slot[i];
+    slot = slots_at(s, i);
+    return slot->generation == (uint32_t)h && slot->kind != SLOT_FREE ? slot : NULL;
 }
 
 void *slots_get(const struct slots *s, enum slot_kind kind, handle_t h)
@@ -87,7 +100,7 @@ void slots_drop(struct slots *s, handle_t h)
 void *slots_next(const struct slots *s, enum slot_kind kind, uint32_t *at)
 {
     while (*at < s->n) {
-        const struct slot *slot = &s->slot[(*at)++];
+        const struct slot *slot = slots_at(s, (*at)++);
 
         if (slot->kind == kind)
             return slot->object;

@@ -4,6 +4,8 @@
  *          finds nothing is an ordinary case with one answer each.
  * Shape    worker (8 bits), slot (24), generation (32). A slot's generation rises each time it
  *          is freed, so an old handle finds nothing for 2^32 reuses. 0 is never a handle.
+ *          Slots lie in pages and are never moved: an array that doubled left behind, of 10,000
+ *          idle subscribers, 35 bytes each.
  * Owner    The table borrows the objects.
  * Thread   The core's worker. */
 #ifndef BROKERD_CORE_SLOTS_H
@@ -22,10 +24,12 @@ struct slot {
     uint32_t kind;
 };
 
+enum { SLOTS_A_PAGE = 256 };
+
 struct slots {
-    struct slot *slot;
-    uint32_t n, cap;
-    uint32_t free; /* number of a free slot + 1; 0 none */
+    struct slot **page; /* as many as `n` need */
+    uint32_t n;         /* slots ever used */
+    uint32_t free;      /* number of a free slot + 1; 0 none */
     unsigned worker;
 };
 
@@ -40,6 +44,12 @@ void *slots_get(const struct slots *s, enum slot_kind kind, handle_t h);
 
 /* The handle's object is gone. 0 and old handles are ignored. */
 void slots_drop(struct slots *s, handle_t h);
+
+/* Slot number `i`, below s->n. */
+static inline struct slot *slots_at(const struct slots *s, uint32_t i)
+{
+    return &s->page[i / SLOTS_A_PAGE][i % SLOTS_A_PAGE];
+}
 
 /* All of a kind, one by one: the next in a slot from *at on, which is 0 at first; NULL: there are
  * no more. They may come and go meanwhile. */

@@ -267,15 +267,14 @@ struct endpoint {
     struct list_node wakeful; /* in core->wakeful while it may have found room */
     uint64_t id;              /* worker (8 bits), number */
     uint64_t delivered;       /* messages */
-    int64_t since_ms;
-    struct barriers *barriers; /* NULL: it asks nothing */
-    struct arrears *arrears;   /* verbs for many deliveries; NULL: none yet (arrears.h) */
-    unsigned unready : 24;     /* consumers that are not */
-    bool writable : 1;         /* net's word */
-    bool roomy : 1;            /* less than OUT_HIGH_WATER unwritten */
+    int64_t since_ms : 56;
     bool is_broker : 1;        /* may use names that begin with `$` */
     bool has_consumed : 1;     /* so it stays on this core */
-    char name[];
+    struct barriers *barriers; /* NULL: it asks nothing */
+    struct arrears *arrears;   /* verbs for many deliveries; NULL: none yet (arrears.h) */
+    unsigned unready;          /* consumers that are not */
+    bool writable, roomy;      /* net's word; less than OUT_HIGH_WATER unwritten */
+    char name[];               /* its own; endpoint_name() */
 };
 
 /* What a consumer says of deliveries first .. first + count - 1. */

@@ -299,8 +299,8 @@ static void on_barrier(void *ctx, uint64_t token)
         must(sim.eater[i].party != p || sim.eater[i].ready, "a barrier before all are ready");
 }
 
-static const struct endpoint_ops party_ops = {"sim",      on_deliver, on_ready,  on_closed,
-                                              on_settled, on_granted, on_barrier};
+static const struct endpoint_ops party_ops = {"sim",      on_deliver, on_ready,   on_closed,
+                                              on_settled, on_granted, on_barrier, NULL};
 
 /* A batch may be full for what nobody has credit for. */
 static struct entry *post(void *ctx, unsigned to, size_t size, bool credited, size_t refers)

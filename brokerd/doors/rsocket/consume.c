@@ -44,28 +44,16 @@ static int wish_of(const struct consume_request *r, struct wish *w, struct refus
     return err;
 }
 
-/* The topic that a delivery need not name. */
-static struct slice silent_topic(const struct consume_request *r, const struct wish *w)
-{
-    if (r->name.n > NAME_MAX_BYTES)
-        return slice_of(NULL, 0); /* refused by the core */
-    if (!r->is_queue && (w->o.filters_n != 1 || !name_is_literal(r->name)))
-        return slice_of(NULL, 0);
-    return r->name;
-}
-
 static struct consume *consume_new(struct peer *c, const struct consume_request *r,
-                                   struct slice topic)
+                                   const struct wish *w)
 {
-    struct consume *s =
-        stream_new(c, r->id, STREAM_CONSUME, offsetof(struct consume, topic) + topic.n);
+    struct consume *s = stream_new(c, r->id, STREAM_CONSUME, sizeof *s);
 
     if (!s)
         return NULL;
-    s->channel = r->frame->type == RS_REQUEST_CHANNEL;
-    s->topic_n = (uint8_t)topic.n;
-    if (topic.n)
-        memcpy(s->topic, topic.p, topic.n);
+    s->base.channel = r->frame->type == RS_REQUEST_CHANNEL;
+    s->base.queue = r->is_queue;
+    s->base.topic = !r->is_queue && w->o.filters_n == 1 && name_is_literal(r->name);
     return s;
 }
 
@@ -79,7 +67,7 @@ static int attach(struct consume *s, const struct consume_request *r, struct wis
 
     if (err < 0)
         return err;
-    s->facts = options.facts;
+    s->base.facts = options.facts;
     w->o.headers = options.headers;
     err = core_attach(s->base.peer->link->endpoint, &w->o, s, &k, why);
     if (err == -ENOMEM)
@@ -102,7 +90,7 @@ void consume_open(struct peer *c, const struct consume_request *r)
         peer_refuse(c, r->id, &why, false);
         return;
     }
-    s = consume_new(c, r, silent_topic(r, &w));
+    s = consume_new(c, r, &w);
     if (!s)
         return;
     left = malloc(r->meta->headers.n + 1);
@@ -117,7 +105,7 @@ void consume_open(struct peer *c, const struct consume_request *r)
         stream_fail(&s->base, &why, false);
         return;
     }
-    if (!s->channel || s->base.gone)
+    if (!s->base.channel || s->base.gone)
         return;
     send_request_n(c, r->id, RS_N_MAX); /* verbs have no limit */
     consume_payload(s, &(struct rs_frame){.flags = (r->frame->flags & RS_COMPLETE) | RS_NEXT,

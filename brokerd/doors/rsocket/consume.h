@@ -11,10 +11,6 @@
 struct consume {
     struct stream base;
     struct consumer *k; /* NULL until attached, and once it is gone */
-    bool channel;       /* the peer settles: verbs come up */
-    bool facts;         /* each delivery carries $seq, $time and $id */
-    uint8_t topic_n;    /* the topic that need not be said, 0: always say it */
-    uint8_t topic[];
 };
 
 /* A request as request.c hands it over: its route understood. */

@@ -44,11 +44,13 @@ struct job {
     char time[TEXT_MAX];                         /* with facts */
 };
 
+/* Of a queue, what was published to its own name need not be said to be. */
 static bool topic_is_known(const struct job *j)
 {
-    const struct topic *t = j->d->topic;
+    const struct consume *s = j->s;
 
-    return t->len == j->s->topic_n && memcmp(t->name, j->s->topic, t->len) == 0;
+    return s->base.topic ||
+           (s->base.queue && s->k && strcmp(j->d->topic->name, core_consumer_label(s->k)) == 0);
 }
 
 static uint8_t *put_topic(const struct job *j, uint8_t *p)
@@ -99,7 +101,7 @@ static uint8_t *put_own_headers(const struct job *j, uint8_t *p, uint32_t i)
     }
     if (d->attempt > 1)
         p = put_number(p, SLICE("$attempt"), d->attempt);
-    if (j->s->facts) {
+    if (j->s->base.facts) {
         p = put_number(p, SLICE("$seq"), d->seq + i);
         p = put_text(p, SLICE("$time"), j->time);
         p = put_number(p, SLICE("$id"), d->id + i);
@@ -231,7 +233,7 @@ static void deliver_stretch(const struct job *j, const struct stretch *t)
 static bool has_own_headers(const struct job *j, uint32_t i)
 {
     return (i == 0 && j->d->gaps_n > 0) ||
-           (j->c->metadata == METADATA_COMPOSITE && (j->d->attempt > 1 || j->s->facts));
+           (j->c->metadata == METADATA_COMPOSITE && (j->d->attempt > 1 || j->s->base.facts));
 }
 
 static void format_time(int64_t wall_ms, char *buf, size_t size)
@@ -365,7 +367,7 @@ uint64_t consume_deliver(void *ctx, const struct delivery *d)
     j.d = d;
     j.frame_max = send_frame_max(j.c);
     make_head(&j);
-    if (s->facts)
+    if (s->base.facts)
         format_time(d->time_ms, j.time, sizeof j.time);
     if (has_own_headers(&j, 0) || !deliver_whole(&j))
         deliver_parts(&j);

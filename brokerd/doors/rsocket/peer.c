@@ -109,7 +109,7 @@ static void on_request(struct peer *c, const struct rs_frame *f, struct block *b
 static bool takes_payloads(const struct stream *s)
 {
     return s->kind == STREAM_PUBLISH || s->kind == STREAM_JOINING ||
-           (s->kind == STREAM_CONSUME && ((const struct consume *)s)->channel);
+           (s->kind == STREAM_CONSUME && s->channel);
 }
 
 /* A payload or request whose fragments are all here. */

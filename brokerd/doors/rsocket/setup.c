@@ -16,8 +16,14 @@
 
 enum { CLIENT_NAME_MAX = 64 }; /* bytes of the name a client gives itself */
 
+static const char *peer_text(const void *ctx)
+{
+    return link_peer(((const struct peer *)ctx)->link);
+}
+
 static const struct endpoint_ops endpoint_ops = {
     .door = "rsocket",
+    .peer = peer_text,
     .deliver = consume_deliver,
     .ready = consume_ready,
     .closed = consume_closed,
@@ -116,7 +122,7 @@ static const char *client_name(const struct peer *c, const struct rs_frame *f, c
     if (meta_read(c, f->has_metadata, f->metadata, &m, &unused) < 0 ||
         !headers_find(m.headers, SLICE("name"), &name) || name.n == 0 || name.n >= size ||
         !utf8_printable(name))
-        return link_peer(c->link);
+        return NULL;
     memcpy(buf, name.p, name.n);
     buf[name.n] = '\0';
     return buf;

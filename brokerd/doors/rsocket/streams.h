@@ -30,9 +30,14 @@ struct stream {
     struct reassembly *join; /* fragments gathered so far; NULL: no sequence runs */
     struct stream *next;     /* among those that have ended */
     uint32_t id;
-    uint8_t kind; /* enum stream_kind */
-    bool quiet;   /* fire-and-forget: never answered, not even with ERROR */
-    bool gone;    /* not in the table any more: nothing is written for it */
+    uint8_t kind;   /* enum stream_kind */
+    bool quiet : 1; /* fire-and-forget: never answered, not even with ERROR */
+    bool gone : 1;  /* not in the table any more: nothing is written for it */
+    /* Of STREAM_CONSUME, which is 40 bytes so: */
+    bool channel : 1; /* the peer settles: verbs come up */
+    bool facts : 1;   /* each delivery carries $seq, $time and $id */
+    bool queue : 1;   /* it consumes one */
+    bool topic : 1;   /* it consumes one topic, which so need not be said */
 };
 
 /* Zeroed memory is an empty table. Most connections have a stream or two, and no slots. */

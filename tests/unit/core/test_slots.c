@@ -45,7 +45,7 @@ START_TEST(an_old_handle_finds_nothing)
         old = young;
     }
     /* The generation wraps round, past 0: no handle is ever 0. */
-    s.slot[0].generation = UINT32_MAX;
+    s.page[0][0].generation = UINT32_MAX;
     slots_drop(&s, (old & ~(handle_t)UINT32_MAX) | UINT32_MAX);
     young = slots_put(&s, SLOT_QUEUE, &a);
     ck_assert_uint_ne(young, 0);

@@ -286,7 +286,7 @@ static inline void world_barrier(void *ctx, uint64_t token)
 }
 
 static const struct endpoint_ops world_peer_ops = {
-    "test", world_deliver, world_ready, world_closed, world_settled, world_granted, world_barrier};
+    "test", world_deliver, world_ready, world_closed, world_settled, world_granted, world_barrier, NULL};
 
 static inline void world_connect(struct world *w, struct world_peer *p, unsigned core)
 {

@@ -35,6 +35,7 @@ struct publisher {
 struct consumer {
     int number;
     bool open;
+    char label[256];
     void *ctx;
 };
 
@@ -133,7 +134,8 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
                        const struct endpoint_ops *ops, void *ctx, struct endpoint **ret)
 {
     (void)c;
-    (void)snprintf(fake.endpoint_name, sizeof fake.endpoint_name, "%s", d->name);
+    (void)snprintf(fake.endpoint_name, sizeof fake.endpoint_name, "%s",
+                   d->name ? d->name : ops->peer(ctx));
     fake.endpoint = (struct endpoint){ops, ctx};
     fake.endpoint_open = true;
     *ret = &fake.endpoint;
@@ -295,8 +297,16 @@ int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
     trace(" credit=%" PRIu64 "\n", o->credit);
     k->ctx = ctx;
     k->open = fake.fail == 0;
+    (void)snprintf(k->label, sizeof k->label, "%.*s",
+                   (int)(o->queue.n ? o->queue.n : o->filters[0].n),
+                   (const char *)(o->queue.n ? o->queue.p : o->filters[0].p));
     *ret = k;
     return fake_failure(ret_why);
+}
+
+const char *core_consumer_label(const struct consumer *k)
+{
+    return k->label;
 }
 
 void core_detach(struct consumer *k)

@@ -110,8 +110,8 @@ START_TEST(types_are_said_when_they_differ)
 {
     struct talk *t = talk_setup(_i);
 
-    talk(t, "> STREAM 1 n=5 route=subscribe/a\n"
-            "= k1 attach filter=a credit=5\n");
+    talk(t, "> STREAM 1 n=5 route=consume/a\n"
+            "= k1 attach queue=a credit=5\n");
     deliver(1, (struct delivered){.topic = "a", .data = {"x"}, .type = "application/json"});
     deliver(1, (struct delivered){.topic = "a", .data = {"y"}, .type = "text/x-log"});
     deliver(1, (struct delivered){.topic = "b", .data = {"z"}, .type = "text/plain"});
@@ -129,8 +129,8 @@ START_TEST(headers_gaps_and_attempts)
     struct talk *t = talk_setup(_i);
     const struct gap gaps[] = {{REASON_DROP_OLDEST, 7}, {REASON_EXPIRED, 2}};
 
-    talk(t, "> STREAM 1 n=5 route=subscribe/a\n"
-            "= k1 attach filter=a credit=5\n");
+    talk(t, "> STREAM 1 n=5 route=consume/a\n"
+            "= k1 attach queue=a credit=5\n");
     deliver(1, (struct delivered){.topic = "a", .data = {"x", "y"}, .gaps = gaps, .gaps_n = 2});
     talk(t, "< PAYLOAD 1 NEXT h=$gap:7 drop-oldest h=$gap:2 expired 'x'\n"
             "< PAYLOAD 1 NEXT 'y'\n");

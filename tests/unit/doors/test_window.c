@@ -37,9 +37,9 @@ static void on_pause(void *ctx, bool paused)
 }
 
 static const struct window_ops window_ops = {on_settled, on_pause};
-static const struct endpoint_ops party_ops = {"test",       world_deliver,  world_ready,
-                                              world_closed, window_settled, window_granted,
-                                              world_barrier};
+static const struct endpoint_ops party_ops = {
+    "test",         world_deliver,  world_ready,   world_closed,
+    window_settled, window_granted, world_barrier, NULL};
 
 static void start(unsigned cores, const char *settings)
 {
