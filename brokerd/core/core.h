@@ -247,6 +247,9 @@ enum { CORE_FORESEE_MAX = 32 };
  * subscriptions each message alone waits for memory a dozen times, one after the other. */
 void core_foresee(struct core *c, const struct slice *topics, unsigned n);
 
+/* The same for entries that are taken next (at most CORE_FORESEE_MAX), of any kinds. */
+void core_foresee_mail(struct core *c, struct entry *const *e, unsigned n);
+
 /* ------------------------------------------------------------------------------- consuming */
 
 struct consume_options {

@@ -481,6 +481,21 @@ void core_foresee(struct core *c, const struct slice *topics, unsigned n)
     deliver_foresee(queue, queues);
 }
 
+void core_foresee_mail(struct core *c, struct entry *const *e, unsigned n)
+{
+    struct slice topic[CORE_FORESEE_MAX];
+    unsigned topics = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        const struct mail_run *m = (const struct mail_run *)e[i];
+
+        if (e[i]->kind == MAIL_RUN && m->n == 1 && !m->queue)
+            topic[topics++] = slice_of(m->bytes, m->topic_n);
+    }
+    if (topics > 1)
+        core_foresee(c, topic, topics);
+}
+
 int publish_moved(struct publisher *p, handle_t queue, struct msg *m)
 {
     struct core *c = p->ep->core;

@@ -480,6 +480,17 @@ static uint32_t random_count(const struct source *s)
     return n;
 }
 
+/* The core hears of topics, whatever comes then. */
+static void foresee(struct core *c)
+{
+    struct slice topic[CORE_FORESEE_MAX];
+    unsigned n = 1 + (unsigned)below(CORE_FORESEE_MAX);
+
+    for (unsigned i = 0; i < n; i++)
+        topic[i] = one_in(16) ? SLICE("no..topic.*") : slice_str(PICK(topics));
+    core_foresee(c, topic, n);
+}
+
 static void publish(void)
 {
     static struct letter_box box;
@@ -495,6 +506,8 @@ static void publish(void)
     if (!s->party || (s->kind == PUBLISH_ONCE && s->sent) || (n = random_count(s)) == 0)
         return;
     awake(s->party->core);
+    if (one_in(4))
+        foresee(sim.w.core[s->party->core]);
     run = random_run(&box, s, n);
     /* By its books, before the callbacks that may come from within. */
     if (s->kind != PUBLISH_WINDOW || n <= s->allowance) {
@@ -544,6 +557,8 @@ static void hand_mail(void)
     unsigned n = (unsigned)below(8);
 
     awake(to);
+    if (one_in(2))
+        world_foresee(&sim.w, from, to);
     while (n-- && world_hand(&sim.w, from, to))
         continue;
 }

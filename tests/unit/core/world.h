@@ -140,6 +140,18 @@ static inline bool world_hand(struct world *w, unsigned from, unsigned to)
     return true;
 }
 
+/* A core hears of what it is handed next by another. */
+static inline void world_foresee(struct world *w, unsigned from, unsigned to)
+{
+    struct entry *ahead[CORE_FORESEE_MAX];
+    struct world_mail *m = w->box[from][to].first;
+    unsigned n = 0;
+
+    for (; m && n < CORE_FORESEE_MAX; m = m->next)
+        ahead[n++] = &m->entry;
+    core_foresee_mail(w->core[to], ahead, n);
+}
+
 /* Turns of all cores until nothing moves any more. */
 static inline void world_run(struct world *w)
 {

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "brokerd/core/core.h"
 #include "brokerd/core/entry.h"
@@ -14,6 +15,8 @@ struct core {
     int64_t now_ms, wall_ms;
     int64_t charged; /* bytes, by core_charge() */
     uint64_t ticks;
+    struct entry *ahead[CORE_FORESEE_MAX]; /* what it was told to be next */
+    unsigned ahead_at, ahead_n;
 };
 
 /* What the test does in place of the core; any may be NULL. Set before workers start. */
@@ -50,8 +53,19 @@ int64_t core_now(const struct core *c)
     return c->now_ms;
 }
 
+void core_foresee_mail(struct core *c, struct entry *const *e, unsigned n)
+{
+    if (c->ahead_at != c->ahead_n || n > CORE_FORESEE_MAX)
+        abort();
+    memcpy(c->ahead, e, n * sizeof(struct entry *));
+    c->ahead_at = 0;
+    c->ahead_n = n;
+}
+
 void core_take(struct core *c, struct entry *e)
 {
+    if (c->ahead_at < c->ahead_n && e != c->ahead[c->ahead_at++])
+        abort();
     if (fake_core.take)
         fake_core.take(c, e);
 }
