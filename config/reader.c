@@ -314,7 +314,8 @@ static int make_policies(cfg_t *cfg, struct settings *s)
         const char *section;
         enum policy_kind kind;
     } kinds[] = {{"queue", POLICY_QUEUE}, {"subscription", POLICY_SUBSCRIPTION}};
-    struct policy_globals globals = {s->max_message, s->create_queues};
+    struct policy_globals globals = {s->max_message, s->create_queues, s->call_wait_ms,
+                                     s->limits.max_calls};
     int r = policy_set_new(&globals, &s->policies);
 
     for (size_t k = 0; r == 0 && k < sizeof kinds / sizeof *kinds; k++) {

@@ -58,6 +58,7 @@ struct settings_limits {
     uint64_t frame_max;       /* bytes of a frame after it */
     uint64_t reassembly_max;  /* bytes of unfinished messages, all streams of a connection */
     uint32_t max_streams;     /* open streams of a connection */
+    uint32_t max_calls;       /* of a connection: open, or waiting for a server */
     int64_t keepalive_min_ms; /* a peer's shorter interval counts as this */
     int64_t idle_max_ms;      /* a peer's longer lifetime counts as this */
 };
@@ -68,6 +69,7 @@ struct settings {
     uint64_t memory;      /* bytes, budget for all that waits */
     uint64_t max_message; /* bytes, reassembled */
     bool create_queues;   /* a client that names an unknown queue makes it */
+    int64_t call_wait_ms; /* how long a call waits for a server; 0: not */
     int64_t drain_ms;     /* how long stopping and draining may take */
     unsigned log_level;   /* enum log_level */
     unsigned log_format;  /* enum log_format */

@@ -54,6 +54,9 @@ static const struct setting rows[] = {
      .text = "Largest message, reassembled."},
     {"", "create-queues", SETTING_BOOL, "true", FIELD(create_queues),
      .text = "A client that names an unknown queue makes it."},
+    {"", "call-wait", SETTING_TIME, "0ms", 0, DAY, FIELD(call_wait_ms),
+     .text = "How long a call waits if nobody serves it, unless it says so itself ($wait). 0ms: it "
+             "fails at once."},
     {"", "drain-timeout", SETTING_TIME, "30s", 1, DAY, FIELD(drain_ms),
      .text = "How long stopping and draining may take before what is left is cut off."},
 
@@ -71,6 +74,8 @@ static const struct setting rows[] = {
      .text = "Bytes of unfinished messages on one connection, all streams together."},
     {"limits", "max-streams", SETTING_COUNT, "10000", 1, 1 << 24, FIELD(limits.max_streams),
      .text = "Streams open at once on one connection: subscriptions, publishers, requests."},
+    {"limits", "max-calls", SETTING_COUNT, "10000", 1, 1 << 24, FIELD(limits.max_calls),
+     .text = "Calls of one connection that are open at once, or wait for a server."},
     {"limits", "keepalive-min", SETTING_TIME, "500ms", 1, DAY, FIELD(limits.keepalive_min_ms),
      .text = "Shortest keep-alive interval; a client that asks for a shorter one gets this."},
     {"limits", "idle-max", SETTING_TIME, "10m", SECOND, 365 * DAY, FIELD(limits.idle_max_ms),
@@ -206,7 +211,7 @@ static int word_index(const char *const *words, struct slice value)
 /* Any number: its value as 64 bits, UINT64_MAX for no limit. */
 static int parse_number(const struct setting *row, struct slice value, uint64_t *ret)
 {
-    unsigned flags = row->max == UINT64_MAX ? UNITS_NO_LIMIT : 0;
+    unsigned flags = (row->max == UINT64_MAX ? UNITS_NO_LIMIT : 0) | (row->min ? 0 : UNITS_ZERO);
     int64_t ms = 0;
     int r;
 

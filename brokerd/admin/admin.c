@@ -98,19 +98,12 @@ static const struct worker_hook hook = {.output = on_output, .release = on_relea
 
 /* -------------------------------------------------------------------------------- service */
 
-static void on_open(void *ctx, struct call *call, struct slice method, struct slice data)
+static int on_open(void *ctx, struct call *call, const struct call_request *r, struct refusal *why)
 {
-    ask_open(ctx, call, method, data);
+    return ask_open(ctx, call, r, why);
 }
 
-static void on_gone(void *ctx, struct call *call)
-{
-    (void)ctx;
-    if (call_state(call))
-        ask_gone(call_state(call));
-}
-
-static const struct call_server server = {.open = on_open, .gone = on_gone};
+static const struct server_ops server = {.open = on_open};
 
 /* Events are published without waiting for an answer: of these two nothing is ever called. */
 static void on_settled(void *ctx, uint64_t upto, const struct outcome *o, size_t n)
@@ -167,7 +160,7 @@ static int desk_start(struct desk *d, struct worker *w)
     if (r == 0)
         r = core_publisher_open(d->ep, PUBLISH_FORGET, d, &d->publisher);
     if (r == 0)
-        r = core_serve(d->core, "admin", &server, d);
+        r = core_serve_own(d->core, "admin", &server, d);
     if (r == 0)
         r = worker_add_hook(w, &hook, d);
     return r;

@@ -44,21 +44,53 @@ void ask_refuse(struct ask *a, enum reason reason, const char *fmt, ...)
     va_end(args);
 }
 
-static void refuse_call(struct call *call, enum reason reason, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+static int refuse_call(struct refusal *why, int err, enum reason reason, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
-static void refuse_call(struct call *call, enum reason reason, const char *fmt, ...)
+static int refuse_call(struct refusal *why, int err, enum reason reason, const char *fmt, ...)
 {
-    struct refusal why;
     va_list args;
 
     va_start(args, fmt);
-    say_why(&why, reason, fmt, args);
+    say_why(why, reason, fmt, args);
     va_end(args);
-    call_refuse(call, &why);
+    return err;
 }
 
 /* --------------------------------------------------------------------------------------- life */
+
+/* Its caller has gone, or was answered. */
+static void on_closed(void *ctx)
+{
+    struct ask *a = ctx;
+
+    a->call = NULL;
+    atomic_store(&a->gone, true);
+}
+
+static void on_payload(void *ctx, const struct call_payload *p, bool complete)
+{
+    (void)ctx, (void)p, (void)complete;
+}
+
+static void on_credit(void *ctx, uint32_t n)
+{
+    (void)ctx, (void)n;
+}
+
+static void on_word(void *ctx)
+{
+    (void)ctx;
+}
+
+static void on_error(void *ctx, const struct call_error *e)
+{
+    (void)ctx, (void)e;
+}
+
+/* One answer is all there is: only the end matters. */
+static const struct call_ops call_ops = {on_payload, on_credit, on_word,
+                                         on_word,    on_error,  on_closed};
 
 void ask_free(struct ask *a)
 {
@@ -91,7 +123,7 @@ static struct ask *ask_new(struct desk *d, struct call *call, const struct comma
     atomic_init(&a->gone, false);
     list_push_back(&d->asks, &a->link);
     d->asks_n++;
-    call_set_state(call, a);
+    core_call_accept(call, &call_ops, a, 0);
     return a;
 }
 
@@ -103,84 +135,68 @@ static const struct command *find(struct slice method)
     return NULL;
 }
 
-static void refuse_unknown(struct call *call, struct slice method)
+static int refuse_unknown(struct refusal *why, struct slice method)
 {
     char known[200] = "";
     size_t n = 0;
 
     for (const struct command *c = admin_commands; c->name && n < sizeof known; c++)
         n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", c->name);
-    refuse_call(call, REASON_NOT_FOUND, "no command \"%.*s\"; there are %s",
-                (int)(method.n < 40 ? method.n : 40), (const char *)method.p, known);
+    return refuse_call(why, -EINVAL, REASON_NOT_FOUND, "no command \"%.*s\"; there are %s",
+                       (int)(method.n < 40 ? method.n : 40), (const char *)method.p, known);
 }
 
-void ask_open(struct desk *d, struct call *call, struct slice method, struct slice data)
+int ask_open(struct desk *d, struct call *call, const struct call_request *r, struct refusal *why)
 {
-    const struct command *c = find(method);
-    struct refusal why = {REASON_NONE, ""};
+    const struct command *c = find(r->method);
     json_t *request;
     struct ask *a;
 
-    call_set_state(call, NULL);
-    if (!c) {
-        refuse_unknown(call, method);
-        return;
-    }
-    if (d->asks_n >= ASKS_MAX) {
-        refuse_call(call, REASON_LIMIT, "%d admin calls are under way already", ASKS_MAX);
-        return;
-    }
-    request = request_parse(c, data, &why);
-    if (!request) {
-        call_refuse(call, &why);
-        return;
-    }
+    if (r->model != CALL_RESPONSE && r->model != CALL_STREAM)
+        return refuse_call(why, -EINVAL, REASON_INVALID,
+                           "admin takes request-response and request-stream");
+    if (!c)
+        return refuse_unknown(why, r->method);
+    if (d->asks_n >= ASKS_MAX)
+        return refuse_call(why, -EMFILE, REASON_LIMIT, "%d admin calls are under way already",
+                           ASKS_MAX);
+    request = request_parse(c, r->first.data, why);
+    if (!request)
+        return -EINVAL;
     a = ask_new(d, call, c, request);
     if (!a) {
         json_decref(request);
-        refuse_call(call, REASON_MEMORY, "no memory for the call");
-        return;
+        return refuse_call(why, -ENOMEM, REASON_MEMORY, "no memory for the call");
     }
     c->open(a, d);
-}
-
-void ask_gone(struct ask *a)
-{
-    a->call = NULL;
-    atomic_store(&a->gone, true);
+    return 0;
 }
 
 /* ---------------------------------------------------------------------------------- answering */
 
+/* The call ends with both of these: on_closed() says so. */
 void ask_refused(struct ask *a, struct desk *d)
 {
-    struct call *call = a->call;
-    struct refusal why = a->why;
-
     (void)d;
+    if (a->call)
+        core_call_refuse(a->call, &a->why, false);
     ask_free(a);
-    if (call)
-        call_refuse(call, &why);
 }
 
 void ask_answer(struct ask *a, struct desk *d)
 {
-    struct call *call = a->call;
-    struct ctype type = {.id = CONTENT_JSON};
-    char *text = call ? json_dumps(a->answer, JSON_COMPACT) : NULL;
+    char *text = a->call ? json_dumps(a->answer, JSON_COMPACT) : NULL;
 
-    if (call && !text) {
+    if (a->call && !text) {
         ask_refuse(a, REASON_MEMORY, "no memory for the answer");
         ask_refused(a, d);
         return;
     }
+    if (a->call)
+        (void)core_call_next(
+            a->call, &(struct call_payload){.data = slice_str(text), .type = {.id = CONTENT_JSON}},
+            true);
     ask_free(a);
-    if (!call)
-        return;
-    if (call_reply(call, slice_str(text), type) == 0)
-        call_complete(call);
-    else
-        refuse_call(call, REASON_MEMORY, "no memory for the answer");
     free(text);
 }
 

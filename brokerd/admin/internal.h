@@ -118,10 +118,8 @@ struct ask {
     void (*free_data)(void *data);
 };
 
-/* Begin a call: owns it until it is answered. */
-void ask_open(struct desk *d, struct call *call, struct slice method, struct slice data);
-/* Its caller has gone. */
-void ask_gone(struct ask *a);
+/* Begin a call, or -EINVAL, -EMFILE, -ENOMEM and say why not. */
+int ask_open(struct desk *d, struct call *call, const struct call_request *r, struct refusal *why);
 void ask_free(struct ask *a);
 
 /* Go and visit one worker, or all of them in turn; then `then` at home, unless it was refused

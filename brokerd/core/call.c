@@ -1,187 +1,481 @@
+/* The two sides of a call: credit, halves, ends. How they find each other: service.c. */
 #include "brokerd/core/call.h"
 
+#include "brokerd/core/call_mail.h"
 #include "brokerd/core/service.h"
-#include "brokerd/core/state.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-struct service {
-    const struct call_server *server;
-    void *ctx;
-};
-
-/* A reply that waits for credit. */
-struct reply {
-    struct list_node link;
-    struct ctype type;
-    size_t n;
-    uint8_t data[];
-};
-
-enum { REPLIES_MAX = 64 }; /* waiting ones of a call: a server is to wait for credit too */
-
-struct call {
-    const struct service *service;
-    const struct call_ops *ops;
-    void *ctx;
-    void *state;
-    uint64_t credit;
-    struct list replies;
-    unsigned replies_n;
-    bool opening;   /* within the server's open() */
-    bool completed; /* by the server; replies may wait still */
-    bool ended;     /* while opening: to be freed after it */
-};
-
-int core_serve(struct core *c, const char *name, const struct call_server *server, void *ctx)
+/* Nobody is to hear. */
+static void no_next(void *ctx, const struct call_payload *p, bool complete)
 {
-    struct service *s = malloc(sizeof *s);
-    int r;
-
-    if (!s)
-        return -ENOMEM;
-    *s = (struct service){server, ctx};
-    r = map_put(&c->services, slice_str(name), s);
-    if (r < 0)
-        free(s);
-    return r;
+    (void)ctx, (void)p, (void)complete;
 }
 
-void services_free(struct core *c)
+static void no_request_n(void *ctx, uint32_t n)
 {
-    struct map_entry *e = NULL;
-
-    while ((e = map_next(&c->services, e)) != NULL)
-        free(e->value);
-    map_fini(&c->services);
+    (void)ctx, (void)n;
 }
 
-static void call_free(struct call *call)
+static void no_word(void *ctx)
+{
+    (void)ctx;
+}
+
+static void no_error(void *ctx, const struct call_error *e)
+{
+    (void)ctx, (void)e;
+}
+
+static const struct call_ops nobody = {no_next, no_request_n, no_word, no_word, no_error, no_word};
+
+/* ------------------------------------------------------------------------------ endpoints */
+
+struct calling *calling_of(struct endpoint *ep)
+{
+    struct calling *a = ep->calling;
+
+    if (a)
+        return a;
+    a = calloc(1, sizeof *a);
+    if (!a)
+        return NULL;
+    a->ep = ep;
+    list_init(&a->calls);
+    list_init(&a->servers);
+    list_init(&a->thirsty);
+    ep->calling = a;
+    return a;
+}
+
+void calling_trim(struct endpoint *ep)
+{
+    struct calling *a = ep->calling;
+
+    if (!a || a->calls_n || a->servers_n)
+        return;
+    free(a);
+    ep->calling = NULL;
+}
+
+void calling_free(struct endpoint *ep)
 {
     struct list_node *n;
 
-    while ((n = list_pop(&call->replies)) != NULL)
-        free(LIST_ITEM(n, struct reply, link));
-    if (call->opening)
-        call->ended = true;
-    else
-        free(call);
+    while (ep->calling && (n = list_first(&ep->calling->servers)) != NULL)
+        core_unserve(LIST_ITEM(n, struct server, link));
+    while (ep->calling && (n = list_first(&ep->calling->calls)) != NULL)
+        core_call_close(LIST_ITEM(n, struct call, link));
 }
 
-int core_call_open(struct endpoint *ep, struct slice service, struct slice method,
-                   struct slice data, uint64_t credit, const struct call_ops *ops, void *ctx,
-                   struct call **ret, struct refusal *ret_why)
-{
-    struct service *s = map_get(&ep->core->services, service);
-    struct call *call;
+/* ------------------------------------------------------------------------------------- life */
 
-    if (!s) {
-        ret_why->reason = REASON_NO_SERVER;
-        snprintf(ret_why->text, sizeof ret_why->text, "no-server: nobody serves \"%.*s\"",
-                 (int)(service.n < 120 ? service.n : 120), (const char *)service.p);
-        return -ENOENT;
+struct call *call_new(struct core *c, struct endpoint *ep, enum call_model model, bool is_caller)
+{
+    struct calling *a = ep ? calling_of(ep) : NULL;
+    struct call *k = !ep || a ? calloc(1, sizeof *k) : NULL;
+
+    if (!k) {
+        if (a)
+            calling_trim(ep);
+        return NULL;
     }
-    call = calloc(1, sizeof *call);
-    if (!call)
-        return -ENOMEM;
-    call->service = s;
-    call->ops = ops;
-    call->ctx = ctx;
-    call->credit = credit;
-    list_init(&call->replies);
-    call->opening = true;
-    s->server->open(s->ctx, call, method, data);
-    call->opening = false;
-    *ret = call->ended ? NULL : call;
-    if (call->ended)
-        free(call);
-    return 0;
-}
-
-static void finish(struct call *call)
-{
-    const struct call_ops *ops = call->ops;
-    void *ctx = call->ctx;
-
-    call_free(call);
-    ops->complete(ctx);
-}
-
-static void spend(struct call *call)
-{
-    if (call->credit < CORE_UNLIMITED)
-        call->credit--;
-}
-
-void core_call_grant(struct call *call, uint64_t n)
-{
-    struct list_node *l;
-
-    call->credit += n;
-    while (call->credit && (l = list_pop(&call->replies)) != NULL) {
-        struct reply *r = LIST_ITEM(l, struct reply, link);
-
-        spend(call);
-        call->replies_n--;
-        call->ops->next(call->ctx, slice_of(r->data, r->n), r->type);
-        free(r);
+    *k = (struct call){
+        .core = c,
+        .ep = ep,
+        .ops = &nobody,
+        .model = (uint8_t)model,
+        .is_caller = is_caller,
+        .may_send = model != CALL_FNF && (!is_caller || model == CALL_CHANNEL),
+        .may_hear = model != CALL_FNF && (is_caller || model == CALL_CHANNEL),
+        .window = CALL_WINDOW_FIRST,
+        .timer = {.kind = TIMER_CALL},
+    };
+    if (a) {
+        list_push_back(&a->calls, &k->link);
+        a->calls_n++;
     }
-    if (call->completed && list_empty(&call->replies))
-        finish(call);
+    return k;
 }
 
-void core_call_cancel(struct call *call)
+/* Out of its endpoint's sight. */
+static void leave(struct call *k)
 {
-    if (!call)
+    struct endpoint *ep = k->ep;
+
+    if (!ep)
         return;
-    if (!call->completed && call->service->server->gone)
-        call->service->server->gone(call->service->ctx, call);
-    call_free(call);
+    k->ep = NULL;
+    list_remove(&k->link);
+    list_remove(&k->thirsty);
+    ep->calling->calls_n--;
+    calling_trim(ep);
 }
 
-int call_reply(struct call *call, struct slice data, struct ctype type)
+static void unmake(struct call *k)
 {
-    struct reply *r;
+    if (k->peer)
+        k->peer->peer = NULL;
+    slots_drop(&k->core->slots, k->handle);
+    list_remove(&k->owing);
+    if (k->opening)
+        k->ended = true;
+    else
+        free(k);
+}
 
-    if (call->credit && list_empty(&call->replies)) {
-        spend(call);
-        call->ops->next(call->ctx, data, type);
+static bool owes(const struct owed *o)
+{
+    return o->n || o->complete || o->cancel || o->error;
+}
+
+/* Nobody has it any more, but the other side must yet hear of that. */
+static bool lingers(const struct call *k)
+{
+    return !k->core->ending && (k->owed.complete || k->owed.cancel || k->owed.error) &&
+           (k->remote || k->away);
+}
+
+void call_end(struct call *k)
+{
+    const struct call_ops *ops = k->ops;
+    void *ctx = k->ctx;
+
+    service_forget(k);
+    leave(k);
+    k->ops = &nobody;
+    k->may_send = k->may_hear = false;
+    if (k->place)
+        service_call_ended(k->core, k->place);
+    k->place = 0;
+    k->lingering = lingers(k);
+    if (!k->lingering)
+        unmake(k);
+    ops->closed(ctx);
+}
+
+void call_drop(struct call *k)
+{
+    k->ops = &nobody;
+    call_end(k);
+}
+
+static bool is_over(const struct call *k)
+{
+    return !k->may_send && !k->may_hear;
+}
+
+/* ---------------------------------------------------------------------- what is said across */
+
+void call_pay(struct call *k)
+{
+    if (!k->remote || k->core->ending)
+        return; /* it is not known who owes whom: later */
+    if (owes(&k->owed) && !call_mail_owed(k)) {
+        if (!list_linked(&k->owing))
+            list_push_back(&k->core->owing, &k->owing);
+        return;
+    }
+    list_remove(&k->owing);
+    if (k->lingering)
+        unmake(k);
+}
+
+static void tell_n(struct call *k, uint64_t n)
+{
+    if (k->peer) {
+        call_hear_n(k->peer, n);
+        return;
+    }
+    k->owed.n += n;
+    call_pay(k);
+}
+
+static void tell_complete(struct call *k)
+{
+    if (k->peer) {
+        call_hear_complete(k->peer);
+        return;
+    }
+    k->owed.complete = true;
+    call_pay(k);
+}
+
+static void tell_cancel(struct call *k)
+{
+    if (k->peer) {
+        call_hear_cancel(k->peer);
+        return;
+    }
+    k->owed.cancel = true;
+    call_pay(k);
+}
+
+static void tell_error(struct call *k, const struct call_error *e)
+{
+    if (k->peer) {
+        call_hear_error(k->peer, e);
+        return;
+    }
+    if (k->remote && !k->core->ending && !owes(&k->owed) && call_mail_error(k->core, k->remote, e))
+        return;
+    k->owed.error = true; /* without its text, which nobody keeps */
+    k->owed.code = e->code;
+    k->owed.reason = (uint8_t)e->reason;
+    call_pay(k);
+}
+
+/* ----------------------------------------------------------------------------------- credit */
+
+static void spend(uint64_t *credit, uint64_t n)
+{
+    if (*credit < CORE_UNLIMITED)
+        *credit -= n;
+}
+
+/* What of the credit this side gives may be passed on now: all that was asked for, if the window
+ * holds it; more in steps of half a window. */
+static uint64_t lendable(const struct call *k)
+{
+    uint64_t room = k->window > k->lent ? k->window - k->lent : 0;
+
+    if (k->wanted <= room)
+        return k->wanted;
+    return k->lent <= k->window / 2 ? room : 0;
+}
+
+static void lend(struct call *k)
+{
+    uint64_t n = k->may_hear ? lendable(k) : 0;
+
+    if (n == 0)
+        return;
+    if (k->ep && !k->ep->writable) {
+        if (!list_linked(&k->thirsty))
+            list_push_back(&k->ep->calling->thirsty, &k->thirsty);
+        return;
+    }
+    spend(&k->wanted, n);
+    k->lent += n;
+    tell_n(k, n);
+}
+
+uint64_t call_lend_first(struct call *k, uint64_t wanted)
+{
+    k->wanted = wanted;
+    k->lent = wanted < k->window ? wanted : k->window;
+    spend(&k->wanted, k->lent);
+    return k->lent;
+}
+
+void calling_go_on(struct endpoint *ep)
+{
+    struct list_node *n;
+
+    while (ep->calling && ep->writable && (n = list_pop(&ep->calling->thirsty)) != NULL)
+        lend(LIST_ITEM(n, struct call, thirsty));
+}
+
+/* Windows follow the size of payloads: slowly down, at once up. */
+static void note_size(struct call *k, size_t bytes)
+{
+    uint32_t n = bytes < UINT32_MAX / 2 ? (uint32_t)bytes : UINT32_MAX / 2;
+    uint64_t fit;
+
+    k->average = n > k->average ? n : k->average - (k->average - n) / 8;
+    fit = CALL_WINDOW_BYTES / (k->average + 1);
+    k->window = fit > CALL_WINDOW_MAX ? CALL_WINDOW_MAX : fit ? (uint32_t)fit : 1;
+}
+
+/* ---------------------------------------------------------------------------- what is heard */
+
+/* Its output is full and so is memory: payloads that come nevertheless have no place. */
+static bool has_no_room(const struct call *k)
+{
+    return k->ep && !k->ep->writable && core_short_of_memory(k->core);
+}
+
+static void fail_both(struct call *k)
+{
+    const struct refusal why = {REASON_MEMORY, "memory: no room for what the call carries"};
+    const struct call_error e = {call_code(why.reason, true), why.reason, slice_str(why.text)};
+
+    if (k->is_caller)
+        tell_cancel(k);
+    else
+        tell_error(k, &e);
+    call_fail(k, &why, true);
+}
+
+void call_hear_next(struct call *k, const struct call_payload *p, bool complete)
+{
+    if (!k->may_hear)
+        return;
+    if (k->lent)
+        k->lent--;
+    note_size(k, p->data.n);
+    k->may_hear = !complete;
+    k->ops->next(k->ctx, p, complete);
+    if (is_over(k))
+        call_end(k);
+    else
+        lend(k);
+}
+
+void call_take_next(struct call *k, const struct call_payload *p, bool complete)
+{
+    if (has_no_room(k))
+        fail_both(k);
+    else
+        call_hear_next(k, p, complete);
+}
+
+void call_hear_n(struct call *k, uint64_t n)
+{
+    if (!k->may_send)
+        return;
+    k->credit += n;
+    k->ops->request_n(k->ctx, n < CORE_UNLIMITED ? (uint32_t)n : (uint32_t)CORE_UNLIMITED);
+}
+
+void call_hear_complete(struct call *k)
+{
+    if (!k->may_hear)
+        return;
+    k->may_hear = false;
+    k->ops->complete(k->ctx);
+    if (is_over(k))
+        call_end(k);
+}
+
+void call_hear_cancel(struct call *k)
+{
+    if (k->lingering)
+        k->owed = (struct owed){0};
+    if (k->is_caller && (!k->may_send || k->model != CALL_CHANNEL))
+        return;
+    k->ops->cancel(k->ctx);
+    k->may_send = false;
+    if (!k->is_caller || is_over(k))
+        call_end(k);
+}
+
+void call_hear_error(struct call *k, const struct call_error *e)
+{
+    k->owed = (struct owed){0};
+    k->ops->error(k->ctx, e);
+    if (k->is_caller && !k->lingering)
+        k->core->count.calls_failed[e->reason]++;
+    call_end(k);
+}
+
+uint32_t call_code(enum reason reason, bool partly)
+{
+    if (partly)
+        return CALL_CANCELED;
+    return reason == REASON_NOT_FOUND || reason == REASON_INVALID || reason == REASON_TOO_LARGE
+               ? CALL_INVALID
+               : CALL_REJECTED;
+}
+
+void call_fail(struct call *k, const struct refusal *why, bool partly)
+{
+    const struct call_error e = {call_code(why->reason, partly), why->reason, slice_str(why->text)};
+
+    call_hear_error(k, &e);
+}
+
+/* ------------------------------------------------------------------------------- what is said */
+
+int core_call_next(struct call *k, const struct call_payload *p, bool complete)
+{
+    complete |= k->model == CALL_RESPONSE;
+    if (!k->may_send)
+        return -EPIPE;
+    if (!k->credit)
+        return -ENOBUFS;
+    if (k->peer ? has_no_room(k->peer) : !call_mail_next(k, p, complete)) {
+        fail_both(k);
         return 0;
     }
-    r = call->replies_n < REPLIES_MAX ? malloc(sizeof *r + data.n) : NULL;
-    if (!r)
-        return call->replies_n < REPLIES_MAX ? -ENOMEM : -ENOBUFS;
-    *r = (struct reply){.type = type, .n = data.n};
-    memcpy(r->data, data.p, data.n);
-    list_push_back(&call->replies, &r->link);
-    call->replies_n++;
+    spend(&k->credit, 1);
+    k->may_send = !complete;
+    if (k->peer)
+        call_hear_next(k->peer, p, complete);
+    if (is_over(k))
+        call_end(k);
     return 0;
 }
 
-void call_complete(struct call *call)
+void core_call_complete(struct call *k)
 {
-    call->completed = true;
-    if (list_empty(&call->replies))
-        finish(call);
+    if (!k->may_send)
+        return;
+    k->may_send = false;
+    tell_complete(k);
+    if (is_over(k))
+        call_end(k);
 }
 
-void call_refuse(struct call *call, const struct refusal *why)
+void core_call_request_n(struct call *k, uint64_t n)
 {
-    const struct call_ops *ops = call->ops;
-    void *ctx = call->ctx;
-
-    call_free(call);
-    ops->refused(ctx, why);
+    if (!k->may_hear || k->model == CALL_RESPONSE)
+        return;
+    k->wanted += n;
+    if (k->wanted > CORE_UNLIMITED)
+        k->wanted = CORE_UNLIMITED;
+    lend(k);
 }
 
-void call_set_state(struct call *call, void *state)
+void core_call_cancel(struct call *k)
 {
-    call->state = state;
+    if (!k->is_caller && (k->model != CALL_CHANNEL || !k->may_hear))
+        return;
+    tell_cancel(k);
+    k->may_hear = false;
+    if (k->is_caller || is_over(k))
+        call_end(k);
 }
 
-void *call_state(const struct call *call)
+void core_call_error(struct call *k, const struct call_error *e)
 {
-    return call->state;
+    tell_error(k, e);
+    call_end(k);
+}
+
+void core_call_refuse(struct call *k, const struct refusal *why, bool partly)
+{
+    const struct call_error e = {call_code(why->reason, partly), why->reason, slice_str(why->text)};
+
+    core_call_error(k, &e);
+}
+
+/* Whether the opening may have left for the server's socket. */
+static bool was_seen(const struct call *k)
+{
+    return !k->ep || k->ep->written >= k->position;
+}
+
+void core_call_close(struct call *k)
+{
+    const struct call_error unseen = {CALL_REJECTED, REASON_NO_SERVER,
+                                      SLICE("no-server: the server went before it saw the call")};
+    const struct call_error seen = {CALL_CANCELED, REASON_DISCONNECTED,
+                                    SLICE("disconnected: the server went while it had the call")};
+
+    if (!k)
+        return;
+    k->ops = &nobody;
+    if (k->is_caller)
+        core_call_cancel(k);
+    else
+        core_call_error(k, was_seen(k) ? &seen : &unseen);
+}
+
+void core_call_accept(struct call *k, const struct call_ops *ops, void *ctx, uint64_t position)
+{
+    k->ops = ops;
+    k->ctx = ctx;
+    k->position = position;
 }

@@ -21,7 +21,7 @@ static void init_lists(struct core *c)
 {
     struct list *lists[] = {&c->endpoints, &c->letters,   &c->pump,   &c->news,     &c->starved,
                             &c->lossy,     &c->holding,   &c->doomed, &c->barriers, &c->wakeful,
-                            &c->readies,   &c->unhurried, &c->behind};
+                            &c->readies,   &c->unhurried, &c->behind, &c->owing,    &c->parting};
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
@@ -38,6 +38,7 @@ int core_new(const struct core_options *o, struct core **ret)
     c->ops = o->ops;
     c->ctx = o->ctx;
     c->next_id = o->id_base;
+    c->left = BUDGET_STEP; /* not short of it before the first tick has asked */
     init_lists(c);
     pool_init(&c->pool);
     c->unhurried_due_ms = INT64_MAX;
@@ -101,6 +102,7 @@ void core_free(struct core *c)
 
     if (!c)
         return;
+    c->ending = true;
     free_queues(c);
     while ((n = list_first(&c->endpoints)) != NULL) {
         struct endpoint *ep = LIST_ITEM(n, struct endpoint, link);
@@ -190,6 +192,7 @@ void core_drain(struct core *c)
     publish_hasten(c); /* nothing of it is open: who waits until all is drained waits not for it */
     while ((n = list_first(&c->holding)) != NULL)
         offer_end_holds(LIST_ITEM(n, struct backlog, holding)->queue, REASON_FULL);
+    services_drain(c);
 }
 
 bool core_drained(const struct core *c)
@@ -267,6 +270,24 @@ void core_take(struct core *c, struct entry *e)
     case MAIL_CLOSED:
         consumer_take_closed(c, (const struct mail_closed *)e);
         break;
+    case MAIL_SERVE:
+    case MAIL_UNSERVE:
+    case MAIL_PLACED:
+    case MAIL_SERVICE:
+    case MAIL_SERVED:
+        service_take(c, e);
+        break;
+    case MAIL_CALL_OPEN:
+    case MAIL_CALL_BACK:
+    case MAIL_CALL_TAKEN:
+    case MAIL_CALL_NEXT:
+    case MAIL_CALL_N:
+    case MAIL_CALL_COMPLETE:
+    case MAIL_CALL_CANCEL:
+    case MAIL_CALL_ERROR:
+    case MAIL_CALL_ENDED:
+        service_take_call(c, e);
+        break;
     }
 }
 
@@ -308,6 +329,9 @@ static void do_what_is_due(struct core *c)
             deliver_later(q);
             break;
         }
+        case TIMER_CALL:
+            service_due(HEAP_ITEM(t, struct call, timer));
+            break;
         }
     }
 }
@@ -352,7 +376,7 @@ static void end_doomed(struct core *c)
     }
 }
 
-static int64_t next_due(struct core *c, int64_t announce)
+static int64_t next_due(struct core *c, int64_t announce, bool owes_calls)
 {
     struct heap_node *n = heap_min(&c->timers);
     int64_t due = n ? n->key : INT64_MAX;
@@ -361,7 +385,7 @@ static int64_t next_due(struct core *c, int64_t announce)
     due = c->unhurried_due_ms < due ? c->unhurried_due_ms : due;
     if (!list_empty(&c->starved) || !list_empty(&c->holding))
         due = c->now_ms + STARVED_RETRY_MS < due ? c->now_ms + STARVED_RETRY_MS : due;
-    if (!list_empty(&c->behind))
+    if (!list_empty(&c->behind) || owes_calls)
         due = c->now_ms + 1 < due ? c->now_ms + 1 : due;
     if (!list_empty(&c->pump) || !list_empty(&c->wakeful))
         due = c->now_ms;
@@ -387,5 +411,5 @@ int64_t core_tick(struct core *c)
     publish_tell(c);
     consumer_tell_ready(c);
     endpoint_barriers(c);
-    return next_due(c, loss_announce(c));
+    return next_due(c, loss_announce(c), !services_pay(c));
 }

@@ -4,6 +4,7 @@
 #include "brokerd/core/consume.h"
 #include "brokerd/core/deliver.h"
 #include "brokerd/core/publish.h"
+#include "brokerd/core/service.h"
 #include "libbroker/base/out.h"
 
 #include <errno.h>
@@ -144,6 +145,7 @@ void endpoint_free(struct endpoint *ep)
         publisher_free(LIST_ITEM(n, struct publisher, link));
     while ((n = list_first(&ep->consumers)) != NULL)
         consumer_leave(LIST_ITEM(n, struct consumer, link), true);
+    calling_free(ep);
     free_own(ep);
     list_remove(&ep->link);
     list_remove(&ep->wakeful);
@@ -339,6 +341,7 @@ static void catch_up(struct endpoint *ep)
     if (ep->roomy ? unwritten >= OUT_HIGH_WATER : unwritten <= OUT_HIGH_WATER / 2)
         ep->roomy = !ep->roomy;
     let_go_on(ep);
+    calling_go_on(ep);
 }
 
 void endpoint_catch_up(struct core *c)

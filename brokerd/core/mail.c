@@ -1,5 +1,7 @@
 #include "brokerd/core/mail.h"
 
+#include "brokerd/core/call_mail.h"
+
 /* What is packed begins with the topic, the type's name and this. */
 struct packed_form {
     uint32_t head_room; /* not 0: what follows are n lengths (uint32_t), padded, and then the
@@ -243,6 +245,7 @@ void entry_release(struct entry *e)
 {
     struct packed p;
 
+    call_mail_release(e);
     if (e->kind != MAIL_RUN && e->kind != MAIL_DELIVER)
         return;
     p = packed_of(e);

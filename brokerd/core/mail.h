@@ -12,6 +12,14 @@
  *              run       publisher's -> queue's messages; settled: what became of them
  *              attach .. consumer's -> queue's  what the consumer did
  *              deliver.. queue's -> consumer's
+ *              serve     server's -> 0 -> home  a server came; unserve: it went
+ *              placed    home -> 0              the home of its service has a place for it
+ *              service   0 -> all               where a service is at home, or that nobody serves
+ *                                               it; answered by `seen`
+ *              served    0 -> server's          all know of it
+ *              call_open caller's -> home -> server's; back: the server has gone
+ *              call_taken, next, n, complete, cancel, error   between caller's and server's
+ *              call_ended server's -> home      one call fewer
  * Owner    The room belongs to the worker; blocks in it to the entry, one reference each, until
  *          it is taken (mail_unpack) or released (entry_release).
  * Thread   Filled by the poster's thread, read by the taker's. */
@@ -43,6 +51,20 @@ enum mail_kind {
     MAIL_DETACH,
     MAIL_DELIVER,
     MAIL_CLOSED,
+    MAIL_SERVE,
+    MAIL_UNSERVE,
+    MAIL_PLACED,
+    MAIL_SERVICE,
+    MAIL_SERVED,
+    MAIL_CALL_OPEN,
+    MAIL_CALL_BACK,
+    MAIL_CALL_TAKEN,
+    MAIL_CALL_NEXT,
+    MAIL_CALL_N,
+    MAIL_CALL_COMPLETE,
+    MAIL_CALL_CANCEL,
+    MAIL_CALL_ERROR,
+    MAIL_CALL_ENDED,
 };
 
 struct mail_interest {
@@ -134,6 +156,57 @@ struct mail_closed {
     handle_t consumer;
     uint64_t lost;
     struct refusal why;
+};
+
+/* serve, unserve, placed, served, service. */
+struct mail_service {
+    struct entry head;
+    handle_t server;
+    uint64_t token;   /* service: for `seen` */
+    uint16_t home;    /* service */
+    uint8_t is_known; /* service: somebody serves it */
+    uint8_t name_n;
+    char name[];
+};
+
+/* A call's payload, packed: call_mail.c. */
+struct packed_payload {
+    const void *form;
+    struct block *block; /* holds the data: one reference; else they follow */
+    const uint8_t *data;
+    uint32_t data_n, headers_n, native_n;
+    uint8_t has_native, type_id, type_n;
+    uint8_t complete; /* it is the last */
+};
+
+/* open, back. */
+struct mail_call_open {
+    struct entry head;
+    handle_t caller;        /* 0: nobody waits for an answer */
+    handle_t server, place; /* to the home: 0 */
+    uint64_t credit;
+    struct packed_payload payload;
+    uint16_t method_n;
+    uint8_t service_n, model;
+    _Alignas(8) uint8_t bytes[]; /* service, method, then the payload's */
+};
+
+struct mail_call_next {
+    struct entry head;
+    handle_t call;
+    struct packed_payload payload;
+    _Alignas(8) uint8_t bytes[];
+};
+
+/* taken, n, complete, cancel, error, ended: one struct, the fields each needs. */
+struct mail_call {
+    struct entry head;
+    handle_t call;  /* whom it is for; ended: the place */
+    handle_t other; /* taken: the server's side */
+    uint64_t n;     /* n: how many more */
+    uint32_t code, text_n;
+    uint32_t reason;
+    _Alignas(8) uint8_t bytes[]; /* error: the text */
 };
 
 /* Room for an entry of `kind` to worker `to`, `size` bytes with its head. NULL: no memory, or

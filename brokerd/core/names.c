@@ -5,6 +5,7 @@
 #include "brokerd/core/mail.h"
 #include "brokerd/core/publish.h"
 #include "brokerd/core/queue.h"
+#include "brokerd/core/service.h"
 #include "libbroker/base/headers.h"
 
 #include <errno.h>
@@ -448,7 +449,9 @@ void names_take_seen(struct core *c, uint64_t token)
         consumer_seen(k);
     else if (t)
         tap_seen(t);
-    else if (q && q->backlog->unseen && --q->backlog->unseen == 0 && q->making)
+    else if (!q)
+        service_seen(c, token);
+    else if (q->backlog->unseen && --q->backlog->unseen == 0 && q->making)
         announce_made(q);
 }
 

@@ -16,7 +16,17 @@
 typedef uint64_t handle_t;
 
 /* What a handle may name; one asked for as another kind finds nothing. */
-enum slot_kind { SLOT_FREE, SLOT_QUEUE, SLOT_TAP, SLOT_CONSUMER, SLOT_PUBLISHER };
+enum slot_kind {
+    SLOT_FREE,
+    SLOT_QUEUE,
+    SLOT_TAP,
+    SLOT_CONSUMER,
+    SLOT_PUBLISHER,
+    SLOT_CALL,
+    SLOT_SERVER,
+    SLOT_PLACE,
+    SLOT_REGISTRY,
+};
 
 struct slot {
     void *object; /* SLOT_FREE: next free slot's number, as an integer */

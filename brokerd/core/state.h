@@ -46,7 +46,7 @@ enum {
 
 /* ----------------------------------------------------------------------------------- timers */
 
-enum timer_kind { TIMER_QUEUE, TIMER_TAP, TIMER_BACK };
+enum timer_kind { TIMER_QUEUE, TIMER_TAP, TIMER_BACK, TIMER_CALL };
 
 /* Due at node.key. What it is for may have moved on: whoever is called looks again. */
 struct timer {
@@ -271,6 +271,7 @@ struct endpoint {
     bool is_broker : 1;        /* may use names that begin with `$` */
     bool has_consumed : 1;     /* so it stays on this core */
     struct barriers *barriers; /* NULL: it asks nothing */
+    struct calling *calling;   /* NULL: it has no calls and serves nothing (service.h) */
     struct arrears *arrears;   /* verbs for many deliveries; NULL: none yet (arrears.h) */
     unsigned unready;          /* consumers that are not */
     bool writable, roomy;      /* net's word; less than OUT_HIGH_WATER unwritten */
@@ -365,6 +366,8 @@ struct core_counters {
     uint64_t endpoints;                 /* ever opened */
     struct settled_counters gone;       /* of queues that are */
     uint64_t gone_dead_letters;
+    uint64_t calls;                           /* opened by callers here */
+    uint64_t calls_failed[REASON_TABLE_SIZE]; /* at their callers; 0: by the server's own word */
 };
 
 struct core {
@@ -382,7 +385,9 @@ struct core {
     struct routes *routes;
     struct heap timers;
     struct map names;    /* of queues: struct named */
-    struct map services; /* struct service (call.c) */
+    struct map services; /* struct service (service.h) */
+    struct list owing;   /* struct call: what it owes the other side could not be posted */
+    struct list parting; /* struct server that has left: the same */
     struct list endpoints, letters;
     struct list pump, news, starved, lossy, holding, doomed, barriers, wakeful, readies, behind;
     struct pool pool;          /* kept messages are from here */
@@ -398,6 +403,7 @@ struct core {
     } late;          /* answers that came one by one, gathered */
     uint64_t parked; /* messages to queues that are not known yet */
     bool draining;
+    bool ending; /* nobody is told anything any more */
     struct core_counters count;
 
     /* Scratch of one call, so that none of it is on the stack or on the heap: a run from

@@ -71,6 +71,13 @@ static int take_confirm(const struct header *h, struct options *o, struct refusa
     return 0;
 }
 
+static int take_wait(const struct header *h, struct options *o, struct refusal *why)
+{
+    if (units_parse_time(h->value, UNITS_PLAIN_MS | UNITS_ZERO, &o->wait_ms) < 0)
+        return bad_value(why, h, "a number of milliseconds");
+    return 0;
+}
+
 static int take_nothing(const struct header *h, struct options *o, struct refusal *why)
 {
     (void)h, (void)o, (void)why;
@@ -87,6 +94,7 @@ static const struct {
     {"$require", OPTION_REQUIRE, false, take_require},
     {"$reply-to", OPTION_REPLY_TO, true, take_nothing},
     {"$confirm", OPTION_CONFIRM, false, take_confirm},
+    {"$wait", OPTION_WAIT, false, take_wait},
     {"$facts", OPTION_FACTS, true, take_facts},
 };
 
@@ -121,7 +129,7 @@ int options_read(struct slice headers, unsigned allowed, uint8_t *left, struct o
     uint8_t *end = left;
     bool any = false;
 
-    *ret = (struct options){.headers = headers};
+    *ret = (struct options){.headers = headers, .wait_ms = -1};
     while (headers_next(&rest, &h) > 0) {
         int r = h.name.p[0] == '$' ? option_take(&h, allowed, ret, ret_why) : 0;
 

@@ -15,14 +15,16 @@ enum option {
     OPTION_REQUIRE = 2,
     OPTION_REPLY_TO = 4, /* stays among the headers */
     OPTION_CONFIRM = 8,
-    OPTION_FACTS = 16,  /* stays too: the core must keep them */
+    OPTION_FACTS = 16, /* stays too: the core must keep them */
+    OPTION_WAIT = 64,
     OPTION_OTHERS = 32, /* names we do not know stay among the headers: the core's to judge */
 
     OPTIONS_MESSAGE = OPTION_TTL | OPTION_REQUIRE | OPTION_REPLY_TO,
 };
 
 struct options {
-    int64_t ttl_ms; /* 0: none */
+    int64_t ttl_ms;  /* 0: none */
+    int64_t wait_ms; /* -1: not said */
     bool require, facts;
     bool confirm_loss;    /* `$confirm: loss` */
     struct slice headers; /* what is left */

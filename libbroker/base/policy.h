@@ -107,6 +107,8 @@ struct policy_rule {
 struct policy_globals {
     uint64_t max_message_bytes; /* largest message taken */
     bool create_queues;         /* may a client that names an unknown queue make it? */
+    int64_t call_wait_ms;       /* a call waits so long if nobody serves it; 0: it fails at once */
+    uint32_t max_calls;         /* of one connection: open, or waiting for a server */
 };
 
 struct policy_set;

@@ -21,7 +21,8 @@ struct policy_set {
 
 struct policy_globals policy_globals_default(void)
 {
-    return (struct policy_globals){.max_message_bytes = 64ULL << 20, .create_queues = true};
+    return (struct policy_globals){
+        .max_message_bytes = 64ULL << 20, .create_queues = true, .max_calls = 10000};
 }
 
 int policy_set_new(const struct policy_globals *globals, struct policy_set **ret_set)

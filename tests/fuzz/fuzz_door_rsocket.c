@@ -164,8 +164,8 @@ static void converse(struct side *client, struct side *listener, unsigned how, c
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct policy_globals globals = {.max_message_bytes = 16384,
-                                                  .create_queues = true};
+    static const struct policy_globals globals = {
+        .max_message_bytes = 16384, .create_queues = true, .max_calls = 64};
     struct policy_set *policies;
     struct side client, listener;
     struct world w;

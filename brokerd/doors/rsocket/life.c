@@ -3,6 +3,7 @@
 #include "brokerd/doors/rsocket/consume.h"
 #include "brokerd/doors/rsocket/publish.h"
 #include "brokerd/doors/rsocket/send.h"
+#include "brokerd/doors/rsocket/serve.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -177,9 +178,10 @@ static void stream_free(struct stream *s)
         core_detach(((struct consume *)s)->k);
         break;
     case STREAM_CALL:
-        core_call_cancel(((struct call_stream *)s)->call);
+        core_call_close(((struct call_stream *)s)->call);
         break;
     case STREAM_JOINING:
+    case STREAM_SERVE:
     case STREAM_PING:
         break;
     }
@@ -207,6 +209,7 @@ void peer_release(struct peer *c)
     streams_fini(&c->streams);
     peer_sweep(c);
     publish_forget_end(c);
+    serve_end(c);
     core_endpoint_close(c->link->endpoint);
     c->link->endpoint = NULL;
 }

@@ -6,6 +6,7 @@
 #include "brokerd/doors/rsocket/request.h"
 #include "brokerd/doors/rsocket/rsocket.h"
 #include "brokerd/doors/rsocket/send.h"
+#include "brokerd/doors/rsocket/serve.h"
 #include "brokerd/doors/rsocket/setup.h"
 #include "brokerd/doors/rsocket/units.h"
 #include "libbroker/wire/rsocket.h"
@@ -46,8 +47,9 @@ static void stream_close(struct stream *s)
         consume_detach((struct consume *)s);
         break;
     case STREAM_CALL:
-        calls_cancel((struct call_stream *)s);
+        calls_close((struct call_stream *)s);
         break;
+    case STREAM_SERVE: /* it serves on: only the answer is not wanted */
     case STREAM_ONCE:
     case STREAM_PUBLISH: /* its publisher, in peer_sweep(): it does no harm until then */
     case STREAM_JOINING:
@@ -59,6 +61,10 @@ static void stream_close(struct stream *s)
 
 static void close_and_fail(struct stream *s, const struct refusal *why)
 {
+    if (s->kind == STREAM_CALL) {
+        calls_violated((struct call_stream *)s, why);
+        return;
+    }
     if (!s->quiet)
         peer_refuse(s->peer, s->id, why, false);
     stream_close(s);
@@ -108,6 +114,8 @@ static void on_request(struct peer *c, const struct rs_frame *f, struct block *b
 
 static bool takes_payloads(const struct stream *s)
 {
+    if (s->kind == STREAM_CALL)
+        return calls_take_payloads((const struct call_stream *)s);
     return s->kind == STREAM_PUBLISH || s->kind == STREAM_JOINING ||
            (s->kind == STREAM_CONSUME && s->channel);
 }
@@ -125,6 +133,8 @@ static void on_whole(struct stream *s, const struct rs_frame *f, struct block *b
         close_and_fail(s, &why);
     } else if (s->kind == STREAM_PUBLISH) {
         publish_payload((struct publish *)s, f, block);
+    } else if (s->kind == STREAM_CALL) {
+        calls_payload((struct call_stream *)s, f, block);
     } else {
         consume_payload((struct consume *)s, f);
     }
@@ -172,6 +182,18 @@ static void on_request_n(struct peer *c, const struct rs_frame *f)
     }
 }
 
+/* CANCEL or ERROR. */
+static void on_stop(struct stream *s, const struct rs_frame *f)
+{
+    stream_join_end(s); /* "in mid-sequence discards what was gathered" */
+    if (s->kind != STREAM_CALL)
+        stream_close(s);
+    else if (f->type == RS_CANCEL)
+        calls_cancel((struct call_stream *)s);
+    else
+        calls_error((struct call_stream *)s, f->number, f->data);
+}
+
 static void on_stream_frame(struct peer *c, const struct rs_frame *f, struct block *block)
 {
     struct stream *s;
@@ -193,7 +215,7 @@ static void on_stream_frame(struct peer *c, const struct rs_frame *f, struct blo
     case RS_ERROR:
         s = streams_find(&c->streams, f->stream);
         if (s)
-            stream_close(s);
+            on_stop(s, f);
         break;
     default: /* "connection-level frames on stream > 0: ignore" */
         break;
@@ -209,6 +231,7 @@ static void on_peer_error(struct peer *c, const struct rs_frame *f)
     switch (f->number) {
     case RS_CONNECTION_CLOSE: /* what runs may end, then we close */
         c->draining = true;
+        serve_drain(c);
         break;
     case RS_CONNECTION_ERROR:
         (void)snprintf(why, sizeof why, "the peer ended it: %s", shown(f->data, text, sizeof text));
@@ -382,6 +405,7 @@ static void on_drain(struct door_conn *d)
         return;
     }
     c->draining = true;
+    serve_drain(c);
     send_error(c, 0, RS_CONNECTION_CLOSE, SLICE("draining: the broker is about to stop"));
     /* A channel that ends on the spot leaves the table, which may shrink or move: look again
      * from the start then. Those told once are passed over. */
@@ -418,7 +442,7 @@ static bool may_move(const struct door_conn *d)
     const struct stream *s;
     uint32_t at = 0;
 
-    if (!c->established || c->over || c->draining || c->ended || c->joining)
+    if (!c->established || c->over || c->draining || c->ended || c->joining || c->servings)
         return false;
     while ((s = streams_next(&c->streams, &at)) != NULL) {
         if (s->kind != STREAM_PUBLISH || s->join)

@@ -23,6 +23,7 @@ enum peer_metadata {
 };
 
 struct memo;
+struct servings;
 
 /* What fire-and-forget needs. */
 struct forget {
@@ -33,16 +34,17 @@ struct forget {
 struct peer {
     struct link *link; /* with the endpoint, from SETUP on */
     struct stream_table streams;
-    struct stream *hot;    /* publish channel of the last plain payload, or NULL */
-    struct stream *ended;  /* streams out of the table, until peer_sweep() */
-    struct forget *forget; /* for all fire-and-forget, made for the first */
-    uint8_t *type_name;    /* of the data type, if it is a named one; ours */
-    int64_t heard_ms;      /* when the last bytes came */
-    uint64_t joining;      /* bytes of unfinished messages, all streams */
-    uint32_t lifetime_ms;  /* of silence, then the peer is dead */
-    uint8_t metadata;      /* enum peer_metadata */
-    uint8_t type_id;       /* data type of SETUP */
-    uint8_t type_len;      /* of its name */
+    struct stream *hot;        /* publish channel of the last plain payload, or NULL */
+    struct stream *ended;      /* streams out of the table, until peer_sweep() */
+    struct forget *forget;     /* for all fire-and-forget, made for the first */
+    struct servings *servings; /* serve.h; NULL: it serves nothing */
+    uint8_t *type_name;        /* of the data type, if it is a named one; ours */
+    int64_t heard_ms;          /* when the last bytes came */
+    uint64_t joining;          /* bytes of unfinished messages, all streams */
+    uint32_t lifetime_ms;      /* of silence, then the peer is dead */
+    uint8_t metadata;          /* enum peer_metadata */
+    uint8_t type_id;           /* data type of SETUP */
+    uint8_t type_len;          /* of its name */
     bool established : 1;
     bool over : 1;     /* net has been told to close */
     bool draining : 1; /* takes no new requests; closed with its last stream */

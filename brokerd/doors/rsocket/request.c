@@ -4,6 +4,7 @@
 #include "brokerd/doors/rsocket/consume.h"
 #include "brokerd/doors/rsocket/publish.h"
 #include "brokerd/doors/rsocket/send.h"
+#include "brokerd/doors/rsocket/serve.h"
 #include "libbroker/base/log.h"
 #include "libbroker/wire/rsocket.h"
 
@@ -69,20 +70,12 @@ static void on_consume(const struct request *r)
 
 static void call(const struct request *r, struct slice service, struct slice method)
 {
-    bool is_admin = slice_eq(service, SLICE("admin"));
-    struct refusal why;
-
-    if (r->f->type == RS_REQUEST_RESPONSE && is_admin && slice_eq(method, SLICE("ping"))) {
+    if (r->f->type == RS_REQUEST_RESPONSE && slice_eq(service, SLICE("admin")) &&
+        slice_eq(method, SLICE("ping")))
         calls_ping(r->c, r->f->stream);
-    } else if (r->f->type == RS_REQUEST_RESPONSE || r->f->type == RS_REQUEST_STREAM) {
-        calls_open(r->c, &(struct call_request){r->f->stream, service, method, r->f});
-    } else { /* nobody in this process takes calls of another kind */
-        if (is_admin)
-            refuse(&why, REASON_INVALID, "admin takes request-response and request-stream");
-        else
-            refuse(&why, REASON_NO_SERVER, "nobody serves calls of this kind");
-        request_refuse(r, &why);
-    }
+    else
+        calls_open(r->c,
+                   &(struct call_route){r->f->stream, service, method, r->f, r->block, &r->meta});
 }
 
 static void on_call(const struct request *r)
@@ -109,8 +102,10 @@ static void on_serve(const struct request *r)
 {
     struct refusal why;
 
-    refuse(&why, REASON_NOT_FOUND, "this broker does not pass calls on to clients yet");
-    request_refuse(r, &why);
+    if (r->f->type == RS_REQUEST_RESPONSE)
+        serve_open(r->c, r->f->stream, r->name);
+    else if (serve_begin(r->c, r->name, &why) < 0)
+        request_refuse(r, &why);
 }
 
 /* Which interactions a route has, and which of them must name something. */
@@ -177,7 +172,7 @@ static void refuse_unknown(const struct request *r, struct refusal *why)
 
     refuse(why, REASON_NOT_FOUND,
            "no route %s; there are publish/TOPIC, publish, send/QUEUE, send, subscribe/FILTER, "
-           "consume/QUEUE, call/SERVICE/METHOD, admin/COMMAND",
+           "consume/QUEUE, serve/SERVICE, call/SERVICE/METHOD, admin/COMMAND",
            shown(r->meta.route, buf, sizeof buf));
 }
 

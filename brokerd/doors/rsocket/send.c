@@ -64,6 +64,17 @@ void send_payload(struct peer *c, uint32_t id, const struct payload *p)
         send_fragment(c, &fragment, p->block);
 }
 
+void send_request(struct peer *c, const struct rs_frame *f, struct block *block)
+{
+    struct rs_fragmenter cut;
+    struct rs_fragment fragment;
+
+    rs_fragmenter_init(&cut, f, send_frame_max(c));
+    while (rs_fragmenter_next(&cut, &fragment))
+        send_fragment(c, &fragment, block);
+    send_end(c);
+}
+
 void send_complete(struct peer *c, uint32_t id)
 {
     uint8_t *start = out_reserve(&c->link->out, RS_PAYLOAD_HEAD_SIZE);

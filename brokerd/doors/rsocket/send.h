@@ -21,6 +21,9 @@ struct payload {
  * run: send_end(). */
 void send_payload(struct peer *c, uint32_t id, const struct payload *p);
 
+/* One of the four requests, on stream f->stream, likewise in fragments; complete in itself. */
+void send_request(struct peer *c, const struct rs_frame *f, struct block *block);
+
 /* The largest frame we send, without its TCP length. */
 uint32_t send_frame_max(const struct peer *c);
 

@@ -4,6 +4,7 @@
 #include "brokerd/doors/rsocket/consume.h"
 #include "brokerd/doors/rsocket/meta.h"
 #include "brokerd/doors/rsocket/publish.h"
+#include "brokerd/doors/rsocket/serve.h"
 #include "libbroker/base/headers.h"
 #include "libbroker/base/utf8.h"
 #include "libbroker/wire/rsocket.h"
@@ -97,18 +98,19 @@ static uint32_t lifetime(const struct door_limits *l, const struct rs_setup *s)
     return (uint32_t)(ms < l->idle_max_ms ? ms : l->idle_max_ms);
 }
 
-/* Metadata of SETUP: whole, and no service to be registered. */
+/* Metadata of SETUP: whole. *ret_service: what the client serves from the beginning, or empty. */
 static uint32_t metadata_code(const struct peer *c, const struct rs_frame *f,
-                              struct refusal *ret_why)
+                              struct slice *ret_service, struct refusal *ret_why)
 {
+    const struct slice serve = SLICE("serve/");
     struct meta m;
 
+    *ret_service = slice_of(NULL, 0);
     if (meta_read(c, f->has_metadata, f->metadata, &m, ret_why) < 0)
         return RS_INVALID_SETUP;
-    if (!m.has_route || !slice_starts(m.route, SLICE("serve/")))
-        return 0;
-    refuse(ret_why, REASON_NOT_FOUND, "this broker does not pass calls on to clients yet");
-    return RS_UNSUPPORTED_SETUP;
+    if (m.has_route && slice_starts(m.route, serve))
+        *ret_service = slice_from(m.route, serve.n);
+    return 0;
 }
 
 /* What people see of the client: the name it gives itself in a header, else its address. */
@@ -133,6 +135,7 @@ void setup_first(struct peer *c, const struct rs_frame *f)
     char name[CLIENT_NAME_MAX + 1];
     struct endpoint_desc desc = {0};
     struct refusal why;
+    struct slice service;
     const char *text;
     uint32_t code = refusal_code(f, &text);
 
@@ -141,7 +144,7 @@ void setup_first(struct peer *c, const struct rs_frame *f)
         return;
     }
     c->metadata = metadata_kind(f->setup.metadata_mime);
-    code = metadata_code(c, f, &why);
+    code = metadata_code(c, f, &service, &why);
     if (code) {
         peer_fail(c, code, why.text);
         return;
@@ -150,6 +153,10 @@ void setup_first(struct peer *c, const struct rs_frame *f)
     if (keep_type(c, f->setup.data_mime) < 0 ||
         core_endpoint_open(c->link->host->core, &desc, &endpoint_ops, c, &c->link->endpoint) < 0) {
         peer_fail(c, RS_REJECTED_SETUP, "the broker has no memory for this");
+        return;
+    }
+    if (service.p && serve_begin(c, service, &why) < 0) {
+        peer_fail(c, RS_REJECTED_SETUP, why.text);
         return;
     }
     c->lifetime_ms = lifetime(&c->link->host->limits, &f->setup);

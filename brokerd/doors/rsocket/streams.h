@@ -22,6 +22,7 @@ enum stream_kind {
     STREAM_CONSUME, /* subscribe and consume: consume.h */
     STREAM_CALL,    /* call and admin: calls.h */
     STREAM_PING,    /* admin/ping, until all before it is ready */
+    STREAM_SERVE,   /* serve, until every worker knows: serve.h */
 };
 
 /* What all kinds have in common; the first member of each. */

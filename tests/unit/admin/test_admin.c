@@ -226,36 +226,48 @@ struct question {
     unsigned done;
 };
 
-static void on_next(void *ctx, struct slice data, struct ctype type)
+static void on_next(void *ctx, const struct call_payload *p, bool complete)
 {
     struct question *q = ctx;
 
-    ck_assert_uint_eq(type.id, 0x05);
-    q->answer = json_loadb((const char *)data.p, data.n, 0, NULL);
+    ck_assert(complete);
+    ck_assert_uint_eq(p->type.id, 0x05);
+    q->answer = json_loadb((const char *)p->data.p, p->data.n, 0, NULL);
 }
 
-static void on_complete(void *ctx)
-{
-    count_up(&((struct question *)ctx)->done);
-}
-
-static void on_refused(void *ctx, const struct refusal *why)
+static void on_error(void *ctx, const struct call_error *e)
 {
     struct question *q = ctx;
 
-    q->why = *why;
-    count_up(&q->done);
+    q->why.reason = e->reason;
+    snprintf(q->why.text, sizeof q->why.text, "%.*s", (int)e->text.n, (const char *)e->text.p);
 }
 
-static const struct call_ops call_ops = {on_next, on_complete, on_refused};
+static void on_call_closed(void *ctx)
+{
+    struct question *q = ctx;
+
+    q->call = NULL;
+    if (q->answer || q->why.reason != REASON_NONE)
+        count_up(&q->done);
+}
+
+static const struct call_ops call_ops = {
+    .next = on_next, .error = on_error, .closed = on_call_closed};
 
 static void open_call(struct party *p, const void *arg)
 {
     struct question *q = *(struct question *const *)arg;
+    const struct call_request r = {.model = CALL_RESPONSE,
+                                   .service = SLICE("admin"),
+                                   .method = slice_str(q->method),
+                                   .first = {.data = slice_str(q->data)}};
+    struct call *call = NULL;
 
-    if (core_call_open(p->ep, SLICE("admin"), slice_str(q->method), slice_str(q->data), 1,
-                       &call_ops, q, &q->call, &q->why) < 0)
-        ck_abort_msg("%s", q->why.text);
+    if (core_call_open(p->ep, &r, &call_ops, q, &call, &q->why) < 0)
+        count_up(&q->done); /* *why says why */
+    else if (call)
+        q->call = call;
 }
 
 /* Ask on worker i. The answer, the caller's; NULL if refused: see `refusal`. */
@@ -746,7 +758,7 @@ END_TEST
 static void open_and_cancel(struct party *p, const void *arg)
 {
     open_call(p, arg);
-    core_call_cancel((*(struct question *const *)arg)->call);
+    core_call_close((*(struct question *const *)arg)->call);
 }
 
 START_TEST(a_caller_that_goes_hears_nothing)
@@ -777,7 +789,7 @@ START_TEST(stopping_with_calls_under_way)
     workers_join(workers);
     for (unsigned i = 0; i < MANY; i++) /* as closing the connection does */
         if (!many[i].done)
-            core_call_cancel(many[i].call);
+            core_call_close(many[i].call);
     for (unsigned i = 0; i < MANY; i++)
         json_decref(many[i].answer);
     stop();

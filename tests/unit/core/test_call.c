@@ -1,81 +1,196 @@
-/* Calls to a service: replies wait for credit, and a call ends exactly once. */
+/* Calls: credit and ends of both sides, in one core and across cores; who serves, who waits. Each
+ * side writes down what it hears. */
 #include "brokerd/core/call.h"
+#include "brokerd/core/service.h"
 #include "tests/unit/core/world.h"
 
 #include <check.h>
 #include <errno.h>
+#include <stdarg.h>
 
 static struct world world;
 static struct policy_set *policies;
-static struct world_peer a;
-static struct call *open_call; /* at the server */
-static unsigned gone;
 
-struct caller {
-    char got[256];
-    unsigned completed, refused;
+/* One side. */
+struct side {
+    struct call *call;
+    char got[2048];
+    unsigned closed;
 };
 
-static void on_next(void *ctx, struct slice data, struct ctype type)
-{
-    struct caller *c = ctx;
-    size_t n = strlen(c->got);
+/* A connection: it may serve, and hears of calls. */
+struct party {
+    struct world_peer peer;
+    struct server *server;
+    struct side side[8]; /* of its calls as a server, in the order they came */
+    unsigned calls, ready;
+    int refuse; /* the next calls */
+    char asked[256];
+};
 
-    (void)type;
-    snprintf(c->got + n, sizeof c->got - n, "%.*s ", (int)data.n, (const char *)data.p);
+static void note(struct side *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void note(struct side *s, const char *fmt, ...)
+{
+    size_t n = strlen(s->got);
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(s->got + n, sizeof s->got - n, fmt, ap);
+    va_end(ap);
+}
+
+/* What it has heard since it was asked last. */
+static const char *heard(struct side *s)
+{
+    static char text[sizeof s->got];
+
+    memcpy(text, s->got, sizeof text);
+    s->got[0] = '\0';
+    return text;
+}
+
+static void on_next(void *ctx, const struct call_payload *p, bool complete)
+{
+    note(ctx, "%.*s%s ", (int)p->data.n, (const char *)p->data.p, complete ? "." : "");
+}
+
+static void on_request_n(void *ctx, uint32_t n)
+{
+    note(ctx, "+%u ", n);
 }
 
 static void on_complete(void *ctx)
 {
-    ((struct caller *)ctx)->completed++;
+    note(ctx, ". ");
 }
 
-static void on_refused(void *ctx, const struct refusal *why)
+static void on_cancel(void *ctx)
 {
-    ck_assert_int_eq(why->reason, REASON_INVALID);
-    ((struct caller *)ctx)->refused++;
+    note(ctx, "cancel ");
 }
 
-static const struct call_ops caller_ops = {on_next, on_complete, on_refused};
-static const struct ctype text = {.id = CTYPE_NONE};
-
-static void reply(const char *s)
+static void on_error(void *ctx, const struct call_error *e)
 {
-    ck_assert_int_eq(call_reply(open_call, slice_str(s), text), 0);
+    note(ctx, "error-%x-%s:%.*s ", e->code, e->reason ? reason_name(e->reason) : "own",
+         (int)e->text.n, (const char *)e->text.p);
 }
 
-/* `echo` answers with the data, `refuse` says no, all else waits for the test. */
-static void serve(void *ctx, struct call *call, struct slice method, struct slice data)
+static void on_closed(void *ctx)
 {
-    const struct refusal why = {REASON_INVALID, "invalid: no"};
+    struct side *s = ctx;
 
-    ck_assert_ptr_eq(ctx, &world);
-    open_call = call;
-    call_set_state(call, &gone);
-    if (slice_eq(method, SLICE("echo"))) {
-        ck_assert_int_eq(call_reply(call, data, text), 0);
-        call_complete(call);
-    } else if (slice_eq(method, SLICE("refuse"))) {
-        call_refuse(call, &why);
+    s->call = NULL;
+    s->closed++;
+}
+
+static const struct call_ops ops = {on_next,   on_request_n, on_complete,
+                                    on_cancel, on_error,     on_closed};
+
+static int on_open(void *ctx, struct call *call, const struct call_request *r, struct refusal *why)
+{
+    struct party *p = ctx;
+    struct side *s = &p->side[p->calls % 8];
+
+    if (p->refuse) {
+        *why = (struct refusal){REASON_LIMIT, "limit: not this one"};
+        return -EMFILE;
     }
+    p->calls++;
+    p->peer.out += r->first.data.n;
+    snprintf(p->asked, sizeof p->asked, "%.*s/%.*s %.*s%s +%d", (int)r->service.n,
+             (const char *)r->service.p, (int)r->method.n, (const char *)r->method.p,
+             (int)r->first.data.n, (const char *)r->first.data.p, r->complete ? "." : "",
+             (int)r->credit);
+    if (!call)
+        return 0;
+    memset(s, 0, sizeof *s);
+    s->call = call;
+    core_call_accept(call, &ops, s, p->peer.out);
+    if (slice_eq(r->method, SLICE("echo")))
+        ck_assert_int_eq(core_call_next(call, &r->first, true), 0);
+    return 0;
 }
 
-static void on_gone(void *ctx, struct call *call)
+static void on_ready(void *ctx)
 {
-    ck_assert_ptr_eq(ctx, &world);
-    ck_assert_ptr_eq(call_state(call), &gone);
-    gone++;
+    ((struct party *)ctx)->ready++;
 }
 
-static const struct call_server server = {serve, on_gone};
+static const struct server_ops server_ops = {on_open, on_ready};
 
-static void start(void)
+/* --------------------------------------------------------------------------------- the stage */
+
+enum { CORES = 3 };
+
+static struct party caller, server, other;
+
+/* Where caller, server and a first server, whose worker is the service's home, live. */
+static const struct stage {
+    unsigned cores, caller, server, home;
+} stages[] = {{1, 0, 0, 0}, {3, 0, 0, 0}, {3, 1, 1, 0}, {3, 0, 1, 1}, {3, 1, 2, 2},
+              {3, 1, 2, 0}, {3, 2, 0, 1}, {3, 1, 1, 2}, {3, 2, 2, 2}};
+
+enum { STAGES = sizeof stages / sizeof stages[0] };
+
+static void serve(struct party *p)
 {
-    gone = 0;
-    policies = world_policy(POLICY_QUEUE, "", "");
-    world_start(&world, 1, policies, INT64_C(1) << 30);
-    world_connect(&world, &a, 0);
-    ck_assert_int_eq(core_serve(world.core[0], "service", &server, &world), 0);
+    struct refusal why;
+
+    ck_assert_int_eq(core_serve(p->peer.ep, SLICE("math"), &server_ops, p, &p->server, &why), 0);
+}
+
+static void unserve(struct party *p)
+{
+    core_unserve(p->server);
+    p->server = NULL;
+}
+
+static void start(const struct stage *at)
+{
+    struct policy_globals g = policy_globals_default();
+
+    g.max_calls = 4;
+    if (policy_set_new(&g, &policies) < 0)
+        abort();
+    memset(&caller, 0, sizeof caller);
+    memset(&server, 0, sizeof server);
+    memset(&other, 0, sizeof other);
+    world_start(&world, at->cores, policies, INT64_C(1) << 30);
+    world_connect(&world, &caller.peer, at->caller);
+    world_connect(&world, &server.peer, at->server);
+    world_connect(&world, &other.peer, at->home);
+}
+
+/* The service is at home where `other` lives, which serves it no more. */
+static void start_served(const struct stage *at)
+{
+    start(at);
+    serve(&other);
+    world_run(&world);
+    ck_assert_uint_eq(other.ready, 1);
+    serve(&server);
+    world_run(&world);
+    ck_assert_uint_eq(server.ready, 1);
+    unserve(&other);
+    world_run(&world);
+}
+
+/* Nothing of a call is left anywhere. */
+static void no_calls_left(void)
+{
+    world_run(&world);
+    for (unsigned i = 0; i < world.n; i++) {
+        struct core *c = world.core[i];
+        uint32_t at = 0;
+        struct place *p;
+
+        ck_assert_ptr_null(slots_next(&c->slots, SLOT_CALL, &at));
+        ck_assert(list_empty(&c->owing));
+        ck_assert_int_eq(c->used, 0);
+        for (at = 0; (p = slots_next(&c->slots, SLOT_PLACE, &at)) != NULL;)
+            ck_assert_uint_eq(p->open, 0);
+    }
 }
 
 static void stop(void)
@@ -84,111 +199,429 @@ static void stop(void)
     policies = policy_set_unref(policies);
 }
 
-static struct call *call(struct caller *c, const char *method, uint64_t credit)
+static int try_call(struct side *s, const struct call_request *r, struct refusal *why)
 {
-    struct refusal why;
-    struct call *ret;
+    struct call *call = NULL;
+    int err;
 
-    memset(c, 0, sizeof *c);
-    ck_assert_int_eq(core_call_open(a.ep, SLICE("service"), slice_str(method), SLICE("hello"),
-                                    credit, &caller_ops, c, &ret, &why),
-                     0);
-    return ret;
+    memset(s, 0, sizeof *s);
+    err = core_call_open(caller.peer.ep, r, &ops, s, &call, why);
+    s->call = call;
+    return err;
 }
 
-START_TEST(answers_at_once)
+static void call(struct side *s, enum call_model model, const char *method, const char *data,
+                 uint64_t credit)
 {
-    struct caller c;
+    const struct call_request r = {.model = model,
+                                   .service = SLICE("math"),
+                                   .method = slice_str(method),
+                                   .first = {.data = slice_str(data)},
+                                   .credit = credit};
+    struct refusal why = {REASON_NONE, ""};
 
-    start();
-    ck_assert_ptr_null(call(&c, "echo", 1));
-    ck_assert_str_eq(c.got, "hello ");
-    ck_assert_uint_eq(c.completed, 1);
-    ck_assert_ptr_null(call(&c, "refuse", 1));
-    ck_assert_uint_eq(c.refused, 1);
-    ck_assert_uint_eq(c.completed + gone, 0);
+    ck_assert_msg(try_call(s, &r, &why) == 0, "%s", why.text);
+    world_run(&world);
+}
+
+static int say(struct side *s, const char *data, bool complete)
+{
+    const struct call_payload p = {.data = slice_str(data)};
+    int r = core_call_next(s->call, &p, complete);
+
+    world_run(&world);
+    return r;
+}
+
+/* ------------------------------------------------------------------------------- four models */
+
+START_TEST(a_response)
+{
+    struct side s;
+
+    start_served(&stages[_i]);
+    call(&s, CALL_RESPONSE, "echo", "hello", 1);
+    ck_assert_str_eq(server.asked, "math/echo hello +1");
+    ck_assert_str_eq(heard(&s), "hello. ");
+    ck_assert_uint_eq(s.closed, 1);
+    ck_assert_uint_eq(server.side[0].closed, 1);
+    call(&s, CALL_RESPONSE, "add", "1", 1);
+    ck_assert_str_eq(s.got, "");
+    core_call_complete(server.side[1].call); /* an empty result */
+    world_run(&world);
+    ck_assert_str_eq(heard(&s), ". ");
+    ck_assert_uint_eq(s.closed, 1);
+    call(&s, CALL_RESPONSE, "add", "1", 1);
+    core_call_cancel(s.call);
+    world_run(&world);
+    ck_assert_str_eq(heard(&server.side[2]), "cancel ");
+    ck_assert_uint_eq(server.side[2].closed + s.closed, 2);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+START_TEST(nothing_comes_back)
+{
+    struct side s;
+
+    start_served(&stages[_i]);
+    call(&s, CALL_FNF, "log", "hello", 0);
+    ck_assert_str_eq(server.asked, "math/log hello +0");
+    ck_assert_ptr_null(s.call);
+    ck_assert_uint_eq(s.closed, 0);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+START_TEST(a_stream)
+{
+    struct side s, *b = &server.side[0];
+
+    start_served(&stages[_i]);
+    call(&s, CALL_STREAM, "count", "", 2);
+    ck_assert_str_eq(server.asked, "math/count  +2");
+    ck_assert_int_eq(say(b, "1", false), 0);
+    ck_assert_int_eq(say(b, "2", false), 0);
+    ck_assert_int_eq(say(b, "3", false), -ENOBUFS);
+    core_call_request_n(s.call, 1);
+    world_run(&world);
+    ck_assert_str_eq(heard(b), "+1 ");
+    ck_assert_int_eq(say(b, "3", true), 0);
+    ck_assert_str_eq(heard(&s), "1 2 3. ");
+    ck_assert_uint_eq(s.closed + b->closed, 2);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+START_TEST(a_channel_both_ways)
+{
+    struct side s, *b = &server.side[0];
+
+    start_served(&stages[_i]);
+    call(&s, CALL_CHANNEL, "sum", "0", 1);
+    ck_assert_int_eq(say(&s, "1", false), -ENOBUFS);
+    core_call_request_n(b->call, 2);
+    world_run(&world);
+    ck_assert_str_eq(heard(&s), "+2 ");
+    ck_assert_int_eq(say(&s, "1", false), 0);
+    ck_assert_int_eq(say(&s, "2", true), 0);
+    ck_assert_int_eq(say(&s, "3", false), -EPIPE);
+    ck_assert_str_eq(heard(b), "1 2. ");
+    ck_assert_uint_eq(s.closed + b->closed, 0); /* the other half goes on */
+    ck_assert_int_eq(say(b, "3", false), 0);
+    core_call_complete(b->call);
+    world_run(&world);
+    ck_assert_str_eq(heard(&s), "3 . ");
+    ck_assert_uint_eq(s.closed + b->closed, 2);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+START_TEST(complete_comes_with_the_opening_or_at_once)
+{
+    const struct call_request r = {.model = CALL_CHANNEL,
+                                   .service = SLICE("math"),
+                                   .method = SLICE("sum"),
+                                   .first = {.data = SLICE("1")},
+                                   .complete = true,
+                                   .credit = 1};
+    struct refusal why;
+    struct side s;
+
+    start_served(&stages[_i]);
+    ck_assert_int_eq(try_call(&s, &r, &why), 0);
+    world_run(&world);
+    ck_assert_str_eq(server.asked, "math/sum 1. +1");
+    ck_assert_int_eq(say(&server.side[0], "2", true), 0);
+    ck_assert_str_eq(heard(&s), "2. ");
+    ck_assert_uint_eq(s.closed + server.side[0].closed, 2);
+
+    /* Before the caller knows who serves it. */
+    ck_assert_int_eq(try_call(&s,
+                              &(struct call_request){.model = CALL_CHANNEL,
+                                                     .service = SLICE("math"),
+                                                     .method = SLICE("sum"),
+                                                     .credit = 1},
+                              &why),
+                     0);
+    core_call_request_n(s.call, 3);
+    core_call_complete(s.call);
+    world_run(&world);
+    ck_assert_str_eq(heard(&server.side[1]), "+3 . ");
+    core_call_cancel(s.call);
+    no_calls_left();
+
+    ck_assert_int_eq(try_call(&s, &r, &why), 0);
+    core_call_cancel(s.call);
+    ck_assert_uint_eq(s.closed, 1);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+START_TEST(a_server_stops_only_the_way_up)
+{
+    struct side s, *b = &server.side[0];
+
+    start_served(&stages[_i]);
+    call(&s, CALL_CHANNEL, "sum", "0", 9);
+    core_call_request_n(b->call, 2);
+    core_call_cancel(b->call);
+    world_run(&world);
+    ck_assert_str_eq(heard(&s), "+2 cancel ");
+    ck_assert_int_eq(say(&s, "1", false), -EPIPE);
+    ck_assert_int_eq(say(b, "1", false), 0);
+    ck_assert_int_eq(say(b, "2", true), 0);
+    ck_assert_str_eq(heard(&s), "1 2. ");
+    ck_assert_uint_eq(s.closed + b->closed, 2);
+    ck_assert_str_eq(b->got, "");
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+START_TEST(errors_pass_unchanged)
+{
+    const struct call_error e = {0x4242, REASON_NONE, SLICE("my own words")};
+    struct side s;
+
+    start_served(&stages[_i]);
+    call(&s, CALL_STREAM, "count", "", 2);
+    core_call_error(server.side[0].call, &e);
+    world_run(&world);
+    ck_assert_str_eq(heard(&s), "error-4242-own:my own words ");
+    call(&s, CALL_CHANNEL, "sum", "", 2);
+    core_call_error(s.call, &e);
+    world_run(&world);
+    ck_assert_str_eq(heard(&server.side[1]), "error-4242-own:my own words ");
+    ck_assert_uint_eq(s.closed + server.side[1].closed, 2);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+START_TEST(a_server_may_say_no)
+{
+    const struct call_request r = {.model = CALL_RESPONSE, .service = SLICE("math")};
+    struct refusal why = {REASON_NONE, ""};
+    struct side s;
+
+    start_served(&stages[_i]);
+    server.refuse = true;
+    if (try_call(&s, &r, &why) < 0) {
+        ck_assert_str_eq(why.text, "limit: not this one");
+        ck_assert_uint_eq(s.closed, 0);
+    } else {
+        world_run(&world);
+        ck_assert_str_eq(heard(&s), "error-202-limit:limit: not this one ");
+        ck_assert_uint_eq(s.closed, 1);
+    }
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+/* ------------------------------------------------------------------------------------- credit */
+
+/* Any number means: as much as a window holds, renewed as it is used. */
+START_TEST(credit_is_lent)
+{
+    struct side s, *b = &server.side[0];
+    struct call *k;
+    uint64_t n = 0;
+
+    start_served(&stages[_i]);
+    call(&s, CALL_STREAM, "count", "", CORE_UNLIMITED);
+    k = b->call;
+    ck_assert_uint_eq(k->credit, CALL_WINDOW_FIRST);
+    for (; n < 5000; n++)
+        ck_assert_int_eq(say(b, "x", false), 0);
+    ck_assert_uint_le(k->credit, CALL_WINDOW_MAX);
+    s.got[0] = '\0';
+    core_writable(caller.peer.ep, false); /* its output is full: no more than was lent */
+    for (n = 0; say(b, "y", false) == 0; n++)
+        ck_assert_uint_le(n, CALL_WINDOW_MAX);
+    ck_assert_uint_eq(k->credit, 0);
+    core_writable(caller.peer.ep, true);
+    world_run(&world);
+    ck_assert_uint_gt(k->credit, 0);
+    core_call_cancel(s.call);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+START_TEST(large_payloads_have_small_windows)
+{
+    static char large[300 * 1024];
+    struct side s, *b = &server.side[0];
+
+    start_served(&stages[_i]);
+    memset(large, 'x', sizeof large - 1);
+    call(&s, CALL_STREAM, "count", "", CORE_UNLIMITED);
+    for (unsigned i = 0; i < CALL_WINDOW_FIRST + 3; i++) {
+        ck_assert_int_eq(say(b, large, false), 0);
+        s.got[0] = '\0';
+    }
+    ck_assert_uint_eq(b->call->credit, 1);
+    core_call_cancel(s.call);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+/* --------------------------------------------------------------------------- comings, goings */
+
+START_TEST(a_server_that_goes)
+{
+    struct side s, t, u;
+
+    start_served(&stages[_i]);
+    call(&s, CALL_STREAM, "a", "seen", 1);
+    world_written(&server.peer);
+    call(&t, CALL_STREAM, "a", "unseen", 1);
+    call(&u, CALL_RESPONSE, "echo", "done", 1);
+    ck_assert_str_eq(heard(&u), "done. ");
+    world_disconnect(&server.peer);
+    world_run(&world);
+    ck_assert_str_eq(heard(&s),
+                     "error-203-disconnected:disconnected: the server went while it had the call ");
+    ck_assert_str_eq(heard(&t),
+                     "error-202-no-server:no-server: the server went before it saw the call ");
+    ck_assert_uint_eq(s.closed + t.closed + u.closed, 3);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+START_TEST(a_caller_that_goes)
+{
+    struct side s, t;
+
+    start_served(&stages[_i]);
+    call(&s, CALL_STREAM, "a", "", 1);
+    call(&t, CALL_CHANNEL, "a", "", 1);
+    world_disconnect(&caller.peer);
+    world_run(&world);
+    ck_assert_str_eq(heard(&server.side[0]), "cancel ");
+    ck_assert_str_eq(heard(&server.side[1]), "cancel ");
+    ck_assert_str_eq(s.got, ""); /* nothing more is called back */
+    no_calls_left();
     stop();
 }
 END_TEST
 
 START_TEST(nobody_serves_it)
 {
+    struct call_request r = {.model = CALL_STREAM, .service = SLICE("math"), .credit = 1};
     struct refusal why;
-    struct call *ret;
-    struct caller c;
+    struct side s, t;
 
-    start();
-    ck_assert_int_eq(
-        core_call_open(a.ep, SLICE("other"), SLICE("m"), SLICE(""), 1, &caller_ops, &c, &ret, &why),
-        -ENOENT);
-    ck_assert_int_eq(why.reason, REASON_NO_SERVER);
+    start(&stages[_i]);
+    ck_assert_int_eq(try_call(&s, &r, &why), -ENOENT);
+    ck_assert_str_eq(why.text, "no-server: nobody serves \"math\"");
+    r.service = SLICE("a b");
+    ck_assert_int_eq(try_call(&s, &r, &why), -EINVAL);
+    r.service = SLICE("math");
+    r.wait_ms = 100;
+    ck_assert_int_eq(try_call(&s, &r, &why), 0);
+    r.wait_ms = 500;
+    r.first.data = SLICE("waits");
+    ck_assert_int_eq(try_call(&t, &r, &why), 0);
+    world_advance(&world, 99);
+    ck_assert_str_eq(s.got, "");
+    world_advance(&world, 1);
+    ck_assert_str_eq(heard(&s), "error-202-no-server:no-server: nobody serves \"math\" ");
+    ck_assert_uint_eq(s.closed, 1);
+    core_call_request_n(t.call, 2);
+    serve(&server);
+    world_run(&world);
+    ck_assert_str_eq(server.asked, "math/ waits +3");
+    ck_assert_int_eq(say(&server.side[0], "1", true), 0);
+    ck_assert_str_eq(heard(&t), "1. ");
+    no_calls_left();
     stop();
 }
 END_TEST
 
-START_TEST(replies_wait_for_credit)
+START_TEST(waiting_ends_in_every_way)
 {
-    struct caller c;
-    struct call *k;
+    struct call_request r = {
+        .model = CALL_STREAM, .service = SLICE("math"), .credit = 1, .wait_ms = 1000};
+    struct refusal why;
+    struct side s[5];
 
-    start();
-    k = call(&c, "later", 1);
-    ck_assert_ptr_eq(k, open_call);
-    reply("1");
-    reply("2");
-    reply("3");
-    ck_assert_str_eq(c.got, "1 ");
-    call_complete(k);
-    ck_assert_uint_eq(c.completed, 0);
-    core_call_grant(k, 1);
-    ck_assert_str_eq(c.got, "1 2 ");
-    ck_assert_uint_eq(c.completed, 0);
-    core_call_grant(k, CORE_UNLIMITED);
-    ck_assert_str_eq(c.got, "1 2 3 ");
-    ck_assert_uint_eq(c.completed, 1);
+    start(&stages[_i]);
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_int_eq(try_call(&s[i], &r, &why), 0);
+    ck_assert_int_eq(try_call(&s[4], &r, &why), -EMFILE); /* max_calls */
+    ck_assert_int_eq(why.reason, REASON_LIMIT);
+    core_call_cancel(s[0].call);
+    ck_assert_uint_eq(s[0].closed, 1);
+    core_call_close(s[1].call);
+    ck_assert_uint_eq(s[1].closed, 0);
+    r.model = CALL_FNF;
+    ck_assert_int_eq(try_call(&s[4], &r, &why), 0);
+    core_drain(world.core[stages[_i].caller]);
+    ck_assert_str_eq(heard(&s[2]), "error-202-draining:draining: the broker is about to stop ");
+    ck_assert_int_eq(try_call(&s[4], &r, &why), -EPIPE);
+    no_calls_left();
+    ck_assert_ptr_null(map_next(&world.core[stages[_i].caller]->services, NULL));
     stop();
 }
 END_TEST
 
-START_TEST(too_many_wait)
+START_TEST(two_share_the_load)
 {
-    struct caller c;
-    struct call *k;
-    int r, n = 0;
+    struct side s[4];
 
-    start();
-    k = call(&c, "later", 0);
-    while ((r = call_reply(k, SLICE("x"), text)) == 0)
-        ck_assert_int_lt(++n, 1000);
-    ck_assert_int_eq(r, -ENOBUFS);
-    ck_assert_int_gt(n, 1);
-    core_call_grant(k, (uint64_t)n); /* and those that were taken come */
-    ck_assert_uint_eq(strlen(c.got), (size_t)n * 2);
-    reply("y");
-    core_call_cancel(k);
-    ck_assert_uint_eq(gone, 1);
+    start(&stages[_i]);
+    serve(&server);
+    world_run(&world);
+    serve(&other);
+    world_run(&world);
+    for (unsigned i = 0; i < 4; i++)
+        call(&s[i], CALL_STREAM, "a", "", 1);
+    ck_assert_uint_eq(server.calls, 2);
+    ck_assert_uint_eq(other.calls, 2);
+    core_call_cancel(s[0].call);
+    core_call_cancel(s[2].call);
+    world_run(&world);
+    call(&s[0], CALL_STREAM, "a", "", 1); /* both to whom has fewer */
+    call(&s[2], CALL_STREAM, "a", "", 1);
+    ck_assert_uint_eq(server.calls + other.calls, 6);
+    ck_assert(server.calls == 4 || other.calls == 4);
+    for (unsigned i = 0; i < 4; i++)
+        core_call_cancel(s[i].call);
+    no_calls_left();
     stop();
 }
 END_TEST
 
-START_TEST(cancelled)
+START_TEST(what_cannot_be_served)
 {
-    struct caller c;
-    struct call *k;
+    static const struct server_ops own = {on_open, NULL};
+    struct refusal why;
+    struct server *s;
 
-    start();
-    core_call_cancel(NULL);
-    k = call(&c, "later", 0);
-    reply("1");
-    core_call_cancel(k);
-    ck_assert_uint_eq(gone, 1);
-    k = call(&c, "later", 0);
-    reply("1");
-    call_complete(k); /* the server is done with it: it need not hear */
-    core_call_cancel(k);
-    ck_assert_uint_eq(gone, 1);
-    ck_assert_uint_eq(c.completed, 0);
-    ck_assert_str_eq(c.got, "");
+    start(&stages[_i]);
+    ck_assert_int_eq(core_serve(server.peer.ep, SLICE("a/b"), &server_ops, &server, &s, &why),
+                     -EINVAL);
+    ck_assert_int_eq(core_serve_own(world.core[stages[_i].server], "admin", &own, &server), 0);
+    ck_assert_int_eq(core_serve(server.peer.ep, SLICE("admin"), &server_ops, &server, &s, &why),
+                     -EACCES);
+    serve(&server);
+    ck_assert_int_eq(core_serve(server.peer.ep, SLICE("math"), &server_ops, &server, &s, &why),
+                     -EEXIST);
+    core_drain(world.core[stages[_i].server]);
+    ck_assert_int_eq(core_serve(server.peer.ep, SLICE("new"), &server_ops, &server, &s, &why),
+                     -EPIPE);
+    unserve(&server);
+    no_calls_left();
     stop();
 }
 END_TEST
@@ -200,15 +633,26 @@ int main(void)
     SRunner *r;
     int failed;
 
-    tcase_add_test(tc, answers_at_once);
-    tcase_add_test(tc, nobody_serves_it);
-    tcase_add_test(tc, replies_wait_for_credit);
-    tcase_add_test(tc, too_many_wait);
-    tcase_add_test(tc, cancelled);
+    tcase_add_loop_test(tc, a_response, 0, STAGES);
+    tcase_add_loop_test(tc, nothing_comes_back, 0, STAGES);
+    tcase_add_loop_test(tc, a_stream, 0, STAGES);
+    tcase_add_loop_test(tc, a_channel_both_ways, 0, STAGES);
+    tcase_add_loop_test(tc, complete_comes_with_the_opening_or_at_once, 0, STAGES);
+    tcase_add_loop_test(tc, a_server_stops_only_the_way_up, 0, STAGES);
+    tcase_add_loop_test(tc, errors_pass_unchanged, 0, STAGES);
+    tcase_add_loop_test(tc, a_server_may_say_no, 0, STAGES);
+    tcase_add_loop_test(tc, credit_is_lent, 0, STAGES);
+    tcase_add_loop_test(tc, large_payloads_have_small_windows, 0, STAGES);
+    tcase_add_loop_test(tc, a_server_that_goes, 0, STAGES);
+    tcase_add_loop_test(tc, a_caller_that_goes, 0, STAGES);
+    tcase_add_loop_test(tc, nobody_serves_it, 0, STAGES);
+    tcase_add_loop_test(tc, waiting_ends_in_every_way, 0, STAGES);
+    tcase_add_loop_test(tc, two_share_the_load, 0, STAGES);
+    tcase_add_loop_test(tc, what_cannot_be_served, 0, STAGES);
     suite_add_tcase(s, tc);
     r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
     failed = srunner_ntests_failed(r);
     srunner_free(r);
-    return failed ? 1 : 0;
+    return failed == 0 ? 0 : 1;
 }

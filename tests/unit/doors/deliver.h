@@ -185,22 +185,26 @@ static void expect_views(struct talk *t, uint32_t stream, const char *topic,
 
 static void reply(int call, const char *data, const char *type)
 {
-    fake.call[call - 1].ops->next(fake.call[call - 1].ctx, slice_str(data), type_of(type));
+    struct call *k = &fake.call[call - 1];
+    const struct call_payload p = {.data = slice_str(data), .type = type_of(type)};
+
+    k->ops->next(k->ctx, &p, k->model == CALL_RESPONSE);
+    if (k->model == CALL_RESPONSE)
+        fake_end_call(k);
 }
 
 static void end_call(int call)
 {
-    fake.call[call - 1].open = false;
     fake.call[call - 1].ops->complete(fake.call[call - 1].ctx);
+    fake_end_call(&fake.call[call - 1]);
 }
 
-static void refuse_call(int call, const char *text)
+static void refuse_call(int call, uint32_t code, const char *text)
 {
-    struct refusal why = {.reason = reason_from_text(slice_str(text))};
+    const struct call_error e = {code, reason_from_text(slice_str(text)), slice_str(text)};
 
-    (void)snprintf(why.text, sizeof why.text, "%s", text);
-    fake.call[call - 1].open = false;
-    fake.call[call - 1].ops->refused(fake.call[call - 1].ctx, &why);
+    fake.call[call - 1].ops->error(fake.call[call - 1].ctx, &e);
+    fake_end_call(&fake.call[call - 1]);
 }
 
 #endif

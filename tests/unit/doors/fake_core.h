@@ -43,6 +43,15 @@ struct call {
     bool open;
     void *ctx;
     const struct call_ops *ops;
+    uint8_t model;
+    uint64_t position;
+};
+
+struct server {
+    bool open;
+    void *ctx;
+    const struct server_ops *ops;
+    char name[64];
 };
 
 /* All that the fake knows; reset by fake_reset(). */
@@ -51,7 +60,8 @@ static struct fake {
     struct publisher publisher[FAKE_MAX];
     struct consumer consumer[FAKE_MAX];
     struct call call[FAKE_MAX];
-    int publishers, consumers, calls;
+    struct server server[FAKE_MAX];
+    int publishers, consumers, calls, servers;
     int64_t now_ms, charged;
     uint64_t barrier;
     int fail;              /* what the next publish, attach, ack or call answers */
@@ -332,34 +342,69 @@ int core_ack(struct consumer *k, uint64_t first, uint32_t count, enum ack_verb v
 
 /* ------------------------------------------------------------------------------------ calls */
 
-int core_call_open(struct endpoint *ep, struct slice service, struct slice method,
-                   struct slice data, uint64_t credit, const struct call_ops *ops, void *ctx,
-                   struct call **ret, struct refusal *ret_why)
+static void fake_end_call(struct call *call)
 {
+    call->open = false;
+    call->ops->closed(call->ctx);
+}
+
+int core_call_open(struct endpoint *ep, const struct call_request *r, const struct call_ops *ops,
+                   void *ctx, struct call **ret, struct refusal *ret_why)
+{
+    static const char *const models[] = {" fnf", "", "", " channel"};
     struct call *call = &fake.call[fake.calls % FAKE_MAX];
 
     (void)ep;
     fake.calls++;
-    trace("= call");
-    trace_slice("service", service);
-    trace_slice("method", method);
-    trace_slice("data", data);
-    trace(" credit=%" PRIu64 "\n", credit);
+    trace("= call%s", models[r->model]);
+    trace_slice("service", r->service);
+    trace_slice("method", r->method);
+    trace_slice("data", r->first.data);
+    if (r->first.headers.n)
+        trace(" headers=%zu", r->first.headers.n);
+    if (r->wait_ms >= 0)
+        trace(" wait=%" PRId64, r->wait_ms);
+    trace(" credit=%" PRIu64 "%s\n", r->model == CALL_RESPONSE ? 1 : r->credit,
+          r->complete ? " complete" : "");
     *ret = NULL;
     if (fake.fail < 0)
         return fake_failure(ret_why);
-    *call = (struct call){true, ctx, ops};
+    if (r->model == CALL_FNF)
+        return 0;
+    *call = (struct call){true, ctx, ops, (uint8_t)r->model, 0};
     if (fake.answer_at_once) {
-        call->open = false;
-        ops->next(ctx, SLICE("{}"), (struct ctype){.id = 5});
-        ops->complete(ctx);
+        const struct call_payload p = {.data = SLICE("{}"), .type = {.id = 5}};
+
+        ops->next(ctx, &p, true);
+        fake_end_call(call);
         return 0;
     }
     *ret = call;
     return 0;
 }
 
-void core_call_grant(struct call *call, uint64_t n)
+int core_call_next(struct call *call, const struct call_payload *p, bool complete)
+{
+    trace("= call next");
+    trace_slice("data", p->data);
+    if (p->headers.n)
+        trace(" headers=%zu", p->headers.n);
+    trace("%s\n", complete ? " complete" : "");
+    if (fake.fail < 0)
+        return fake_failure(NULL);
+    if (complete && call->model != CALL_CHANNEL)
+        fake_end_call(call);
+    return 0;
+}
+
+void core_call_complete(struct call *call)
+{
+    trace("= call complete\n");
+    if (call->model != CALL_CHANNEL)
+        fake_end_call(call);
+}
+
+void core_call_request_n(struct call *call, uint64_t n)
 {
     (void)call;
     trace("= call grant %" PRIu64 "\n", n);
@@ -367,10 +412,75 @@ void core_call_grant(struct call *call, uint64_t n)
 
 void core_call_cancel(struct call *call)
 {
+    trace("= call cancelled\n");
+    fake_end_call(call);
+}
+
+void core_call_error(struct call *call, const struct call_error *e)
+{
+    trace("= call error 0x%" PRIx32, e->code);
+    trace_slice("text", e->text);
+    trace("\n");
+    fake_end_call(call);
+}
+
+void core_call_refuse(struct call *call, const struct refusal *why, bool partly)
+{
+    trace("= call refused %d %s\n", partly, why->text);
+    fake_end_call(call);
+}
+
+void core_call_close(struct call *call)
+{
     if (!call || !call->open)
         return;
     call->open = false;
-    trace("= call cancelled\n");
+    trace("= call closed\n");
+}
+
+void core_call_accept(struct call *call, const struct call_ops *ops, void *ctx, uint64_t position)
+{
+    call->open = true;
+    call->ops = ops;
+    call->ctx = ctx;
+    call->position = position;
+}
+
+int core_serve(struct endpoint *ep, struct slice service, const struct server_ops *ops,
+               void *server_ctx, struct server **ret, struct refusal *ret_why)
+{
+    struct server *s = &fake.server[fake.servers++ % FAKE_MAX];
+
+    (void)ep;
+    trace("= serve");
+    trace_slice("service", service);
+    trace("\n");
+    if (fake.fail < 0)
+        return fake_failure(ret_why);
+    *s = (struct server){.open = true, .ctx = server_ctx, .ops = ops};
+    snprintf(s->name, sizeof s->name, "%.*s", (int)service.n, (const char *)service.p);
+    *ret = s;
+    return 0;
+}
+
+void core_unserve(struct server *s)
+{
+    if (!s || !s->open)
+        return;
+    s->open = false;
+    trace("= unserve %s\n", s->name);
+}
+
+struct slice core_server_name(const struct server *s)
+{
+    return slice_str(s->name);
+}
+
+int core_serve_own(struct core *c, const char *service, const struct server_ops *ops,
+                   void *server_ctx)
+{
+    (void)c, (void)service, (void)ops, (void)server_ctx;
+    return 0;
 }
 
 #endif

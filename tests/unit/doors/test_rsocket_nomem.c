@@ -20,6 +20,7 @@
 #include "brokerd/doors/rsocket/request.c"
 #include "brokerd/doors/rsocket/scan.c"
 #include "brokerd/doors/rsocket/send.c"
+#include "brokerd/doors/rsocket/serve.c"
 #include "brokerd/doors/rsocket/setup.c"
 #include "brokerd/doors/rsocket/streams.c"
 #include "libbroker/base/block.c"

@@ -52,6 +52,8 @@ START_TEST(forget_is_never_answered)
             "> FNF 9 route=subscribe/a\n"
             "> FNF 11 meta=fe0000ff00\n"
             "> FNF 13 route=publish/a h=$odd:1\n"
+            "= serve service=s\n"
+            "= call fnf service=s method=m credit=0\n"
             "= p1 opened forget\n");
     fake.fail = -EINVAL;
     fake.fail_text = "invalid: topic has an empty level";

@@ -54,8 +54,6 @@ static const struct {
      "< ERROR 0 code=0x001 'the first frame must be SETUP, on stream 0'\n"},
     {"> RESUME 0\n",
      "< ERROR 0 code=0x004 'sessions cannot be resumed here: connect with SETUP'\n"},
-    {"> SETUP 0 route=serve/math\n",
-     "< ERROR 0 code=0x002 'not-found: this broker does not pass calls on to clients yet'\n"},
     {"> SETUP 0 meta=fe0000ff00\n",
      "< ERROR 0 code=0x001 'invalid: composite metadata are cut short'\n"},
 };
