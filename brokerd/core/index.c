@@ -45,7 +45,7 @@ int index_add(struct index *x, uint64_t hash, void *thing)
         r = rehash(x, (x->mask + 1) * 2);
     if (r < 0)
         return r;
-    insert(x, (struct index_slot){hash, thing});
+    insert(x, (struct index_slot){(uint32_t)hash, thing});
     x->n++;
     return 0;
 }

@@ -1,7 +1,8 @@
 /* index.h - things found again by a hash of whatever makes them what they are.
  *
  * Why      The topic tree asks "from this node, by this level, where?" all the time. A slot has
- *          the whole hash, so nothing but the thing itself is ever looked at: two cache misses.
+ *          half the hash, so hardly anything but the thing itself is ever looked at: two cache
+ *          misses.
  * Shape    Open addressing, linear probing, at most two thirds full; removal moves up what
  *          follows, so there are no tombstones. Two things may have one hash: whoever searches
  *          compares.
@@ -18,9 +19,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct index_slot {
-    uint64_t hash;
-    void *thing; /* NULL: free */
+/* 12 bytes, not 16: 13 less for each of 10,000 subscribers, and more of them in cache. */
+struct __attribute__((packed)) index_slot {
+    uint32_t hash; /* its lower half */
+    void *thing;   /* NULL: free */
 };
 
 struct index {
@@ -46,7 +48,7 @@ static inline void *index_next(const struct index *x, uint64_t hash, size_t *at)
     for (;;) {
         const struct index_slot *s = &x->slots[(*at)++ & x->mask];
 
-        if (!s->thing || s->hash == hash)
+        if (!s->thing || s->hash == (uint32_t)hash)
             return s->thing;
     }
 }

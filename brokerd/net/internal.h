@@ -85,8 +85,8 @@ struct conn {
     uint8_t ready;      /* what the loop saw */
     uint8_t bulk;       /* large reads left */
     uint8_t pace;       /* its reads are so many times halved (pace.h) */
-    enum conn_state state : 8;
-    enum net_end end : 8;
+    enum conn_state state : 3;
+    enum net_end end : 5;
     bool kept_whole : 1; /* the rest of the frame is read into `kept` too */
     bool established : 1;
     bool is_eof : 1;          /* the peer has ended its direction */
