@@ -270,10 +270,12 @@ uint32_t deliver_direct(struct offer *o, struct queue *q)
 
 /* ------------------------------------------------------------------------- looking ahead */
 
+/* All of it, wherever in a line of 64 bytes it begins. */
 static inline void fetch(const void *p, size_t size)
 {
     for (size_t at = 0; at < size; at += 64)
         __builtin_prefetch((const char *)p + at);
+    __builtin_prefetch((const char *)p + size - 1);
 }
 
 static inline struct consumer *first_hungry(const struct queue *q)
@@ -281,19 +283,20 @@ static inline struct consumer *first_hungry(const struct queue *q)
     return q->hungry ? q->hungry->consumer : NULL;
 }
 
-/* Each step reads what the one before has fetched. */
+/* Each step reads what the one before has fetched. Of a queue and a consumer that is what comes
+ * first in them. */
 void deliver_foresee(struct queue *const *q, unsigned n)
 {
     const struct consumer *k;
 
+    for (unsigned i = 0; i < n; i++) /* with the tap that a subscription has before it */
+        fetch(queue_own(q[i]), sizeof(struct tap) + offsetof(struct queue, handle));
     for (unsigned i = 0; i < n; i++)
-        fetch(q[i], sizeof *q[i]);
-    for (unsigned i = 0; i < n; i++)
-        if (q[i]->hungry)
+        if (q[i]->is_named && q[i]->hungry)
             fetch(q[i]->hungry, sizeof(struct tap));
     for (unsigned i = 0; i < n; i++)
         if ((k = first_hungry(q[i])) != NULL)
-            fetch(k, sizeof *k);
+            fetch(k, offsetof(struct consumer, handle));
     for (unsigned i = 0; i < n; i++)
         if ((k = first_hungry(q[i])) != NULL)
             fetch(k->ctx, 64); /* of the door's, about whose size nothing is known */

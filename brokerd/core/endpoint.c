@@ -290,8 +290,8 @@ static void fetch_consumer(const struct deque *marks, uint64_t i)
     const struct mark *m = deque_at(marks, i);
 
     if (m && m->consumer) {
-        __builtin_prefetch(&m->consumer->written, 1);
         __builtin_prefetch(&m->consumer->errand, 1);
+        __builtin_prefetch(&m->consumer->marks, 1);
     }
 }
 

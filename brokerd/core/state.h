@@ -144,20 +144,23 @@ struct kept_wish {
 
 /* A subscription's lies behind its tap: the two come and go together. */
 struct queue {
+    /* What a delivery reads, so that with a subscription's tap before it that is two places in
+     * memory; consumers likewise. */
     struct core *core;
+    struct backlog *backlog; /* never NULL; to be written through queue_backlog() only */
+    struct tap *hungry;      /* whose turn it is to take a message, if there is room; or NULL */
+    uint64_t in, out;    /* messages accepted: the number of the last; delivered, each attempt */
+    uint16_t bindings_n; /* with a subscription's label */
+    bool is_named;
+    bool making; /* the directory waits for workers to learn of its bindings */
+    bool doomed; /* its policy ends it, for it overflowed: its taps have stopped */
+
     handle_t handle;
     const struct queue_policy *policy; /* shared_policy.h; one reference */
-    struct backlog *backlog;           /* never NULL; to be written through queue_backlog() only */
-    struct tap *hungry;    /* whose turn it is to take a message, if there is room; or NULL */
-    uint64_t in, out;      /* messages accepted: the number of the last; delivered, each attempt */
-    struct list_node pump; /* in core->pump while something may be deliverable; doomed: in
-                            * core->doomed, to be ended at the end of the turn */
+    struct list_node pump;    /* in core->pump while something may be deliverable; doomed: in
+                               * core->doomed, to be ended at the end of the turn */
     struct binding *bindings; /* in the order they came; a subscription's first is the label */
-    uint16_t bindings_n;      /* with that */
-    bool is_named;
-    bool making;  /* the directory waits for workers to learn of its bindings */
-    bool doomed;  /* its policy ends it, for it overflowed: its taps have stopped */
-    char label[]; /* for people: the name, or the first filter */
+    char label[];             /* for people: the name, or the first filter */
 };
 
 struct binding {
@@ -331,19 +334,20 @@ struct errand {
 struct consumer {
     struct endpoint *ep;
     void *ctx;
+    struct errand *errand; /* of a named queue's; NULL: a subscription */
+    uint64_t delivered;    /* number of the last delivery handed to the door */
+    uint64_t written;      /* of those, at the socket */
+    uint32_t marks;        /* of the endpoint that name it */
+    unsigned unseen : 24;  /* workers that have yet to learn of the filters, each counted */
+    enum consumer_state state : 4;
+    bool ready : 1, manual_ack : 1, facts : 1;
+
     handle_t handle;
+    struct tap *tap;         /* on this worker, or NULL */
     struct list_node link;   /* in endpoint->consumers */
     struct list_node waiter; /* in named->waiters while CONSUMER_NAMING; then in core->readies
                               * until the door knows; then in endpoint->cramped, or in none */
-    struct tap *tap;         /* on this worker, or NULL */
-    struct errand *errand;   /* of a named queue's; NULL: a subscription */
-    uint64_t delivered;      /* number of the last delivery handed to the door */
-    uint64_t written;        /* of those, at the socket */
     int64_t since_ms;        /* attached at */
-    uint32_t marks;          /* of the endpoint that name it */
-    unsigned unseen : 24;    /* workers that have yet to learn of the filters, each counted */
-    enum consumer_state state : 4;
-    bool ready : 1, manual_ack : 1, facts : 1;
 };
 
 /* --------------------------------------------------------------------------------- the core */
