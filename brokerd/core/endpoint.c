@@ -283,7 +283,7 @@ void endpoint_unmark(struct consumer *k)
 
 /* Consumers that are read from memory before their marks' turn comes: where each delivery is to
  * another of very many, waiting for them took 4 % of the CPU. */
-enum { MARKS_AHEAD = 8 };
+enum { MARKS_AHEAD = 32 };
 
 static void fetch_consumer(const struct deque *marks, uint64_t i)
 {
@@ -300,7 +300,7 @@ static void pass_marks(struct endpoint *ep)
 {
     struct marks *all = ep->marks;
 
-    for (uint64_t i = 0; i < MARKS_AHEAD; i++)
+    for (uint64_t i = 0; i < MARKS_AHEAD && i < deque_len(&all->older); i++)
         fetch_consumer(&all->older, deque_first(&all->older) + i);
     while (deque_len(&all->older)) {
         struct mark m = *(struct mark *)deque_slot(&all->older, deque_first(&all->older));
