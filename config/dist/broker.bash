@@ -8,6 +8,10 @@ _broker() {
         case "${path:+$path }${COMP_WORDS[i]}" in
         "pub") path="pub" ;;
         "sub") path="sub" ;;
+        "request") path="request" ;;
+        "stream") path="stream" ;;
+        "channel") path="channel" ;;
+        "serve") path="serve" ;;
         "queue") path="queue" ;;
         "queue ls") path="queue ls" ;;
         "queue add") path="queue add" ;;
@@ -34,15 +38,22 @@ _broker() {
         "pub --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         "sub --ack") mapfile -t COMPREPLY < <(compgen -W "auto manual" -- "$word"); return ;;
         "sub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
+        "request --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+        "stream --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+        "channel --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         "bench pub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
         "bench sub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
         "bench pubsub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
         "bench request --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
     esac
     case "$path" in
-        "") words=" pub sub queue bench top why ping info events route completion --help --version" ;;
+        "") words=" pub sub request stream channel serve queue bench top why ping info events route completion --help --version" ;;
         "pub") words=" --lines -l --file -f --count -n --rate --header -H --type --ttl --dedup --require --queue --confirm --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "sub") words=" --count -n --credit -c --raw -r --no-newline --hex -x --queue --ack --overflow --max-messages --set --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "request") words=" --header -H --type --file -f --wait -w --hex -x --no-newline --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "stream") words=" --header -H --type --file -f --wait -w --hex -x --no-newline --max-size --credit -c --count -n --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "channel") words=" --header -H --type --file -f --wait -w --hex -x --no-newline --max-size --credit -c --count -n --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "serve") words=" --jobs -J --waiting --header -H --type --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "queue") words=" ls add info peek purge move rm" ;;
         "queue ls") words=" --all -a --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "queue add") words=" --bind -b --set --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;

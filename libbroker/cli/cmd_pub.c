@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "libbroker/cli/format.h"
 #include "libbroker/cli/link.h"
 #include "libbroker/cli/out.h"
 #include "libbroker/cli/publish.h"
@@ -348,22 +349,6 @@ static int loop(struct pub *p)
 
 /* ------------------------------------------------------------------------------ options --- */
 
-static int make_headers(struct cli *cli, const struct pub_options *o, struct broker_header *to)
-{
-    for (size_t i = 0; i < o->headers.n; i++) {
-        /* argv is ours to change: the text becomes two */
-        char *key = (char *)(uintptr_t)o->headers.item[i], *colon = strchr(key, ':');
-
-        if (!colon || colon == key)
-            return cli_usage(cli, "--header wants KEY:VALUE, not \"%s\"", key);
-        if (*key == '$')
-            return cli_usage(cli, "headers that begin with $ belong to the broker: \"%s\"", key);
-        *colon = '\0';
-        to[i] = (struct broker_header){key, colon + 1 + (colon[1] == ' ')};
-    }
-    return CLI_OK;
-}
-
 static int make_source(struct pub *p)
 {
     const struct pub_options *o = p->o;
@@ -447,7 +432,7 @@ static int run(struct cli *cli, void *given)
         .to_queue = o->queue != NULL,
     };
     p->plain = !o->type && !o->dedup && !o->ttl_ms && !o->headers.n && !o->require;
-    r = make_headers(cli, o, headers);
+    r = cli_parse_headers(cli, &o->headers, headers);
     if (r == CLI_OK)
         r = make_source(p);
     if (r == CLI_OK)

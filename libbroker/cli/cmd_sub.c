@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libbroker/cli/format.h"
 #include "libbroker/cli/stream.h"
 #include "libbroker/cli/text.h"
 
@@ -73,58 +74,9 @@ static int as_hex(struct cli_out *o, const broker_message *m, void *user)
     return r < 0 ? r : cli_out_put(o, "\n", 1);
 }
 
-static int as_raw(struct cli_out *o, const broker_message *m, void *user)
-{
-    size_t len = broker_message_size(m);
-    const bool *newline = user;
-    char *room = cli_out_room(o, len + 1);
-
-    if (!room)
-        return -ENOMEM;
-    memcpy(room, broker_message_data(m, NULL), len);
-    room[len] = '\n';
-    o->end += len + *newline;
-    return 0;
-}
-
-static int json_headers(struct cli_out *o, const broker_message *m)
-{
-    struct broker_header h;
-    int r = 0;
-
-    for (size_t i = 0; r == 0 && broker_message_header_at(m, i, &h); i++) {
-        r = i ? cli_out_put(o, ",", 1) : cli_out_put(o, ",\"headers\":{", 12);
-        if (r == 0)
-            r = cli_put_json(o, h.name, strlen(h.name));
-        if (r == 0)
-            r = cli_out_put(o, ":", 1);
-        if (r == 0)
-            r = cli_put_json(o, h.value, strlen(h.value));
-    }
-    if (r == 0 && broker_message_header_at(m, 0, &h))
-        r = cli_out_put(o, "}", 1);
-    return r;
-}
-
-static int json_payload(struct cli_out *o, const broker_message *m)
-{
-    size_t len;
-    const void *data = broker_message_data(m, &len);
-    int r;
-
-    if (cli_is_utf8(data, len)) {
-        r = cli_out_put(o, ",\"data\":", 8);
-        return r < 0 ? r : cli_put_json(o, data, len);
-    }
-    r = cli_out_put(o, ",\"base64\":\"", 11);
-    if (r == 0)
-        r = cli_put_base64(o, data, len);
-    return r < 0 ? r : cli_out_put(o, "\"", 1);
-}
-
 static int as_json(struct cli_out *o, const broker_message *m, void *user)
 {
-    const char *name = broker_message_topic(m), *type = broker_message_content_type(m);
+    const char *name = broker_message_topic(m);
     char facts[96];
     int n, r;
 
@@ -135,13 +87,9 @@ static int as_json(struct cli_out *o, const broker_message *m, void *user)
     if (r == 0)
         r = cli_put_json(o, name, strlen(name));
     if (r == 0)
-        r = json_payload(o, m);
+        r = cli_out_put(o, ",", 1);
     if (r == 0)
-        r = cli_out_put(o, ",\"type\":", 8);
-    if (r == 0)
-        r = cli_put_json(o, type, strlen(type));
-    if (r == 0)
-        r = json_headers(o, m);
+        r = cli_put_message(o, m);
     return r < 0 ? r : cli_out_put(o, facts, (size_t)n);
 }
 
@@ -202,7 +150,7 @@ static int run(struct cli *cli, void *given)
         .max_message = o->max_size ? o->max_size - 1 : 0,
         .format = cli->json                 ? as_json
                   : o->hex                  ? as_hex
-                  : o->raw || o->no_newline ? as_raw
+                  : o->raw || o->no_newline ? cli_format_raw
                                             : as_line,
         .user = &newline,
     };

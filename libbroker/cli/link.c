@@ -156,27 +156,38 @@ static int shorter(int a_ms, int b_ms)
     return b_ms < 0 || a_ms < b_ms ? a_ms : b_ms;
 }
 
-int cli_link_wait(struct cli_link *l, int timeout_ms, struct pollfd *more)
+int cli_link_poll(struct cli_link *l, int timeout_ms, struct pollfd *fds, size_t n)
 {
-    struct pollfd fds[2] = {{.fd = broker_fd(l->b), .events = POLLIN}};
     int ms = shorter(timeout_ms, broker_timeout_ms(l->b));
     struct timespec wait;
     int r;
 
+    fds[0] = (struct pollfd){.fd = broker_fd(l->b), .events = POLLIN};
     if (l->lost) /* patience has an end, whatever the library waits for */
         ms = shorter(ms, 1000);
     wait = (struct timespec){ms / 1000, (long)(ms % 1000) * 1000000};
-    if (more)
-        fds[1] = *more;
-    r = ppoll(fds, more ? 2 : 1, ms < 0 ? NULL : &wait, &l->cli->waiting);
+    r = ppoll(fds, n, ms < 0 ? NULL : &wait, &l->cli->waiting);
     if (r < 0 && errno != EINTR)
         return cli_error(l->cli, "poll: %s", strerror(errno));
-    if (more)
-        more->revents = r > 0 ? fds[1].revents : 0;
+    for (size_t i = 0; r <= 0 && i < n; i++)
+        fds[i].revents = 0;
     r = broker_process(l->b);
     if (r < 0 && r != BROKER_CLOSED)
         return cli_link_fail(l, "connection", r, NULL);
     return check(l);
+}
+
+int cli_link_wait(struct cli_link *l, int timeout_ms, struct pollfd *more)
+{
+    struct pollfd fds[2] = {{.fd = -1}};
+    int r;
+
+    if (more)
+        fds[1] = *more;
+    r = cli_link_poll(l, timeout_ms, fds, more ? 2 : 1);
+    if (more)
+        more->revents = fds[1].revents;
+    return r;
 }
 
 /* ------------------------------------------------------------------------------- errors --- */

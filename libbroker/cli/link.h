@@ -43,6 +43,10 @@ void cli_link_close(struct cli_link *l, int timeout_ms);
  * exit code where the connection is lost for good. */
 int cli_link_wait(struct cli_link *l, int timeout_ms, struct pollfd *more);
 
+/* The same with any number of descriptors: `n` places, of which the first is the connection's own
+ * and filled in. Those that are -1 are left out. */
+int cli_link_poll(struct cli_link *l, int timeout_ms, struct pollfd *fds, size_t n);
+
 /* The exit code for a BROKER_ code and a reason (or 0). */
 int cli_exit_code(int error, int reason);
 

@@ -55,12 +55,13 @@ char *cli_out_room(struct cli_out *o, size_t len)
 
 int cli_out_put(struct cli_out *o, const void *data, size_t len)
 {
-    char *room = cli_out_room(o, len);
+    char *room = len > 0 ? cli_out_room(o, len) : NULL;
 
+    if (len == 0) /* there may be no buffer yet, which is no failure */
+        return 0;
     if (!room)
         return -ENOMEM;
-    if (len > 0)
-        memcpy(room, data, len);
+    memcpy(room, data, len);
     o->end += len;
     return 0;
 }
