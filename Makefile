@@ -56,9 +56,12 @@ SOURCES := $(BASE) $(WIRE) $(CLIENT) $(CLI) $(DAEMON) $(wildcard brokerd/main.c)
 ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(GUARD) $(SHARED) $(PROGRAMS) $(wildcard tests/fuzz/*.c)
 
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
-LIB_OBJ    := $(call objects,$(BASE) $(WIRE) $(CLIENT))
+# What only the server speaks stays out of the library, with what it needs.
+SERVER_WIRE := libbroker/wire/http.c libbroker/wire/handshake.c
+SHARED_WIRE := $(filter-out $(SERVER_WIRE),$(WIRE))
+LIB_OBJ    := $(call objects,$(BASE) $(SHARED_WIRE) $(CLIENT))
 BROKERD_OBJ := $(call objects,$(BASE) $(WIRE) $(DAEMON) $(wildcard brokerd/main.c))
-INNER_OBJ  := $(LIB_OBJ) $(call objects,$(DAEMON) $(filter-out %/main.c,$(CLI)) $(SHARED))
+INNER_OBJ  := $(LIB_OBJ) $(call objects,$(SERVER_WIRE) $(DAEMON) $(filter-out %/main.c,$(CLI)) $(SHARED))
 
 SONAME  := libbroker.so.$(firstword $(subst ., ,$(VERSION)))
 LIB     := $(if $(CLIENT),$(OUT)/libbroker.a $(OUT)/libbroker.so)
@@ -100,8 +103,10 @@ endif
 ask = $(eval $(1) := $(shell command -v $(firstword $(CC)) >/dev/null && pkg-config $(2)))$(if \
     $(filter 0,$(.SHELLSTATUS)),$($(1)),$(error $(CC), pkg-config or one of $(filter-out --%,$(2)) \
     is missing here; `make deps` installs what building and testing need))
-PKG_CFLAGS = $(call ask,PKG_CFLAGS,--cflags libevent jansson hiredis libconfuse)
-DAEMON_LIBS = $(call ask,DAEMON_LIBS,--libs libevent_core libevent_pthreads jansson hiredis libconfuse)
+PKG_CFLAGS = $(call ask,PKG_CFLAGS,--cflags libevent jansson hiredis libconfuse libcrypto)
+DAEMON_PKGS = $(call ask,DAEMON_PKGS,--libs libevent_core libevent_pthreads jansson hiredis \
+    libconfuse libcrypto)
+DAEMON_LIBS = $(DAEMON_PKGS) -lhttp_parser -lwslay
 CLIENT_LIBS = $(call ask,CLIENT_LIBS,--libs libevent_core libevent_pthreads jansson)
 CHECK_LIBS = $(call ask,CHECK_LIBS,--libs check)
 
@@ -164,7 +169,7 @@ $(UNIT_BIN) $(SIM_BIN) $(BENCH_BIN) $(GUARD_BIN) $(PROGRAM_BIN): $(OUT)/%: $(OBJ
 # The load generator and the relays it is compared with: codecs of ours, nothing else.
 $(OUT)/tests/bench/load/load: $(call objects,$(filter-out %/relay.c,$(LOAD)))
 $(OUT)/tests/bench/load/relay: $(OBJ)/tests/bench/load/relay.o
-$(LOAD_BIN): $(call objects,$(BASE) $(WIRE))
+$(LOAD_BIN): $(call objects,$(BASE) $(SHARED_WIRE))
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(link) -pie -o $@ $^ $(CLIENT_LIBS)

@@ -198,6 +198,7 @@ static struct net_options net_options_of(const struct settings *s)
     return (struct net_options){.max_connections = l->max_connections,
                                 .first_frame_ms = l->first_frame_ms,
                                 .linger_ms = LINGER_MS,
+                                .websocket_ping_ms = l->websocket_ping_ms,
                                 .door = {.first_frame_max = at_most_32(l->first_frame_max),
                                          .frame_max = at_most_32(l->frame_max),
                                          .message_max = s->max_message,
@@ -503,7 +504,11 @@ static struct net_listener_desc desc_of(const struct settings_listener *l)
                                       .port = l->port,
                                       .path = l->path,
                                       .protocols = l->protocols,
-                                      .n_protocols = l->n_protocols};
+                                      .n_protocols = l->n_protocols,
+                                      .origins = (const char *const *)l->origins,
+                                      .n_origins = l->n_origins,
+                                      .echo = l->echo,
+                                      .stomp_binary = l->stomp_binary};
 }
 
 /* The configured listener that a socket handed over stands for: by its address. NULL: none. */

@@ -58,8 +58,15 @@ static const char *listener_text(const struct settings_listener *l, char *buf, s
     buf[0] = '\0';
     if (!l)
         return buf;
-    at = (size_t)snprintf(buf, size, "{ insecure = %s protocols = {",
-                          l->insecure ? "true" : "false");
+    at = (size_t)snprintf(buf, size, "{ insecure = %s%s%s", l->insecure ? "true" : "false",
+                          l->echo ? " echo = true" : "",
+                          l->stomp_binary ? " stomp-binary = true" : "");
+    if (l->n_origins)
+        at += (size_t)snprintf(buf + at, size - at, " origins = {");
+    for (size_t i = 0; i < l->n_origins && at < size; i++)
+        at += (size_t)snprintf(buf + at, size - at, "%s \"%s\"", i ? "," : "", l->origins[i]);
+    if (at < size)
+        at += (size_t)snprintf(buf + at, size - at, "%s protocols = {", l->n_origins ? " }" : "");
     for (size_t i = 0; i < l->n_protocols && at < size; i++)
         at += (size_t)snprintf(buf + at, size - at, "%s %s", i ? "," : "", l->protocols[i]);
     if (at < size)
@@ -70,7 +77,7 @@ static const char *listener_text(const struct settings_listener *l, char *buf, s
 /* Those of `of`, as both have them; with `only_new` those that `before` lacks. */
 static void diff_listeners(struct diff *d, const struct settings *of, bool only_new)
 {
-    char what[256], before[256], after[256];
+    char what[256], before[1024], after[1024];
 
     for (size_t i = 0; i < of->n_listeners; i++) {
         const char *url = of->listeners[i].url;

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "config/settings.h"
@@ -110,6 +111,15 @@ int settings_listener_parse(struct slice url, struct settings_listener *ret, cha
         return -ENOMEM;
     *ret = l;
     return 0;
+}
+
+void settings_listener_fini(struct settings_listener *l)
+{
+    for (size_t i = 0; i < l->n_origins; i++)
+        free(l->origins[i]);
+    free(l->origins);
+    free(l->url);
+    *l = (struct settings_listener){.url = NULL};
 }
 
 int settings_listener_check(const struct settings_listener *listener, char *err, size_t err_size)

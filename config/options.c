@@ -51,10 +51,10 @@ static int add_listener(struct options *o, const char *url, char *err, size_t er
                        "-l: expected an address of this host only (loopback or unix), found "
                        "\"%s\"; others need a listen section with insecure = true in the settings",
                        url);
-        free(l.url);
+        settings_listener_fini(&l);
         return -EINVAL;
     }
-    free(l.url);
+    settings_listener_fini(&l);
     if (n == SETTINGS_LISTENERS_MAX) {
         (void)snprintf(err, err_size, "-l: expected at most %d of them", SETTINGS_LISTENERS_MAX);
         return -EINVAL;

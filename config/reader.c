@@ -148,23 +148,48 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
     return 0;
 }
 
+static bool flag(cfg_t *sec, const char *key)
+{
+    const char *value = cfg_getstr(sec, key);
+
+    return value && setting_bool(slice_str(value));
+}
+
+static int read_origins(cfg_t *sec, struct settings_listener *l)
+{
+    unsigned n = cfg_size(sec, "origins");
+
+    l->origins = calloc(n + 1, sizeof *l->origins);
+    if (!l->origins)
+        return -ENOMEM;
+    for (; l->n_origins < n; l->n_origins++) {
+        l->origins[l->n_origins] = strdup(cfg_getnstr(sec, "origins", (unsigned)l->n_origins));
+        if (!l->origins[l->n_origins])
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 static int read_listener(cfg_t *sec, struct settings_listener *ret, char *err, size_t err_size)
 {
-    const char *insecure = cfg_getstr(sec, "insecure");
     int r = settings_listener_parse(slice_str(cfg_title(sec)), ret, err, err_size);
 
     if (r < 0)
         return r;
-    ret->insecure = insecure && setting_bool(slice_str(insecure));
+    ret->insecure = flag(sec, "insecure");
+    ret->echo = flag(sec, "echo");
+    ret->stomp_binary = flag(sec, "stomp-binary");
     for (unsigned i = 0; i < cfg_size(sec, "protocols"); i++) {
         const char *name = setting_protocol(slice_str(cfg_getnstr(sec, "protocols", i)));
 
         if (name && ret->n_protocols < SETTINGS_PROTOCOLS_MAX)
             ret->protocols[ret->n_protocols++] = name;
     }
-    r = settings_listener_check(ret, err, err_size);
+    r = read_origins(sec, ret);
+    if (r == 0)
+        r = settings_listener_check(ret, err, err_size);
     if (r < 0)
-        free(ret->url);
+        settings_listener_fini(ret);
     return r;
 }
 
@@ -174,7 +199,7 @@ static int check_listener(cfg_t *sec, char *err, size_t err_size)
     int r = read_listener(sec, &l, err, err_size);
 
     if (r == 0)
-        free(l.url);
+        settings_listener_fini(&l);
     return r;
 }
 
@@ -231,7 +256,7 @@ static size_t options_of(const char *section, cfg_opt_t *opts)
 
         if (strcmp(row->section, section) != 0 || row->type == SETTING_LATER)
             continue;
-        opts[n] = row->type == SETTING_FILTERS || row->type == SETTING_PROTOCOLS ? list : one;
+        opts[n] = setting_is_list(row->type) ? list : one;
         opts[n++].parsecb = on_value;
     }
     return n;

@@ -44,7 +44,7 @@ static uint32_t count_cores(void)
 static void drop_listeners(struct settings *s)
 {
     for (size_t i = 0; i < s->n_listeners; i++)
-        free(s->listeners[i].url);
+        settings_listener_fini(&s->listeners[i]);
     free(s->listeners);
     s->listeners = NULL;
     s->n_listeners = 0;

@@ -48,19 +48,24 @@ struct settings_listener {
     /* Names of doors ("rsocket"), static; none: every door there is. */
     const char *protocols[SETTINGS_PROTOCOLS_MAX];
     size_t n_protocols;
+    char **origins; /* whose pages may open WebSockets there, "*": all */
+    size_t n_origins;
+    bool echo;         /* a WebSocket at /echo says everything back */
+    bool stomp_binary; /* STOMP goes in binary messages of WebSocket */
 };
 
 /* What one connection, and all together, may ask for. */
 struct settings_limits {
-    uint32_t max_connections; /* of all listeners; UINT32_MAX for no limit */
-    int64_t first_frame_ms;   /* until the handshake must be done */
-    uint64_t first_frame_max; /* bytes of a frame before it */
-    uint64_t frame_max;       /* bytes of a frame after it */
-    uint64_t reassembly_max;  /* bytes of unfinished messages, all streams of a connection */
-    uint32_t max_streams;     /* open streams of a connection */
-    uint32_t max_calls;       /* of a connection: open, or waiting for a server */
-    int64_t keepalive_min_ms; /* a peer's shorter interval counts as this */
-    int64_t idle_max_ms;      /* a peer's longer lifetime counts as this */
+    uint32_t max_connections;  /* of all listeners; UINT32_MAX for no limit */
+    int64_t first_frame_ms;    /* until the handshake must be done */
+    uint64_t first_frame_max;  /* bytes of a frame before it */
+    uint64_t frame_max;        /* bytes of a frame after it */
+    uint64_t reassembly_max;   /* bytes of unfinished messages, all streams of a connection */
+    uint32_t max_streams;      /* open streams of a connection */
+    uint32_t max_calls;        /* of a connection: open, or waiting for a server */
+    int64_t keepalive_min_ms;  /* a peer's shorter interval counts as this */
+    int64_t idle_max_ms;       /* a peer's longer lifetime counts as this */
+    int64_t websocket_ping_ms; /* a silent WebSocket is pinged so often; INT64_MAX: never */
 };
 
 struct settings {
@@ -125,10 +130,13 @@ size_t settings_diff(const struct settings *before, const struct settings *after
                      settings_change_fn *change, void *ctx);
 
 /* Read a listener's URL: tcp://HOST[:PORT], HOST a name, an IPv4 address or an IPv6 one in
- * brackets, or unix:///PATH. Everything but `insecure` and `protocols` of *ret is set; ret->url is
- * a copy. -EINVAL, and what was expected in `err`; -ENOMEM. */
+ * brackets, or unix:///PATH. What the URL says is set in *ret; ret->url is a copy. -EINVAL, and
+ * what was expected in `err`; -ENOMEM. */
 int settings_listener_parse(struct slice url, struct settings_listener *ret, char *err,
                             size_t err_size);
+
+/* Free what it holds. */
+void settings_listener_fini(struct settings_listener *listener);
 
 /* May brokerd listen there? Not where others than this host can reach it, unless insecure.
  * -EINVAL, and why not in `err`. */

@@ -81,6 +81,11 @@ static const struct setting rows[] = {
     {"limits", "idle-max", SETTING_TIME, "10m", SECOND, 365 * DAY, FIELD(limits.idle_max_ms),
      .text = "Longest time a silent connection is kept, whatever the client asks for."},
 
+    {"limits", "websocket-ping", SETTING_TIME, "30s", 50, UINT64_MAX,
+     FIELD(limits.websocket_ping_ms),
+     .text = "A WebSocket from which nothing was heard for so long is pinged; one that does not "
+             "answer two pings is closed. never: none is."},
+
     {"log", "level", SETTING_WORD, "notice", FIELD(log_level), .words = log_levels,
      .text = "The least important lines still written: error, warning, notice, info or debug."},
     {"log", "format", SETTING_WORD, "auto", FIELD(log_format), .words = log_formats,
@@ -88,9 +93,18 @@ static const struct setting rows[] = {
              "object a line); auto: priority under systemd, else plain."},
 
     {"listen", "protocols", SETTING_PROTOCOLS, "{}", .restart = true,
-     .text = "Protocols served there: rsocket. Empty: every one. A connection's first bytes say "
+     .text = "Protocols served there: rsocket, http, websocket. Empty: every one; websocket alone: "
+             "every one it can carry. A connection's first bytes say "
              "which it is."},
-    {"listen", "insecure", SETTING_INSECURE, "false", .restart = true,
+    {"listen", "origins", SETTING_ORIGINS, "{}", .restart = true,
+     .text = "Origins (https://HOST:PORT, as browsers say it) whose pages may open a WebSocket "
+             "here, besides pages of the host itself; \"*\": any page there is."},
+    {"listen", "echo", SETTING_FLAG, "false", .restart = true,
+     .text = "A WebSocket opened at /echo says everything back: for suites that test WebSocket."},
+    {"listen", "stomp-binary", SETTING_FLAG, "false", .restart = true,
+     .text = "STOMP over WebSocket always goes out in binary messages; else in text where it is "
+             "UTF-8."},
+    {"listen", "insecure", SETTING_FLAG, "false", .restart = true,
      .text = "Serve an address that others than this host can reach, although nobody is "
              "authenticated: needed for any but loopback, until authentication exists."},
     {"listen", "certificate", .type = SETTING_LATER},
@@ -140,11 +154,13 @@ static const struct setting rows[] = {
 
 enum { N_ROWS = sizeof rows / sizeof *rows, N_SECTIONS = sizeof sections / sizeof *sections };
 
-/* Doors there are, and those interfaces name but this version lacks. */
+/* Doors there are (and WebSocket, which carries others), and those interfaces name but this version
+ * lacks. */
 static const struct {
     const char *name;
     bool served;
-} protocols[] = {{"rsocket", true}, {"json", false}, {"stomp", false}, {"http", false}};
+} protocols[] = {
+    {"rsocket", true}, {"json", false}, {"stomp", false}, {"http", true}, {"websocket", true}};
 
 enum { N_PROTOCOLS = sizeof protocols / sizeof *protocols };
 
@@ -170,6 +186,11 @@ const struct setting *setting_find(const char *section, const char *key)
 bool setting_is_scalar(enum setting_type type)
 {
     return type <= SETTING_WORD;
+}
+
+bool setting_is_list(enum setting_type type)
+{
+    return type == SETTING_FILTERS || type == SETTING_PROTOCOLS || type == SETTING_ORIGINS;
 }
 
 enum policy_kind setting_policy_kind(const char *section)
@@ -284,6 +305,19 @@ static int check_protocol(const struct setting *row, struct slice value, char *e
     return expected(row, join(served, words, sizeof words), value, err, err_size);
 }
 
+/* As browsers say it: a scheme and a host, nothing behind them. */
+static int check_origin(const struct setting *row, struct slice value, char *err, size_t err_size)
+{
+    const uint8_t *host = value.n > 3 ? memmem(value.p, value.n, "://", 3) : NULL;
+    size_t at = host ? (size_t)(host - value.p) + 3 : 0;
+
+    if (slice_eq(value, SLICE("*")) || slice_eq(value, SLICE("null")) ||
+        (host && host != value.p && at < value.n && !memchr(value.p + at, '/', value.n - at)))
+        return 0;
+    return expected(row, "an origin (https://HOST:PORT, nothing behind it) or *", value, err,
+                    err_size);
+}
+
 const char *setting_protocol(struct slice name)
 {
     for (size_t i = 0; i < N_PROTOCOLS; i++) {
@@ -324,7 +358,7 @@ int setting_check(const struct setting *row, struct slice value, char *err, size
     case SETTING_TIME:
         return check_number(row, value, err, err_size);
     case SETTING_BOOL:
-    case SETTING_INSECURE:
+    case SETTING_FLAG:
         return parse_bool(value, &b) < 0 ? expected(row, "true or false", value, err, err_size) : 0;
     case SETTING_WORD:
         if (word_index(row->words, value) >= 0)
@@ -345,6 +379,8 @@ int setting_check(const struct setting *row, struct slice value, char *err, size
         return -EINVAL;
     case SETTING_PROTOCOLS:
         return check_protocol(row, value, err, err_size);
+    case SETTING_ORIGINS:
+        return check_origin(row, value, err, err_size);
     case SETTING_LATER:
         break;
     }
@@ -378,7 +414,8 @@ void setting_store(const struct setting *row, struct slice value, struct setting
     case SETTING_POLICY:
     case SETTING_FILTERS:
     case SETTING_PROTOCOLS:
-    case SETTING_INSECURE:
+    case SETTING_FLAG:
+    case SETTING_ORIGINS:
     case SETTING_LATER:
         break; /* not scalars */
     }

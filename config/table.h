@@ -25,7 +25,8 @@ enum setting_type {
     SETTING_POLICY,    /* a key of struct queue_policy */
     SETTING_FILTERS,   /* a list of filters: a queue's `bind` */
     SETTING_PROTOCOLS, /* a list of names: a listener's `protocols` */
-    SETTING_INSECURE,  /* a listener's `insecure` */
+    SETTING_FLAG,      /* a listener's own bool: `insecure` */
+    SETTING_ORIGINS,   /* a list: a listener's `origins` */
     SETTING_LATER,     /* a key, or with an empty one a section, that this version lacks */
 };
 
@@ -60,6 +61,9 @@ const struct section *section_at(size_t i);
 /* Is `type` one field of struct settings? */
 bool setting_is_scalar(enum setting_type type);
 
+/* Is it a list of values? */
+bool setting_is_list(enum setting_type type);
+
 /* The kind of policy a section holds; only for "queue" and "subscription". */
 enum policy_kind setting_policy_kind(const char *section);
 
@@ -74,7 +78,7 @@ void setting_store(const struct setting *row, struct slice value, struct setting
 const char *setting_format(const struct setting *row, const struct settings *settings, char *buf,
                            size_t size);
 
-/* A checked value of SETTING_BOOL or SETTING_INSECURE. */
+/* A checked value of SETTING_BOOL or SETTING_FLAG. */
 bool setting_bool(struct slice value);
 
 /* The static name of a door that `protocols` may list, for a checked value. */

@@ -9,7 +9,7 @@ set -eu
 # package, or package=command where any source of the command will do
 declare -A packages=(
     [build]="gcc=cc binutils=ld pkg-config=pkg-config libc6-dev libevent-dev libjansson-dev
-             libhiredis-dev libconfuse-dev"
+             libhiredis-dev libconfuse-dev libssl-dev libhttp-parser-dev libwslay-dev"
     [test]="check g++=c++ nodejs=node npm=npm python3=python3 ca-certificates"
     [lint]="clang-format-14 clang-tidy-14 shellcheck=shellcheck"
     [fuzz]="clang-14 libclang-rt-14-dev"

@@ -74,6 +74,7 @@ struct door_scratch {
 /* What a listener was told that doors need to know. Constant. */
 struct door_site {
     uint16_t doors;             /* served there: a bit for each of doors[] */
+    uint16_t carried;           /* by WebSocket there: the same */
     bool http, websocket;       /* whether these are, WebSocket carrying the others */
     bool echo;                  /* WebSocket at /echo, that says everything back */
     bool stomp_binary;          /* STOMP in binary messages of WebSocket */

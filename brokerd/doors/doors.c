@@ -1,8 +1,10 @@
 #include "brokerd/doors/door.h"
 
+#include "brokerd/doors/http/http.h"
 #include "brokerd/doors/rsocket/rsocket.h"
 
 const struct door_ops *const doors[] = {
     &rsocket_door,
+    &http_door,
     NULL,
 };

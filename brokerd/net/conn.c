@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "brokerd/net/internal.h"
+#include "brokerd/net/websocket.h"
 
 #define X(name, word, meaning) [NET_END_##name] = {word, meaning},
 static const struct {
@@ -38,6 +38,13 @@ bool net_may_log(struct net_worker *nw, enum net_log what, uint64_t *ret_suppres
 
 /* ---- ends */
 
+const char *conn_door_name(const struct conn *c, const char *none)
+{
+    if (c->is_websocket)
+        return websocket_name(websocket_of(c));
+    return c->door ? c->door->name : none;
+}
+
 /* Count and tell, once in a connection's life. */
 static void note_end(struct conn *c, enum net_end end, const char *why)
 {
@@ -58,7 +65,7 @@ static void note_end(struct conn *c, enum net_end end, const char *why)
     log_line(end == NET_END_RESET || end == NET_END_CUT || end == NET_END_KILLED ? LEVEL_INFO
                                                                                  : LEVEL_WARNING,
              "%s: closed: %s%s%s (%s%s)", c->peer, net_end_text(end), why ? ": " : "",
-             why ? why : "", c->door ? c->door->name : "no protocol yet", left_out);
+             why ? why : "", conn_door_name(c, "no protocol yet"), left_out);
 }
 
 static void set_closed(struct conn *c, enum conn_state state)
@@ -114,6 +121,25 @@ void conn_pause_link(struct link *l, bool pause)
     conn_mark_dirty(c); /* there it is seen: we may be within the door, or the core */
 }
 
+void conn_refuse_link(struct link *l, enum door_refusal what, const char *why)
+{
+    conn_close((struct conn *)l, what == DOOR_REFUSED_ORIGIN ? NET_END_ORIGIN : NET_END_HTTP, why);
+}
+
+const struct door_site *conn_link_site(const struct link *l)
+{
+    return conn_site((const struct conn *)l);
+}
+
+void conn_upgrade_link(struct link *l, const struct door_upgrade *u)
+{
+    struct conn *c = (struct conn *)l;
+
+    c->nw->upgraded = websocket_new(c, u);
+    if (!c->nw->upgraded)
+        conn_kill(c, NET_END_MEMORY, NULL);
+}
+
 const char *conn_link_peer(const struct link *l)
 {
     return ((const struct conn *)l)->peer;
@@ -158,6 +184,8 @@ void conn_charge(struct conn *c)
 {
     size_t now = c->kept_n + c->link.out.pending;
 
+    if (c->is_websocket)
+        now += websocket_held(websocket_of(c));
     if (now == c->charged)
         return;
     core_charge(c->link.host->core, (int64_t)now - (int64_t)c->charged);
@@ -215,7 +243,7 @@ void conn_start(struct net_worker *nw, const struct accepted *a)
     memcpy(c->peer, peer, strlen(peer) + 1);
     c->nw = nw;
     c->fd = a->fd;
-    c->doors = a->doors;
+    c->site = a->site;
     c->since_ms = worker_wall(nw->w);
     c->deadline_ms = worker_now(nw->w) + nw->host->o.first_frame_ms;
     c->link = (struct link){.host = &nw->host->link};

@@ -10,10 +10,9 @@
 
 #include "brokerd/net/internal.h"
 #include "brokerd/net/pace.h"
-#include "libbroker/base/hash.h"
+#include "brokerd/net/websocket.h"
 
-/* A block to read into that nobody points into; stays ours. NULL without memory. */
-static struct block *read_block(struct read_blocks *r, size_t size)
+struct block *net_read_block(struct read_blocks *r, size_t size)
 {
     struct block **slot;
 
@@ -72,62 +71,6 @@ static void keep(struct conn *c, struct block *b, const uint8_t *from, size_t le
     c->kept_whole = whole;
 }
 
-/* Is it on the worker where it belongs? If not, it is sent there, once that can be told. */
-static bool is_home(struct conn *c, const struct door_ops *door, struct slice first)
-{
-    const struct net *net = c->nw->net;
-    struct slice name;
-    unsigned to;
-
-    if (!door->home || net->n == 1)
-        return true;
-    switch (door->home(first, &name)) {
-    case DOOR_NO:
-        return true;
-    case DOOR_MORE:
-        return false;
-    case DOOR_YES:
-        break;
-    }
-    to = (unsigned)(hash_bytes(net->seed, name) % net->n);
-    if (to == worker_id(c->nw->w))
-        return true;
-    conn_send_home(c, to);
-    return false;
-}
-
-/* Which door? Opens it if that is clear, and this the worker for it. */
-static void recognise(struct conn *c, struct slice first)
-{
-    bool more = false;
-
-    for (unsigned i = 0; doors[i]; i++) {
-        if (!(c->doors >> i & 1))
-            continue;
-        switch (doors[i]->recognise(first)) {
-        case DOOR_YES:
-            if (!is_home(c, doors[i], first))
-                return;
-            c->door = doors[i];
-            c->door_conn = c->door->open(&c->link);
-            if (!c->door_conn) {
-                conn_kill(c, NET_END_MEMORY, NULL);
-                return;
-            }
-            c->state = CONN_OPEN;
-            conn_set_timer(c, c->door->on_time(c->door_conn, worker_now(c->nw->w)));
-            return;
-        case DOOR_MORE:
-            more = true;
-            break;
-        case DOOR_NO:
-            break;
-        }
-    }
-    if (!more)
-        conn_close(c, NET_END_UNKNOWN, NULL);
-}
-
 /* The handshake may just have ended, and with it the deadline for it. */
 static void look_at_handshake(struct conn *c)
 {
@@ -139,16 +82,32 @@ static void look_at_handshake(struct conn *c)
     conn_set_timer(c, c->door->on_time(c->door_conn, worker_now(c->nw->w)));
 }
 
+/* Its door has answered: from now on it is a WebSocket, with the bytes that are left. */
+static size_t become_websocket(struct conn *c, struct slice left)
+{
+    c->door->free(c->door_conn);
+    c->door = &websocket_door;
+    c->door_conn = (struct door_conn *)(void *)c->nw->upgraded;
+    c->nw->upgraded = NULL;
+    c->is_websocket = true;
+    c->link.need = 0;
+    websocket_mirror(websocket_of(c));
+    conn_set_timer(c, c->door->on_time(c->door_conn, worker_now(c->nw->w)));
+    return left.n && c->state == CONN_OPEN ? c->door->on_bytes(c->door_conn, left, NULL) : 0;
+}
+
 /* Give the door `n` bytes at the start of `b`, and keep what it leaves. */
 static void feed(struct conn *c, struct block *b, size_t n)
 {
     size_t used = 0, left;
 
     if (c->state == CONN_NEW)
-        recognise(c, slice_of(b->bytes, n));
+        conn_recognise(c, slice_of(b->bytes, n));
     c->link.need = 0;
     if (c->state == CONN_OPEN)
         used = c->door->on_bytes(c->door_conn, slice_of(b->bytes, n), b);
+    if (c->nw->upgraded)
+        used += become_websocket(c, slice_of(b->bytes + used, n - used));
     look_at_handshake(c);
     if (c->state >= CONN_CLOSING) {
         drop_kept(c);
@@ -212,7 +171,7 @@ static size_t receive(struct conn *c, uint8_t *to, size_t room)
 /* It is closing: what it still sends is thrown away, but not for ever. */
 static size_t throw_away(struct conn *c)
 {
-    struct block *b = read_block(&c->nw->small, READ_BYTES);
+    struct block *b = net_read_block(&c->nw->small, READ_BYTES);
     ssize_t n = b ? recv(c->fd, b->bytes, b->size, MSG_DONTWAIT) : -1;
 
     if (n < 0 && b && (errno == EAGAIN || errno == EINTR))
@@ -240,8 +199,8 @@ static size_t read_on(struct conn *c)
 /* Into a block of the worker's, behind what is left of the read before. */
 static size_t read_anew(struct conn *c)
 {
-    struct block *b = c->bulk ? read_block(&c->nw->large, READ_BULK_BYTES)
-                              : read_block(&c->nw->small, READ_BYTES);
+    struct block *b = c->bulk ? net_read_block(&c->nw->large, READ_BULK_BYTES)
+                              : net_read_block(&c->nw->small, READ_BYTES);
     size_t most, n, have;
     int64_t begun = 0;
 
@@ -271,8 +230,12 @@ static size_t read_anew(struct conn *c)
 static void offer_again(struct conn *c)
 {
     c->is_resumed = false;
-    if (c->kept_n)
+    if (c->kept_n) {
         feed(c, c->kept, c->kept_n);
+    } else if (c->is_websocket) { /* it has what it left itself */
+        (void)c->door->on_bytes(c->door_conn, slice_of(NULL, 0), NULL);
+        look_at_handshake(c);
+    }
 }
 
 size_t conn_read(struct conn *c)

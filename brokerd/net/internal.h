@@ -23,6 +23,7 @@ enum {
     READ_BYTES = 256 * 1024,
     READ_BULK_BYTES = 1 << 20,   /* of a connection that sends large frames */
     READ_BULK_SPELL = 8,         /* reads it does so for after the last such frame */
+    PARSERS_KEPT = 8,            /* of WebSocket's frames, 9 KiB each */
     READ_BLOCKS = 4,             /* blocks of each size kept while messages point into them */
     ACCEPTS_A_TURN = 64,         /* of a listener */
     ACCEPT_PAUSE_MS = 100,       /* when there is no descriptor even to refuse with */
@@ -38,7 +39,8 @@ enum {
 /* What connections of one worker have in common, their limits above all: one for each worker and
  * settings, which its connections hold. */
 struct host {
-    struct link_host link; /* the doors' view */
+    struct link_host link;    /* the doors' view */
+    struct link_host carried; /* of those that WebSockets carry */
     unsigned refs;
     struct net_options o;
 };
@@ -78,7 +80,7 @@ struct conn {
     uint64_t bytes_in;
     size_t charged; /* bytes counted into the memory budget */
     int fd;
-    uint16_t doors;     /* a bit for each door that the listener serves */
+    uint16_t site;      /* what its listener was told: net->site[] */
     uint16_t busy_span; /* the span of time in which it was, its low bits */
     uint8_t busy;       /* ready so many times, in the crowd */
     uint8_t watched;    /* EV_READ, EV_WRITE as registered */
@@ -97,6 +99,7 @@ struct conn {
     bool told_full : 1;       /* core_writable(false) was said */
     bool is_paused : 1;       /* the door does not want it read */
     bool is_resumed : 1;      /* now it does: what it left comes again */
+    bool is_websocket : 1;    /* its door_conn is a struct websocket */
     char peer[];
 };
 
@@ -112,11 +115,17 @@ static inline void conn_set_host(struct conn *c, struct host *h)
     c->link.host = &h->link;
 }
 
+/* What a listener was told, as its connections know it longer than it lives. */
+struct site {
+    struct door_site door; /* the doors' view */
+    const char **origins;  /* owned, as what they point to */
+};
+
 struct listener {
     struct net *net;
     struct event ev;
     int fd;
-    uint16_t doors;
+    uint16_t site;
     bool is_ready;
     char *path; /* to be removed when it is closed; NULL: none */
     dev_t dev;  /* of path, when we made it */
@@ -128,7 +137,7 @@ struct listener {
 struct accepted {
     struct net *net;
     int fd;
-    uint16_t doors;
+    uint16_t site;
     struct sockaddr_storage addr;
 };
 
@@ -155,9 +164,12 @@ struct net_worker {
     struct event crowd; /* connections that are watched together: */
     int crowd_fd;       /* their epoll set */
     struct wheel wheel;
-    struct out_host outs;
-    struct host *host; /* for new connections */
-    struct read_blocks small, large;
+    struct out_host outs, carried_outs;        /* of connections; of doors that WebSockets carry */
+    struct host *host;                         /* for new connections */
+    struct read_blocks small, large, unpacked; /* the last: what came in WebSocket's messages */
+    struct ws_parser *parser[PARSERS_KEPT];    /* for the next WebSocket that is spoken to */
+    unsigned parsers_n;
+    struct websocket *upgraded; /* what the connection being read becomes */
     struct door_scratch *scratch;
     uint64_t next_id;
     bool is_draining, is_closing; /* net_drain() and net_close_all() have been here */
@@ -173,6 +185,8 @@ struct net {
     uint64_t seed; /* keys the hashes of names that connections belong together by */
     atomic_uint connections;
     struct listener **listener; /* worker 0's */
+    struct site **site;         /* of all listeners there ever were */
+    uint16_t sites_n;
     size_t listeners_n;
     bool accept_ready;         /* some listener is ready: worker 0's */
     int64_t accept_resumes_ms; /* listeners are not watched until then; INT64_MAX: they are */
@@ -180,7 +194,18 @@ struct net {
     struct net_worker nw[];
 };
 
+/* What its listener was told. */
+static inline const struct door_site *conn_site(const struct conn *c)
+{
+    return &c->nw->net->site[c->site]->door;
+}
+
 /* ---- conn.c */
+
+/* As link_host has them. */
+void conn_refuse_link(struct link *l, enum door_refusal what, const char *why);
+const struct door_site *conn_link_site(const struct link *l);
+void conn_upgrade_link(struct link *l, const struct door_upgrade *u);
 
 /* End the connection of a link: struct link_host. */
 void conn_close_link(struct link *l, const char *why, bool clean);
@@ -219,6 +244,9 @@ void conns_release(struct net_worker *nw);
 /* May a line be written about this, now? *ret: how many were not. */
 bool net_may_log(struct net_worker *nw, enum net_log what, uint64_t *ret_suppressed);
 
+/* The name of what it speaks, or `none`. */
+const char *conn_door_name(const struct conn *c, const char *none);
+
 /* Its place in this worker's lists and time, at its beginning or when it comes from another. */
 void conn_settle(struct conn *c);
 
@@ -256,7 +284,27 @@ void conn_watch(struct conn *c);
 /* Have it forget the connection: nothing is ready any more. */
 void conn_unwatch(struct conn *c);
 
+/* ---- websocket.c: as link_host has them, for the doors that WebSockets carry */
+
+void websocket_close_link(struct link *l, const char *why, bool clean);
+const char *websocket_link_peer(const struct link *l);
+void websocket_pause_link(struct link *l, bool pause);
+const struct door_site *websocket_link_site(const struct link *l);
+
+/* ---- detect.c */
+
+/* Which door? Opens it if that is clear; ends the connection if it is clear that none is. */
+void conn_recognise(struct conn *c, struct slice first);
+
+/* A line for a person who spoke to `door`, which is not served there. */
+void detect_narrowed_text(const struct conn *c, const struct door_ops *door, char *buf,
+                          size_t size);
+
 /* ---- input.c */
+
+/* A block of `size` bytes to read into that nobody points into; stays of `r`. NULL without memory.
+ */
+struct block *net_read_block(struct read_blocks *r, size_t size);
 
 /* Read once and have the door act. Returns the bytes read. */
 size_t conn_read(struct conn *c);
@@ -280,6 +328,7 @@ void conn_output(struct conn *c);
 /* Accept what waits on ready listeners. Own of worker 0, as the next. */
 void listeners_accept(struct net *net, int64_t now_ms);
 void listeners_close(struct net *net);
+void sites_free(struct net *net);
 
 /* ---- socket.c */
 

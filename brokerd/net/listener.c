@@ -21,22 +21,93 @@ static void on_listener(evutil_socket_t fd, short what, void *ctx)
     l->is_ready = l->net->accept_ready = true;
 }
 
-/* A bit for each door that is named; all without names. 0: a name that no door has. */
-static uint16_t doors_of(const struct net_listener_desc *d)
+/* What is named. False: a name that no door has. */
+static bool take_protocols(const struct net_listener_desc *d, struct door_site *s)
 {
-    uint16_t set = d->n_protocols ? 0 : UINT16_MAX;
+    uint16_t http = 0;
 
+    for (unsigned j = 0; doors[j]; j++)
+        if (strcmp(doors[j]->name, "http") == 0)
+            http = (uint16_t)(1U << j);
+    s->http = s->websocket = d->n_protocols == 0;
+    s->doors = d->n_protocols ? 0 : UINT16_MAX;
     for (size_t i = 0; i < d->n_protocols; i++) {
         uint16_t bit = 0;
 
         for (unsigned j = 0; doors[j]; j++)
             if (strcmp(doors[j]->name, d->protocols[i]) == 0)
                 bit = (uint16_t)(1U << j);
-        if (!bit)
-            return 0;
-        set = (uint16_t)(set | bit);
+        if (http && strcmp(d->protocols[i], "websocket") == 0)
+            s->websocket = true;
+        else if (!bit)
+            return false;
+        s->http = s->http || (bit && bit == http);
+        s->doors = (uint16_t)(s->doors | bit);
     }
-    return set;
+    s->carried = s->doors & ~http ? s->doors : UINT16_MAX; /* alone it carries all there are */
+    if (s->websocket)
+        s->doors = (uint16_t)(s->doors | http); /* with which it begins */
+    return true;
+}
+
+static void site_free(struct site *s)
+{
+    for (size_t i = 0; i < s->door.origins_n; i++)
+        free((char *)(uintptr_t)s->origins[i]);
+    free(s->origins);
+    free(s);
+}
+
+void sites_free(struct net *net)
+{
+    while (net->sites_n)
+        site_free(net->site[--net->sites_n]);
+    free(net->site);
+}
+
+/* Its copies of the origins. */
+static int take_origins(const struct net_listener_desc *d, struct site *s)
+{
+    s->origins = calloc(d->n_origins + 1, sizeof *s->origins);
+    if (!s->origins)
+        return -ENOMEM;
+    s->door.origins = s->origins;
+    for (size_t i = 0; i < d->n_origins; i++) {
+        s->origins[i] = strdup(d->origins[i]);
+        if (!s->origins[i])
+            return -ENOMEM;
+        s->door.origins_n++;
+    }
+    return 0;
+}
+
+/* Take down what a listener is told. Its number, or -errno. */
+static int site_add(struct net *net, const struct net_listener_desc *d, char *err, size_t err_size)
+{
+    struct site *s = calloc(1, sizeof *s), **more;
+    int r = -ENOMEM;
+
+    snprintf(err, err_size, "out of memory");
+    if (!s)
+        return r;
+    s->door = (struct door_site){.echo = d->echo, .stomp_binary = d->stomp_binary};
+    if (!take_protocols(d, &s->door)) {
+        snprintf(err, err_size, "a protocol that this version does not have");
+        r = -EPROTONOSUPPORT;
+        goto fail;
+    }
+    if (take_origins(d, s) < 0 || net->sites_n == UINT16_MAX)
+        goto fail;
+    more = realloc(net->site, (net->sites_n + 1U) * sizeof(struct site *));
+    if (!more)
+        goto fail;
+    net->site = more;
+    net->site[net->sites_n] = s;
+    return net->sites_n++;
+
+fail:
+    site_free(s);
+    return r;
 }
 
 static void listener_free(struct listener *l)
@@ -68,7 +139,7 @@ static int append(struct net *net, struct listener *l)
 }
 
 /* A listener for a socket, which it takes over also on failure. */
-static int listener_add(struct net *net, int fd, uint16_t door_set, bool is_adopted, char *err,
+static int listener_add(struct net *net, int fd, uint16_t site, bool is_adopted, char *err,
                         size_t err_size)
 {
     struct listener *l = calloc(1, sizeof *l);
@@ -81,7 +152,7 @@ static int listener_add(struct net *net, int fd, uint16_t door_set, bool is_adop
         close(fd);
         return -ENOMEM;
     }
-    *l = (struct listener){.net = net, .fd = fd, .doors = door_set};
+    *l = (struct listener){.net = net, .fd = fd, .site = site};
     event_assign(&l->ev, worker_base(workers_get(net->ws, 0)), fd, EV_READ | EV_PERSIST,
                  on_listener, l);
     r = net_socket_url(fd, url, sizeof url);
@@ -119,8 +190,8 @@ static void set_port(struct sockaddr *addr, uint16_t port)
 }
 
 /* Every address of a host that this machine has the family of. */
-static int listen_host(struct net *net, const struct net_listener_desc *d, uint16_t door_set,
-                       char *err, size_t err_size)
+static int listen_host(struct net *net, const struct net_listener_desc *d, uint16_t site, char *err,
+                       size_t err_size)
 {
     struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
     int r = getaddrinfo(d->host, NULL, &hints, &found), opened = 0;
@@ -136,7 +207,7 @@ static int listen_host(struct net *net, const struct net_listener_desc *d, uint1
         if (r == -EAFNOSUPPORT || (r == -EADDRNOTAVAIL && (opened || a->ai_next)))
             continue;
         if (r >= 0)
-            r = listener_add(net, r, door_set, false, err, err_size);
+            r = listener_add(net, r, site, false, err, err_size);
         if (r < 0)
             break;
         opened++;
@@ -147,30 +218,24 @@ static int listen_host(struct net *net, const struct net_listener_desc *d, uint1
 
 int net_listen(struct net *net, const struct net_listener_desc *d, char *err, size_t err_size)
 {
-    uint16_t door_set = doors_of(d);
-    int fd;
+    int site = site_add(net, d, err, err_size), fd;
 
-    if (!door_set) {
-        snprintf(err, err_size, "a protocol that this version does not have");
-        return -EPROTONOSUPPORT;
-    }
+    if (site < 0)
+        return site;
     if (d->host)
-        return listen_host(net, d, door_set, err, err_size);
+        return listen_host(net, d, (uint16_t)site, err, err_size);
     fd = socket_listen_unix(d->path, err, err_size);
-    return fd < 0 ? fd : listener_add(net, fd, door_set, false, err, err_size);
+    return fd < 0 ? fd : listener_add(net, fd, (uint16_t)site, false, err, err_size);
 }
 
 int net_adopt(struct net *net, int fd, const struct net_listener_desc *d, char *err,
               size_t err_size)
 {
-    uint16_t door_set = doors_of(d);
-    int listens = 0, flags = fcntl(fd, F_GETFL);
+    int listens = 0, flags = fcntl(fd, F_GETFL), site = site_add(net, d, err, err_size);
     socklen_t len = sizeof listens;
 
-    if (!door_set) {
-        snprintf(err, err_size, "a protocol that this version does not have");
-        return -EPROTONOSUPPORT;
-    }
+    if (site < 0)
+        return site;
     if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || !listens) {
         snprintf(err, err_size, "descriptor %d is not a listening socket", fd);
         return -ENOTSOCK;
@@ -181,7 +246,7 @@ int net_adopt(struct net *net, int fd, const struct net_listener_desc *d, char *
         snprintf(err, err_size, "%s", strerror(errno));
         return -errno;
     }
-    return listener_add(net, fd, door_set, true, err, err_size);
+    return listener_add(net, fd, (uint16_t)site, true, err, err_size);
 }
 
 size_t net_listeners(const struct net *net)
@@ -269,7 +334,7 @@ static void place(struct net *net, const struct accepted *a)
 /* One connection. False: nothing more waits, for now. */
 static bool accept_one(struct net *net, struct listener *l)
 {
-    struct accepted a = {.net = net, .doors = l->doors};
+    struct accepted a = {.net = net, .site = l->site};
     socklen_t len = sizeof a.addr;
 
     a.fd = accept4(l->fd, (struct sockaddr *)&a.addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -7,7 +7,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "brokerd/net/internal.h"
+#include "brokerd/net/websocket.h"
 
 /* ---- the turn */
 
@@ -126,7 +126,17 @@ struct host *host_new(const struct net_worker *nw, const struct net_options *o)
                                     .limits = o->door,
                                     .close = conn_close_link,
                                     .peer = conn_link_peer,
-                                    .pause = conn_pause_link},
+                                    .pause = conn_pause_link,
+                                    .site = conn_link_site,
+                                    .refuse = conn_refuse_link,
+                                    .upgrade = conn_upgrade_link},
+                           .carried = {.core = worker_core(nw->w),
+                                       .scratch = nw->scratch,
+                                       .limits = o->door,
+                                       .close = websocket_close_link,
+                                       .peer = websocket_link_peer,
+                                       .pause = websocket_pause_link,
+                                       .site = websocket_link_site},
                            .refs = 1,
                            .o = *o};
     return h;
@@ -137,7 +147,8 @@ bool host_same(const struct host *a, const struct host *b)
     const struct door_limits *d = &a->o.door, *e = &b->o.door;
 
     return a->o.max_connections == b->o.max_connections &&
-           a->o.first_frame_ms == b->o.first_frame_ms && a->o.linger_ms == b->o.linger_ms &&
+           a->o.first_frame_ms == b->o.first_frame_ms &&
+           a->o.websocket_ping_ms == b->o.websocket_ping_ms && a->o.linger_ms == b->o.linger_ms &&
            d->first_frame_max == e->first_frame_max && d->frame_max == e->frame_max &&
            d->message_max == e->message_max && d->reassembly_max == e->reassembly_max &&
            d->streams_max == e->streams_max && d->keepalive_min_ms == e->keepalive_min_ms &&
@@ -166,6 +177,8 @@ static int net_worker_init(struct net *net, unsigned id, const struct net_option
     list_init(&nw->moving);
     wheel_init(&nw->wheel, worker_now(nw->w));
     nw->outs = (struct out_host){conn_flush, conn_dirty, .pool = worker_pool(nw->w)};
+    nw->carried_outs =
+        (struct out_host){websocket_flush, websocket_dirty, .pool = worker_pool(nw->w)};
     for (unsigned i = 0; i < NET_LOGS; i++)
         nw->log[i] = (struct log_limit){.burst = 5, .per_ms = 1000};
     nw->scratch = calloc(1, sizeof *nw->scratch);
@@ -237,13 +250,17 @@ void net_free(struct net *net)
         free_rooms(nw);
         read_blocks_fini(&nw->small);
         read_blocks_fini(&nw->large);
+        read_blocks_fini(&nw->unpacked);
+        websocket_parsers_free(nw);
         out_host_fini(&nw->outs);
+        out_host_fini(&nw->carried_outs);
         crowd_close(nw);
         host_drop(nw->host);
         free(nw->scratch);
     }
     if (net->spare_fd >= 0)
         close(net->spare_fd);
+    sites_free(net);
     free(net);
 }
 
@@ -406,7 +423,7 @@ void net_each_connection(const struct net *net, unsigned id, net_conn_fn *fn, vo
 
         fn(ctx, &(struct net_conn_info){.id = c->link.id,
                                         .peer = c->peer,
-                                        .door = c->door ? c->door->name : "",
+                                        .door = conn_door_name(c, ""),
                                         .state = state_name(c),
                                         .since_ms = c->since_ms,
                                         .bytes_in = c->bytes_in,

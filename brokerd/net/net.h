@@ -24,9 +24,10 @@ enum { NET_TEXT_MAX = 512 }; /* enough for any text below */
 
 /* What connections may ask for; a value, copied. */
 struct net_options {
-    uint32_t max_connections; /* of all listeners; UINT32_MAX for no limit */
-    int64_t first_frame_ms;   /* until the handshake must be done */
-    int64_t linger_ms;        /* to take our last words, after we have decided to close */
+    uint32_t max_connections;  /* of all listeners; UINT32_MAX for no limit */
+    int64_t first_frame_ms;    /* until the handshake must be done */
+    int64_t linger_ms;         /* to take our last words, after we have decided to close */
+    int64_t websocket_ping_ms; /* a silent WebSocket is pinged so often; INT64_MAX: never */
     struct door_limits door;
 };
 
@@ -38,6 +39,11 @@ struct net_options {
     X(RESET, "reset", "the connection failed")                                                     \
     X(CUT, "cut", "the peer closed the connection in the middle of a frame")                       \
     X(UNKNOWN, "unknown-protocol", "the first bytes are of no protocol served here")               \
+    X(NARROWED, "protocol-not-served", "it speaks a protocol that the listener does not serve")    \
+    X(TLS, "tls", "it speaks TLS, which is not served here")                                       \
+    X(ORIGIN, "origin", "a page of an origin that may not come")                                   \
+    X(HTTP, "http", "an HTTP request for what is not here")                                        \
+    X(SILENT, "silent", "it did not answer two pings")                                             \
     X(FIRST_TIME, "first-frame-time", "no complete first frame in time")                           \
     X(FIRST_SIZE, "first-frame-size", "the first frame is too large")                              \
     X(MEMORY, "memory", "there was no memory")                                                     \
@@ -73,8 +79,11 @@ struct net_listener_desc {
     const char *host;             /* TCP: name or address, without brackets; NULL: UNIX */
     uint16_t port;                /* TCP: 0 for any free one */
     const char *path;             /* UNIX */
-    const char *const *protocols; /* names of doors; none: all */
+    const char *const *protocols; /* names of doors, or "websocket"; none: all */
     size_t n_protocols;
+    const char *const *origins; /* as struct door_site has them, and the next two; copied */
+    size_t n_origins;
+    bool echo, stomp_binary;
 };
 
 /* Open a listener: each address that a name stands for. Before workers_start(); connections are

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "brokerd/net/internal.h"
+#include "brokerd/net/websocket.h"
 
 enum { IOVECS = 64 };
 
@@ -55,10 +55,15 @@ static void tell_core(struct conn *c)
 {
     struct endpoint *ep = c->link.endpoint;
     size_t pending = c->link.out.pending;
+    uint64_t written = out_written(&c->link.out);
 
     if (!ep || c->link.apart)
         return;
-    if (core_written(ep, out_written(&c->link.out)))
+    if (c->is_websocket) { /* the door's positions are others */
+        written = websocket_written(websocket_of(c));
+        pending += websocket_of(c)->link.out.pending;
+    }
+    if (core_written(ep, written))
         c->nw->core_told = true;
     if (pending >= OUT_HIGH_WATER && !c->told_full) {
         c->told_full = true;
@@ -131,6 +136,10 @@ void conn_output(struct conn *c)
     o->is_dirty = false;
     if (c->state == CONN_DEAD)
         return;
+    if (c->is_websocket) {
+        websocket_pack(websocket_of(c));
+        websocket_of(c)->link.out.blocked = o->blocked;
+    }
     if (may_write(c) && o->pending && !o->blocked)
         write_pending(c);
     if (o->broken)

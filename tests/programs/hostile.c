@@ -318,6 +318,18 @@ static uint32_t random_next(uint32_t *state)
     return *state >> 8;
 }
 
+/* Whatever is said, a line for a person perhaps, until the end. */
+static void hear_out(struct peer *p)
+{
+    struct pollfd ready = {.fd = p->fd, .events = POLLIN};
+    char buf[1024];
+
+    while (poll(&ready, 1, patience_ms()) == 1)
+        if (recv(p->fd, buf, sizeof buf, 0) <= 0)
+            return;
+    die("random bytes, and silence");
+}
+
 /* Random bytes: as they are, or behind a good SETUP, in frames whose lengths are right. The answer
  * must be the end of the connection, or one more chance: never silence for ever. */
 static void noise(unsigned count)
@@ -341,8 +353,11 @@ static void noise(unsigned count)
         }
         (void)peer_send(&p, s.bytes, s.n);
         (void)shutdown(p.fd, SHUT_WR);
-        while (peer_next(&p, patience_ms(), &f) == HEARD_FRAME)
-            ;
+        if (i % 2)
+            while (peer_next(&p, patience_ms(), &f) == HEARD_FRAME)
+                ;
+        else
+            hear_out(&p);
         peer_close(&p);
     }
 }

@@ -1,0 +1,28 @@
+/* answer.h - what an HTTP request is answered with.
+ *
+ * Why      Which door a WebSocket leads to, and why it may not be opened, is decided from the
+ *          request and the listener alone: a function that tests can ask.
+ * Thread   Any; pure. */
+#ifndef BROKERD_DOORS_HTTP_ANSWER_H
+#define BROKERD_DOORS_HTTP_ANSWER_H
+
+#include "brokerd/doors/door.h"
+#include "libbroker/wire/handshake.h"
+
+struct answer {
+    int status;                        /* 101: a WebSocket */
+    char accept[HANDSHAKE_ACCEPT_MAX]; /* with 101 */
+    struct slice subprotocol;          /* with 101; of the request; empty: none */
+    struct door_upgrade upgrade;       /* with 101 */
+    enum door_refusal refusal;         /* else */
+    char text[256];                    /* else: for a person, a line without its end */
+};
+
+/* Answer `r` as a listener that was told `site`; `all` are the doors it may name. */
+void answer_request(const struct http_request *r, const struct door_site *site,
+                    const struct door_ops *const *all, struct answer *ret);
+
+/* The reason phrase of a status this door answers with; static. */
+const char *answer_phrase(int status);
+
+#endif
