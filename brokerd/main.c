@@ -205,7 +205,12 @@ static struct net_options net_options_of(const struct settings *s)
                                          .reassembly_max = l->reassembly_max,
                                          .streams_max = l->max_streams,
                                          .keepalive_min_ms = l->keepalive_min_ms,
-                                         .idle_max_ms = l->idle_max_ms}};
+                                         .idle_max_ms = l->idle_max_ms,
+                                         .session_bytes = l->resume_max_bytes,
+                                         .session_ms = l->resume_timeout_ms,
+                                         .sessions_max = l->resume_max_sessions,
+                                         .lease_requests = l->lease_requests,
+                                         .lease_ms = l->lease_ttl_ms}};
 }
 
 static void set_log(const struct settings *s)

@@ -56,16 +56,21 @@ struct settings_listener {
 
 /* What one connection, and all together, may ask for. */
 struct settings_limits {
-    uint32_t max_connections;  /* of all listeners; UINT32_MAX for no limit */
-    int64_t first_frame_ms;    /* until the handshake must be done */
-    uint64_t first_frame_max;  /* bytes of a frame before it */
-    uint64_t frame_max;        /* bytes of a frame after it */
-    uint64_t reassembly_max;   /* bytes of unfinished messages, all streams of a connection */
-    uint32_t max_streams;      /* open streams of a connection */
-    uint32_t max_calls;        /* of a connection: open, or waiting for a server */
-    int64_t keepalive_min_ms;  /* a peer's shorter interval counts as this */
-    int64_t idle_max_ms;       /* a peer's longer lifetime counts as this */
-    int64_t websocket_ping_ms; /* a silent WebSocket is pinged so often; INT64_MAX: never */
+    uint32_t max_connections;     /* of all listeners; UINT32_MAX for no limit */
+    int64_t first_frame_ms;       /* until the handshake must be done */
+    uint64_t first_frame_max;     /* bytes of a frame before it */
+    uint64_t frame_max;           /* bytes of a frame after it */
+    uint64_t reassembly_max;      /* bytes of unfinished messages, all streams of a connection */
+    uint32_t max_streams;         /* open streams of a connection */
+    uint32_t max_calls;           /* of a connection: open, or waiting for a server */
+    int64_t keepalive_min_ms;     /* a peer's shorter interval counts as this */
+    int64_t idle_max_ms;          /* a peer's longer lifetime counts as this */
+    int64_t websocket_ping_ms;    /* a silent WebSocket is pinged so often; INT64_MAX: never */
+    uint32_t resume_max_sessions; /* of one worker; 0: none */
+    int64_t resume_timeout_ms;    /* of a session without a connection */
+    uint64_t resume_max_bytes;    /* kept for one session */
+    uint32_t lease_requests;      /* of one lease */
+    int64_t lease_ttl_ms;
 };
 
 struct settings {

@@ -80,6 +80,21 @@ static const struct setting rows[] = {
      .text = "Shortest keep-alive interval; a client that asks for a shorter one gets this."},
     {"limits", "idle-max", SETTING_TIME, "10m", SECOND, 365 * DAY, FIELD(limits.idle_max_ms),
      .text = "Longest time a silent connection is kept, whatever the client asks for."},
+    {"limits", "resume-max-sessions", SETTING_COUNT, "10000", 0, 1 << 24,
+     FIELD(limits.resume_max_sessions),
+     .text = "Sessions that outlive their connection (RSocket RESUME), on each worker. 0: none."},
+    {"limits", "resume-timeout", SETTING_TIME, "60s", SECOND, DAY, FIELD(limits.resume_timeout_ms),
+     .text = "How long a session without a connection is kept."},
+    {"limits", "resume-max-bytes", SETTING_SIZE, "16MiB", 64 * KIB, 4 * GIB,
+     FIELD(limits.resume_max_bytes),
+     .text = "Bytes kept for one session until its client has acknowledged them. Deliveries pause "
+             "at half of it; a session that has more all the same is dropped."},
+    {"limits", "lease-requests", SETTING_COUNT, "100000", 1, 0x7fffffff,
+     FIELD(limits.lease_requests),
+     .text = "Requests that one lease allows a client that asks for leases (RSocket LEASE). While "
+             "the broker is short of memory, or behind with what the client asked for, it is 0."},
+    {"limits", "lease-ttl", SETTING_TIME, "10s", SECOND, DAY, FIELD(limits.lease_ttl_ms),
+     .text = "How long a lease lasts; it is renewed after half of it, or of its requests."},
 
     {"limits", "websocket-ping", SETTING_TIME, "30s", 50, UINT64_MAX,
      FIELD(limits.websocket_ping_ms),

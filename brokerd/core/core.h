@@ -100,7 +100,8 @@ void core_drain(struct core *c);
 /* Whether nothing unsettled or held is left. */
 bool core_drained(const struct core *c);
 
-/* Count `delta` bytes of output or reassembly into the memory budget (negative: fewer). */
+/* Count `delta` bytes of output or reassembly into the memory budget (negative: fewer). This too
+ * may be called from within deliver(), and nothing else comes of it. */
 void core_charge(struct core *c, int64_t delta);
 /* Whether the budget is used up. */
 bool core_short_of_memory(const struct core *c);

@@ -27,6 +27,11 @@ struct door_limits {
     uint32_t streams_max;     /* open streams of a connection */
     int64_t keepalive_min_ms; /* shorter intervals of a peer count as this */
     int64_t idle_max_ms;      /* longer lifetimes count as this */
+    uint64_t session_bytes;   /* kept of what a session's peer has not acknowledged */
+    int64_t session_ms;       /* a session waits so long for its next connection */
+    uint32_t sessions_max;    /* sessions of one worker; 0: there are none */
+    uint32_t lease_requests;  /* requests of one lease, for who wants to be told how many */
+    int64_t lease_ms;         /* and how long it lasts */
 };
 
 /* So that small messages too make runs worth a write of their own: 50 KiB of them with 16 B. */
@@ -64,8 +69,26 @@ struct door_room_ops {
     void (*free)(struct door_room *room);
 };
 
+/* What doors count that no core sees. X(NAME, word, meaning) */
+#define DOOR_COUNT_LIST(X)                                                                         \
+    X(SESSIONS, "sessions", "resumable sessions begun")                                            \
+    X(RESUMED, "sessions-resumed", "sessions that went on over another connection")                \
+    X(RESUME_REJECTED, "resumes-rejected", "no such session, or what was missed is not there")     \
+    X(SESSION_LIMIT, "sessions-refused", "sessions beyond `resume-max-sessions` or out of memory") \
+    X(SESSION_BYTES, "sessions-too-far-behind", "sessions dropped beyond `resume-max-bytes`")      \
+    X(SESSION_EXPIRED, "sessions-expired", "sessions not resumed within `resume-timeout`")         \
+    X(LEASE, "requests-beyond-lease", "requests refused or dropped, the lease being used up")
+
+enum door_count {
+#define X(name, word, meaning) DOOR_COUNT_##name,
+    DOOR_COUNT_LIST(X)
+#undef X
+        DOOR_COUNTS
+};
+
 /* Scratch of the worker, shared by its connections. */
 struct door_scratch {
+    uint64_t count[DOOR_COUNTS];
     struct door_room *rooms;           /* which net looks after, until the worker ends */
     struct msg_view views[DOOR_VIEWS]; /* valid within one on_bytes() */
     struct door_encoded encoded;
@@ -101,6 +124,7 @@ struct link_host {
     struct core *core;
     struct door_scratch *scratch;
     struct door_limits limits;
+    uint64_t seed; /* for hashes of names that peers choose; the same on all workers */
     /* Net's own; used by link_close(). */
     void (*close)(struct link *l, const char *why, bool clean);
     const char *(*peer)(const struct link *l);             /* used by link_peer() */

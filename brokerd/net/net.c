@@ -124,6 +124,7 @@ struct host *host_new(const struct net_worker *nw, const struct net_options *o)
         *h = (struct host){.link = {.core = worker_core(nw->w),
                                     .scratch = nw->scratch,
                                     .limits = o->door,
+                                    .seed = nw->net->seed,
                                     .close = conn_close_link,
                                     .peer = conn_link_peer,
                                     .pause = conn_pause_link,
@@ -152,7 +153,9 @@ bool host_same(const struct host *a, const struct host *b)
            d->first_frame_max == e->first_frame_max && d->frame_max == e->frame_max &&
            d->message_max == e->message_max && d->reassembly_max == e->reassembly_max &&
            d->streams_max == e->streams_max && d->keepalive_min_ms == e->keepalive_min_ms &&
-           d->idle_max_ms == e->idle_max_ms;
+           d->idle_max_ms == e->idle_max_ms && d->session_bytes == e->session_bytes &&
+           d->session_ms == e->session_ms && d->sessions_max == e->sessions_max &&
+           d->lease_requests == e->lease_requests && d->lease_ms == e->lease_ms;
 }
 
 void host_drop(struct host *h)

@@ -209,6 +209,38 @@ static void copy_in_pieces(struct out *o, struct slice s)
     }
 }
 
+/* The segment of `o` that holds position `at`, and in *ret_skip how far into it that is. Found from
+ * the end: what is new lies there. */
+static uint32_t seg_of(const struct out *o, uint64_t at, size_t *ret_skip)
+{
+    const struct out_line *l = o->line;
+    uint64_t left = o->end - at;
+    uint32_t i = l->seg_n;
+
+    while (left > seg_at(l, i - 1)->n)
+        left -= seg_at(l, --i)->n;
+    *ret_skip = seg_at(l, i - 1)->n - (size_t)left;
+    return i - 1;
+}
+
+void out_append_from(struct out *o, const struct out *from, uint64_t at)
+{
+    const struct out_line *l = from->line;
+    size_t skip;
+
+    if (at == from->end)
+        return;
+    for (uint32_t i = seg_of(from, at, &skip); i < l->seg_n; i++, skip = 0) {
+        const struct out_seg *s = seg_at(l, i);
+        struct slice piece = slice_of(s->p + skip, s->n - skip);
+
+        if (s->block && piece.n >= OUT_BY_REFERENCE)
+            (void)out_block(o, s->block, piece); /* the output knows when it is broken */
+        else
+            (void)out_copy(o, piece.p, piece.n);
+    }
+}
+
 /* What was lent to the output and could not be written leaves it again. */
 static struct slice take_back(struct out *o)
 {

@@ -96,6 +96,10 @@ int out_block(struct out *o, struct block *block, struct slice s);
  * written from where it lies, and only what the socket does not take is copied. */
 void out_write(struct out *o, struct slice s);
 
+/* Append what `from`, another output, holds from position `at` on (not before out_written(from)):
+ * large segments by reference, small ones as copies. They stay in `from` too. */
+void out_append_from(struct out *o, const struct out *from, uint64_t at);
+
 /* A run or an answer is complete: flush now if OUT_FLUSH_NOW is reached, else mark dirty. */
 void out_end(struct out *o);
 

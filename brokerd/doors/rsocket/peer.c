@@ -2,13 +2,16 @@
 
 #include "brokerd/doors/rsocket/calls.h"
 #include "brokerd/doors/rsocket/consume.h"
+#include "brokerd/doors/rsocket/lease.h"
 #include "brokerd/doors/rsocket/publish.h"
 #include "brokerd/doors/rsocket/request.h"
 #include "brokerd/doors/rsocket/rsocket.h"
 #include "brokerd/doors/rsocket/send.h"
 #include "brokerd/doors/rsocket/serve.h"
+#include "brokerd/doors/rsocket/session.h"
 #include "brokerd/doors/rsocket/setup.h"
 #include "brokerd/doors/rsocket/units.h"
+#include "libbroker/base/log.h"
 #include "libbroker/wire/rsocket.h"
 
 #include <inttypes.h>
@@ -98,6 +101,17 @@ static void on_stray(struct peer *c)
     c->strayed = true;
 }
 
+/* "A request beyond the lease: ERROR[REJECTED] on that stream (for fire and forget: drop)." */
+static void on_unleased(struct peer *c, const struct rs_frame *f)
+{
+    struct refusal why;
+
+    refuse(&why, REASON_LIMIT, "the request is beyond the lease");
+    if (f->type != RS_REQUEST_FNF)
+        peer_refuse(c, f->stream, &why, false);
+    log_trace("doors", "%s: %s", link_peer(c->link), why.text);
+}
+
 static void on_request(struct peer *c, const struct rs_frame *f, struct block *block)
 {
     if (!(f->stream & 1)) {
@@ -106,6 +120,10 @@ static void on_request(struct peer *c, const struct rs_frame *f, struct block *b
     }
     if (c->streams.n > 0 && streams_find(&c->streams, f->stream))
         return; /* "request id in use: ignore" */
+    if (c->leased && !lease_take(c)) {
+        on_unleased(c, f);
+        return;
+    }
     if (rs_is_followed(f))
         on_request_part(c, f);
     else
@@ -242,12 +260,22 @@ static void on_peer_error(struct peer *c, const struct rs_frame *f)
     }
 }
 
+static void on_keepalive(struct peer *c, const struct rs_frame *f)
+{
+    if (c->resumable && !session_acknowledged(c, f->position))
+        peer_fail(c, RS_CONNECTION_ERROR, "a position that is not the end of a frame sent");
+    else if (f->flags & RS_RESPOND)
+        send_keepalive(c, 0, f->data);
+}
+
 static void on_connection_frame(struct peer *c, const struct rs_frame *f)
 {
     switch (f->type) {
     case RS_KEEPALIVE:
-        if (f->flags & RS_RESPOND)
-            send_keepalive(c, f->data);
+        on_keepalive(c, f);
+        break;
+    case RS_LEASE:
+        lease_received(c, f);
         break;
     case RS_ERROR:
         on_peer_error(c, f);
@@ -261,7 +289,7 @@ static void on_connection_frame(struct peer *c, const struct rs_frame *f)
     case RS_REQUEST_CHANNEL:
         on_stray(c);
         break;
-    default: /* a second SETUP, METADATA_PUSH, LEASE, RESUME_OK */
+    default: /* a second SETUP, METADATA_PUSH, RESUME_OK */
         break;
     }
 }
@@ -328,7 +356,7 @@ static size_t take_frame(struct peer *c, struct slice in, struct block *block)
     return 0;
 }
 
-/* Leave for net: what has ended is released, and so is a connection that is over. */
+/* Leave: what has ended is released, and so is a connection that is over. */
 static void leave(struct peer *c)
 {
     peer_sweep(c);
@@ -338,14 +366,17 @@ static void leave(struct peer *c)
         peer_release(c);
 }
 
-static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *block)
+/* Act on the frames in `bytes`. Returns how many were used; short of all, the rest is either no
+ * whole frame, or another peer's: this one carries a session since its SETUP. Inlined, for who
+ * cannot resume: the rest of its turn costs a lone message a hundredth. */
+static inline size_t take_frames(struct peer *c, struct slice bytes, struct block *block,
+                                 bool resumable)
 {
-    struct peer *c = peer_of(d);
     struct slice rest = bytes;
 
     c->heard_ms = core_now(c->link->host->core);
     c->link->need = 0;
-    while (rest.n > 0 && !c->over) {
+    while (rest.n > 0 && !(c->over || c->carries)) {
         size_t used;
 
         if (c->ended)
@@ -356,14 +387,56 @@ static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *bl
             used = take_frame(c, rest, block);
         if (used == 0)
             break;
+        if (resumable)
+            session_received(c, slice_of(rest.p, used));
         rest = slice_from(rest, used);
     }
+    if (resumable)
+        session_check(c);
     leave(c);
+    if (c->leased && !c->over)
+        (void)lease_look(c);
     /* After the end nothing is looked at any more: it counts as used. */
     return c->over ? bytes.n : bytes.n - rest.n;
 }
 
+/* The same where `c` carries a session, whose peer acts on them. */
+static size_t carry_frames(struct peer *c, struct slice bytes, struct block *block)
+{
+    struct peer *own = session_peer(c);
+    size_t used = take_frames(own, bytes, block, true);
+
+    c->link->need = own->link->need;
+    return c->over ? bytes.n : used;
+}
+
+static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *block)
+{
+    struct peer *c = peer_of(d);
+    size_t used;
+
+    if (c->carries)
+        return carry_frames(c, bytes, block);
+    used = take_frames(c, bytes, block, false);
+    if (c->carries && !c->over)
+        used += carry_frames(c, slice_from(bytes, used), block);
+    return used;
+}
+
 /* ------------------------------------------------------------------------- the rest of a door */
+
+void peer_init(struct peer *c, struct link *l)
+{
+    c->link = l;
+    c->type_id = CTYPE_NONE;
+}
+
+void peer_fini(struct peer *c)
+{
+    peer_release(c);
+    lease_end(c);
+    free(c->type_name);
+}
 
 static struct door_conn *peer_open(struct link *l)
 {
@@ -371,33 +444,50 @@ static struct door_conn *peer_open(struct link *l)
 
     if (!c)
         return NULL;
-    c->link = l;
-    c->type_id = CTYPE_NONE;
+    peer_init(c, l);
     return (struct door_conn *)(void *)c;
+}
+
+/* It has been silent for its lifetime. */
+static void on_silence(struct peer *c)
+{
+    char text[64];
+
+    (void)snprintf(text, sizeof text, "No keep-alive acks for %" PRIu32 " ms", c->lifetime_ms);
+    if (c->resumable)
+        session_silent(c, text);
+    else
+        peer_fail(c, RS_CONNECTION_ERROR, text);
 }
 
 static int64_t on_time(struct door_conn *d, int64_t now_ms)
 {
-    struct peer *c = peer_of(d);
-    char text[64];
+    struct peer *carrier = peer_of(d), *c = carrier->carries ? session_peer(carrier) : carrier;
+    int64_t due, look;
 
     if (!c->established || c->over)
         return INT64_MAX; /* net waits for the first frame, and for the end */
-    if (now_ms - c->heard_ms >= c->lifetime_ms) {
-        (void)snprintf(text, sizeof text, "No keep-alive acks for %" PRIu32 " ms", c->lifetime_ms);
-        peer_fail(c, RS_CONNECTION_ERROR, text);
-    }
+    if (now_ms - c->heard_ms >= c->lifetime_ms)
+        on_silence(c);
     leave(c);
-    return c->over ? INT64_MAX : c->heard_ms + c->lifetime_ms;
+    if (carrier->over || c->over)
+        return INT64_MAX;
+    due = c->heard_ms + c->lifetime_ms;
+    look = c->leased ? lease_look(c) : INT64_MAX;
+    return look < due ? look : due;
 }
 
 static void on_drain(struct door_conn *d)
 {
     struct peer *c = peer_of(d);
-    struct stream_table *t = &c->streams;
-    uint32_t at = 0, n = t->n;
+    struct stream_table *t;
+    uint32_t at = 0, n;
     struct stream *s;
 
+    if (c->carries)
+        c = session_peer(c);
+    t = &c->streams;
+    n = t->n;
     if (c->over)
         return;
     if (!c->established) {
@@ -406,6 +496,8 @@ static void on_drain(struct door_conn *d)
     }
     c->draining = true;
     serve_drain(c);
+    if (c->leased)
+        (void)lease_look(c); /* none any more */
     send_error(c, 0, RS_CONNECTION_CLOSE, SLICE("draining: the broker is about to stop"));
     /* A channel that ends on the spot leaves the table, which may shrink or move: look again
      * from the start then. Those told once are passed over. */
@@ -431,8 +523,9 @@ static void peer_free(struct door_conn *d)
 
     if (!c)
         return;
-    peer_release(c);
-    free(c->type_name);
+    if (c->carries)
+        session_lost(c);
+    peer_fini(c);
     free(c);
 }
 
@@ -442,7 +535,8 @@ static bool may_move(const struct door_conn *d)
     const struct stream *s;
     uint32_t at = 0;
 
-    if (!c->established || c->over || c->draining || c->ended || c->joining || c->servings)
+    if (!c->established || c->carries || c->over || c->draining || c->ended || c->joining ||
+        c->servings)
         return false;
     while ((s = streams_next(&c->streams, &at)) != NULL) {
         if (s->kind != STREAM_PUBLISH || s->join)
@@ -461,6 +555,7 @@ const struct door_ops rsocket_door = {
     .established = is_established,
     .free = peer_free,
     .may_move = may_move,
+    .home = session_home,
     .units = &rsocket_units,
     .turn_away = units_turn_away,
 };

@@ -6,6 +6,7 @@
  *          written). A stream that has ended leaves the table at once, but its memory and what
  *          it holds in the core live until peer_sweep(): the core's callbacks may end a stream
  *          while the door works on it, and may not call the core to close what it held.
+ *          Where the client can resume, there are two of them (session.h).
  * Owner    net owns the connection; the connection its streams.
  * Thread   The connection's worker. */
 #ifndef BROKERD_DOORS_RSOCKET_PEER_H
@@ -24,6 +25,8 @@ enum peer_metadata {
 
 struct memo;
 struct servings;
+struct lease;
+struct session;
 
 /* What fire-and-forget needs. */
 struct forget {
@@ -38,20 +41,31 @@ struct peer {
     struct stream *ended;      /* streams out of the table, until peer_sweep() */
     struct forget *forget;     /* for all fire-and-forget, made for the first */
     struct servings *servings; /* serve.h; NULL: it serves nothing */
-    uint8_t *type_name;        /* of the data type, if it is a named one; ours */
-    int64_t heard_ms;          /* when the last bytes came */
-    uint64_t joining;          /* bytes of unfinished messages, all streams */
-    uint32_t lifetime_ms;      /* of silence, then the peer is dead */
-    uint8_t metadata;          /* enum peer_metadata */
-    uint8_t type_id;           /* data type of SETUP */
-    uint8_t type_len;          /* of its name */
+    union {
+        struct lease *lease;     /* leased: its requests need one (lease.h) */
+        struct session *session; /* carries: this is a session's connection, no more (session.h) */
+    };
+    uint8_t *type_name;   /* of the data type, if it is a named one; ours */
+    int64_t heard_ms;     /* when the last bytes came */
+    uint64_t joining;     /* bytes of unfinished messages, all streams */
+    uint32_t lifetime_ms; /* of silence, then the peer is dead */
+    uint8_t metadata;     /* enum peer_metadata */
+    uint8_t type_id;      /* data type of SETUP */
+    uint8_t type_len;     /* of its name */
     bool established : 1;
     bool over : 1;     /* net has been told to close */
     bool draining : 1; /* takes no new requests; closed with its last stream */
-    bool strayed : 1;  /* has sent a request with an id that a client must not use */
+    bool leased : 1;
+    bool carries : 1;
+    bool resumable : 1; /* this is a session's: its connection is another peer */
+    bool strayed : 1;   /* has sent a request with an id that a client must not use */
 };
 
 /* ------------------------------------------------------------------------------- connection */
+
+/* Make one in place, of a connection or a session; and undo it. */
+void peer_init(struct peer *c, struct link *l);
+void peer_fini(struct peer *c);
 
 /* Send ERROR `code` on stream 0 and close. `text`: for the peer and the log. */
 void peer_fail(struct peer *c, uint32_t code, const char *text);

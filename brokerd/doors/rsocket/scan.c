@@ -159,7 +159,7 @@ static size_t scan_forget(struct peer *c, struct scan *s)
     struct run run;
 
     m = c->forget ? c->forget->memo : NULL;
-    if (!m || !m->valid)
+    if (!m || !m->valid || c->leased)
         return 0;
     expect(s, RS_TYPE_FLAGS(RS_REQUEST_FNF, RS_METADATA), m);
     while (s->n < DOOR_VIEWS && rs_peek(s->p, (size_t)(s->end - s->p), &len, &id, &found) &&

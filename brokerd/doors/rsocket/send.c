@@ -1,5 +1,6 @@
 #include "brokerd/doors/rsocket/send.h"
 
+#include "brokerd/doors/rsocket/session.h"
 #include "libbroker/wire/rsocket.h"
 
 uint32_t send_frame_max(const struct peer *c)
@@ -84,13 +85,33 @@ void send_complete(struct peer *c, uint32_t id)
     send_end(c);
 }
 
-void send_error(struct peer *c, uint32_t id, uint32_t code, struct slice text)
+/* Where frames of stream 0 go; NULL: nowhere. */
+static struct out *past(struct peer *c)
 {
-    uint8_t *start = out_reserve(&c->link->out, rs_error_size(text.n));
+    return c->resumable ? session_past(c) : &c->link->out;
+}
+
+/* Write a whole frame, which can be encoded. */
+static void send_past(struct peer *c, const struct rs_frame *f)
+{
+    struct out *o = past(c);
+    uint8_t *start = o ? out_reserve(o, rs_size(f)) : NULL;
 
     if (start)
-        commit(c, start, rs_put_error(start, id, code, text));
-    send_end(c);
+        out_commit(o, (size_t)(rs_put(start, f) - start));
+    if (o)
+        out_end(o);
+}
+
+void send_error(struct peer *c, uint32_t id, uint32_t code, struct slice text)
+{
+    struct out *o = id ? &c->link->out : past(c);
+    uint8_t *start = o ? out_reserve(o, rs_error_size(text.n)) : NULL;
+
+    if (start)
+        out_commit(o, (size_t)(rs_put_error(start, id, code, text) - start));
+    if (o)
+        out_end(o);
 }
 
 void send_request_n(struct peer *c, uint32_t id, uint32_t n)
@@ -111,12 +132,20 @@ void send_cancel(struct peer *c, uint32_t id)
     send_end(c);
 }
 
-void send_keepalive(struct peer *c, struct slice data)
+void send_keepalive(struct peer *c, uint16_t flags, struct slice data)
 {
-    uint8_t *start = out_reserve(&c->link->out, rs_keepalive_size(data.n));
+    uint64_t position = c->resumable ? session_position(c) : 0;
 
-    /* The position is that of resumable sessions; without RESUME it stays 0. */
-    if (start)
-        commit(c, start, rs_put_keepalive(start, 0, 0, data));
-    send_end(c);
+    send_past(c, &(struct rs_frame){
+                     .type = RS_KEEPALIVE, .flags = flags, .position = position, .data = data});
+}
+
+void send_lease(struct peer *c, uint32_t ttl_ms, uint32_t requests)
+{
+    send_past(c, &(struct rs_frame){.type = RS_LEASE, .number = ttl_ms, .count = requests});
+}
+
+void send_resume_ok(struct peer *c, uint64_t position)
+{
+    send_past(c, &(struct rs_frame){.type = RS_RESUME_OK, .position = position});
 }

@@ -30,11 +30,14 @@ uint32_t send_frame_max(const struct peer *c);
 /* What was sent is complete: it may go to the socket. */
 void send_end(struct peer *c);
 
-/* These are complete in themselves. */
+/* These are complete in themselves. What is of stream 0 is not kept for who resumes, and lost while
+ * there is no connection. */
 void send_complete(struct peer *c, uint32_t id);
 void send_error(struct peer *c, uint32_t id, uint32_t code, struct slice text);
 void send_request_n(struct peer *c, uint32_t id, uint32_t n);
 void send_cancel(struct peer *c, uint32_t id);
-void send_keepalive(struct peer *c, struct slice data);
+void send_keepalive(struct peer *c, uint16_t flags, struct slice data); /* RS_RESPOND or 0 */
+void send_lease(struct peer *c, uint32_t ttl_ms, uint32_t requests);
+void send_resume_ok(struct peer *c, uint64_t position);
 
 #endif

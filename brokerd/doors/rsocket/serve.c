@@ -1,5 +1,6 @@
 #include "brokerd/doors/rsocket/serve.h"
 
+#include "brokerd/doors/rsocket/lease.h"
 #include "brokerd/doors/rsocket/send.h"
 #include "libbroker/base/name.h"
 #include "libbroker/wire/composite.h"
@@ -15,13 +16,6 @@ enum { SERVE_UNREAD_MAX = 4 << 20 };
 
 /* -------------------------------------------------------------------------------- our requests */
 
-/* May a request be opened on this connection now? The place for the client's LEASE. */
-static bool may_request(const struct peer *c)
-{
-    (void)c;
-    return true;
-}
-
 /* May this server have one more call? */
 static int check_server(const struct peer *c, struct refusal *why)
 {
@@ -29,7 +23,7 @@ static int check_server(const struct peer *c, struct refusal *why)
         refuse(why, REASON_DRAINING, "the server takes no new calls");
         return -EPIPE;
     }
-    if (!may_request(c)) {
+    if (!lease_may_request(c)) {
         refuse(why, REASON_LIMIT, "the server's lease is used up");
         return -EAGAIN;
     }
@@ -83,6 +77,7 @@ static void write_request(struct peer *c, uint32_t id, const struct call_request
 
     f.has_metadata = calls_metadata(c, &r->first, tag, &f.metadata, &made);
     send_request(c, &f, r->first.block);
+    lease_used(c);
     free(made);
 }
 

@@ -2,9 +2,11 @@
 
 #include "brokerd/doors/rsocket/calls.h"
 #include "brokerd/doors/rsocket/consume.h"
+#include "brokerd/doors/rsocket/lease.h"
 #include "brokerd/doors/rsocket/meta.h"
 #include "brokerd/doors/rsocket/publish.h"
 #include "brokerd/doors/rsocket/serve.h"
+#include "brokerd/doors/rsocket/session.h"
 #include "libbroker/base/headers.h"
 #include "libbroker/base/utf8.h"
 #include "libbroker/wire/rsocket.h"
@@ -36,25 +38,13 @@ static const struct endpoint_ops endpoint_ops = {
 /* What is wrong with it, in the order of the table of RSocket's "Setup"; 0 for nothing. */
 static uint32_t refusal_code(const struct rs_frame *f, const char **ret_text)
 {
-    if (f->stream == 0 && f->type == RS_RESUME) {
-        *ret_text = "sessions cannot be resumed here: connect with SETUP";
-        return RS_REJECTED_RESUME;
-    }
     if (f->stream != 0 || f->type != RS_SETUP) {
-        *ret_text = "the first frame must be SETUP, on stream 0";
+        *ret_text = "the first frame must be SETUP or RESUME, on stream 0";
         return RS_INVALID_SETUP;
     }
     if (f->setup.major != 1 || f->setup.minor != 0) {
         *ret_text = "only version 1.0 is spoken here";
         return RS_UNSUPPORTED_SETUP;
-    }
-    if (f->flags & RS_RESUME_ENABLE) {
-        *ret_text = "resumable sessions are not supported yet";
-        return RS_REJECTED_SETUP;
-    }
-    if (f->flags & RS_LEASE_FLAG) {
-        *ret_text = "leases are not supported yet";
-        return RS_REJECTED_SETUP;
     }
     return 0;
 }
@@ -130,19 +120,20 @@ static const char *client_name(const struct peer *c, const struct rs_frame *f, c
     return buf;
 }
 
-void setup_first(struct peer *c, const struct rs_frame *f)
+static void no_memory(struct peer *c)
+{
+    peer_fail(c, RS_REJECTED_SETUP, "the broker has no memory for this");
+}
+
+/* SETUP is as it should be: does it ask for what there is? Then the peer is established. */
+static void establish(struct peer *c, const struct rs_frame *f)
 {
     char name[CLIENT_NAME_MAX + 1];
     struct endpoint_desc desc = {0};
     struct refusal why;
     struct slice service;
-    const char *text;
-    uint32_t code = refusal_code(f, &text);
+    uint32_t code;
 
-    if (code) {
-        peer_fail(c, code, text);
-        return;
-    }
     c->metadata = metadata_kind(f->setup.metadata_mime);
     code = metadata_code(c, f, &service, &why);
     if (code) {
@@ -151,8 +142,9 @@ void setup_first(struct peer *c, const struct rs_frame *f)
     }
     desc.name = client_name(c, f, name, sizeof name);
     if (keep_type(c, f->setup.data_mime) < 0 ||
-        core_endpoint_open(c->link->host->core, &desc, &endpoint_ops, c, &c->link->endpoint) < 0) {
-        peer_fail(c, RS_REJECTED_SETUP, "the broker has no memory for this");
+        core_endpoint_open(c->link->host->core, &desc, &endpoint_ops, c, &c->link->endpoint) < 0 ||
+        ((f->flags & RS_LEASE_FLAG) && lease_begin(c) < 0)) {
+        no_memory(c);
         return;
     }
     if (service.p && serve_begin(c, service, &why) < 0) {
@@ -161,6 +153,35 @@ void setup_first(struct peer *c, const struct rs_frame *f)
     }
     c->lifetime_ms = lifetime(&c->link->host->limits, &f->setup);
     c->established = true;
+}
+
+/* The same, but the peer is a session's, which this connection carries. */
+static void establish_session(struct peer *carrier, const struct rs_frame *f)
+{
+    struct peer *c = session_begin(carrier, f);
+
+    if (!c)
+        return;
+    establish(c, f);
+    session_begun(carrier);
+}
+
+void setup_first(struct peer *c, const struct rs_frame *f)
+{
+    const char *text;
+    uint32_t code;
+
+    if (f->type == RS_RESUME && f->stream == 0) {
+        session_resume(c, f);
+        return;
+    }
+    code = refusal_code(f, &text);
+    if (code)
+        peer_fail(c, code, text);
+    else if (f->flags & RS_RESUME_ENABLE)
+        establish_session(c, f);
+    else
+        establish(c, f);
 }
 
 /* | u24 length | u32 stream | u16 type and flags |: the stream is 0, the type SETUP or RESUME.

@@ -1,8 +1,8 @@
 /* setup.h - the first frame: who are you, and what will we speak?
  *
  * Shape    There is no positive answer. A refusal is an ERROR on stream 0, then the end.
- *          The places of what comes later: RESUME and RESUME-ENABLE (a session apart from the
- *          connection), LEASE, credentials and services in the metadata of SETUP.
+ *          With a token the connection only carries a session, which is what SETUP is about; with
+ *          RESUME it carries one that is there (session.h).
  * Thread   The connection's worker. */
 #ifndef BROKERD_DOORS_RSOCKET_SETUP_H
 #define BROKERD_DOORS_RSOCKET_SETUP_H

@@ -200,6 +200,41 @@ START_TEST(what_moves_stays_the_same)
 }
 END_TEST
 
+/* A copy of what is new, from wherever: the same bytes, and they stay. */
+START_TEST(what_is_new_is_appended_elsewhere_too)
+{
+    struct seeded s = seeded_start();
+    struct out from, to;
+
+    out_init(&from, &buffers);
+    out_init(&to, &buffers);
+    while (from.end < SHADOW - 200000) {
+        for (int i = 0; i < 4; i++) {
+            append(&s, &from);
+            out_append_from(&to, &from, to.end);
+            expect(&s, to.end == from.end);
+            compare(&s, &to, out_written(&to));
+        }
+        out_consume(&from, seeded_below(&s, from.pending + 1));
+        compare(&s, &from, out_written(&from));
+        if (seeded_below(&s, 3) == 0) { /* all of it again, or half */
+            uint64_t at = out_written(&from) + seeded_below(&s, from.pending + 1);
+
+            out_fini(&to);
+            to.end = at;
+            out_append_from(&to, &from, at);
+            expect(&s, to.end == from.end);
+            compare(&s, &to, at);
+        } else {
+            out_consume(&to, seeded_below(&s, to.pending + 1));
+        }
+    }
+    out_fini(&from);
+    out_fini(&to);
+    block_pool_fini(&pool);
+}
+END_TEST
+
 START_TEST(what_is_large_moves_by_reference)
 {
     struct block *b = block_new(OUT_BY_REFERENCE + 10);
@@ -231,6 +266,7 @@ int main(void)
     tcase_add_test(tc, a_large_run_is_flushed_a_small_one_marked);
     tcase_add_test(tc, what_a_write_leaves_is_kept);
     tcase_add_test(tc, what_moves_stays_the_same);
+    tcase_add_test(tc, what_is_new_is_appended_elsewhere_too);
     tcase_add_test(tc, what_is_large_moves_by_reference);
     suite_add_tcase(s, tc);
     return run_suite(s);

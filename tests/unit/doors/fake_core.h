@@ -66,7 +66,9 @@ static struct fake {
     uint64_t barrier;
     int fail;              /* what the next publish, attach, ack or call answers */
     const char *fail_text; /* and why */
-    bool endpoint_open, short_of_memory, answer_at_once;
+    bool endpoint_open, short_of_memory, answer_at_once, behind;
+    bool full;        /* the last core_writable() said so */
+    uint64_t written; /* the last core_written() */
     char endpoint_name[128];
     uint32_t grant_at_open; /* credit of a channel from the start */
     bool silent;            /* no trace */
@@ -165,14 +167,20 @@ void core_endpoint_close(struct endpoint *ep)
 void core_writable(struct endpoint *ep, bool writable)
 {
     (void)ep;
-    (void)writable;
+    fake.full = !writable;
 }
 
 bool core_written(struct endpoint *ep, uint64_t position)
 {
     (void)ep;
-    (void)position;
+    fake.written = position;
     return true;
+}
+
+bool core_is_behind(const struct endpoint *ep)
+{
+    (void)ep;
+    return fake.behind;
 }
 
 int core_barrier(struct endpoint *ep, uint64_t token)

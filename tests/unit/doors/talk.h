@@ -68,7 +68,12 @@ static struct talk *talk_open(bool chopped)
                                             .reassembly_max = 2 << 20,
                                             .streams_max = 8,
                                             .keepalive_min_ms = 100,
-                                            .idle_max_ms = 60000},
+                                            .idle_max_ms = 60000,
+                                            .session_bytes = 4096,
+                                            .session_ms = 60000,
+                                            .sessions_max = 3,
+                                            .lease_requests = 4,
+                                            .lease_ms = 10000},
                                  .scratch = &t->scratch,
                                  .close = talk_close,
                                  .peer = talk_peer};
@@ -120,6 +125,8 @@ struct said {
     uint8_t metadata[8192], tags[1024], headers[2048], data[8192];
     size_t metadata_n, tags_n, headers_n, data_n;
     char type[256];
+    uint8_t token[2048];
+    size_t token_n;
     bool raw; /* data are the bytes of the frame */
 };
 
@@ -189,6 +196,17 @@ static bool say_pair(struct said *s, const char *key, char *value)
         s->f.setup.keepalive_ms = (uint32_t)atoi(value);
     else if (strcmp(key, "lifetime") == 0)
         s->f.setup.lifetime_ms = (uint32_t)atoi(value);
+    else if (strcmp(key, "minor") == 0)
+        s->f.setup.minor = (uint16_t)atoi(value);
+    else if (strcmp(key, "token") == 0) {
+        s->token_n = (size_t)snprintf((char *)s->token, sizeof s->token, "%s", value);
+        s->f.setup.token = slice_of(s->token, s->token_n);
+    } else if (strcmp(key, "count") == 0)
+        s->f.count = (uint32_t)strtoul(value, NULL, 0);
+    else if (strcmp(key, "position") == 0)
+        s->f.position = strtoull(value, NULL, 0);
+    else if (strcmp(key, "first") == 0)
+        s->f.first_position = strtoull(value, NULL, 0);
     else if (strcmp(key, "major") == 0)
         s->f.setup.major = (uint16_t)atoi(value);
     else
@@ -413,6 +431,12 @@ static void heard_frame(struct talk *t, const struct rs_frame *f)
         heard(t, " code=0x%03x", f->number);
     else if (f->type == RS_REQUEST_N)
         heard(t, " n=%" PRIu32, f->number);
+    else if (f->type == RS_LEASE)
+        heard(t, " n=%" PRIu32 " count=%" PRIu32, f->number, f->count);
+    if (f->type == RS_KEEPALIVE && (f->flags & RS_RESPOND))
+        heard(t, " RESPOND");
+    if (f->position || f->type == RS_RESUME_OK)
+        heard(t, " position=%" PRIu64, f->position);
     if (f->has_metadata && !(f->flags & RS_FOLLOWS))
         heard_metadata(t, f->metadata);
     heard_data(t, f->data);

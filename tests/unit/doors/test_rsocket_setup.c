@@ -44,16 +44,13 @@ static const struct {
     const char *said, *heard;
 } refused[] = {
     {"> SETUP 0 major=2\n", "< ERROR 0 code=0x002 'only version 1.0 is spoken here'\n"},
-    {"> SETUP 0 RESUME-ENABLE\n",
-     "< ERROR 0 code=0x003 'resumable sessions are not supported yet'\n"},
-    {"> SETUP 0 LEASE\n", "< ERROR 0 code=0x003 'leases are not supported yet'\n"},
-    {"> SETUP 3\n", "< ERROR 0 code=0x001 'the first frame must be SETUP, on stream 0'\n"},
+    {"> SETUP 3\n",
+     "< ERROR 0 code=0x001 'the first frame must be SETUP or RESUME, on stream 0'\n"},
     {"> RR 1 route=publish/a 'x'\n",
-     "< ERROR 0 code=0x001 'the first frame must be SETUP, on stream 0'\n"},
+     "< ERROR 0 code=0x001 'the first frame must be SETUP or RESUME, on stream 0'\n"},
     {"> KEEPALIVE 0 RESPOND\n",
-     "< ERROR 0 code=0x001 'the first frame must be SETUP, on stream 0'\n"},
-    {"> RESUME 0\n",
-     "< ERROR 0 code=0x004 'sessions cannot be resumed here: connect with SETUP'\n"},
+     "< ERROR 0 code=0x001 'the first frame must be SETUP or RESUME, on stream 0'\n"},
+    {"> RESUME 0\n", "< ERROR 0 code=0x004 'no such session, or not any more'\n"},
     {"> SETUP 0 meta=fe0000ff00\n",
      "< ERROR 0 code=0x001 'invalid: composite metadata are cut short'\n"},
 };
