@@ -175,6 +175,7 @@ void call_pay(struct call *k)
     if (owes(&k->owed) && !call_mail_owed(k)) {
         if (!list_linked(&k->owing))
             list_push_back(&k->core->owing, &k->owing);
+        k->core->owes = true;
         return;
     }
     list_remove(&k->owing);

@@ -376,7 +376,7 @@ static void end_doomed(struct core *c)
     }
 }
 
-static int64_t next_due(struct core *c, int64_t announce, bool owes_calls)
+static int64_t next_due(struct core *c, int64_t announce, bool owing)
 {
     struct heap_node *n = heap_min(&c->timers);
     int64_t due = n ? n->key : INT64_MAX;
@@ -385,7 +385,7 @@ static int64_t next_due(struct core *c, int64_t announce, bool owes_calls)
     due = c->unhurried_due_ms < due ? c->unhurried_due_ms : due;
     if (!list_empty(&c->starved) || !list_empty(&c->holding))
         due = c->now_ms + STARVED_RETRY_MS < due ? c->now_ms + STARVED_RETRY_MS : due;
-    if (!list_empty(&c->behind) || owes_calls)
+    if (!list_empty(&c->behind) || owing)
         due = c->now_ms + 1 < due ? c->now_ms + 1 : due;
     if (!list_empty(&c->pump) || !list_empty(&c->wakeful))
         due = c->now_ms;
@@ -411,5 +411,5 @@ int64_t core_tick(struct core *c)
     publish_tell(c);
     consumer_tell_ready(c);
     endpoint_barriers(c);
-    return next_due(c, loss_announce(c), !services_pay(c));
+    return next_due(c, loss_announce(c), c->owes && !services_pay(c));
 }

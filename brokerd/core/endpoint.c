@@ -341,7 +341,8 @@ static void catch_up(struct endpoint *ep)
     if (ep->roomy ? unwritten >= OUT_HIGH_WATER : unwritten <= OUT_HIGH_WATER / 2)
         ep->roomy = !ep->roomy;
     let_go_on(ep);
-    calling_go_on(ep);
+    if (ep->calling)
+        calling_go_on(ep);
 }
 
 void endpoint_catch_up(struct core *c)

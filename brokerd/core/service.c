@@ -533,8 +533,10 @@ void core_unserve(struct server *s)
     calling_trim(ep);
     s->was = s->handle;
     slots_drop(&c->slots, s->handle);
-    if (!part(c, s))
-        list_push_back(&c->parting, &s->link);
+    if (part(c, s))
+        return;
+    list_push_back(&c->parting, &s->link);
+    c->owes = true;
 }
 
 struct slice core_server_name(const struct server *s)
@@ -1091,5 +1093,6 @@ bool services_pay(struct core *c)
         list_push_front(&c->parting, n);
         break;
     }
-    return list_empty(&c->owing) && list_empty(&c->parting);
+    c->owes = !list_empty(&c->owing) || !list_empty(&c->parting);
+    return !c->owes;
 }

@@ -407,6 +407,7 @@ struct core {
     } late;          /* answers that came one by one, gathered */
     uint64_t parked; /* messages to queues that are not known yet */
     bool draining;
+    bool owes;   /* something is in `owing` or `parting` */
     bool ending; /* nobody is told anything any more */
     struct core_counters count;
 
