@@ -63,6 +63,11 @@ void calling_free(struct endpoint *ep)
 {
     struct list_node *n;
 
+    if (!ep->calling)
+        return;
+    /* It may have called itself: nothing is called back. */
+    for (n = list_first(&ep->calling->calls); n; n = list_next(&ep->calling->calls, n))
+        LIST_ITEM(n, struct call, link)->ops = &nobody;
     while (ep->calling && (n = list_first(&ep->calling->servers)) != NULL)
         core_unserve(LIST_ITEM(n, struct server, link));
     while (ep->calling && (n = list_first(&ep->calling->calls)) != NULL)

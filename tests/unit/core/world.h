@@ -93,15 +93,15 @@ static inline void world_event(void *ctx, const struct core_event *ev)
 
 static const struct core_ops world_ops = {world_post, world_memory, world_event};
 
-static inline void world_start(struct world *w, unsigned n, struct policy_set *policies,
-                               int64_t memory)
+static inline void world_start_with(struct world *w, unsigned n, struct policy_set *policies,
+                                    int64_t memory, const struct core_ops *ops)
 {
     memset(w, 0, sizeof *w);
     w->n = n;
     w->now = 1000;
     w->memory = memory;
     for (unsigned i = 0; i < n; i++) {
-        struct core_options o = {i, n, &world_ops, &w->port[i], policies, (uint64_t)i << 56, 42};
+        struct core_options o = {i, n, ops, &w->port[i], policies, (uint64_t)i << 56, 42};
 
         w->port[i] = (struct world_port){w, i};
         for (unsigned j = 0; j < n; j++)
@@ -110,6 +110,12 @@ static inline void world_start(struct world *w, unsigned n, struct policy_set *p
             abort();
         core_clock(w->core[i], w->now, w->now);
     }
+}
+
+static inline void world_start(struct world *w, unsigned n, struct policy_set *policies,
+                               int64_t memory)
+{
+    world_start_with(w, n, policies, memory, &world_ops);
 }
 
 static inline struct entry *world_take(struct world *w, unsigned from, unsigned to,
