@@ -210,7 +210,8 @@ static struct net_options net_options_of(const struct settings *s)
                                          .session_ms = l->resume_timeout_ms,
                                          .sessions_max = l->resume_max_sessions,
                                          .lease_requests = l->lease_requests,
-                                         .lease_ms = l->lease_ttl_ms}};
+                                         .lease_ms = l->lease_ttl_ms,
+                                         .json_keepalive_ms = l->json_keepalive_ms}};
 }
 
 static void set_log(const struct settings *s)

@@ -71,6 +71,7 @@ struct settings_limits {
     uint64_t resume_max_bytes;    /* kept for one session */
     uint32_t lease_requests;      /* of one lease */
     int64_t lease_ttl_ms;
+    int64_t json_keepalive_ms; /* interval at which the JSON door says one */
 };
 
 struct settings {

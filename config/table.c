@@ -95,6 +95,9 @@ static const struct setting rows[] = {
              "the broker is short of memory, or behind with what the client asked for, it is 0."},
     {"limits", "lease-ttl", SETTING_TIME, "10s", SECOND, DAY, FIELD(limits.lease_ttl_ms),
      .text = "How long a lease lasts; it is renewed after half of it, or of its requests."},
+    {"limits", "json-keepalive", SETTING_TIME, "1s", 100, DAY, FIELD(limits.json_keepalive_ms),
+     .text = "How often the JSON door says a keep-alive; a client that says them too and then "
+             "nothing for three times as long is gone."},
 
     {"limits", "websocket-ping", SETTING_TIME, "30s", 50, UINT64_MAX,
      FIELD(limits.websocket_ping_ms),
@@ -108,7 +111,8 @@ static const struct setting rows[] = {
              "object a line); auto: priority under systemd, else plain."},
 
     {"listen", "protocols", SETTING_PROTOCOLS, "{}", .restart = true,
-     .text = "Protocols served there: rsocket, http, websocket. Empty: every one; websocket alone: "
+     .text = "Protocols served there: rsocket, json, http, websocket. Empty: every one; websocket "
+             "alone: "
              "every one it can carry. A connection's first bytes say "
              "which it is."},
     {"listen", "origins", SETTING_ORIGINS, "{}", .restart = true,
@@ -175,7 +179,7 @@ static const struct {
     const char *name;
     bool served;
 } protocols[] = {
-    {"rsocket", true}, {"json", false}, {"stomp", false}, {"http", true}, {"websocket", true}};
+    {"rsocket", true}, {"json", true}, {"stomp", false}, {"http", true}, {"websocket", true}};
 
 enum { N_PROTOCOLS = sizeof protocols / sizeof *protocols };
 

@@ -20,18 +20,19 @@ struct link;
 
 /* What one connection may ask for; an immutable snapshot. */
 struct door_limits {
-    uint32_t first_frame_max; /* bytes, before the handshake is done */
-    uint32_t frame_max;       /* bytes, after it */
-    uint64_t message_max;     /* bytes, reassembled */
-    uint64_t reassembly_max;  /* bytes of unfinished messages, all streams of a connection */
-    uint32_t streams_max;     /* open streams of a connection */
-    int64_t keepalive_min_ms; /* shorter intervals of a peer count as this */
-    int64_t idle_max_ms;      /* longer lifetimes count as this */
-    uint64_t session_bytes;   /* kept of what a session's peer has not acknowledged */
-    int64_t session_ms;       /* a session waits so long for its next connection */
-    uint32_t sessions_max;    /* sessions of one worker; 0: there are none */
-    uint32_t lease_requests;  /* requests of one lease, for who wants to be told how many */
-    int64_t lease_ms;         /* and how long it lasts */
+    uint32_t first_frame_max;  /* bytes, before the handshake is done */
+    uint32_t frame_max;        /* bytes, after it */
+    uint64_t message_max;      /* bytes, reassembled */
+    uint64_t reassembly_max;   /* bytes of unfinished messages, all streams of a connection */
+    uint32_t streams_max;      /* open streams of a connection */
+    int64_t keepalive_min_ms;  /* shorter intervals of a peer count as this */
+    int64_t idle_max_ms;       /* longer lifetimes count as this */
+    uint64_t session_bytes;    /* kept of what a session's peer has not acknowledged */
+    int64_t session_ms;        /* a session waits so long for its next connection */
+    uint32_t sessions_max;     /* sessions of one worker; 0: there are none */
+    uint32_t lease_requests;   /* requests of one lease, for who wants to be told how many */
+    int64_t lease_ms;          /* and how long it lasts */
+    int64_t json_keepalive_ms; /* interval of the JSON door's own */
 };
 
 /* So that small messages too make runs worth a write of their own: 50 KiB of them with 16 B. */

@@ -155,7 +155,8 @@ bool host_same(const struct host *a, const struct host *b)
            d->streams_max == e->streams_max && d->keepalive_min_ms == e->keepalive_min_ms &&
            d->idle_max_ms == e->idle_max_ms && d->session_bytes == e->session_bytes &&
            d->session_ms == e->session_ms && d->sessions_max == e->sessions_max &&
-           d->lease_requests == e->lease_requests && d->lease_ms == e->lease_ms;
+           d->lease_requests == e->lease_requests && d->lease_ms == e->lease_ms &&
+           d->json_keepalive_ms == e->json_keepalive_ms;
 }
 
 void host_drop(struct host *h)

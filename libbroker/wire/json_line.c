@@ -92,8 +92,8 @@ enum jline_shape jline_shape(struct slice payload, bool is_json)
 {
     struct json_fault ignored;
 
-    if (is_json && jtext_check(payload, false, &ignored) == 0)
-        return JLINE_VALUE;
+    if (is_json)
+        return jtext_check(payload, false, &ignored) == 0 ? JLINE_VALUE : JLINE_BASE64;
     if (utf8_valid(payload) && (payload.n == 0 || !memchr(payload.p, 0, payload.n)))
         return JLINE_STRING;
     return JLINE_BASE64;

@@ -42,8 +42,8 @@ enum jline_shape {
  * not count. */
 bool jline_is_json(struct slice type);
 
-/* The shape for a payload; `is_json`: its type says so. One that is not valid JSON, or deeper or
- * with more members than a line may have, does not stand as a value. */
+/* The shape for a payload; `is_json`: its type says so. One that is no valid JSON then, or deeper
+ * or with more members than a line may have, is base64: a string would look like a JSON string. */
 enum jline_shape jline_shape(struct slice payload, bool is_json);
 
 /* Bytes it takes in that shape, and writing it; returns the byte after. */

@@ -79,13 +79,13 @@ class Json(Party):
             pass
         return {"base64": base64.b64encode(data).decode()}
 
-    def open(self, what, queue, **data):
+    def open(self, what, name, **data):
         self.say(what, **{k: v for k, v in data.items() if v is not None})
         self.read_until(lambda: self.made)
         answer = self.made.pop()
         if isinstance(answer, Exception):
             raise answer
-        s = Events(self, answer, queue)
+        s = Events(self, answer, name)
         self.subscriptions[answer] = s
         return s
 
@@ -127,14 +127,17 @@ class Json(Party):
         if "subscription" in meta:
             s = self.subscriptions[meta["subscription"]]
         else:
-            (s,) = self.subscriptions.values()
+            (s,) = (x for x in self.subscriptions.values() if not x.queue)
         if "base64" in meta:
             payload = base64.b64decode(meta["base64"])
         elif isinstance(data, str) and meta.get("type") != "application/json":
             payload = data.encode()
         else:
             payload = json.dumps(data, separators=(",", ":")).encode()
-        d = Delivery(topic, payload, meta.get("headers"), meta.get("type"),
+        kind = meta.get("type")
+        if kind is None and "base64" not in meta and not isinstance(data, str):
+            kind = "application/json"  # a value that is no string shows it
+        d = Delivery(topic, payload, meta.get("headers"), kind,
                      meta.get("attempt", 1), self.lost.pop(s.number, None),
                      meta.get("delivery", 0))
         s.came.append(d)

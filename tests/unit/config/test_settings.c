@@ -195,7 +195,7 @@ static const struct {
     {"listen \"tcp://127.0.0.1:1\" { protocols = { stomp } }\n",
      "t.conf:1: protocols: \"stomp\" is not supported by this version\n"},
     {"listen \"tcp://127.0.0.1:1\" { protocols = { ftp } }\n",
-     "t.conf:1: protocols: expected rsocket, http or websocket, found \"ftp\"\n"},
+     "t.conf:1: protocols: expected rsocket, json, http or websocket, found \"ftp\"\n"},
     {"listen \"tcp://127.0.0.1:1\" { certificate = \"x\" }\n",
      "t.conf:1: certificate: not supported by this version\n"},
     {"store \"journal\" { path = \"/x\" }\n", "t.conf:1: store: not supported by this version\n"},
