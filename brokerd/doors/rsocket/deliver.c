@@ -134,7 +134,7 @@ static uint8_t *put_items(const struct job *j, uint8_t *p, uint32_t i)
     uint8_t *start;
 
     p = put_topic(j, p);
-    p = put_type(j, p, meta ? meta->type : j->d->run.type);
+    p = put_type(j, p, meta && meta->type.id != CTYPE_NONE ? meta->type : j->d->run.type);
     start = p + head_n; /* the head says how many bytes follow: written after them */
     n = (size_t)(put_own_headers(j, start, i) - start);
     if (headers.n)
@@ -174,7 +174,7 @@ static void deliver_one(const struct job *j, uint32_t i)
 /* Does the message have something to say that the prefix does not? */
 static bool has_more_to_say(const struct run *run, const struct msg_meta *meta)
 {
-    return meta->headers.n > 0 || !ctype_eq(meta->type, run->type);
+    return meta->headers.n > 0 || (meta->type.id != CTYPE_NONE && !ctype_eq(meta->type, run->type));
 }
 
 /* Will the prefix do for it, and is it copied? */
