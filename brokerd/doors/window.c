@@ -24,6 +24,8 @@ static int side_open(struct window *w, unsigned i)
     r = core_publisher_open(w->ep, PUBLISH_WINDOW, s, &s->p);
     if (r < 0)
         return r;
+    if (w->ops->makes_unbound)
+        core_publisher_makes_unbound(s->p);
     core_publisher_last(s->p); /* its answers cost no write of their own */
     if (i == WINDOW_NEVER_HOLD)
         core_publisher_never_hold(s->p);
@@ -80,7 +82,8 @@ int window_publish(struct window *w, const struct target *to, const struct run *
     return r;
 }
 
-int window_await(struct window *w, uint32_t n, uint64_t token)
+/* For the `n` messages before the last `after`. */
+static int add_token(struct window *w, uint32_t n, uint32_t after, uint64_t token)
 {
     struct token *t = deque_push(&w->tokens);
 
@@ -89,9 +92,20 @@ int window_await(struct window *w, uint32_t n, uint64_t token)
     *t = (struct token){.token = token, .n = n, .side = w->now};
     for (unsigned i = 0; i < WINDOW_SIDES; i++)
         t->last[i] = w->side[i].sent;
+    t->last[t->side] -= after;
     t->o.first = t->last[t->side] - n + 1;
     t->o.count = n;
     return 0;
+}
+
+int window_await(struct window *w, uint32_t n, uint64_t token)
+{
+    return add_token(w, n, 0, token);
+}
+
+int window_await_one(struct window *w, uint32_t after, uint64_t token)
+{
+    return add_token(w, 1, after, token);
 }
 
 bool window_idle(const struct window *w)

@@ -27,6 +27,8 @@ struct window_ops {
     void (*settled)(void *ctx, uint64_t token, const struct outcome *o);
     /* The connection is not to be read, or may be again. */
     void (*pause)(void *ctx, bool paused);
+    /* Queues made by sending to them are not bound to the topics of their own names. */
+    bool makes_unbound;
 };
 
 /* One of its publishers. */
@@ -72,6 +74,8 @@ int window_publish(struct window *w, const struct target *to, const struct run *
 /* Tell `token` when the last `n` messages published (0: none of them is meant, but all before) have
  * settled. -ENOMEM. */
 int window_await(struct window *w, uint32_t n, uint64_t token);
+/* The same for one message of the run published last: that after which `after` came. In order. */
+int window_await_one(struct window *w, uint32_t after, uint64_t token);
 
 /* Has all that was published settled? */
 bool window_idle(const struct window *w);

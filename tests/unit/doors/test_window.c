@@ -36,7 +36,7 @@ static void on_pause(void *ctx, bool paused)
     p->pauses += paused;
 }
 
-static const struct window_ops window_ops = {on_settled, on_pause};
+static const struct window_ops window_ops = {on_settled, on_pause, false};
 static const struct endpoint_ops party_ops = {
     "test",         world_deliver,  world_ready,   world_closed,
     window_settled, window_granted, world_barrier, NULL};
