@@ -303,4 +303,4 @@ static void pause(void *ctx, bool paused)
     link_pause(c->link, paused);
 }
 
-const struct window_ops jpublish_window = {settled, pause};
+const struct window_ops jpublish_window = {.settled = settled, .pause = pause};
