@@ -6,9 +6,5 @@
 #include "brokerd/doors/stomp/stomp.h"
 
 const struct door_ops *const doors[] = {
-    &rsocket_door,
-    &json_door,
-    &stomp_door,
-    &http_door,
-    NULL,
+    &rsocket_door, &json_door, &stomp_door, &http_door, NULL,
 };
