@@ -162,7 +162,7 @@ static void ws_free(struct door_conn *d)
         ws->door->free(ws->door_conn);
     if (c->state != CONN_DEAD) {
         websocket_pack(ws);
-        websocket_put_close(ws, c->end);
+        websocket_put_close(ws, websocket_code(c->end), net_end_name(c->end));
     }
     websocket_in_free(ws);
     out_fini(&ws->link.out);

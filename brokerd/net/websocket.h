@@ -30,7 +30,8 @@ enum {
     WEBSOCKET_CONTROLS = 100,      /* pings and such a second */
     WEBSOCKET_PINGS = 2,           /* unanswered: it is gone */
     WEBSOCKET_MARKS = 8,
-    WEBSOCKET_HEAD = 10 /* bytes of a frame's head, at most */
+    WEBSOCKET_WHY_MAX = 123, /* bytes of a close frame's text */
+    WEBSOCKET_HEAD = 10      /* bytes of a frame's head, at most */
 };
 
 /* What takes frames apart, and what it is at. */
@@ -42,6 +43,7 @@ struct ws_parser {
     uint64_t message_n;   /* bytes that the fragments so far announced */
     uint32_t fragments;
     bool in_message;
+    bool is_broken;  /* a frame was none */
     bool is_control; /* the frame it is at */
     bool is_text;    /* the message */
 };
@@ -141,6 +143,9 @@ void websocket_put_head(struct websocket *ws, uint8_t opcode, size_t n);
 
 /* A ping; a close frame, after which nothing more is sent. */
 void websocket_put_ping(struct websocket *ws);
-void websocket_put_close(struct websocket *ws, enum net_end end);
+void websocket_put_close(struct websocket *ws, uint16_t code, const char *why);
+
+/* The code that tells a peer why a connection ends. */
+uint16_t websocket_code(enum net_end end);
 
 #endif

@@ -158,6 +158,8 @@ static void on_frame(wslay_event_context_ptr ctx,
     if (p->is_control) {
         if (f->opcode != WSLAY_CONNECTION_CLOSE)
             count_control(p);
+        else if (f->payload_length == 1) /* which wslay would take for none */
+            fail(p, WSLAY_CODE_PROTOCOL_ERROR, "half a status");
         return;
     }
     if (f->opcode != WSLAY_CONTINUATION_FRAME)
@@ -376,8 +378,9 @@ bool websocket_take(struct websocket *ws, struct slice bytes)
     wslay_event_config_set_max_recv_msg_length(p->ctx, message_max(ws));
     r = wslay_event_recv(p->ctx);
     p->from = slice_of(NULL, 0);
-    if (r != 0)
+    if (r == WSLAY_ERR_NOMEM)
         conn_kill(ws->conn, NET_END_MEMORY, NULL);
+    p->is_broken = r != 0; /* of a frame that is none wslay says no more than that */
     return ws->conn->state < CONN_CLOSING;
 }
 
@@ -405,11 +408,15 @@ static void answer_close(struct websocket *ws)
     char why[64];
 
     websocket_pack(ws);
-    (void)wslay_event_send(p->ctx);
+    if (p->is_broken)
+        websocket_put_close(ws, WSLAY_CODE_PROTOCOL_ERROR, "no frame of WebSocket");
+    else
+        (void)wslay_event_send(p->ctx);
     ws->is_closed = true;
     (void)snprintf(why, sizeof why, "WebSocket status %u",
-                   is_asked ? wslay_event_get_status_code_received(p->ctx)
-                            : wslay_event_get_status_code_sent(p->ctx));
+                   p->is_broken ? WSLAY_CODE_PROTOCOL_ERROR
+                   : is_asked   ? wslay_event_get_status_code_received(p->ctx)
+                                : wslay_event_get_status_code_sent(p->ctx));
     conn_close(ws->conn, is_asked ? NET_END_ASKED : NET_END_DOOR, why);
 }
 
@@ -417,7 +424,8 @@ void websocket_finish(struct websocket *ws)
 {
     struct ws_parser *p = ws->parser;
 
-    if (ws->conn->state < CONN_CLOSING && p && !wslay_event_get_read_enabled(p->ctx)) {
+    if (ws->conn->state < CONN_CLOSING && p &&
+        (p->is_broken || !wslay_event_get_read_enabled(p->ctx))) {
         answer_close(ws);
     } else if (ws->conn->state < CONN_CLOSING && p) {
         if (wslay_event_want_write(p->ctx)) {

@@ -56,8 +56,7 @@ void websocket_put_ping(struct websocket *ws)
     out_end(&ws->conn->link.out);
 }
 
-/* What a peer is told of why a connection ends. */
-static uint16_t code_of(enum net_end end)
+uint16_t websocket_code(enum net_end end)
 {
     switch (end) {
     case NET_END_PEER:
@@ -77,19 +76,18 @@ static uint16_t code_of(enum net_end end)
     }
 }
 
-void websocket_put_close(struct websocket *ws, enum net_end end)
+void websocket_put_close(struct websocket *ws, uint16_t code, const char *why)
 {
-    struct slice why = slice_str(net_end_name(end));
-    uint8_t payload[2 + 64];
+    uint8_t payload[2 + WEBSOCKET_WHY_MAX];
+    size_t n = strlen(why);
 
     if (ws->is_closed)
         return;
     ws->is_closed = true;
-    (void)be_put_16(payload, code_of(end));
-    if (end == NET_END_PEER || end == NET_END_ASKED)
-        why.n = 0;
-    memcpy(payload + 2, why.p, why.n);
-    put_frame(ws, WSLAY_CONNECTION_CLOSE, slice_of(payload, 2 + why.n));
+    n = n < WEBSOCKET_WHY_MAX ? n : WEBSOCKET_WHY_MAX;
+    (void)be_put_16(payload, code);
+    memcpy(payload + 2, why, n);
+    put_frame(ws, WSLAY_CONNECTION_CLOSE, slice_of(payload, 2 + n));
 }
 
 /* ---- units */
