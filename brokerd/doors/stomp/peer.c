@@ -6,6 +6,7 @@
 #include "brokerd/doors/stomp/stomp.h"
 #include "brokerd/doors/stomp/subscribe.h"
 #include "brokerd/doors/stomp/transact.h"
+#include "brokerd/doors/stomp/units.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -327,4 +328,5 @@ const struct door_ops stomp_door = {
     .established = is_established,
     .free = peer_free,
     .may_move = may_move,
+    .units = &stomp_units,
 };
