@@ -12,14 +12,24 @@ const {
   MESSAGE_RSOCKET_COMPOSITE_METADATA,
 } = require('rsocket-core');
 const RSocketTcpClient = require('rsocket-tcp-client').default;
+const RSocketWebSocketClient = require('rsocket-websocket-client').default;
+const WebSocket = require('ws');
 const { Flowable } = require('rsocket-flowable');
 
 const PATIENCE_MS = 10000 * Number(process.env.SLOW || 1);
 const HEADERS = 'message/x.broker.headers.v0';
 
+// By TCP or by WebSocket, as the URL says.
+function transport(url) {
+  if (url.startsWith('ws:')) {
+    return new RSocketWebSocketClient({ url, wsCreator: (u) => new WebSocket(u) }, BufferEncoders);
+  }
+  const { hostname, port } = new URL(url.replace(/^tcp:/, 'http:'));
+  return new RSocketTcpClient({ host: hostname, port: Number(port) }, BufferEncoders);
+}
+
 // Connect; `metadataMimeType` may be another than composite metadata.
 function connect(url, metadataMimeType = MESSAGE_RSOCKET_COMPOSITE_METADATA.string) {
-  const { hostname, port } = new URL(url.replace(/^tcp:/, 'http:'));
   const client = new RSocketClient({
     setup: {
       dataMimeType: 'application/octet-stream',
@@ -27,7 +37,7 @@ function connect(url, metadataMimeType = MESSAGE_RSOCKET_COMPOSITE_METADATA.stri
       lifetime: 20000,
       metadataMimeType,
     },
-    transport: new RSocketTcpClient({ host: hostname, port: Number(port) }, BufferEncoders),
+    transport: transport(url),
   });
   return promise(client.connect(), 'connect');
 }

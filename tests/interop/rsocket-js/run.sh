@@ -1,5 +1,6 @@
 #!/bin/bash
-# brokerd and rsocket-js (npm, the 0.0.27 line): clients that nobody here wrote.
+# brokerd and rsocket-js (npm, the 0.0.27 line): clients that nobody here wrote, by TCP and by
+# WebSocket.
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$0")/../../integration/lib.sh"
 
@@ -10,4 +11,5 @@ if [ ! $here/node_modules/.package-lock.json -nt $here/package-lock.json ]; then
 fi
 brokerd_start
 SLOW=$SLOW node $here/talk.js "$BROKER_URL"
+SLOW=$SLOW node $here/talk.js "ws://${BROKER_URL#tcp://}/ws"
 brokerd_stop
