@@ -65,22 +65,25 @@ int handshake_check(const struct http_request *r, char accept[HANDSHAKE_ACCEPT_M
     return 101;
 }
 
-/* Without a port that is the scheme's own. */
-static struct slice bare(struct slice host, struct slice port)
+/* Without its port, if it names one. An IPv6 address stands in brackets. */
+static struct slice without_port(struct slice host)
 {
-    if (host.n > port.n && memcmp(host.p + host.n - port.n, port.p, port.n) == 0)
-        host.n -= port.n;
+    const uint8_t *colon = memrchr(host.p, ':', host.n);
+
+    if (colon && !memchr(colon, ']', host.n - (size_t)(colon - host.p)))
+        host.n = (size_t)(colon - host.p);
     return host;
 }
 
 bool handshake_same_host(struct slice origin, struct slice host)
 {
-    struct slice http = SLICE("http://"), https = SLICE("https://");
+    const struct slice schemes[] = {SLICE("http://"), SLICE("https://")};
 
-    if (origin.n > http.n && http_same(slice_of(origin.p, http.n), http))
-        return http_same(bare(slice_from(origin, http.n), SLICE(":80")), bare(host, SLICE(":80")));
-    if (origin.n > https.n && http_same(slice_of(origin.p, https.n), https))
-        return http_same(bare(slice_from(origin, https.n), SLICE(":443")),
-                         bare(host, SLICE(":443")));
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t n = schemes[i].n;
+
+        if (origin.n > n && http_same(slice_of(origin.p, n), schemes[i]))
+            return http_same(without_port(slice_from(origin, n)), without_port(host));
+    }
     return false;
 }

@@ -16,8 +16,9 @@ bool handshake_is_asked(const struct http_request *r);
 int handshake_check(const struct http_request *r, char accept[HANDSHAKE_ACCEPT_MAX],
                     const char **ret_why);
 
-/* Is the page that the request comes from of the same host that it goes to? `origin` is the field
- * Origin, `host` the field Host. */
+/* Is the page that the request comes from of the same host that it goes to, whatever the ports?
+ * (Who opens a page on this host may run a server on it, and brokerd serves no pages.) `origin` is
+ * the field Origin, `host` the field Host. */
 bool handshake_same_host(struct slice origin, struct slice host);
 
 #endif

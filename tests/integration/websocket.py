@@ -199,9 +199,10 @@ def origins():
     answered([
         ('a foreign page', request(fields=[('Origin', 'https://evil.example')]), 403),
         ('a page without an origin', request(fields=[('Origin', 'null')]), 403),
-        ('the same host, another port', request(fields=[('Origin', 'http://broker.example:81')]), 403),
+        ('a host within its name', request(fields=[('Origin', 'http://evil:broker.example')]), 403),
     ])
-    for origin in 'http://broker.example', 'HTTP://Broker.Example:80', 'https://friend.example:8443':
+    for origin in ('http://broker.example', 'HTTP://Broker.Example:80', 'https://broker.example:3000',
+                   'https://friend.example:8443'):
         Peer().open(fields=[('Origin', origin)])
 
 
