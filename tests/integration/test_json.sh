@@ -70,7 +70,7 @@ wrong() { # LINE COLUMN TEXT
 expect a "$(wrong 3 1 'expected an object: {\"id\": ..., \"data\": ...}')" \
     "$(wrong 4 11 'data is missing; it may be null')" \
     "$(wrong 5 20 'expected a name in double quotes')" \
-    '{"id":"$error","data":{"reason":"invalid","text":"invalid: no message $subscrbe; there are $subscribe, $consume, $unsubscribe, $credit, $ack, $nack, $reject, $extend, $publish and $keepalive","line":7}}' \
+    '{"id":"$error","data":{"reason":"invalid","text":"invalid: no message $subscrbe; there are $subscribe, $consume, $unsubscribe, $credit, $ack, $nack, $reject, $extend, $publish, $request, $cancel, $serve, $unserve, $reply, $error, $keepalive","line":7}}' \
     '{"id":"$error","data":{"reason":"invalid","text":"invalid: topic has an empty level","topic":"a..b","line":8}}' \
     '{"id":"$error","data":{"reason":"invalid","text":"invalid: member credt is not known here","topic":"x","line":9}}' \
     "$(wrong 10 25 'a name twice in one object')" \
@@ -138,6 +138,65 @@ assert_grep '"confirm":2,"matched":0,"accepted":0' "$TMP/refused"
 seen[w]=$((seen[w] + 3))
 say w '{"id":"$publish","data":{"topic":"x","data":1,"dedup":"d"}}'
 expect w '{"id":"$error","data":{"reason":"invalid","text":"invalid: header $dedup: deduplication is not supported yet","topic":"x","line":13}}'
+
+echo "== services: asked"
+background broker serve upper -- tr a-z A-Z 2>"$TMP/serve.log"
+wait_until 10 grep -q serving "$TMP/serve.log"
+open asker
+say asker '{"id":"$request","data":{"service":"upper","method":"x","data":"hello","request":9}}'
+expect asker '{"id":"$reply","data":{"request":9,"data":"HELLO","type":"application/octet-stream","complete":true}}'
+say asker '{"id":"$request","data":{"service":"nobody","method":"x","request":1}}' \
+    '{"id":"$request","data":{"service":"upper","request":1}}' \
+    '{"id":"$cancel","data":{"request":1}}'
+expect asker '{"id":"$error","data":{"reason":"no-server","text":"no-server: nobody serves \"nobody\"","request":1,"line":2}}' \
+    '{"id":"$error","data":{"reason":"invalid","text":"invalid: method is missing","request":1,"line":3}}' \
+    '{"id":"$error","data":{"reason":"invalid","text":"invalid: there is no request 1","request":1,"line":4}}'
+say asker '{"id":"$request","data":{"service":"admin","method":"info","request":2}}'
+wait_until 10 has_heard asker $((seen[asker] + 1))
+heard asker | tail -n 1 | grep -q '"request":2,"data":{.*"version":.*},"complete":true}}$' || fail "admin did not answer"
+seen[asker]=$((seen[asker] + 1))
+
+echo "== services: served, by hand"
+open server
+say server '{"id":"$serve","data":{"service":"hand"}}' '{"id":"$serve","data":{"service":"hand"}}'
+wait_until 10 has_heard server 2
+heard server | grep -qxF '{"id":"$serving","data":{"service":"hand"}}' || fail "not serving"
+heard server | grep -q '"$error".*"line":2' || fail "served twice"
+seen[server]=2
+background broker request hand/greet '{"who":1}' --type application/json -H k:v >"$TMP/answer"
+asking=$!
+expect server '{"id":"$call","data":{"call":1,"service":"hand","method":"greet","data":{"who":1},"headers":{"k":"v"}}}'
+say server '{"id":"$reply","data":{"call":1,"data":{"hello":1}}}'
+ended_within 10 "$asking"
+assert_eq "$(cat "$TMP/answer")" '{"hello":1}' "the answer"
+say asker '{"id":"$request","data":{"service":"hand","method":"count","data":"x","request":3,"credit":1}}'
+expect server '{"id":"$call","data":{"call":2,"service":"hand","method":"count","credit":1,"data":"x"}}'
+say server '{"id":"$reply","data":{"call":2,"data":1}}'
+expect asker '{"id":"$reply","data":{"request":3,"data":1}}'
+say asker '{"id":"$credit","data":{"request":3,"n":1}}'
+expect server '{"id":"$credit","data":{"call":2,"n":1}}'
+say server '{"id":"$reply","data":{"call":2,"data":"2","complete":true}}'
+expect asker '{"id":"$reply","data":{"request":3,"data":"2","complete":true}}'
+echo "== one reply more than was asked for, an error of its own, cancel, and a server that goes"
+say asker '{"id":"$request","data":{"service":"hand","method":"count","request":4,"credit":1}}'
+expect server '{"id":"$call","data":{"call":3,"service":"hand","method":"count","credit":1,"data":""}}'
+say server '{"id":"$reply","data":{"call":3,"data":1}}' '{"id":"$reply","data":{"call":3,"data":2}}'
+expect server '{"id":"$error","data":{"reason":"no-credit","text":"no-credit: the caller has asked for no more replies; the call has failed","call":3,"line":7}}'
+expect asker '{"id":"$reply","data":{"request":4,"data":1}}' \
+    '{"id":"$error","data":{"reason":"no-credit","code":515,"text":"no-credit: the caller has asked for no more replies; the call has failed","request":4}}'
+say asker '{"id":"$request","data":{"service":"hand","method":"fail","request":5}}'
+expect server '{"id":"$call","data":{"call":4,"service":"hand","method":"fail","data":""}}'
+say server '{"id":"$error","data":{"call":4,"text":"no luck","code":800}}'
+expect asker '{"id":"$error","data":{"code":800,"text":"no luck","request":5}}'
+say asker '{"id":"$request","data":{"service":"hand","method":"wait","request":6}}'
+expect server '{"id":"$call","data":{"call":5,"service":"hand","method":"wait","data":""}}'
+say asker '{"id":"$cancel","data":{"request":6}}'
+expect server '{"id":"$cancel","data":{"call":5}}'
+say asker '{"id":"$request","data":{"service":"hand","method":"wait","request":7}}'
+expect server '{"id":"$call","data":{"call":6,"service":"hand","method":"wait","data":""}}'
+kill "${pid[server]}"
+wait_until 10 has_heard asker $((seen[asker] + 1))
+heard asker | tail -n 1 | grep '"code":515,.*"request":7}}$' || fail "not told that the server is gone"
 
 echo "== one more than there may be"
 open many

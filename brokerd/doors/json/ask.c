@@ -147,6 +147,21 @@ int jask_number(struct jask *a, const char *name, uint64_t max, bool *ret_has, u
     return 0;
 }
 
+int jask_flag(struct jask *a, const char *name, bool *ret, struct refusal *ret_why)
+{
+    const json_t *value = json_object_get(a->members, name);
+
+    if (!value)
+        return 0;
+    if (!json_is_boolean(value)) {
+        refuse(ret_why, REASON_INVALID, "%s must be true or false", name);
+        return -EINVAL;
+    }
+    *ret = json_is_true(value);
+    taken(a, name);
+    return 0;
+}
+
 int jask_topics(struct jask *a, struct slice *ret, unsigned max, unsigned *ret_n,
                 struct refusal *ret_why)
 {

@@ -34,6 +34,8 @@ int jask_text(struct jask *a, const char *name, bool needed, struct slice *ret,
 int jask_number(struct jask *a, const char *name, uint64_t max, bool *ret_has, uint64_t *ret,
                 struct refusal *ret_why);
 
+int jask_flag(struct jask *a, const char *name, bool *ret, struct refusal *ret_why);
+
 /* `topic`: a text, or an array of at most `max`; *ret_n is 0 without one. They stay valid. */
 int jask_topics(struct jask *a, struct slice *ret, unsigned max, unsigned *ret_n,
                 struct refusal *ret_why);

@@ -1,5 +1,6 @@
 #include "brokerd/doors/json/control.h"
 
+#include "brokerd/doors/json/calls.h"
 #include "brokerd/doors/json/consume.h"
 #include "brokerd/doors/json/publish.h"
 
@@ -28,8 +29,15 @@ static int on_unsubscribe(const struct control *m)
     return jsub_unsubscribe(m->c, m->a, m->why);
 }
 
+static bool names_call(const struct control *m)
+{
+    return json_object_get(m->a->members, "request") || json_object_get(m->a->members, "call");
+}
+
 static int on_credit(const struct control *m)
 {
+    if (names_call(m))
+        return jcall_credit(m->c, m->a, m->why);
     return jsub_credit(m->c, m->a, m->why);
 }
 
@@ -58,16 +66,49 @@ static int on_publish(const struct control *m)
     return jpublish(m->c, m->a, m->block, m->why);
 }
 
+static int on_request(const struct control *m)
+{
+    return jcall_request(m->c, m->a, m->block, m->why);
+}
+
+static int on_cancel(const struct control *m)
+{
+    return jcall_cancel(m->c, m->a, m->why);
+}
+
+static int on_serve(const struct control *m)
+{
+    return jcall_serve(m->c, m->a, m->why);
+}
+
+static int on_unserve(const struct control *m)
+{
+    return jcall_unserve(m->c, m->a, m->why);
+}
+
+static int on_reply(const struct control *m)
+{
+    return jcall_reply(m->c, m->a, m->block, m->why);
+}
+
+static int on_error(const struct control *m)
+{
+    return jcall_error(m->c, m->a, m->why);
+}
+
 static const struct {
     const char *id;
     bool asks_anew; /* refused while the broker drains */
     int (*carry_out)(const struct control *m);
 } controls[] = {
-    {"$publish", true, on_publish}, {"$subscribe", true, on_subscribe},
-    {"$consume", true, on_consume}, {"$unsubscribe", false, on_unsubscribe},
-    {"$credit", false, on_credit},  {"$ack", false, on_ack},
-    {"$nack", false, on_nack},      {"$reject", false, on_reject},
-    {"$extend", false, on_extend},
+    {"$publish", true, on_publish},  {"$subscribe", true, on_subscribe},
+    {"$consume", true, on_consume},  {"$unsubscribe", false, on_unsubscribe},
+    {"$credit", false, on_credit},   {"$ack", false, on_ack},
+    {"$nack", false, on_nack},       {"$reject", false, on_reject},
+    {"$extend", false, on_extend},   {"$request", true, on_request},
+    {"$cancel", false, on_cancel},   {"$serve", true, on_serve},
+    {"$unserve", false, on_unserve}, {"$reply", false, on_reply},
+    {"$error", false, on_error},
 };
 
 enum { CONTROLS = sizeof controls / sizeof controls[0] };
@@ -80,7 +121,8 @@ static void refuse_unknown(struct jpeer *c, struct slice id)
 
     refuse(&why, REASON_INVALID,
            "no message %s; there are $subscribe, $consume, $unsubscribe, $credit, $ack, $nack, "
-           "$reject, $extend, $publish and $keepalive",
+           "$reject, $extend, $publish, $request, $cancel, $serve, $unserve, $reply, $error, "
+           "$keepalive",
            shown(id, buf, sizeof buf));
     jpeer_wrong(c, &why, &about);
 }

@@ -1,5 +1,6 @@
 #include "brokerd/doors/json/peer.h"
 
+#include "brokerd/doors/json/calls.h"
 #include "brokerd/doors/json/consume.h"
 #include "brokerd/doors/json/control.h"
 #include "brokerd/doors/json/json.h"
@@ -49,6 +50,7 @@ void jpeer_sweep(struct jpeer *c)
         c->ended = s->next;
         jsub_free(s);
     }
+    jcall_sweep(c);
     if (c->consumes && map_len(&c->subs) == 0 && !c->over)
         c->consumes = window_consumes(&c->window, false) < 0; /* then it goes on as it was */
 }
@@ -67,6 +69,7 @@ static void release(struct jpeer *c)
     }
     map_fini(&c->subs);
     c->consumes = false;
+    jcall_fini(c);
     jpeer_sweep(c);
     if (c->has_window)
         window_fini(&c->window);
@@ -80,7 +83,8 @@ static void release(struct jpeer *c)
 static void leave(struct jpeer *c)
 {
     jpeer_sweep(c);
-    if (c->draining && map_len(&c->subs) == 0 && (!c->has_window || window_idle(&c->window)))
+    if (c->draining && map_len(&c->subs) == 0 && map_len(&c->requests) == 0 &&
+        map_len(&c->calls) == 0 && (!c->has_window || window_idle(&c->window)))
         jpeer_close(c, "drained", true);
     if (c->over)
         release(c);
@@ -129,6 +133,9 @@ static struct door_conn *peer_open(struct link *l)
     c->link = l;
     c->heard_ms = core_now(l->host->core);
     map_init(&c->subs, 0); /* the numbers are ours */
+    map_init(&c->calls, 0);
+    map_init(&c->requests, (uint64_t)(uintptr_t)c);
+    map_init(&c->services, (uint64_t)(uintptr_t)c);
     jpublish_init(c);
     return (struct door_conn *)(void *)c;
 }
@@ -292,7 +299,7 @@ static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *bl
     while (rest.n > 0 && !c->over) {
         size_t used;
 
-        if (c->ended) /* what it has given up must get nothing more */
+        if (c->ended || c->calls_ended) /* what it has given up must get nothing more */
             jpeer_sweep(c);
         if (c->has_window && window_room(&c->window) == 0)
             break; /* net does not read until there is room */

@@ -25,6 +25,7 @@ enum {
     JPEER_SILENT_INTERVALS = 3, /* then a peer that sends keep-alives is gone */
 };
 
+struct jcall;
 struct jsub;
 struct jabout;
 
@@ -39,9 +40,14 @@ struct jpeer {
     struct link *link; /* with the endpoint, from the first line on */
     struct json_framer framer;
     struct window window;
-    struct deque asked;   /* of what was published and has not settled: struct jasked */
-    struct map subs;      /* by number */
-    struct jsub *ended;   /* out of the map, until jpeer_sweep() */
+    struct deque asked;  /* of what was published and has not settled: struct jasked */
+    struct map subs;     /* by number */
+    struct jsub *ended;  /* out of the map, until jpeer_sweep() */
+    struct map requests; /* of the client, by its number: struct jcall */
+    struct map calls;    /* to it, by ours */
+    struct map services; /* it serves, by name */
+    struct jcall *calls_ended;
+    uint64_t calls_numbered;
     struct jtopic *topic; /* of the last event; or NULL */
     uint64_t numbered;    /* subscriptions */
     int64_t heard_ms;     /* when the last bytes came */

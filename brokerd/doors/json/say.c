@@ -1,5 +1,6 @@
 #include "brokerd/doors/json/say.h"
 
+#include "brokerd/doors/json/body.h"
 #include "libbroker/base/utf8.h"
 
 #include <inttypes.h>
@@ -55,6 +56,12 @@ void jsay_text(struct jsaying *l, const char *what, struct slice text)
     l->p = jtext_put_string(l->p, text);
 }
 
+void jsay_true(struct jsaying *l, const char *what)
+{
+    name(l, what);
+    l->p = jput(l->p, SLICE("true"));
+}
+
 static void send(struct jsaying *l)
 {
     (void)out_copy(&l->c->link->out, l->buf, (size_t)(l->p - l->buf));
@@ -72,6 +79,23 @@ void jsay_end_with(struct jsaying *l, const char *what, struct slice value)
         (void)jtext_put_value(to, value);
         out_commit(&l->c->link->out, value.n);
     }
+    jsay_end(l);
+}
+
+void jsay_end_with_body(struct jsaying *l, const struct jbody *b, bool complete)
+{
+    struct out *o = &l->c->link->out;
+    uint8_t *start, *p;
+
+    name(l, "data");
+    send(l);
+    start = p = out_reserve(o, jbody_data_room(b) + jbody_more_room(b));
+    if (start) {
+        p = jbody_put_more(jbody_put_data(p, b), b);
+        out_commit(o, (size_t)(p - start));
+    }
+    if (complete)
+        jsay_true(l, "complete");
     jsay_end(l);
 }
 
@@ -93,6 +117,8 @@ void jsay_error(struct jpeer *c, const struct refusal *why, const struct jabout 
         jsay_number(&l, "confirm", about->confirm);
     if (about->has_request)
         jsay_number(&l, "request", about->request);
+    if (about->has_call)
+        jsay_number(&l, "call", about->request);
     if (about->subscription)
         jsay_number(&l, "subscription", about->subscription);
     if (about->topic.n)

@@ -9,7 +9,7 @@
 
 #include "brokerd/doors/json/peer.h"
 
-enum { JSAY_TEXT_MAX = 240, JSAY_ROOM = 3 * 6 * JSAY_TEXT_MAX + 512 }; /* three such, escaped */
+enum { JSAY_TEXT_MAX = 255, JSAY_ROOM = 3 * 6 * JSAY_TEXT_MAX + 512 }; /* three such, escaped */
 
 struct jsaying {
     struct jpeer *c;
@@ -25,6 +25,12 @@ void jsay_begin(struct jsaying *l, struct jpeer *c, const char *id);
 void jsay_number(struct jsaying *l, const char *name, uint64_t n);
 void jsay_text(struct jsaying *l, const char *name, struct slice text);
 
+void jsay_true(struct jsaying *l, const char *name);
+
+/* A payload and what is said beside it; it ends the line. */
+struct jbody;
+void jsay_end_with_body(struct jsaying *l, const struct jbody *b, bool complete);
+
 /* A member whose value is written already, of any length; the last one of its line, which it ends.
  */
 void jsay_end_with(struct jsaying *l, const char *name, struct slice value);
@@ -36,8 +42,8 @@ void jsay_end(struct jsaying *l);
 struct jabout {
     struct slice topic, queue;
     uint64_t subscription, line, column;
-    uint64_t confirm, request;
-    bool has_confirm, has_request;
+    uint64_t confirm, request; /* or call */
+    bool has_confirm, has_request, has_call;
 };
 
 void jsay_error(struct jpeer *c, const struct refusal *why, const struct jabout *about);
