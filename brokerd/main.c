@@ -149,6 +149,13 @@ static void tell_ended(void *ctx, unsigned worker, admin_count_fn *fn, void *fn_
             fn(fn_ctx, net_end_name((enum net_end)i), s.ended[i]);
 }
 
+static void tell_counts(void *ctx, unsigned worker, admin_count_fn *fn, void *fn_ctx)
+{
+    const struct broker *b = ctx;
+
+    net_door_counts(b->net, worker, fn, fn_ctx);
+}
+
 static const char *tell_listener(void *ctx, size_t i)
 {
     const struct broker *b = ctx;
@@ -169,8 +176,8 @@ static int kill_connection(void *ctx, uint64_t id)
     return net_kill(b->net, id);
 }
 
-static const struct admin_net admin_net = {tell_connections, tell_ended, tell_listener,
-                                           home_of_connection, kill_connection};
+static const struct admin_net admin_net = {tell_connections,   tell_ended,      tell_listener,
+                                           home_of_connection, kill_connection, tell_counts};
 
 /* ---- settings */
 

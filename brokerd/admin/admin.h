@@ -39,6 +39,8 @@ struct admin_net {
     /* Which worker a connection lives on, and closing it there; -ENOENT. */
     unsigned (*home)(void *ctx, uint64_t id);
     int (*kill)(void *ctx, uint64_t id);
+    /* What protocols count on the worker, by a word; only what is above 0. NULL: nothing. */
+    void (*counts)(void *ctx, unsigned worker, admin_count_fn *fn, void *fn_ctx);
 };
 
 struct admin_options {

@@ -53,6 +53,9 @@ static void sum_up(struct ask *a, struct desk *d)
     if (o->net)
         o->net->ended(o->net_ctx, worker_id(d->worker), add_ended,
                       json_object_get(a->answer, "disconnects"));
+    if (o->net && o->net->counts)
+        o->net->counts(o->net_ctx, worker_id(d->worker), add_ended,
+                       json_object_get(a->answer, "protocols"));
 }
 
 static bool prepare(struct ask *a, struct desk *d)
@@ -66,6 +69,7 @@ static bool prepare(struct ask *a, struct desk *d)
     }
     json_object_set_new(a->answer, "workers", json_array());
     json_object_set_new(a->answer, "disconnects", json_object());
+    json_object_set_new(a->answer, "protocols", json_object());
     return true;
 }
 

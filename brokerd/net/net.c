@@ -403,6 +403,20 @@ struct net_stats net_worker_stats(const struct net *net, unsigned id)
     return net->nw[id].stats;
 }
 
+void net_door_counts(const struct net *net, unsigned id, net_count_fn *fn, void *ctx)
+{
+    static const char *const words[DOOR_COUNTS] = {
+#define X(name, word, meaning) [DOOR_COUNT_##name] = (word),
+        DOOR_COUNT_LIST(X)
+#undef X
+    };
+    const uint64_t *count = net->nw[id].scratch->count;
+
+    for (int i = 0; i < DOOR_COUNTS; i++)
+        if (count[i])
+            fn(ctx, words[i], count[i]);
+}
+
 static const char *state_name(const struct conn *c)
 {
     switch (c->state) {

@@ -131,6 +131,11 @@ struct net_stats {
 /* What it has done so far. Own of worker `id`. */
 struct net_stats net_worker_stats(const struct net *net, unsigned id);
 
+/* What the doors of worker `id` have counted beside that (DOOR_COUNT_LIST), above 0: by its word.
+ * Own of that worker. */
+typedef void net_count_fn(void *ctx, const char *word, uint64_t n);
+void net_door_counts(const struct net *net, unsigned id, net_count_fn *fn, void *ctx);
+
 struct net_conn_info {
     uint64_t id;
     const char *peer, *door; /* borrowed; door "" while it is not known */

@@ -20,7 +20,7 @@ for workers in 1 2; do
         python3 $client $what "$seed"
         seed=$((seed + 1))
     done
-    assert_eq "$(counter depth) $(counter acked) $(counter redelivered)" "0 $ITEMS 0" 'the queue'
+    assert_eq "$(counter depth) $(counter acked) $(counter redelivered)" "0 $ITEMS " 'the queue'
     python3 $client rules
     broker info --json | grep -q '"sessions-resumed"' || fail 'nobody counted'
     brokerd_stop
