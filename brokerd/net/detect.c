@@ -83,8 +83,7 @@ static void refuse_unknown(struct conn *c)
     conn_close(c, NET_END_UNKNOWN, NULL);
 }
 
-/* Is it on the worker where it belongs? If not, it is sent there, once that can be told. */
-static bool is_home(struct conn *c, const struct door_ops *door, struct slice first)
+bool conn_is_home(struct conn *c, const struct door_ops *door, struct slice first)
 {
     const struct net *net = c->nw->net;
     struct slice name;
@@ -135,7 +134,7 @@ void conn_recognise(struct conn *c, struct slice first)
         switch (doors[i]->recognise(first)) {
         case DOOR_YES:
             if (is_served) {
-                if (is_home(c, doors[i], first))
+                if (conn_is_home(c, doors[i], first))
                     begin(c, doors[i]);
                 return;
             }

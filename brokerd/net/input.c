@@ -134,7 +134,12 @@ void conn_begin_here(struct conn *c)
 
     c->kept = NULL;
     c->kept_n = 0;
-    feed(c, b, n);
+    if (c->is_websocket) { /* which has taken all that came */
+        (void)c->door->on_bytes(c->door_conn, slice_of(NULL, 0), NULL);
+        look_at_handshake(c);
+    } else {
+        feed(c, b, n);
+    }
     block_pool_put(worker_pool(c->nw->w), b);
     conn_charge(c);
     conn_watch(c);

@@ -52,6 +52,7 @@ struct passage {
     int64_t until_ms;   /* while it is to move: until when that is tried; else not before */
     uint64_t rest_turn; /* while it is to move: since when it is at rest; 0: it is not */
     uint8_t to;         /* that worker */
+    bool fresh;         /* its door has had no bytes yet: it goes home, at once */
 };
 
 enum conn_state {
@@ -263,6 +264,10 @@ bool host_same(const struct host *a, const struct host *b);
 
 /* It was read: if its messages go to another worker, it is to go there too. */
 void conn_follow(struct conn *c);
+
+/* Is it on the worker where connections belong that begin so? If not, it is sent there, once that
+ * can be told. */
+bool conn_is_home(struct conn *c, const struct door_ops *door, struct slice first);
 
 /* Nothing of it has been looked at but its first bytes, which are kept: it belongs on worker `to`,
  * and goes there at the end of the turn. */

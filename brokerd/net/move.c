@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "brokerd/net/internal.h"
+#include "brokerd/net/websocket.h"
 
 enum {
     MOVE_REST_MS = 10,    /* so long a connection is not read to come to rest */
@@ -40,7 +41,7 @@ void conn_send_home(struct conn *c, unsigned to)
         conn_kill(c, NET_END_MEMORY, NULL);
         return;
     }
-    c->is_moving = true;
+    c->is_moving = p->fresh = true;
     p->to = (uint8_t)to;
     list_push_back(&c->nw->moving, &p->in_moving);
 }
@@ -48,7 +49,7 @@ void conn_send_home(struct conn *c, unsigned to)
 /* It has not been looked at: it goes home. */
 static bool is_fresh(const struct conn *c)
 {
-    return c->state == CONN_NEW;
+    return c->passage->fresh;
 }
 
 void conn_follow(struct conn *c)
@@ -103,6 +104,24 @@ static bool at_rest(const struct conn *c)
 
 /* ---- there */
 
+/* It has come home; or it was to, and could not. */
+static void arrive_fresh(struct conn *c)
+{
+    struct net_worker *nw = c->nw;
+
+    c->passage->fresh = false;
+    if (c->is_websocket)
+        websocket_settle(websocket_of(c));
+    if (c->passage->to != worker_id(nw->w)) {
+        conn_kill(c, NET_END_MEMORY, NULL);
+    } else if (c->state >= CONN_CLOSING || nw->is_closing || nw->is_draining) {
+        conn_close(c, NET_END_DRAINED, NULL);
+    } else {
+        conn_begin_here(c);
+        conn_mark_dirty(c); /* a WebSocket has been answered, perhaps not all of it is written */
+    }
+}
+
 /* The endpoint has joined; everything else as at the beginning. */
 static void arrive(struct conn *c)
 {
@@ -119,12 +138,12 @@ static void arrive(struct conn *c)
     c->passage->until_ms = worker_now(nw->w) + MOVE_AGAIN_MS;
     conn_settle(c);
     conn_charge(c);
-    if (r < 0 || (is_fresh(c) && c->passage->to != worker_id(nw->w)))
+    if (is_fresh(c))
+        arrive_fresh(c);
+    else if (r < 0)
         conn_kill(c, NET_END_MEMORY, NULL);
-    else if (nw->is_closing || (is_fresh(c) && nw->is_draining))
+    else if (nw->is_closing)
         conn_close(c, NET_END_DRAINED, NULL);
-    else if (is_fresh(c))
-        conn_begin_here(c);
     else if (nw->is_draining)
         c->door->on_drain(c->door_conn);
 }
@@ -208,7 +227,7 @@ static int64_t step(struct conn *c)
     struct net_worker *nw = c->nw;
     int64_t now = worker_now(nw->w);
 
-    if (is_fresh(c)) {
+    if (is_fresh(c) && c->state < CONN_CLOSING) {
         depart(c);
     } else if (has_other_plans(c)) {
         stay(c);

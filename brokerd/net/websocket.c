@@ -21,6 +21,7 @@ static struct websocket *of_link(const struct link *l)
 void websocket_close_link(struct link *l, const char *why, bool clean)
 {
     conn_close(of_link(l)->conn, clean ? NET_END_ASKED : NET_END_DOOR, why);
+    websocket_mirror(of_link(l)); /* the endpoint may be another connection's by now */
 }
 
 const char *websocket_link_peer(const struct link *l)
@@ -36,6 +37,13 @@ void websocket_pause_link(struct link *l, bool pause)
 const struct door_site *websocket_link_site(const struct link *l)
 {
     return conn_site(of_link(l)->conn);
+}
+
+void websocket_settle(struct websocket *ws)
+{
+    ws->link.host = &conn_host(ws->conn)->carried;
+    ws->link.id = ws->conn->link.id;
+    ws->link.out.host = &ws->conn->nw->carried_outs;
 }
 
 /* ---- begin */
@@ -129,6 +137,7 @@ static int64_t on_time(struct door_conn *d, int64_t now_ms)
     struct websocket *ws = of(d);
     int64_t due = ws->door_conn ? ws->door->on_time(ws->door_conn, now_ms) : INT64_MAX, ping_due;
 
+    websocket_mirror(ws);
     if (ws->conn->state >= CONN_CLOSING)
         return INT64_MAX;
     ping_due = ping(ws, now_ms);
@@ -143,6 +152,7 @@ static void on_drain(struct door_conn *d)
         ws->door->on_drain(ws->door_conn);
     else
         conn_close(ws->conn, NET_END_DRAINED, NULL);
+    websocket_mirror(ws);
 }
 
 static bool is_established(const struct door_conn *d)

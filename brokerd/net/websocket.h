@@ -78,6 +78,7 @@ struct websocket {
     int64_t second; /* in which so many control frames came: */
     unsigned controls;
     uint8_t pings; /* unanswered */
+    bool is_home;  /* the door has had its first bytes: it stays on this worker */
     bool is_echo;
     bool is_text_out; /* its units are text where they can be */
     bool is_closed;   /* a close frame was sent: nothing more is */
@@ -96,6 +97,9 @@ struct websocket *websocket_new(struct conn *c, const struct door_upgrade *u);
 
 /* It carries this door from now on. -ENOMEM. */
 int websocket_open(struct websocket *ws, const struct door_ops *door);
+
+/* Its connection has come to another worker, with its first message not looked at. */
+void websocket_settle(struct websocket *ws);
 
 /* Tell the connection's link what the door has set in its own. */
 void websocket_mirror(struct websocket *ws);

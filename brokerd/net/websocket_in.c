@@ -391,6 +391,9 @@ void websocket_offer(struct websocket *ws)
 
     if (ws->door_conn && ws->in_whole > ws->in_at) {
         units = slice_of(ws->in->bytes + ws->in_at, ws->in_whole - ws->in_at);
+        if (!ws->is_home && !conn_is_home(c, ws->door, units))
+            return; /* on its way there, or not enough to tell */
+        ws->is_home = true;
         ws->in_at += ws->door->on_bytes(ws->door_conn, units, ws->in);
         websocket_mirror(ws);
     }

@@ -13,8 +13,10 @@ counter() { # NAME: of the queue
     broker queue info work --json | sed -nE 's/.*"'"$1"'": ?([0-9]+).*/\1/p'
 }
 
-for workers in 1 2; do
-    echo "== seed $seed, $workers worker(s)"
+for run in '1 ' '2 ' '3 /rsocket' '2 /'; do
+    workers=${run% *}
+    export WEBSOCKET=${run#* }
+    echo "== seed $seed, $workers worker(s), over ${WEBSOCKET:-TCP}"
     brokerd_start
     for what in stream publish consume; do
         python3 $client $what "$seed"
