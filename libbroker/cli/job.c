@@ -263,7 +263,7 @@ struct job *job_start(const struct job_kind *kind, broker_call *call)
     j->kind = kind;
     j->call = call;
     j->model = broker_call_model(call);
-    j->complete = j->model != BROKER_CALL_CHANNEL;
+    j->complete = broker_call_completed(call);
     j->start_ns = cli_now_ns();
     broker_call_set_user(call, j);
     r = spawn_for_call(kind->argv, call, &j->p);

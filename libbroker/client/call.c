@@ -473,6 +473,16 @@ bool broker_call_ended(const broker_call *c, struct broker_call_end *ret_end)
     return over;
 }
 
+bool broker_call_completed(const broker_call *c)
+{
+    bool done;
+
+    cl_lock(c->b);
+    done = c->in_done;
+    cl_unlock(c->b);
+    return done;
+}
+
 enum broker_call_model broker_call_model(const broker_call *c)
 {
     return c->model;

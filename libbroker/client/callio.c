@@ -128,7 +128,7 @@ static void completed(broker_call *c)
         return;
     c->in_done = true;
     cl_call_check_over(c);
-    if (c->over || c->gone || !c->m.on_complete)
+    if (c->over || c->gone || c->waiting || !c->m.on_complete)
         return;
     cl_callback_begin(b, c);
     c->m.on_complete(c, c->user);
@@ -151,7 +151,7 @@ static void tell_credit(broker_call *c)
 {
     broker *b = c->b;
 
-    if (!c->m.on_credit || c->over || c->gone)
+    if (!c->m.on_credit || c->over || c->gone || c->waiting)
         return;
     cl_callback_begin(b, c);
     c->m.on_credit(c, cl_call_room(c), c->user);

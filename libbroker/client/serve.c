@@ -226,7 +226,8 @@ void cl_call_asked(broker_call *c, const struct rs_frame *f)
     c->b->n_asked--;
     s->taken++;
     s->open_calls++;
-    cl_call_grant_first(c);
+    if (s->on_call)
+        cl_call_grant_first(c);
     if (c->model == BROKER_CALL_FORGET) { /* over before it begins, and nobody need be told */
         c->m.on_end = NULL;
         cl_call_check_over(c);
@@ -351,6 +352,7 @@ int broker_service_next(broker_service *s, int timeout_ms, broker_call **ret_cal
         c = TAILQ_FIRST(&s->waiting);
         TAILQ_REMOVE(&s->waiting, c, waiting_link);
         c->waiting = false;
+        cl_call_grant_first(c);
         *ret_call = c;
     }
     cl_unlock(b);

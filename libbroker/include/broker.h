@@ -652,7 +652,8 @@ struct broker_call_end {
  * keeps it. `user` is here and below broker_call_user(). */
 typedef void broker_call_message_fn(broker_call *c, broker_message *m, void *user);
 
-/* Told once that the other side has completed, if this side of a channel still may send. */
+/* Told once that the other side has completed, if this side of a channel still may send; not if it
+ * has done so before the program got the call (broker_call_completed()). */
 typedef void broker_call_complete_fn(broker_call *c, void *user);
 
 /* Told that broker_call_send() may take messages again: `credit` of them; 0: none ever again, the
@@ -757,6 +758,9 @@ BROKER_API int broker_call_grant(broker_call *c, uint32_t n);
  * broker_call_next(). */
 BROKER_API bool broker_call_ended(const broker_call *c, struct broker_call_end *ret_end);
 
+/* Will no more messages come from the other side? A server's channel may be so from the start. */
+BROKER_API bool broker_call_completed(const broker_call *c);
+
 /* What the call was opened with: its model, its service and its method; both strings live as long
  * as the call. */
 BROKER_API enum broker_call_model broker_call_model(const broker_call *c);
@@ -818,8 +822,8 @@ BROKER_API int broker_serve(broker *b, const char *service, const struct broker_
 BROKER_API int broker_service_ready(broker_service *s, int timeout_ms);
 
 /* The next call to a service without on_call, waiting up to `timeout_ms`, in *ret_call; several
- * threads may wait here. BROKER_TIMED_OUT, BROKER_CLOSED, BROKER_INVALID it has an on_call,
- * BROKER_IN_CALLBACK. */
+ * threads may wait here. Until then none of its callbacks is called, and nothing asked for.
+ * BROKER_TIMED_OUT, BROKER_CLOSED, BROKER_INVALID it has an on_call, BROKER_IN_CALLBACK. */
 BROKER_API int broker_service_next(broker_service *s, int timeout_ms, broker_call **ret_call);
 
 /* What a service has done since it was made, in calls. */

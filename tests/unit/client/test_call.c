@@ -828,7 +828,8 @@ END_TEST
 
 START_TEST(hands_out_calls_by_pulling)
 {
-    struct broker_serve_options o = {.manual_credit = true, .credit = 0};
+    struct broker_serve_options o = {
+        .manual_credit = true, .on_complete = on_complete, .on_credit = on_credit};
     broker_message *m = NULL;
     broker_service *s;
     broker_call *c;
@@ -849,6 +850,17 @@ START_TEST(hands_out_calls_by_pulling)
     ck_assert_uint_eq(broker_message_size(m), 6);
     broker_message_unref(m);
     ck_assert_int_eq(broker_call_next(c, 5000, &m), BROKER_ENDED);
+    clear_log();
+    say_call(&k, RS_REQUEST_CHANNEL, 8, 1, "call/sums/x", "");
+    say_n(&k, 8, 1);
+    say_data(&k, 8, RS_COMPLETE, SLICE("")); /* before anybody has taken it */
+    barrier(&k);
+    ck_log("");
+    broker_call_free(c);
+    want(&k, RS_ERROR);
+    ck_assert_int_eq(broker_service_next(s, 0, &c), BROKER_OK);
+    ck_assert(broker_call_completed(c));
+    ck_assert_uint_eq(broker_call_credit(c), 2);
     say_call(&k, RS_REQUEST_RESPONSE, 6, 0, "call/sums/x", "waits");
     barrier(&k);
     broker_unserve(s); /* which refuses it */
@@ -857,7 +869,7 @@ START_TEST(hands_out_calls_by_pulling)
     ck_assert_uint_eq(k.f.number, RS_REJECTED);
     broker_call_free(c);
     want(&k, RS_ERROR);
-    ck_assert_uint_eq(k.f.stream, 4);
+    ck_assert_uint_eq(k.f.stream, 8);
     stop(&k);
 }
 END_TEST
