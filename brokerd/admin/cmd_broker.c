@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { TOP_LIMIT = 50, TOP_LIMIT_MAX = 1000 };
+enum { TOP_LIMIT = 50, TOP_LIMIT_MAX = 1000, SERVICES_MAX = 1000 };
 
 /* --------------------------------------------------------------------------------------- sums */
 
@@ -31,6 +31,60 @@ static void add_ended(void *ctx, const char *word, uint64_t n)
     json_object_set_new(ctx, word, json_number((uint64_t)json_integer_value(before) + n));
 }
 
+static void add_number(json_t *o, const char *key, uint64_t n)
+{
+    json_t *before = json_object_get(o, key);
+
+    json_object_set_new(o, key, json_number((uint64_t)json_integer_value(before) + n));
+}
+
+struct adding_services {
+    json_t *services; /* by name */
+    unsigned worker;
+};
+
+/* A worker knows of a service what happens there. */
+static bool add_service(void *ctx, const struct inspect_service *s)
+{
+    const struct adding_services *add = ctx;
+    json_t *o = json_object_get(add->services, s->name);
+
+    if (!o) {
+        if (json_object_size(add->services) >= SERVICES_MAX)
+            return true;
+        o = json_object();
+        json_object_set_new(o, "name", json_text(s->name));
+        json_object_set_new(add->services, s->name, o);
+    }
+    if (s->is_home)
+        json_object_set_new(o, "worker", json_number(add->worker));
+    add_number(o, "servers", s->servers);
+    add_number(o, "open", s->open);
+    add_number(o, "calls", s->opened);
+    add_number(o, "waiting", s->waiting);
+    return true;
+}
+
+static void add_services(json_t *services, const struct desk *d)
+{
+    struct adding_services add = {services, worker_id(d->worker)};
+
+    inspect_services(d->core, add_service, &add);
+}
+
+/* What was gathered by name, as a list. */
+static void tell_services(json_t *answer)
+{
+    json_t *by_name = json_object_get(answer, "services"), *list = json_array(), *s;
+    const char *name;
+
+    json_object_foreach(by_name, name, s)
+    {
+        json_array_append(list, s);
+    }
+    json_object_set_new(answer, "services", list);
+}
+
 /* What this worker adds to info and top: its row, and its totals in a->data. */
 static void sum_up(struct ask *a, struct desk *d)
 {
@@ -44,6 +98,11 @@ static void sum_up(struct ask *a, struct desk *d)
     sum->queues += t.queues;
     sum->subscriptions += t.subscriptions;
     sum->draining |= t.draining;
+    sum->calls += t.calls;
+    sum->calls_open += t.calls_open;
+    for (unsigned r = 0; r < REASON_TABLE_SIZE; r++)
+        sum->calls_failed[r] += t.calls_failed[r];
+    add_services(json_object_get(a->answer, "services"), d);
     json_object_set_new(row, "id", json_number(worker_id(d->worker)));
     json_object_set_new(row, "busy", json_real(worker_busy(d->worker) / 1000.0));
     json_object_set_new(row, "connections", json_number(t.endpoints));
@@ -70,6 +129,7 @@ static bool prepare(struct ask *a, struct desk *d)
     json_object_set_new(a->answer, "workers", json_array());
     json_object_set_new(a->answer, "disconnects", json_object());
     json_object_set_new(a->answer, "protocols", json_object());
+    json_object_set_new(a->answer, "services", json_object());
     return true;
 }
 
@@ -78,13 +138,19 @@ static void tell_sums(struct ask *a, struct desk *d)
     const struct inspect_totals *sum = a->data;
     uint64_t limit = workers_memory(d->admin->workers);
     int64_t left = workers_memory_left(d->admin->workers);
-    json_t *memory = json_object();
+    json_t *memory = json_object(), *calls = json_object();
 
     json_object_set_new(memory, "limit_bytes", json_number(limit));
     json_object_set_new(memory, "used_bytes", json_integer((json_int_t)limit - left));
     json_object_set_new(a->answer, "memory", memory);
     json_object_set_new(a->answer, "connections", json_number(sum->endpoints));
     json_object_set_new(a->answer, "totals", json_counters(&sum->count));
+    json_object_set_new(calls, "open", json_number(sum->calls_open));
+    json_object_set_new(calls, "total", json_number(sum->calls));
+    json_object_set_new(calls, "failed", json_reasons(sum->calls_failed));
+    json_object_set_new(calls, "errors", json_number(sum->calls_failed[REASON_NONE]));
+    json_object_set_new(a->answer, "calls", calls);
+    tell_services(a->answer);
 }
 
 /* --------------------------------------------------------------------------------------- info */
@@ -303,6 +369,7 @@ void cmd_top(struct ask *a, struct desk *d)
     }
     json_object_set_new(a->answer, "workers", json_array());
     json_object_set_new(a->answer, "disconnects", json_object());
+    json_object_set_new(a->answer, "services", json_object());
     ask_visit_all(a, d, visit_top, then_top);
 }
 

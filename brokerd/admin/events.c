@@ -19,6 +19,7 @@ static const struct event_kind {
                            LEVEL_WARNING},
     [EVENT_DEAD_LETTER] = {"dead_letter", "messages became dead letters", LEVEL_WARNING},
     [EVENT_REFUSED] = {"refused", "publishes were refused", LEVEL_WARNING},
+    [EVENT_CALL_FAILED] = {"call_failed", "calls failed", LEVEL_WARNING},
     [EVENT_CONNECTED] = {"connected", "client connected", LEVEL_DEBUG},
     [EVENT_DISCONNECTED] = {"disconnected", "client disconnected", LEVEL_DEBUG},
 };
@@ -45,6 +46,7 @@ static void log_event(struct desk *d, const struct core_event *ev)
         return;
     n = add_fact(facts, sizeof facts, 0, "queue", ev->queue);
     n = add_fact(facts, sizeof facts, n, "topic", ev->topic);
+    n = add_fact(facts, sizeof facts, n, "service", ev->service ? ev->service : "");
     n = add_fact(facts, sizeof facts, n, "client", ev->client);
     if (ev->reason != REASON_NONE)
         n = add_fact(facts, sizeof facts, n, "reason", reason_name(ev->reason));
@@ -70,7 +72,8 @@ static const char *keep(char **at, const char *text)
 
 static void queue_event(struct desk *d, const struct core_event *ev)
 {
-    size_t n = strlen(ev->queue) + strlen(ev->topic) + strlen(ev->client) + 3;
+    const char *service = ev->service ? ev->service : "";
+    size_t n = strlen(ev->queue) + strlen(ev->topic) + strlen(ev->client) + strlen(service) + 4;
     struct event *e = d->events_n < EVENTS_MAX ? malloc(sizeof *e + n) : NULL;
     char *at;
 
@@ -86,6 +89,7 @@ static void queue_event(struct desk *d, const struct core_event *ev)
     e->queue = keep(&at, ev->queue);
     e->topic = keep(&at, ev->topic);
     e->client = keep(&at, ev->client);
+    e->service = keep(&at, service);
     list_push_back(&d->events, &e->link);
     d->events_n++;
 }
@@ -150,6 +154,7 @@ static char *event_text(struct desk *d, const struct event *e)
         json_object_set_new(o, "count", json_number(e->count));
     set_text(o, "queue", e->queue);
     set_text(o, "topic", e->topic);
+    set_text(o, "service", e->service);
     set_text(o, "client", e->client);
     if (d->events_lost) {
         snprintf(missed, sizeof missed, "%llu events before this one were not told",

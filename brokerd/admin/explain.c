@@ -216,6 +216,21 @@ static void say_client(const struct why *w, json_t *chain)
     link_on(chain, "client", w->client, text, -1);
 }
 
+/* Returns the service's name if calls wait for somebody to serve it. */
+static const char *say_service(const struct why *w, json_t *chain)
+{
+    const struct why_service *s = &w->service;
+    char text[3 * WHY_NAME];
+    int n = snprintf(text, sizeof text, "service \"%.240s\": %u server%s, %llu calls open", w->what,
+                     s->servers, s->servers == 1 ? "" : "s", ULL(s->open));
+
+    if (s->waiting)
+        snprintf(text + n, sizeof text - (size_t)n, "; %llu calls wait for a server",
+                 ULL(s->waiting));
+    link_on(chain, "service", w->what, text, -1);
+    return s->waiting ? w->what : NULL;
+}
+
 static bool has_named(const struct why *w)
 {
     for (size_t i = 0; i < w->queues_n; i++)
@@ -227,10 +242,11 @@ static bool has_named(const struct why *w)
 void why_explain(const struct why *w, json_t *answer)
 {
     json_t *chain = json_array();
-    const char *kind = has_named(w)   ? "queue"
-                       : w->is_client ? "client"
-                       : w->is_topic  ? "topic"
-                                      : NULL;
+    const char *kind = has_named(w)       ? "queue"
+                       : w->is_client     ? "client"
+                       : w->is_topic      ? "topic"
+                       : w->service.found ? "service"
+                                          : NULL;
     unsigned by = has_named(w) ? BY_NAME : w->is_client ? BY_CLIENT : BY_TOPIC;
     bool starved = false;
     const struct why_queue *q = worst(w, by);
@@ -246,6 +262,8 @@ void why_explain(const struct why *w, json_t *answer)
         bottleneck = say_queue_and_consumer(w, q, chain);
     if (starved && !bottleneck)
         bottleneck = say_starved(w, chain);
+    if (w->service.found && !bottleneck)
+        bottleneck = say_service(w, chain);
     json_object_set_new(answer, "what", json_text(w->what));
     json_object_set_new(answer, "kind", kind ? json_string(kind) : json_null());
     json_object_set_new(answer, "bottleneck", bottleneck ? json_text(bottleneck) : json_null());

@@ -32,7 +32,7 @@ struct event {
     enum reason reason;
     uint64_t count;
     int64_t wall_ms;
-    const char *queue, *topic, *client; /* in bytes, or "" */
+    const char *queue, *topic, *client, *service; /* in bytes, or "" */
     char bytes[];
 };
 
@@ -179,6 +179,7 @@ json_t *json_number(uint64_t n);
 /* A text from anywhere: what is not UTF-8 shows as `?`. */
 json_t *json_text(const char *text);
 json_t *json_slice(struct slice text);
+json_t *json_reasons(const uint64_t *count); /* those above 0 */
 json_t *json_counters(const struct inspect_counters *c);
 json_t *json_queue(const struct inspect_queue *q);
 json_t *json_message(const struct inspect_message *m, uint64_t bytes);

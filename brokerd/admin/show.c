@@ -100,6 +100,14 @@ static json_t *reasons(const uint64_t *count, bool refusals)
     return o;
 }
 
+json_t *json_reasons(const uint64_t *count)
+{
+    json_t *o = reasons(count, true);
+
+    json_object_update_missing_new(o, reasons(count, false));
+    return o;
+}
+
 json_t *json_counters(const struct inspect_counters *c)
 {
     const struct {

@@ -200,6 +200,19 @@ static bool consider_endpoint(void *ctx, const struct inspect_endpoint *e)
 
 /* -------------------------------------------------------------------------------------- rounds */
 
+static bool consider_service(void *ctx, const struct inspect_service *s)
+{
+    struct why *w = ctx;
+
+    if (strcmp(s->name, w->what) != 0)
+        return true;
+    w->service.found = true;
+    w->service.servers += s->servers;
+    w->service.open += s->open;
+    w->service.waiting += s->waiting;
+    return false;
+}
+
 static void visit_find(struct ask *a, struct desk *d)
 {
     struct why *w = a->data;
@@ -209,6 +222,7 @@ static void visit_find(struct ask *a, struct desk *d)
     add_by_id(w, d, named ? named : w->queue_id, BY_NAME);
     add_route(w, d, w->what, BY_TOPIC);
     inspect_endpoints(d->core, consider_endpoint, &add);
+    inspect_services(d->core, consider_service, w);
 }
 
 static void visit_targets(struct ask *a, struct desk *d)

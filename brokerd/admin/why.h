@@ -51,13 +51,20 @@ struct why_target {
     bool is_queue;
 };
 
+struct why_service {
+    bool found;
+    unsigned servers;
+    uint64_t open, waiting;
+};
+
 struct why {
     const char *what;
     uint64_t queue_id, client_id; /* if it is such an id; else 0 */
     bool is_client, is_topic;
     char client[WHY_NAME]; /* its name, and the door it came through */
     char door[32];
-    uint64_t own_id; /* of the client */
+    uint64_t own_id;            /* of the client */
+    struct why_service service; /* of that name */
     int64_t memory_left;
     uint64_t memory;
 

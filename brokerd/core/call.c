@@ -115,6 +115,7 @@ static void leave(struct call *k)
     list_remove(&k->link);
     list_remove(&k->thirsty);
     ep->calling->calls_n--;
+    k->core->count.calls_open -= k->counted;
     calling_trim(ep);
 }
 
@@ -372,8 +373,24 @@ void call_hear_error(struct call *k, const struct call_error *e)
     k->owed = (struct owed){0};
     k->ops->error(k->ctx, e);
     if (k->is_caller && !k->lingering)
-        k->core->count.calls_failed[e->reason]++;
+        call_count_failed(k->ep, e->reason, k->service);
     call_end(k);
+}
+
+void call_count_failed(const struct endpoint *ep, enum reason reason, const struct service *s)
+{
+    struct core *c = ep->core;
+    struct core_event ev = {.kind = EVENT_CALL_FAILED,
+                            .reason = reason,
+                            .count = 1,
+                            .queue = "",
+                            .topic = "",
+                            .client = ep->name,
+                            .service = s ? s->entry->key : ""};
+
+    c->count.calls_failed[reason]++;
+    if (reason != REASON_NONE)
+        c->ops->event(c->ctx, &ev);
 }
 
 uint32_t call_code(enum reason reason, bool partly)

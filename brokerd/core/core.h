@@ -40,8 +40,9 @@ enum core_event_kind {
     EVENT_QUEUE_GONE,
     EVENT_QUEUE_STUCK, /* a block queue's hold ended and nothing had left it */
     EVENT_DEAD_LETTER,
-    EVENT_REFUSED,   /* a publish was refused */
-    EVENT_CONNECTED, /* a client's endpoint was opened */
+    EVENT_REFUSED,     /* a publish was refused */
+    EVENT_CALL_FAILED, /* a call was refused, or failed by the broker's word */
+    EVENT_CONNECTED,   /* a client's endpoint was opened */
     EVENT_DISCONNECTED,
 };
 
@@ -51,6 +52,7 @@ struct core_event {
     enum reason reason;
     uint64_t count;
     const char *queue, *topic, *client;
+    const char *service; /* calls; may be NULL */
 };
 
 struct core_ops {

@@ -5,6 +5,7 @@
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/queue.h"
+#include "brokerd/core/service.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -32,7 +33,10 @@ void inspect_totals(const struct core *c, struct inspect_totals *ret)
         .used = c->used,
         .short_of_memory = core_short_of_memory(c),
         .draining = c->draining,
+        .calls = c->count.calls,
+        .calls_open = c->count.calls_open,
     };
+    memcpy(ret->calls_failed, c->count.calls_failed, sizeof ret->calls_failed);
     memcpy(ret->count.reason, c->count.reason, sizeof ret->count.reason);
     add_settled(&ret->count, &c->count.gone);
     ret->count.dead_lettered = c->count.gone_dead_letters;
@@ -45,6 +49,29 @@ void inspect_totals(const struct core *c, struct inspect_totals *ret)
     for (n = list_first(&c->endpoints); n; n = list_next(&c->endpoints, n))
         if (!LIST_ITEM(n, const struct endpoint, link)->is_broker)
             ret->endpoints++;
+}
+
+/* ---------------------------------------------------------------------------- services */
+
+void inspect_services(const struct core *c, inspect_service_fn *fn, void *ctx)
+{
+    for (struct map_entry *e = map_next(&c->services, NULL); e; e = map_next(&c->services, e)) {
+        const struct service *s = e->value;
+        struct inspect_service i = {.name = e->key, .waiting = s->waiting_n};
+
+        if (s->own)
+            continue;
+        for (struct list_node *n = list_first(&s->places); n; n = list_next(&s->places, n)) {
+            const struct place *p = LIST_ITEM(n, const struct place, link);
+
+            i.is_home = true;
+            i.servers++;
+            i.open += p->open;
+            i.opened += p->opened;
+        }
+        if ((i.is_home || i.waiting) && !fn(ctx, &i))
+            return;
+    }
 }
 
 /* ------------------------------------------------------------------------------ queues */

@@ -28,6 +28,8 @@ struct inspect_counters {
 struct inspect_totals {
     struct inspect_counters count;
     unsigned endpoints, queues, subscriptions;
+    uint64_t calls, calls_open;               /* of callers here: ever, now (those that wait too) */
+    uint64_t calls_failed[REASON_TABLE_SIZE]; /* 0: by the server's own word */
     int64_t used; /* bytes of the budget that this core's messages and outputs take */
     bool short_of_memory, draining;
 };
@@ -39,6 +41,21 @@ static inline unsigned inspect_home(uint64_t id)
 {
     return (unsigned)(id >> 56);
 }
+
+/* -------------------------------------------------------------------------------- services */
+
+/* What this core knows of a service: its home tells of servers and their calls, every worker of
+ * calls that wait there for a server. */
+struct inspect_service {
+    const char *name;
+    bool is_home;
+    unsigned servers;
+    uint64_t open, opened; /* calls: now, by those who serve it now */
+    uint64_t waiting;
+};
+
+typedef bool inspect_service_fn(void *ctx, const struct inspect_service *s);
+void inspect_services(const struct core *c, inspect_service_fn *fn, void *ctx);
 
 /* ---------------------------------------------------------------------------------- queues */
 

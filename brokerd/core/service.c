@@ -800,10 +800,12 @@ int core_call_open(struct endpoint *ep, const struct call_request *given,
         err = k ? 0 : no_memory(why);
     }
     if (err < 0) {
-        c->count.calls_failed[why->reason]++;
+        call_count_failed(ep, why->reason, service_find(c, r.service));
         return err;
     }
-    c->count.calls++;
+    k->counted = !is_own(c, r.service);
+    c->count.calls += k->counted;
+    c->count.calls_open += k->counted;
     k->until_ms = r.wait_ms < 0 ? c->globals.call_wait_ms : r.wait_ms;
     k->until_ms = k->until_ms < INT64_MAX - c->now_ms ? k->until_ms + c->now_ms : INT64_MAX;
     r.credit = r.model == CALL_FNF ? 0 : r.model == CALL_RESPONSE ? 1 : r.credit;
@@ -818,7 +820,7 @@ int core_call_open(struct endpoint *ep, const struct call_request *given,
     err = place_call(k, &r, why);
     if (err < 0 && !k->ended) { /* nothing is called back: it is told by what is returned */
         k->opening = false;
-        c->count.calls_failed[why->reason]++;
+        call_count_failed(ep, why->reason, service_find(c, r.service));
         call_drop(k);
         return err;
     }

@@ -112,6 +112,7 @@ struct call {
     bool opening : 1;                /* within the function that makes it */
     bool ended : 1;                  /* while opening: to be freed after it */
     bool lingering : 1;              /* nobody has it any more, but the other side must hear so */
+    bool counted : 1;                /* in the core's calls_open: not those to `admin` */
     bool away : 1;                   /* the opening is on its way to a server elsewhere */
     uint64_t credit;                 /* payloads this side may send */
     uint64_t wanted;                 /* this side takes, not yet said to the other */
@@ -141,6 +142,8 @@ void call_fail(struct call *k, const struct refusal *why, bool partly);
 void call_pay(struct call *k);
 /* Credit of an opening: what may be lent at once. */
 uint64_t call_lend_first(struct call *k, uint64_t wanted);
+/* A call of `ep` came to nothing; `s`: of this service, if that is known. */
+void call_count_failed(const struct endpoint *ep, enum reason reason, const struct service *s);
 uint32_t call_code(enum reason reason, bool partly);
 
 /* The other side has said so. */

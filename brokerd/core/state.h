@@ -370,7 +370,7 @@ struct core_counters {
     uint64_t endpoints;                 /* ever opened */
     struct settled_counters gone;       /* of queues that are */
     uint64_t gone_dead_letters;
-    uint64_t calls;                           /* opened by callers here */
+    uint64_t calls, calls_open;               /* of callers here: ever, now */
     uint64_t calls_failed[REASON_TABLE_SIZE]; /* at their callers; 0: by the server's own word */
 };
 

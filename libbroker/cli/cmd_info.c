@@ -46,6 +46,31 @@ static void print_workers(const json_t *info)
     cli_table_print(t, stdout);
 }
 
+static void print_services(const json_t *info)
+{
+    struct cli_table *t = cli_table_new("service|>worker|>servers|>open|>waiting|>calls");
+    const json_t *services = json_object_get(info, "services"), *s;
+    const json_t *calls = json_object_get(info, "calls");
+    char open[CLI_NUMBER_MAX], total[CLI_NUMBER_MAX];
+    size_t i;
+
+    printf("calls            %s open, %s in all, failed ",
+           cli_count_text(cli_json_number(calls, "open"), open),
+           cli_count_text(cli_json_number(calls, "total"), total));
+    cli_json_reasons(stdout, json_object_get(calls, "failed"));
+    printf("\n\n");
+    json_array_foreach(services, i, s)
+    {
+        cli_table_add(t, "%s", cli_json_text(s, "name"));
+        cli_table_add(t, "%llu", (unsigned long long)cli_json_number(s, "worker"));
+        cli_table_add(t, "%llu", (unsigned long long)cli_json_number(s, "servers"));
+        cli_table_add(t, "%llu", (unsigned long long)cli_json_number(s, "open"));
+        cli_table_add(t, "%llu", (unsigned long long)cli_json_number(s, "waiting"));
+        cli_table_add(t, "%llu", (unsigned long long)cli_json_number(s, "calls"));
+    }
+    cli_table_print(t, stdout);
+}
+
 static int run(struct cli *cli, void *options)
 {
     json_t *info;
@@ -60,6 +85,8 @@ static int run(struct cli *cli, void *options)
         print_head(info);
         cli_json_counters(stdout, json_object_get(info, "totals"), 0);
         print_workers(info);
+        putchar('\n');
+        print_services(info);
     }
     json_decref(info);
     return CLI_OK;

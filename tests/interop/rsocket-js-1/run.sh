@@ -1,5 +1,6 @@
 #!/bin/bash
 # brokerd between clients that nobody here wrote: rsocket-js 1.0.0-alpha.3 serves and calls.
+# limit: 120 s
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$0")/../../integration/lib.sh"
 
@@ -8,6 +9,10 @@ here=tests/interop/rsocket-js-1
 if [ ! $here/node_modules/.package-lock.json -nt $here/package-lock.json ]; then
     (cd $here && npm ci --loglevel=error --no-audit --no-fund)
 fi
-brokerd_start
-SLOW=$SLOW node $here/talk.js "$BROKER_URL"
-brokerd_stop
+for PLACEMENT in pack spread; do
+    echo "== $PLACEMENT"
+    brokerd_start
+    SLOW=$SLOW MANY=$([ $PLACEMENT = pack ] && echo 20000 || echo 100000) \
+        node $here/talk.js "$BROKER_URL"
+    brokerd_stop
+done
