@@ -25,11 +25,13 @@ function transport(url) {
     return new RSocketWebSocketClient({ url, wsCreator: (u) => new WebSocket(u) }, BufferEncoders);
   }
   const { hostname, port } = new URL(url.replace(/^tcp:/, 'http:'));
-  return new RSocketTcpClient({ host: hostname, port: Number(port) }, BufferEncoders);
+  // Small frames both ways: with Nagle each turn takes a delayed ACK, 40 ms.
+  const address = { host: hostname, port: Number(port), noDelay: true };
+  return new RSocketTcpClient(address, BufferEncoders);
 }
 
-// Connect; `metadataMimeType` may be another than composite metadata.
-function connect(url, metadataMimeType = MESSAGE_RSOCKET_COMPOSITE_METADATA.string) {
+// Connect; `metadataMimeType` may be another than composite metadata; `responder` answers calls.
+function connect(url, metadataMimeType = MESSAGE_RSOCKET_COMPOSITE_METADATA.string, responder) {
   const client = new RSocketClient({
     setup: {
       dataMimeType: 'application/octet-stream',
@@ -37,6 +39,7 @@ function connect(url, metadataMimeType = MESSAGE_RSOCKET_COMPOSITE_METADATA.stri
       lifetime: 20000,
       metadataMimeType,
     },
+    responder,
     transport: transport(url),
   });
   return promise(client.connect(), 'connect');

@@ -11,5 +11,5 @@ if [ ! $here/node_modules/.package-lock.json -nt $here/package-lock.json ]; then
 fi
 brokerd_start
 SLOW=$SLOW node $here/talk.js "$BROKER_URL"
-SLOW=$SLOW node $here/talk.js "ws://${BROKER_URL#tcp://}/ws"
+SLOW=$SLOW MANY=20000 node $here/talk.js "ws://${BROKER_URL#tcp://}/ws"
 brokerd_stop

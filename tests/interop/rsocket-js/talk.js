@@ -3,6 +3,7 @@
 // Each conversation stands alone; the first that fails ends the run with 1.
 
 const assert = require('assert');
+const { Flowable, Single } = require('rsocket-flowable');
 const { connect, promise, payload, topicOf, Receiver, Sender } = require('./client');
 
 const url = process.argv[2];
@@ -182,6 +183,95 @@ async function metadataPushIsIgnored() {
   rsocket.close();
 }
 
+// One side of a channel: `n` numbered payloads as far as the other asks for them.
+function numbers(n, make, begun) {
+  return new Flowable((subscriber) => {
+    let sent = 0;
+    let over = false;
+    subscriber.onSubscribe({
+      cancel: () => {
+        over = true;
+        begun.cancelled = true;
+      },
+      request: (k) => {
+        for (let i = 0; i < k && sent < n && !over; i += 1) {
+          sent += 1;
+          subscriber.onNext(make(sent));
+        }
+        if (sent === n && !over) {
+          over = true;
+          subscriber.onComplete();
+        }
+      },
+    });
+  });
+}
+
+// The other: asks for 16 at a time, and never gets more.
+function count16(flowable) {
+  const r = { got: 0, asked: 16 };
+  r.all = new Promise((resolve, reject) => {
+    flowable.subscribe({
+      onNext: (p) => {
+        r.got += 1;
+        if (p.data.readUInt32BE(0) !== r.got) reject(new Error(`not the ${r.got}th`));
+        if (r.got > r.asked) reject(new Error(`${r.got} of ${r.asked}`));
+        if (r.got === r.asked) {
+          r.asked += 16;
+          r.subscription.request(16);
+        }
+      },
+      onComplete: resolve,
+      onError: reject,
+      onSubscribe: (s) => {
+        r.subscription = s;
+        s.request(16);
+      },
+    });
+  });
+  return r;
+}
+
+async function servicesAndCalls() {
+  const MANY = Number(process.env.MANY || 100000);
+  const number = (i) => {
+    const data = Buffer.alloc(16);
+    data.writeUInt32BE(i);
+    return data;
+  };
+  const served = {};
+  const server = await connect(url, undefined, {
+    requestResponse: (p) => Single.of({ data: p.data, metadata: p.metadata }),
+    requestStream: () => numbers(100, (i) => ({ data: number(i) }), served),
+    requestChannel: (up) => {
+      served.up = count16(up);
+      return numbers(MANY, (i) => ({ data: number(i) }), served);
+    },
+  });
+  await promise(server.requestResponse(payload('serve/classic')), 'serve');
+  const caller = await connect(url);
+  const echo = await promise(caller.requestResponse(payload('call/classic/echo', 'x')), 'echo');
+  assert.strictEqual(echo.data.toString(), 'x');
+  const stream = count16(caller.requestStream(payload('call/classic/count')));
+  await stream.all;
+  assert.strictEqual(stream.got, 100);
+  const sent = {};
+  const route = payload('call/classic/run').metadata;
+  const run = (i) => ({ data: number(i), metadata: i === 1 ? route : undefined });
+  const down = count16(caller.requestChannel(numbers(MANY, run, sent)));
+  await down.all;
+  await served.up.all;
+  assert.strictEqual(down.got, MANY);
+  assert.strictEqual(served.up.got, MANY);
+  const cut = count16(caller.requestChannel(numbers(MANY, run, sent)));
+  served.cancelled = false;
+  while (cut.got < 1000) await ping(caller);
+  cut.subscription.cancel();
+  while (!served.cancelled) await ping(caller);
+  server.close();
+  caller.close();
+}
+
 const conversations = [
   publishAndSubscribe,
   cancelEndsASubscription,
@@ -193,6 +283,7 @@ const conversations = [
   consumeWithAcks,
   binaryArrivesUnchanged,
   metadataPushIsIgnored,
+  servicesAndCalls,
 ];
 
 (async () => {
