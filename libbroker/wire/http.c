@@ -61,11 +61,25 @@ static int on_url(http_parser *p, const char *at, size_t n)
     return 0;
 }
 
+/* The parser lets blanks in names and control characters in values pass. */
+static bool has_none(const char *at, size_t n, bool of_blanks)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint8_t c = (uint8_t)at[i];
+
+        if (c == 0x7f || (of_blanks ? c <= ' ' : c < ' ' && c != '\t'))
+            return false;
+    }
+    return true;
+}
+
 static int on_name(http_parser *p, const char *at, size_t n)
 {
     struct finding *f = p->data;
     struct http_request *r = f->r;
 
+    if (!has_none(at, n, true))
+        return found_wrong(f, -EPROTO, "a blank in the name of a header field");
     if (r->fields_n == HTTP_FIELDS_MAX)
         return found_wrong(f, -EMSGSIZE, "too many header fields");
     r->field[r->fields_n++] = (struct http_field){slice_of(at, n), slice_of(at + n, 0)};
@@ -81,6 +95,8 @@ static int on_value(http_parser *p, const char *at, size_t n)
         return 0;
     if (field->value.n || memchr(at, '\n', n)) /* a value in two pieces is on two lines */
         return found_wrong(f, -EPROTO, "a header field goes on in the next line");
+    if (!has_none(at, n, false))
+        return found_wrong(f, -EPROTO, "a control character in a header field");
     field->value = trimmed(slice_of(at, n));
     return 0;
 }
