@@ -169,6 +169,28 @@ static void ping(void)
     put(RS_REQUEST_RESPONSE, 9, 0, 0, slice_of(NULL, 0));
 }
 
+static void put_whole(const struct rs_frame *f)
+{
+    frame.n = 0;
+    upto(&frame, rs_put(end(&frame), f));
+}
+
+static void resume(void)
+{
+    put_whole(&(struct rs_frame){
+        .type = RS_RESUME, .setup = {.major = 1, .token = SLICE("secret")}, .position = 7});
+}
+
+static void resume_ok(void)
+{
+    put_whole(&(struct rs_frame){.type = RS_RESUME_OK, .position = 29});
+}
+
+static void lease(void)
+{
+    put_whole(&(struct rs_frame){.type = RS_LEASE, .number = 10000, .count = 100000});
+}
+
 static const struct {
     const char *name;
     void (*build)(void);
@@ -187,6 +209,9 @@ static const struct {
     {"a consumer", consume},
     {"its verbs", verbs},
     {"a ping", ping},
+    {"RESUME", resume},
+    {"RESUME_OK", resume_ok},
+    {"LEASE", lease},
 };
 
 /* Add the hex digits of a line of code (four blanks, hex, perhaps `; text`) to `to`; a line of
