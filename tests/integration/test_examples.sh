@@ -63,4 +63,28 @@ assert_eq "$(cat answers)" "$(printf 'answer %s\n' a b c)"
 ./loop_poll back.and.forth <lines >echoed
 assert_same echoed lines
 
+# A service of several threads, and callers of every model at once; nobody there; told to end.
+mkfifo keep
+exec 9<>keep
+background ./serve sums 4 <keep 2>serve.log 9>&-
+server=$!
+wait_until 10 grep -q serving serve.log
+callers=()
+for i in 1 2 3 4; do
+    background ./call sums 20000 >"called.$i"
+    callers+=($!)
+done
+for pid in "${callers[@]}"; do
+    ended_within 60 "$pid"
+    assert_eq "$status" 0 "exit status of call"
+done
+for i in 1 2 3 4; do
+    assert_eq "$(cat "called.$i")" "$(printf '%s\n' '40 and 2 are 42' '1 to 20000 make 200010000' \
+        '20000 ones are 20000')" "what call said"
+done
+assert_eq "$(status_of broker request sums/nothing x)" 1 "no such method"
+exec 9>&- # the end of its input
+ended_within 20 "$server"
+assert_eq "$status" 0 "exit status of serve"
+
 brokerd_stop
