@@ -371,7 +371,8 @@ static int net_kill(void *ctx, uint64_t id)
     return 0;
 }
 
-static const struct admin_net net = {net_connections, net_ended, net_listener, net_home, net_kill};
+static const struct admin_net net = {net_connections, net_ended, net_listener,
+                                     net_home,        net_kill,  NULL};
 
 /* ---- begin and end */
 

@@ -421,7 +421,7 @@ static void heard_frame(struct talk *t, const struct rs_frame *f)
         if (talk_types[i].type == f->type)
             heard(t, "< %s %" PRIu32, talk_types[i].word, f->stream);
     }
-    if (f->type == RS_PAYLOAD) {
+    if (f->type == RS_PAYLOAD || rs_is_request(f->type)) {
         for (size_t i = 0; i < 3; i++) {
             if (f->flags & talk_flags[i].flag)
                 heard(t, " %s", talk_flags[i].word);
@@ -429,7 +429,8 @@ static void heard_frame(struct talk *t, const struct rs_frame *f)
     }
     if (f->type == RS_ERROR)
         heard(t, " code=0x%03x", f->number);
-    else if (f->type == RS_REQUEST_N)
+    else if (f->type == RS_REQUEST_N || f->type == RS_REQUEST_STREAM ||
+             f->type == RS_REQUEST_CHANNEL)
         heard(t, " n=%" PRIu32, f->number);
     else if (f->type == RS_LEASE)
         heard(t, " n=%" PRIu32 " count=%" PRIu32, f->number, f->count);
