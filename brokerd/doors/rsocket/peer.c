@@ -369,8 +369,8 @@ static void leave(struct peer *c)
 /* Act on the frames in `bytes`. Returns how many were used; short of all, the rest is either no
  * whole frame, or another peer's: this one carries a session since its SETUP. Inlined, for who
  * cannot resume: the rest of its turn costs a lone message a hundredth. */
-static inline size_t take_frames(struct peer *c, struct slice bytes, struct block *block,
-                                 bool resumable)
+static inline __attribute__((always_inline)) size_t take_frames(struct peer *c, struct slice bytes,
+                                                                struct block *block, bool resumable)
 {
     struct slice rest = bytes;
 
