@@ -254,7 +254,7 @@ void why_explain(const struct why *w, json_t *answer)
 
     if (kind && by == BY_CLIENT)
         say_client(w, chain);
-    if (kind && by == BY_TOPIC)
+    if (by == BY_TOPIC && w->is_topic)
         say_topic(w, chain);
     if (kind)
         starved = say_publishers(w, by == BY_CLIENT ? BY_CLIENT : BY_TOPIC | BY_HOLD, chain);

@@ -48,7 +48,7 @@ static void print_workers(const json_t *info)
 
 static void print_services(const json_t *info)
 {
-    struct cli_table *t = cli_table_new("service|>worker|>servers|>open|>waiting|>calls");
+    struct cli_table *t;
     const json_t *services = json_object_get(info, "services"), *s;
     const json_t *calls = json_object_get(info, "calls");
     char open[CLI_NUMBER_MAX], total[CLI_NUMBER_MAX];
@@ -58,7 +58,11 @@ static void print_services(const json_t *info)
            cli_count_text(cli_json_number(calls, "open"), open),
            cli_count_text(cli_json_number(calls, "total"), total));
     cli_json_reasons(stdout, json_object_get(calls, "failed"));
-    printf("\n\n");
+    putchar('\n');
+    if (json_array_size(services) == 0)
+        return;
+    putchar('\n');
+    t = cli_table_new("service|>worker|>servers|>open|>waiting|>calls");
     json_array_foreach(services, i, s)
     {
         cli_table_add(t, "%s", cli_json_text(s, "name"));
