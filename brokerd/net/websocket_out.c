@@ -193,6 +193,7 @@ void websocket_pack(struct websocket *ws)
     struct out *from = &ws->link.out, *to = &ws->conn->link.out;
     uint64_t before = out_written(from);
 
+    websocket_mirror(ws); /* what is written below is told to whom the door has now */
     from->is_dirty = false;
     if (from->broken)
         to->broken = true;

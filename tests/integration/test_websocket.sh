@@ -23,12 +23,13 @@ start '
 listen "tcp://127.0.0.1:0" { echo = true origins = { "https://friend.example:8443" } }
 listen "tcp://127.0.0.2:0" { protocols = { rsocket, websocket } }
 listen "tcp://127.0.0.3:0" { protocols = { websocket } }
-listen "tcp://127.0.0.4:0" { protocols = { rsocket } }'
+listen "tcp://127.0.0.4:0" { protocols = { rsocket } }
+listen "tcp://127.0.0.5:0" { stomp-binary = true }'
 
 ask origins unknown # first: of what is refused a few lines a second are written
 assert_grep 'closed: a page of an origin that may not come' "$brokerd_log"
 assert_grep 'closed: it speaks TLS' "$brokerd_log"
-ask handshake refusals messages violations closing carries narrowed
+ask handshake refusals messages violations closing carries carries_lines narrowed
 broker info --json >"$TMP/info"
 for word in tls origin http unknown-protocol protocol-not-served; do
     assert_grep "$word" "$TMP/info"

@@ -403,6 +403,44 @@ def carries():
     p.closes(1009)
 
 
+def stomp_frame(command, headers=(), body=b''):
+    lines = [command] + [f'{k}:{v}' for k, v in headers]
+    return '\n'.join(lines).encode() + b'\n\n' + body + b'\0'
+
+
+def carries_lines():
+    """JSON and STOMP: text where it is UTF-8. Host 4 has STOMP in binary."""
+    for path, sub in ('/ws', None), ('/json', None), ('/ws', 'json'):
+        p = Peer().open(path, fields=[('Sec-WebSocket-Protocol', sub)] if sub else [])
+        p.send(frame(TEXT, b'{"id":"$subscribe",\r\n "data":{"topic":"ws.j"}}'))
+        check(b'$subscribed' in p.expect(TEXT), 'subscribed')
+        for n in 1, 1000, 100000:
+            event = '{"id":"ws.j","data":"%s"}' % ('ü' * n)
+            p.send(frame(TEXT, event.encode()))
+            got = p.expect(TEXT)
+            while b'$keepalive' in got:
+                got = p.expect(TEXT)
+            check(got.decode() == event, f'{len(got)} bytes of {len(event)}')
+        p.send(frame(TEXT, b'{"id":"ws.j"'))
+        check(b'$error' in p.expect(TEXT), 'a broken object')
+    for host, opcode in (0, TEXT), (4, BINARY):
+        for path, sub in ('/ws', None), ('/stomp', None), ('/ws', 'v12.stomp'):
+            p = Peer(host).open(path, fields=[('Sec-WebSocket-Protocol', sub)] if sub else [])
+            p.send(frame(TEXT, stomp_frame('CONNECT', [('accept-version', '1.2'), ('host', 'h')])))
+            check(p.expect(opcode).startswith(b'CONNECTED\n'), 'connected')
+            p.send(frame(TEXT, stomp_frame('SUBSCRIBE', [('id', 1), ('destination', '/topic/ws.s'),
+                                                         ('receipt', 'r')])))
+            check(p.expect(opcode).startswith(b'RECEIPT\n'), 'receipt')
+            for body in b'', 'grün'.encode(), b'\xff\xfe', b'x' * 100000, b'\xe2\x82' + b'x' * 70000:
+                headers = [('destination', '/topic/ws.s'), ('content-length', len(body))]
+                whole = stomp_frame('SEND', headers, body)
+                # in two messages, as clients do with large ones
+                p.send(frame(BINARY, whole[:10]) + frame(BINARY, whole[10:]))
+                is_text = opcode == TEXT and b'\xff' not in body and b'\xe2' not in body
+                got = p.expect(TEXT if is_text else BINARY)
+                check(got.startswith(b'MESSAGE\n') and got.endswith(b'\n\n' + body + b'\0'), got[:200])
+
+
 def narrowed():
     """Host 1 serves RSocket and WebSocket, host 2 WebSocket alone, host 3 RSocket alone."""
     p = Peer(1).open('/ws').send(frame(BINARY, rsocket_setup()))
