@@ -106,8 +106,7 @@ static uint8_t *put_length(uint8_t *p, uint32_t n)
 
 /* ------------------------------------------------------------------------------- one by one */
 
-/* A header in neutral form as the protocol's. */
-static uint8_t *put_header(const struct job *j, uint8_t *p, const struct header *h)
+static uint8_t *put_header(uint8_t *p, enum stomp_version v, const struct header *h)
 {
     struct slice name = h->name;
 
@@ -119,10 +118,19 @@ static uint8_t *put_header(const struct job *j, uint8_t *p, const struct header 
     } else if (!stomp_is_carried(name)) {
         return p; /* one that MESSAGE has for itself */
     }
-    p = stomp_put_text(p, j->version, name);
+    p = stomp_put_text(p, v, name);
     *p++ = ':';
-    p = stomp_put_text(p, j->version, h->value);
+    p = stomp_put_text(p, v, h->value);
     *p++ = '\n';
+    return p;
+}
+
+uint8_t *stomp_put_headers(uint8_t *p, enum stomp_version v, struct slice headers)
+{
+    struct header h;
+
+    while (headers_next(&headers, &h) > 0)
+        p = put_header(p, v, &h);
     return p;
 }
 
@@ -147,8 +155,6 @@ static uint8_t *put_gaps(const struct job *j, uint8_t *p)
 static uint8_t *put_more(const struct job *j, uint8_t *p, uint32_t i)
 {
     const struct msg_meta *meta = j->d->run.v[i].meta;
-    struct slice rest = meta ? meta->headers : slice_of(NULL, 0);
-    struct header h;
 
     if (i == 0 && j->d->gaps_n)
         p = put_gaps(j, p);
@@ -156,9 +162,7 @@ static uint8_t *put_more(const struct job *j, uint8_t *p, uint32_t i)
         p = stomp_put_number(stomp_put(p, SLICE("broker-attempt:")), j->d->attempt);
         *p++ = '\n';
     }
-    while (headers_next(&rest, &h) > 0)
-        p = put_header(j, p, &h);
-    return p;
+    return meta ? stomp_put_headers(p, j->version, meta->headers) : p;
 }
 
 /* Large ones by reference. */

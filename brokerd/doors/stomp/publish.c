@@ -71,6 +71,7 @@ struct gathering {
     struct stomp_peer *c;
     const struct stomp_frame *f;
     uint8_t *to, *end; /* room */
+    bool is_call;
     struct slice reply_to;
     char reply[NAME_MAX_BYTES + 32];
 };
@@ -83,6 +84,8 @@ static bool read_reply_to(struct gathering *g)
     struct stomp_complaint why;
 
     g->reply_to = text;
+    if (g->is_call) /* its answers do not go by a queue */
+        return true;
     if (!slice_starts(text, SLICE("/temp-queue/")))
         return true;
     if (stomp_destination_read(text, &d, &why) < 0) {
@@ -148,10 +151,13 @@ static bool put_headers(struct gathering *g)
 
         if (!stomp_is_carried(h->name) || !is_first(f, i))
             continue;
+        if (g->is_call &&
+            (slice_eq(h->name, SLICE("reply-to")) || slice_eq(h->name, SLICE("broker-model"))))
+            continue;
         name = neutral_name(h->name, buf);
         if (slice_eq(h->name, SLICE("reply-to")))
             value = g->reply_to;
-        if (slice_eq(h->name, SLICE("expiration")) && !put_expiration(g, value))
+        if (!g->is_call && slice_eq(h->name, SLICE("expiration")) && !put_expiration(g, value))
             return false;
         if (!put_one(g, name, value))
             return false;
@@ -212,10 +218,11 @@ static struct ctype keep_type(struct slice name, uint8_t *to)
 static bool take_options(struct stomp_peer *c, const struct stomp_frame *f, struct stomp_memo *m,
                          struct slice headers, uint8_t *left)
 {
+    unsigned allowed = m->place == PLACE_SERVICE ? OPTION_WAIT : OPTIONS_MESSAGE;
     struct options options;
     struct refusal why;
 
-    if (options_read(headers, OPTIONS_MESSAGE, left, &options, &why) < 0) {
+    if (options_read(headers, allowed, left, &options, &why) < 0) {
         stomp_refuse(c, f, &why);
         return false;
     }
@@ -223,6 +230,7 @@ static bool take_options(struct stomp_peer *c, const struct stomp_frame *f, stru
                                 .type = {.id = CTYPE_NONE},
                                 .ttl_ms = options.ttl_ms,
                                 .require = options.require};
+    m->wait_ms = options.wait_ms;
     m->has_meta = options.headers.n || options.ttl_ms || options.require;
     return true;
 }
@@ -232,7 +240,7 @@ bool stomp_memo_read(struct stomp_peer *c, const struct stomp_frame *f,
 {
     struct slice type = stomp_get(f, SLICE("content-type"));
     size_t most = f->head.n + 2 * (size_t)f->headers_n + OWN_ROOM;
-    struct gathering g = {.c = c, .f = f};
+    struct gathering g = {.c = c, .f = f, .is_call = d->place == PLACE_SERVICE};
     struct stomp_memo *m;
     uint8_t *headers;
 
@@ -246,13 +254,13 @@ bool stomp_memo_read(struct stomp_peer *c, const struct stomp_frame *f,
         return false;
     }
     m->repeats = false;
+    m->place = d->place;
     m->type = keep_type(type, m->room + f->head.n);
     headers = g.to = m->room + f->head.n + type.n;
     g.end = headers + most;
     if (!put_headers(&g) ||
         !take_options(c, f, m, slice_of(headers, (size_t)(g.to - headers)), headers + most))
         return false;
-    m->place = d->place;
     memcpy(m->name, d->name, d->name_n);
     m->target = (struct target){d->place != PLACE_TOPIC, slice_of(m->name, d->name_n)};
     note_head(m, f);

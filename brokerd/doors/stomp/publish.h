@@ -18,6 +18,7 @@ struct stomp_memo {
     enum stomp_place place;
     struct ctype type;
     struct msg_meta meta;
+    int64_t wait_ms; /* of a call; -1: not said */
     bool has_meta;
     bool has_length, has_receipt;
     bool repeats;           /* frames that begin with the same bytes say the same */

@@ -72,16 +72,3 @@ bool stomp_reply_queue(struct stomp_peer *c, const struct stomp_frame *f, struct
     *ret = slice_of(s->queue, s->queue_n);
     return true;
 }
-
-bool stomp_call(struct stomp_peer *c, const struct stomp_frame *f,
-                const struct stomp_destination *d)
-{
-    stomp_fail(c, f, reason_name(REASON_NO_SERVER), "nobody serves %.*s\n", (int)d->name_n,
-               d->name);
-    return true;
-}
-
-void stomp_calls_fini(struct stomp_peer *c)
-{
-    (void)c;
-}

@@ -78,6 +78,10 @@ bool stomp_consumes(struct stomp_peer *c, int more);
 void stomp_sub_end(struct stomp_sub *s);
 void stomp_subs_fini(struct stomp_peer *c);
 
+/* Headers in neutral form as the protocol's, but those that MESSAGE has for itself. Four times
+ * their bytes are enough. */
+uint8_t *stomp_put_headers(uint8_t *p, enum stomp_version v, struct slice headers);
+
 /* The core's callbacks; ctx is the struct stomp_sub. */
 uint64_t stomp_deliver(void *ctx, const struct delivery *d);
 void stomp_sub_ready(void *ctx);
