@@ -82,32 +82,6 @@ int window_publish(struct window *w, const struct target *to, const struct run *
     return r;
 }
 
-/* For the `n` messages before the last `after`. */
-static int add_token(struct window *w, uint32_t n, uint32_t after, uint64_t token)
-{
-    struct token *t = deque_push(&w->tokens);
-
-    if (!t)
-        return -ENOMEM;
-    *t = (struct token){.token = token, .n = n, .side = w->now};
-    for (unsigned i = 0; i < WINDOW_SIDES; i++)
-        t->last[i] = w->side[i].sent;
-    t->last[t->side] -= after;
-    t->o.first = t->last[t->side] - n + 1;
-    t->o.count = n;
-    return 0;
-}
-
-int window_await(struct window *w, uint32_t n, uint64_t token)
-{
-    return add_token(w, n, 0, token);
-}
-
-int window_await_one(struct window *w, uint32_t after, uint64_t token)
-{
-    return add_token(w, 1, after, token);
-}
-
 bool window_idle(const struct window *w)
 {
     for (unsigned i = 0; i < WINDOW_SIDES; i++)
@@ -171,6 +145,33 @@ static void tell(struct window *w)
         deque_pop(&w->tokens);
         w->ops->settled(w->ctx, done.token, &done.o);
     }
+}
+
+/* For the `n` messages before the last `after`. */
+static int add_token(struct window *w, uint32_t n, uint32_t after, uint64_t token)
+{
+    struct token *t = deque_push(&w->tokens);
+
+    if (!t)
+        return -ENOMEM;
+    *t = (struct token){.token = token, .n = n, .side = w->now};
+    for (unsigned i = 0; i < WINDOW_SIDES; i++)
+        t->last[i] = w->side[i].sent;
+    t->last[t->side] -= after;
+    t->o.first = t->last[t->side] - n + 1;
+    t->o.count = n;
+    tell(w); /* perhaps nothing is left to be waited for */
+    return 0;
+}
+
+int window_await(struct window *w, uint32_t n, uint64_t token)
+{
+    return add_token(w, n, 0, token);
+}
+
+int window_await_one(struct window *w, uint32_t after, uint64_t token)
+{
+    return add_token(w, 1, after, token);
 }
 
 void window_settled(void *publisher_ctx, uint64_t upto, const struct outcome *o, size_t n)

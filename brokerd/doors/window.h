@@ -13,7 +13,7 @@
  *          publishers, the one that may wait and the one that never does.
  * Owner    The door embeds the struct; tokens are its own.
  * Errors   As core_publish().
- * Thread   The connection's worker. `settled` and `pause` are called from the core's callbacks:
+ * Thread   The connection's worker. `settled` and `pause` may be called from the core's callbacks:
  *          they write bytes and set marks. */
 #ifndef BROKERD_DOORS_WINDOW_H
 #define BROKERD_DOORS_WINDOW_H
@@ -72,7 +72,7 @@ int window_publish(struct window *w, const struct target *to, const struct run *
                    struct refusal *ret_why);
 
 /* Tell `token` when the last `n` messages published (0: none of them is meant, but all before) have
- * settled. -ENOMEM. */
+ * settled; within this call, if all of them have. -ENOMEM. */
 int window_await(struct window *w, uint32_t n, uint64_t token);
 /* The same for one message of the run published last: that after which `after` came. In order. */
 int window_await_one(struct window *w, uint32_t after, uint64_t token);

@@ -131,12 +131,11 @@ bool stomp_answer_await(struct stomp_peer *c, uint64_t answer, uint32_t n)
 
     if (!a)
         return false;
-    if (window_await(&c->window, n, answer) < 0) {
-        stomp_fail_memory(c);
-        return false;
-    }
     a->left++;
-    return true;
+    if (window_await(&c->window, n, answer) == 0)
+        return true;
+    stomp_fail_memory(c);
+    return false;
 }
 
 void stomp_answer_requires(struct stomp_peer *c, uint64_t answer)

@@ -99,6 +99,7 @@ START_TEST(tokens_come_back_in_order_with_their_outcomes)
     ck_assert(window_idle(&party.w));
     ck_assert_uint_eq(party.w.missed, 2);
     await(0, 5); /* with nothing before it that has not settled */
+    ck_assert_ptr_nonnull(strstr(party.told, "5:"));
     ck_assert_int_eq(publish(false, "nobody", 1), 0);
     world_run(&world);
     ck_assert_str_eq(strstr(party.told, "5:"), "5:-:0/0 ");
