@@ -64,13 +64,23 @@ static void vacate(struct index *x, size_t hole)
     x->slots[hole] = (struct index_slot){0};
 }
 
-void index_del(struct index *x, uint64_t hash, const void *thing)
+static size_t index_place(const struct index *x, uint64_t hash, const void *thing)
 {
     size_t i = hash & x->mask;
 
     while (x->slots[i].thing != thing)
         i = (i + 1) & x->mask;
-    vacate(x, i);
+    return i;
+}
+
+void index_replace(struct index *x, uint64_t hash, const void *thing, void *other)
+{
+    x->slots[index_place(x, hash, thing)].thing = other;
+}
+
+void index_del(struct index *x, uint64_t hash, const void *thing)
+{
+    vacate(x, index_place(x, hash, thing));
     x->n--;
     if (x->n == 0)
         index_fini(x);

@@ -39,6 +39,9 @@ int index_add(struct index *x, uint64_t hash, void *thing);
 /* Remove a thing, which must be there under this hash. */
 void index_del(struct index *x, uint64_t hash, const void *thing);
 
+/* Put `other` in the place of a thing, which must be there under this hash. */
+void index_replace(struct index *x, uint64_t hash, const void *thing, void *other);
+
 /* The next thing with this hash; NULL if there are no more. `*at` is `hash` at first, then
  * what the last call made of it. */
 static inline void *index_next(const struct index *x, uint64_t hash, size_t *at)

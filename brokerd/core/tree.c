@@ -21,17 +21,23 @@
 
 struct node {
     struct node *parent; /* NULL: the root */
-    struct node *star, *rest;
     uint64_t workers;
     union {
         void *one;
         void **many;
     } queues;
-    uint32_t children; /* with star and rest */
-    uint32_t n;        /* queues */
-    uint8_t room;      /* for 2^room of them in `many`; 0: at most one, in `one` */
+    uint32_t n;   /* queues */
+    uint8_t room; /* for 2^room of them in `many`; 0: at most one, in `one` */
     uint8_t name_n;
-    char name[]; /* name_n bytes: up to 6 of them, and all this is 64 bytes of heap */
+    bool forks;  /* a struct fork lies before it */
+    char name[]; /* name_n bytes: up to 9 of them, and all this is 48 bytes of heap */
+};
+
+/* Before a node that has children, or did, or several queues. Most have neither: they are where
+ * somebody's own topic ends, on the worker and on the others. */
+struct fork {
+    struct node *star, *rest;
+    uint64_t children; /* with star and rest */
 };
 
 /* Where a node with several queues has one of them. */
@@ -56,8 +62,13 @@ struct tree {
     struct index bindings; /* struct binding, by node and queue */
     size_t nodes_n, bindings_n;
     struct change log[TREE_LOG]; /* of version v: [v % TREE_LOG] */
-    struct node root;            /* last: it ends with its name, of which it has none */
+    struct fork root_fork;
+    struct node root; /* last: it ends with its name, of which it has none */
 };
+
+_Static_assert(offsetof(struct tree, root) ==
+                   offsetof(struct tree, root_fork) + sizeof(struct fork),
+               "the root's fork lies before it");
 
 /* ---------------------------------------------------------------------------------- levels */
 
@@ -92,6 +103,17 @@ static uint64_t hash_level(const struct tree *t, struct slice level)
 static void **node_queues(const struct node *n)
 {
     return n->room ? n->queues.many : (void **)&n->queues.one;
+}
+
+/* Of one that forks. */
+static struct fork *fork_of(const struct node *n)
+{
+    return (struct fork *)(uintptr_t)n - 1;
+}
+
+static bool has_children(const struct node *n)
+{
+    return n->forks && fork_of(n)->children;
 }
 
 static struct slice node_name(const struct node *n)
@@ -155,10 +177,12 @@ static struct node *edge_find(const struct tree *t, const struct node *n, struct
 static struct node *child_find(const struct tree *t, const struct node *n, struct slice name,
                                uint64_t key)
 {
+    if (!has_children(n))
+        return NULL;
     if (is_level(name, '*'))
-        return n->star;
+        return fork_of(n)->star;
     if (is_level(name, '#'))
-        return n->rest;
+        return fork_of(n)->rest;
     return edge_find(t, n, name, key);
 }
 
@@ -166,58 +190,99 @@ static struct node *child_find(const struct tree *t, const struct node *n, struc
 static int child_link(struct tree *t, struct node *child, uint64_t key)
 {
     struct slice name = node_name(child);
-    struct node *n = child->parent;
+    struct fork *f = fork_of(child->parent);
 
     if (is_level(name, '*')) {
-        n->star = child;
+        f->star = child;
         return 0;
     }
     if (is_level(name, '#')) {
-        n->rest = child;
+        f->rest = child;
         return 0;
     }
     return index_add(&t->edges, key, child);
 }
 
-static struct node *child_make(struct tree *t, struct node *n, struct slice name, uint64_t key)
+/* Memory for a node, zeroed. */
+static struct node *node_new(size_t name_n, bool forks)
 {
-    struct node *child = calloc(1, offsetof(struct node, name) + name.n);
+    size_t before = forks ? sizeof(struct fork) : 0;
+    char *memory = calloc(1, before + offsetof(struct node, name) + name_n);
+    struct node *n;
+
+    if (!memory)
+        return NULL;
+    n = (struct node *)(void *)(memory + before);
+    n->forks = forks;
+    n->name_n = (uint8_t)name_n;
+    return n;
+}
+
+static void node_release(struct node *n)
+{
+    if (n->room)
+        free(n->queues.many);
+    free(n->forks ? (void *)fork_of(n) : n);
+}
+
+/* A child of `n`, which forks. */
+static struct node *child_make(struct tree *t, struct node *n, struct slice name, uint64_t key,
+                               bool forks)
+{
+    struct node *child = node_new(name.n, forks);
 
     if (!child)
         return NULL;
     child->parent = n;
-    child->name_n = (uint8_t)name.n;
     memcpy(child->name, name.p, name.n);
     if (child_link(t, child, key) < 0) {
-        free(child);
+        node_release(child);
         return NULL;
     }
-    n->children++;
+    fork_of(n)->children++;
     t->nodes_n++;
     return child;
 }
 
 static void node_free(struct tree *t, struct node *n, uint64_t key)
 {
-    struct node *parent = n->parent;
+    struct fork *f = fork_of(n->parent);
 
-    if (parent->star == n)
-        parent->star = NULL;
-    else if (parent->rest == n)
-        parent->rest = NULL;
+    if (f->star == n)
+        f->star = NULL;
+    else if (f->rest == n)
+        f->rest = NULL;
     else
         index_del(&t->edges, key, n);
-    parent->children--;
+    f->children--;
     t->nodes_n--;
-    if (n->room)
-        free(n->queues.many);
+    node_release(n);
+}
+
+/* What takes the place of `n`, which does not fork, and does. NULL without memory. */
+static struct node *node_fork(struct tree *t, struct node *n, uint64_t key)
+{
+    struct fork *f = fork_of(n->parent);
+    struct node *other = node_new(n->name_n, true);
+
+    if (!other)
+        return NULL;
+    memcpy(other, n, offsetof(struct node, name) + n->name_n);
+    other->forks = true;
+    if (f->star == n)
+        f->star = other;
+    else if (f->rest == n)
+        f->rest = other;
+    else
+        index_replace(&t->edges, key, n, other);
     free(n);
+    return other;
 }
 
 /* Free `n`, `depth` levels down the way, and what leads to it, as far as nothing else needs it. */
 static void prune(struct tree *t, struct node *n, const struct way *way, unsigned depth)
 {
-    while (depth && !n->children && !n->n && !n->workers) {
+    while (depth && !has_children(n) && !n->n && !n->workers) {
         struct node *parent = n->parent;
 
         node_free(t, n, way->key[--depth]);
@@ -244,7 +309,9 @@ static struct node *node_make(struct tree *t, const struct way *way)
         struct node *child = child_find(t, n, way->level[i], way->key[i]);
 
         if (!child)
-            child = child_make(t, n, way->level[i], way->key[i]);
+            child = child_make(t, n, way->level[i], way->key[i], i + 1 < way->n);
+        else if (!child->forks && i + 1 < way->n)
+            child = node_fork(t, child, way->key[i]);
         if (!child) {
             prune(t, n, way, i);
             return NULL;
@@ -441,6 +508,11 @@ int tree_bind(struct tree *t, struct slice filter, void *queue)
         return -ENOMEM;
     if (is_bound(t, n, queue, &b))
         return -EEXIST;
+    if (n->n && !n->forks) {
+        n = node_fork(t, n, way.key[way.n - 1]);
+        if (!n)
+            return -ENOMEM;
+    }
     if (queue_add(t, n, queue) < 0) {
         prune(t, n, &way, way.n);
         return -ENOMEM;
@@ -600,8 +672,8 @@ static void note_step(struct walk *w, struct step s)
 
 static void fetch_node(const struct node *n)
 {
-    __builtin_prefetch(n);
-    __builtin_prefetch((const char *)n + 64); /* it is 64 bytes, but not aligned to that */
+    __builtin_prefetch(fork_of(n));
+    __builtin_prefetch((const char *)fork_of(n) + 64); /* with that, and mostly with its name */
 }
 
 /* The node may end a filter that matches: look at it when it is there. */
@@ -614,22 +686,24 @@ static void note_end(struct walk *w, const struct node *n)
 /* All filters that go through `n`, `depth` levels down the way with `key`, and match. */
 static void visit(struct walk *w, const struct node *n, uint64_t key, unsigned depth)
 {
+    static const struct fork none;
+    const struct fork *f = n->forks ? fork_of(n) : &none;
     bool wild = depth > 0 || !w->of_the_broker, on = depth < w->levels && depth < NAME_MAX_LEVELS;
     uint64_t to;
 
-    if (on && n->star && wild) {
-        fetch_node(n->star);
-        note_step(w, (struct step){n->star, key_of(key, WILD_HASH), depth + 1, STEP_NODE});
+    if (on && f->star && wild) {
+        fetch_node(f->star);
+        note_step(w, (struct step){f->star, key_of(key, WILD_HASH), depth + 1, STEP_NODE});
     }
-    if (on && n->children > (uint32_t)(n->star != NULL) + (n->rest != NULL)) {
+    if (on && f->children > (uint64_t)(f->star != NULL) + (f->rest != NULL)) {
         to = key_of(key, w->hash[depth]);
         __builtin_prefetch(&w->t->edges.slots[to & w->t->edges.mask]);
         note_step(w, (struct step){n, to, depth, STEP_PLACE});
     }
     if (depth == w->levels)
         note_step(w, (struct step){.node = n, .kind = STEP_END});
-    if (n->rest && wild)
-        note_end(w, n->rest);
+    if (f->rest && wild)
+        note_end(w, f->rest);
 }
 
 /* The place of an edge is there: fetch what it may lead to. */
@@ -785,29 +859,40 @@ struct tree *tree_new(uint64_t seed)
     if (!t)
         return NULL;
     t->seed = seed;
+    t->root.forks = true;
     return t;
 }
 
-/* Free `n` and the wildcards below it. Named nodes are freed by their index. */
-static void free_with_wildcards(struct node *n, bool itself)
+/* Free the wildcards below `n`. Named nodes are freed by their index. */
+static void free_wildcards(struct node *n)
 {
-    if (!n)
-        return;
-    free_with_wildcards(n->star, true);
-    free_with_wildcards(n->rest, true);
-    if (n->room)
-        free(n->queues.many);
-    if (itself)
-        free(n);
+    struct node *below[2] = {NULL, NULL};
+
+    if (n->forks) {
+        below[0] = fork_of(n)->star;
+        below[1] = fork_of(n)->rest;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (!below[i])
+            continue;
+        free_wildcards(below[i]);
+        node_release(below[i]);
+    }
 }
 
 void tree_free(struct tree *t)
 {
     if (!t)
         return;
-    for (size_t i = 0; t->edges.slots && i <= t->edges.mask; i++)
-        free_with_wildcards(t->edges.slots[i].thing, true);
-    free_with_wildcards(&t->root, false);
+    for (size_t i = 0; t->edges.slots && i <= t->edges.mask; i++) {
+        struct node *n = t->edges.slots[i].thing;
+
+        if (!n)
+            continue;
+        free_wildcards(n);
+        node_release(n);
+    }
+    free_wildcards(&t->root);
     for (int i = 0; i < TREE_LOG; i++)
         free(t->log[i].filter);
     for (size_t i = 0; t->bindings.slots && i <= t->bindings.mask; i++)
