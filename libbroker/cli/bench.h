@@ -29,15 +29,22 @@ struct bench_options {
 struct bench {
     const struct cli *cli;
     const struct bench_options *o;
+    const char *target;  /* SERVICE/METHOD that is asked; NULL: receipts are asked for */
     atomic_bool go;      /* begin */
     atomic_bool give_up; /* a party failed, or the person wants an end */
-    atomic_bool sent;    /* all publishers are done: `published` is the sum */
+    atomic_bool sent;    /* all publishers or askers are done: `published` is the sum */
     atomic_uint ready;   /* parties that are; those that failed, too */
     int64_t end_ns;      /* set before `go`: publishers stop then; 0: never */
     uint64_t published;  /* set before `sent` */
 };
 
-enum bench_role { BENCH_PUBLISH, BENCH_SUBSCRIBE, BENCH_REQUEST };
+enum bench_role { BENCH_PUBLISH, BENCH_SUBSCRIBE, BENCH_REQUEST, BENCH_SERVE };
+
+/* Does a party of this role have an end of its own, which the others wait for? */
+static inline bool bench_is_source(enum bench_role role)
+{
+    return role == BENCH_PUBLISH || role == BENCH_REQUEST;
+}
 
 struct bench_party {
     struct bench *bench;

@@ -238,6 +238,42 @@ static void on_receipt(broker *b, const struct broker_receipt *r, void *user)
     atomic_fetch_add(&w->p->done, 1);
 }
 
+static void on_answer(broker_call *c, broker_message *m, void *user)
+{
+    (void)c;
+    (void)m;
+    (void)user;
+}
+
+static void on_answered(broker_call *c, const struct broker_call_end *end, void *user)
+{
+    struct asked *a = user;
+    struct work *w = a->w;
+    bool first = end->error != BROKER_OK && w->p->refused == 0;
+
+    a->busy = false;
+    w->under_way--;
+    if (first && end->error != BROKER_CLOSED)
+        cli_error(w->bench->cli, "%s: %s", broker_strerror(end->error), end->text);
+    w->p->refused += end->error != BROKER_OK;
+    w->p->last_ns = cli_now_ns();
+    cli_hist_add(&w->p->hist, (uint64_t)(w->p->last_ns - a->sent_ns));
+    atomic_fetch_add(&w->p->done, 1);
+    broker_call_free(c);
+}
+
+static int ask(struct work *w, struct asked *a)
+{
+    struct broker_call_options o = {.on_message = on_answer, .on_end = on_answered, .user = a};
+    broker_call *c;
+
+    if (w->bench->target)
+        return broker_call_open(w->link.b, BROKER_CALL_RESPONSE, w->bench->target, w->payload,
+                                w->o->size, &o, &c);
+    return broker_publish_async(w->link.b, topic_of(w, w->sent), w->payload, w->o->size, NULL,
+                                BROKER_FOREVER, on_receipt, a);
+}
+
 static int ask_some(struct work *w, struct asked *asked, uint64_t window)
 {
     for (uint64_t i = 0; i < window; i++) {
@@ -248,10 +284,9 @@ static int ask_some(struct work *w, struct asked *asked, uint64_t window)
             continue;
         *a = (struct asked){w, cli_now_ns(), true};
         stamp(w, w->sent + 1, a->sent_ns);
-        r = broker_publish_async(w->link.b, topic_of(w, w->sent), w->payload, w->o->size, NULL,
-                                 BROKER_FOREVER, on_receipt, a);
+        r = ask(w, a);
         if (r < 0)
-            return cli_link_fail(&w->link, "cannot publish", r, NULL);
+            return cli_link_fail(&w->link, "cannot ask", r, NULL);
         w->sent++;
         w->under_way++;
     }
@@ -277,6 +312,39 @@ static int run_requester(struct work *w)
     broker_free(w->link.b); /* its callbacks know `asked` */
     w->link.b = NULL;
     free(asked);
+    return r;
+}
+
+/* ------------------------------------------------------------------------------ serving --- */
+
+static void on_call(broker_service *s, broker_call *c, void *user)
+{
+    size_t len;
+    const void *data = broker_message_data(broker_call_request(c), &len);
+
+    (void)s;
+    (void)user;
+    (void)broker_call_send(c, data, len, NULL);
+    broker_call_free(c);
+}
+
+static int run_server(struct work *w)
+{
+    struct broker_serve_options o = {.on_call = on_call, .user = w};
+    char service[256];
+    broker_service *s;
+    int r = cli_link_open(&w->link, w->bench->cli, NULL), e;
+
+    if (r != CLI_OK)
+        return r;
+    snprintf(service, sizeof service, "%.*s", (int)strcspn(w->bench->target, "/"),
+             w->bench->target);
+    e = broker_serve(w->link.b, service, &o, &s);
+    if (e == BROKER_OK)
+        e = broker_service_ready(s, 5000);
+    r = e < 0 ? cli_link_fail(&w->link, "cannot serve", e, NULL) : wait_go(w);
+    while (r == CLI_OK && !stop(w) && !atomic_load(&w->bench->sent))
+        r = cli_link_wait(&w->link, 100, NULL);
     return r;
 }
 
@@ -420,6 +488,9 @@ void *bench_party_run(void *arg)
         break;
     case BENCH_REQUEST:
         r = run_requester(&w);
+        break;
+    case BENCH_SERVE:
+        r = run_server(&w);
         break;
     }
     w.ended = true;

@@ -25,7 +25,7 @@ static const struct cli_option options[] = {
     {"publishers", 'P', CLI_COUNT, offsetof(struct bench_options, publishers), "N",
      "connections that publish or ask, a thread each (1)", NULL},
     {"subscribers", 'S', CLI_COUNT, offsetof(struct bench_options, subscribers), "N",
-     "connections that subscribe, a thread each (1)", NULL},
+     "connections that subscribe (1) or serve (0), a thread each", NULL},
     {"window", 'w', CLI_COUNT, offsetof(struct bench_options, window), "N",
      "messages under way (65536; subscribers 8192; request 1)", NULL},
     {"rate", 0, CLI_COUNT, offsetof(struct bench_options, rate), "N",
@@ -58,10 +58,10 @@ static uint64_t sum(struct bench_party *const *party, size_t n, enum bench_role 
     return all;
 }
 
-static bool finished(struct bench_party *const *party, size_t n, bool only_publishers)
+static bool finished(struct bench_party *const *party, size_t n, bool only_sources)
 {
     for (size_t i = 0; i < n; i++) {
-        if (only_publishers && party[i]->role != BENCH_PUBLISH)
+        if (only_sources && !bench_is_source(party[i]->role))
             continue;
         if (!atomic_load(&party[i]->finished))
             return false;
@@ -157,6 +157,8 @@ static void add(struct totals *t, const struct bench_party *p)
         t->asked += done;
         longest(&t->ask_s, span(p));
         break;
+    case BENCH_SERVE:
+        break; /* it counts what the askers do */
     case BENCH_SUBSCRIBE:
         *(p->slow ? &t->slow_received : &t->received) += done;
         *(p->slow ? &t->slow_lost : &t->lost) += lost;
@@ -282,7 +284,8 @@ static size_t start(struct bench *b, enum bench_role sources, struct bench_party
     while (n < all && !atomic_load(&b->give_up)) {
         bool source = n < b->o->publishers;
         unsigned id = (unsigned)(source ? n : n - b->o->publishers);
-        struct bench_party *p = new_party(b, source ? sources : BENCH_SUBSCRIBE, id);
+        enum bench_role sink = b->target ? BENCH_SERVE : BENCH_SUBSCRIBE;
+        struct bench_party *p = new_party(b, source ? sources : sink, id);
 
         if (p)
             p->slow = !source && id >= b->o->subscribers;
@@ -350,9 +353,12 @@ static int run(struct cli *cli, void *given)
     bool publishes = strcmp(name, "sub") != 0;
     bool subscribes = strcmp(name, "sub") == 0 || strcmp(name, "pubsub") == 0;
     struct bench_options *o = given;
-    struct bench b = {.cli = cli, .o = o};
+    struct bench b = {.cli = cli, .o = o, .target = cli->args_n > 0 ? cli->args[0] : NULL};
+    uint64_t servers = o->subscribers;
 
     defaults(o, publishes, subscribes);
+    if (b.target)
+        o->subscribers = servers;
     if (o->publishers > BENCH_MAX_PARTIES || o->subscribers > BENCH_MAX_PARTIES)
         return cli_usage(cli, "at most %d publishers and %d subscribers", BENCH_MAX_PARTIES,
                          BENCH_MAX_PARTIES);
@@ -371,7 +377,18 @@ static const struct cli_command modes[] = {
     MODE("pub", "Publish as fast as the broker's credit allows"),
     MODE("sub", "Receive what `broker bench pub` sends"),
     MODE("pubsub", "Both at once, every subscriber gets every message"),
-    MODE("request", "Publish and wait for each receipt: round trips"),
+    {.name = "request",
+     .args = "[SERVICE/METHOD]",
+     .summary = "Publish and wait for each receipt, or call a service: round trips",
+     .more = "With SERVICE/METHOD each request is a call of it; -S N starts N servers here that "
+             "answer\n"
+             "with what they were sent, each on a connection and a thread of its own.\n\n"
+             "  broker bench request                      receipts of published messages\n"
+             "  broker bench request echo/x -S 1 -w 64    calls, 64 under way",
+     .options = options,
+     .options_size = sizeof(struct bench_options),
+     .args_max = 1,
+     .run = run},
     {.name = NULL},
 };
 

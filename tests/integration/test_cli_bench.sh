@@ -27,6 +27,11 @@ assert_eq "$(of lost "$TMP/out")" 0 "lost by the healthy"
 broker bench request -n 2000 -w 16 --json -q >"$TMP/out"
 assert_eq "$(of answered.messages "$TMP/out")" 2000 answered
 
+broker bench request echo/x -P 2 -S 2 -n 2000 -w 16 --json -q >"$TMP/out"
+assert_eq "$(of answered.messages "$TMP/out")" 4000 "answered by servers"
+assert_eq "$(of latency_ns.count "$TMP/out")" 4000 "latencies"
+assert_eq "$(status_of broker bench request nobody/x -n 10)" 1 "nobody serves"
+
 broker bench pub -n 20000 --size 0 --json -q >"$TMP/out"
 assert_eq "$(of published.messages "$TMP/out")" 20000 published
 broker bench pub -n 1000 >"$TMP/out" 2>/dev/null
