@@ -174,8 +174,8 @@ $(LOAD_BIN): $(call objects,$(BASE) $(SHARED_WIRE))
 	@echo "  LINK  $@"
 	@$(link) -pie -o $@ $^ $(CLIENT_LIBS)
 
-# The simulation decides which request for memory fails.
-$(SIM_BIN): LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+# The simulation, and a door as a whole, are tried with each request for memory failing.
+$(SIM_BIN) $(OUT)/tests/unit/doors/test_json: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 ifeq ($(SANITIZE),fuzzer)
 FUZZ_MAIN := -fsanitize=fuzzer

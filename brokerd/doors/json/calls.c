@@ -236,7 +236,7 @@ static int read_request(struct jask *a, struct call_request *r, bool *has_number
     uint64_t wait = 0;
     int err = jask_number(a, "request", INT64_MAX, has_number, number, why);
 
-    a->about.has_request = *has_number;
+    a->about.has_request = err == 0 && *has_number;
     a->about.request = *number;
     if (err == 0)
         err = jask_text(a, "service", true, &r->service, why);

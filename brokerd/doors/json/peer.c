@@ -92,6 +92,11 @@ static void leave(struct jpeer *c)
 
 /* -------------------------------------------------------------------------------- the beginning */
 
+static const char *peer_text(const void *ctx)
+{
+    return link_peer(((const struct jpeer *)ctx)->link);
+}
+
 static const struct endpoint_ops endpoint_ops = {
     .door = "json",
     .deliver = jsub_deliver,
@@ -99,12 +104,13 @@ static const struct endpoint_ops endpoint_ops = {
     .closed = jsub_closed,
     .settled = window_settled,
     .granted = window_granted,
+    .peer = peer_text,
 };
 
 /* With the first line: whoever sends none costs the core nothing. */
 static bool open_endpoint(struct jpeer *c)
 {
-    const struct endpoint_desc desc = {.name = link_peer(c->link)};
+    const struct endpoint_desc desc = {.name = NULL};
     struct refusal why;
     int r = core_endpoint_open(c->link->host->core, &desc, &endpoint_ops, c, &c->link->endpoint);
 

@@ -224,7 +224,7 @@ int jpublish(struct jpeer *c, struct jask *a, struct block *block, struct refusa
     struct target to;
     int r = jask_number(a, "confirm", INT64_MAX, &asked.has_confirm, &asked.confirm, ret_why);
 
-    a->about.has_confirm = asked.has_confirm;
+    a->about.has_confirm = r == 0 && asked.has_confirm;
     a->about.confirm = asked.confirm;
     to.is_queue = asked.is_queue = json_object_get(a->members, "queue") != NULL;
     if (r == 0)
