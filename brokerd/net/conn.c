@@ -91,7 +91,7 @@ void conn_close(struct conn *c, enum net_end end, const char *why)
 {
     if (c->state >= CONN_CLOSING)
         return;
-    if (c->link.out.end == 0 && c->link.out.pending == 0) { /* no last words */
+    if (c->link.out.end == 0 && c->link.out.pending == 0 && !c->is_websocket) { /* no last words */
         conn_kill(c, end, why);
         return;
     }

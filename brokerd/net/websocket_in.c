@@ -111,7 +111,7 @@ static uint64_t message_max(const struct websocket *ws)
 {
     const struct door_limits *l = &ws->conn->link.host->limits;
 
-    return ws->is_echo || ws->conn->established ? l->frame_max : l->first_frame_max;
+    return websocket_door.established(ws->conn->door_conn) ? l->frame_max : l->first_frame_max;
 }
 
 static void count_control(struct ws_parser *p)
@@ -166,6 +166,11 @@ static void on_frame(wslay_event_context_ptr ctx,
         begin_message(p, f->opcode);
     p->message_n += f->payload_length;
     p->fragments++;
+    /* What the door has not been given yet may end its handshake, and with it the lower limit. */
+    if (p->message_n > message_max(p->ws) && p->ws->in_whole > p->ws->in_at)
+        websocket_offer(p->ws);
+    if (is_over(p))
+        return;
     if (p->message_n > message_max(p->ws))
         fail(p, WSLAY_CODE_MESSAGE_TOO_BIG, "the message is too large");
     else if (p->fragments > WEBSOCKET_FRAGMENTS + p->message_n / WEBSOCKET_FRAGMENT_BYTES)
@@ -375,7 +380,7 @@ bool websocket_take(struct websocket *ws, struct slice bytes)
     }
     p = ws->parser;
     p->from = bytes;
-    wslay_event_config_set_max_recv_msg_length(p->ctx, message_max(ws));
+    wslay_event_config_set_max_recv_msg_length(p->ctx, ws->conn->link.host->limits.frame_max);
     r = wslay_event_recv(p->ctx);
     p->from = slice_of(NULL, 0);
     if (r == WSLAY_ERR_NOMEM)
@@ -389,7 +394,7 @@ void websocket_offer(struct websocket *ws)
     struct conn *c = ws->conn;
     struct slice units = {NULL, 0};
 
-    if (ws->door_conn && ws->in_whole > ws->in_at) {
+    if (ws->door_conn && ws->in_whole > ws->in_at && !c->is_paused) {
         units = slice_of(ws->in->bytes + ws->in_at, ws->in_whole - ws->in_at);
         if (!ws->is_home && !conn_is_home(c, ws->door, units))
             return; /* on its way there, or not enough to tell */
@@ -397,7 +402,7 @@ void websocket_offer(struct websocket *ws)
         ws->in_at += ws->door->on_bytes(ws->door_conn, units, ws->in);
         websocket_mirror(ws);
     }
-    if (c->state < CONN_CLOSING && !c->established && !ws->is_echo &&
+    if (c->state < CONN_CLOSING && !websocket_door.established(c->door_conn) &&
         ws->in_end - ws->in_at > c->link.host->limits.first_frame_max + WEBSOCKET_ROOM)
         conn_close(c, NET_END_FIRST_SIZE, NULL);
 }

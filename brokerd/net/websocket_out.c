@@ -151,11 +151,13 @@ static bool pack_across(struct websocket *ws)
 
     while (ws->scanned < from->pending) {
         struct slice s = out_at(from, ws->scanned);
+        size_t front = ws->door->units->front, skip;
         bool is_end = false;
 
         s.n = ws->door->units->scan(&ws->scan, s, &is_end);
-        if (ws->is_text_out)
-            (void)utf8_more(&ws->utf8, s);
+        skip = ws->scanned < front ? front - ws->scanned : 0;
+        if (ws->is_text_out && skip < s.n)
+            (void)utf8_more(&ws->utf8, slice_from(s, skip));
         ws->scanned += s.n;
         if (is_end) {
             pack_one(ws);

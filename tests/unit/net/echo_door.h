@@ -1,5 +1,6 @@
 /* echo_door.h - a protocol for tests of net: frames of 'E', a length of 24 bits, and so many
- * bytes, that come back as they are. Some contents are commands. And a second protocol, "slow",
+ * bytes, that come back as they are. Some contents are commands; "websocket" makes it a WebSocket
+ * that carries the same. And a second protocol, "slow",
  * whose first bytes must be "SLOWLY" to be known, and which answers "ok". */
 #ifndef TESTS_UNIT_NET_ECHO_DOOR_H
 #define TESTS_UNIT_NET_ECHO_DOOR_H
@@ -25,10 +26,13 @@ struct door_conn {
     struct link *link;
     bool established;
     bool asked_much;               /* the core has yet to do it, perhaps */
+    bool is_upgraded;              /* the rest is another's */
     bool is_paused;                /* until on_time() */
     bool is_slow;                  /* takes its time with all that it is given */
     int64_t lifetime_ms, heard_ms; /* ended when nothing was heard for so long; 0: never */
 };
+
+static const struct door_ops echo_door;
 
 static enum door_match echo_recognise(struct slice first)
 {
@@ -69,6 +73,9 @@ static void echo_frame(struct door_conn *c, struct slice frame, struct block *bl
         char where[] = {'@', (char)('0' + c->link->id % CORE_MAX_WORKERS)};
 
         out_copy(&c->link->out, where, sizeof where);
+    } else if (slice_eq(body, SLICE("websocket"))) {
+        c->is_upgraded = true;
+        link_upgrade(c->link, &(struct door_upgrade){.door = &echo_door});
     } else if (slice_eq(body, SLICE("bad"))) {
         link_close(c->link, "bad frame", false);
     } else if (frame.n >= OUT_BY_REFERENCE) {
@@ -91,7 +98,7 @@ static size_t echo_on_bytes(struct door_conn *c, struct slice bytes, struct bloc
     }
     if (c->is_paused)
         atomic_fetch_add(&echo_given_paused, 1);
-    while (bytes.n - used >= ECHO_HEAD && !c->is_paused) {
+    while (bytes.n - used >= ECHO_HEAD && !c->is_paused && !c->is_upgraded) {
         const uint8_t *p = bytes.p + used;
         size_t n = ECHO_HEAD + ((size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3]);
 
@@ -179,6 +186,31 @@ static size_t slow_on_bytes(struct door_conn *c, struct slice bytes, struct bloc
     return bytes.n;
 }
 
+static size_t echo_scan(struct unit_scan *s, struct slice bytes, bool *ret_end)
+{
+    size_t used = 0, n;
+
+    while (s->at < ECHO_HEAD && used < bytes.n) {
+        s->left = (s->left << 8 | bytes.p[used++]) & 0xffffff;
+        s->at++;
+    }
+    n = s->at < ECHO_HEAD ? 0 : bytes.n - used < s->left ? bytes.n - used : (size_t)s->left;
+    s->left -= n;
+    *ret_end = s->at == ECHO_HEAD && s->left == 0;
+    return used + n;
+}
+
+static int echo_make(uint8_t *p, size_t n)
+{
+    const uint8_t head[ECHO_HEAD] = {'E', (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n};
+
+    memcpy(p - ECHO_HEAD, head, ECHO_HEAD);
+    return 0;
+}
+
+static const struct door_units echo_units = {
+    .front = ECHO_HEAD, .text = true, .scan = echo_scan, .make = echo_make};
+
 static const struct door_ops echo_door = {.name = "echo",
                                           .recognise = echo_recognise,
                                           .open = echo_open,
@@ -188,7 +220,8 @@ static const struct door_ops echo_door = {.name = "echo",
                                           .established = echo_established,
                                           .free = echo_free,
                                           .may_move = echo_may_move,
-                                          .home = echo_home};
+                                          .home = echo_home,
+                                          .units = &echo_units};
 static const struct door_ops slow_door = {.name = "slow",
                                           .recognise = slow_recognise,
                                           .open = echo_open,

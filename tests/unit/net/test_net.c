@@ -16,6 +16,7 @@
 
 #include "brokerd/net/internal.h"
 #include "brokerd/net/net.h"
+#include "brokerd/net/websocket.h"
 #include "tests/unit/net/echo_door.h"
 #include "tests/unit/worker/fake_core.h"
 
@@ -41,10 +42,12 @@ void core_writable(struct endpoint *ep, bool writable)
     atomic_fetch_add(writable ? &room_told : &full_told, 1);
 }
 
+static atomic_uint_fast64_t written_told;
+
 bool core_written(struct endpoint *ep, uint64_t position)
 {
     (void)ep;
-    (void)position;
+    atomic_store(&written_told, position);
     return true;
 }
 
@@ -668,6 +671,195 @@ START_TEST(who_is_paused_is_not_read)
     ck_assert_uint_eq(all.ended[NET_END_PEER], 1);
     free(back);
     free(p);
+}
+END_TEST
+
+/* ---- WebSocket */
+
+/* A frame of a client, with a mask. */
+static size_t ws_frame(uint8_t *to, uint8_t b0, const void *payload, size_t n)
+{
+    static const uint8_t mask[4] = {1, 2, 3, 4};
+    unsigned wide = n < 126 ? 0 : n < 65536 ? 2 : 8;
+    uint8_t *p = to;
+
+    *p++ = b0;
+    *p++ = (uint8_t)(0x80 | (wide == 0 ? n : wide == 2 ? 126 : 127));
+    for (unsigned i = wide; i > 0; i--)
+        *p++ = (uint8_t)((uint64_t)n >> (8 * (i - 1)));
+    memcpy(p, mask, 4);
+    p += 4;
+    for (size_t i = 0; i < n; i++)
+        *p++ = ((const uint8_t *)payload)[i] ^ mask[i % 4];
+    return (size_t)(p - to);
+}
+
+/* The next frame of ours; returns its length, its first byte in *ret. */
+static size_t ws_get(int fd, uint8_t *ret, uint8_t *payload)
+{
+    uint8_t head[10];
+    size_t n, more;
+
+    get(fd, head, 2);
+    more = head[1] == 126 ? 2 : head[1] == 127 ? 8 : 0;
+    n = more ? 0 : head[1];
+    if (more)
+        get(fd, head + 2, more);
+    for (size_t i = 0; i < more; i++)
+        n = n << 8 | head[2 + i];
+    *ret = head[0];
+    if (n)
+        get(fd, payload, n);
+    return n;
+}
+
+/* Pings and messages are passed over. */
+static void ws_closed(int fd, unsigned status)
+{
+    uint8_t b0, payload[256];
+
+    do
+        (void)ws_get(fd, &b0, payload);
+    while (b0 != 0x88);
+    ck_assert_uint_eq((unsigned)payload[0] << 8 | payload[1], status);
+    get_end(fd, true);
+}
+
+static int websocket(void)
+{
+    int fd = client();
+
+    command(fd, "websocket");
+    return fd;
+}
+
+static void ws_command(int fd, const char *word)
+{
+    uint8_t p[64];
+
+    put(fd, p, ws_frame(p, 0x82, word, strlen(word)));
+}
+
+/* Each message comes back as one, text where it is UTF-8; and the core hears of the door's bytes,
+ * not of the socket's. */
+START_TEST(messages_come_back)
+{
+    static const size_t sizes[] = {1, 0, 125, 126, 4000, 20000, 65535, 65536, 300000, 3 << 20};
+    uint8_t *p = malloc(4 << 20), *back = malloc(4 << 20), *sent = malloc(4 << 20), b0;
+    struct net_options o = usual;
+    uint64_t door_bytes = 0;
+    int fd;
+
+    o.door.first_frame_max = 1 << 24;
+    begin(1, &o);
+    fd = websocket();
+    for (unsigned i = 0; i < 40; i++) {
+        size_t n = sizes[i % 10], size;
+        bool in_two = i >= 20 && n > 1;
+
+        memset(sent, i % 20 < 10 ? 'x' : 0xfe, n);
+        size = ws_frame(p, in_two ? 0x02 : 0x82, sent, in_two ? n / 2 : n);
+        if (in_two) {
+            size += ws_frame(p + size, 0x89, "?", 1);
+            size += ws_frame(p + size, 0x80, sent + n / 2, n - n / 2);
+        }
+        put(fd, p, size);
+        /* The pong may be behind it, if all came in one read. */
+        for (bool pong = in_two, message = true; pong || message;) {
+            size_t got = ws_get(fd, &b0, message ? back : (uint8_t[1]){0});
+
+            if (b0 == 0x8a) {
+                ck_assert(pong && got == 1);
+                pong = false;
+                continue;
+            }
+            ck_assert(message && got == n && memcmp(back, sent, n) == 0);
+            ck_assert_uint_eq(b0, n == 0 || i % 20 < 10 ? 0x81 : 0x82);
+            message = false;
+        }
+        door_bytes += ECHO_HEAD + n;
+    }
+    put(fd, p, ws_frame(p, 0x88, "\x03\xe8", 2));
+    ws_closed(fd, 1000);
+    wait_for(nobody_there);
+    ck_assert_uint_eq(atomic_load(&written_told), door_bytes);
+    end();
+    ck_assert_uint_eq(all.ended[NET_END_ASKED], 1);
+    free(p);
+    free(back);
+    free(sent);
+}
+END_TEST
+
+/* A carried door may have its peer not read; the messages that came with the one that made it do so
+ * wait, however many there are. */
+START_TEST(a_carried_door_pauses)
+{
+    uint8_t *p = malloc(8 << 20), *back = malloc(1 << 20), *body = calloc(1, 1 << 20), b0;
+    static const size_t sizes[] = {3, 100000, 5, 700000, 0};
+    int fd;
+
+    atomic_store(&echo_given_paused, 0);
+    begin(1, &usual);
+    fd = websocket();
+    for (unsigned round = 0; round < 2; round++) {
+        size_t n = ws_frame(p, 0x82, "pause", 5);
+
+        for (unsigned i = 0; i < 5; i++)
+            n += ws_frame(p + n, 0x82, body, sizes[i]);
+        put(fd, p, n);
+        for (unsigned i = 0; i < 5; i++)
+            ck_assert_uint_eq(ws_get(fd, &b0, back), sizes[i]);
+    }
+    ws_command(fd, "pause");
+    close(fd); /* and goes, paused */
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(atomic_load(&echo_given_paused), 0);
+    ck_assert_uint_ge(all.reads_paused, 3);
+    free(p);
+    free(back);
+    free(body);
+}
+END_TEST
+
+/* Why a connection ends, as the status of its close. */
+START_TEST(a_websocket_is_told_why_it_ends)
+{
+    struct net_options o = usual;
+    uint8_t back[256], b0;
+    int fd;
+
+    o.first_frame_ms = 200;
+    o.websocket_ping_ms = 150;
+    begin(1, &o);
+    fd = websocket();
+    ws_command(fd, "quit");
+    ws_closed(fd, 1000);
+    fd = websocket();
+    ws_command(fd, "bad");
+    ws_closed(fd, 1008);
+    ws_closed(websocket(), 1008); /* says nothing: its time is over */
+    fd = websocket();             /* says something, and then not even pongs */
+    ws_command(fd, "x");
+    ck_assert_uint_eq(ws_get(fd, &b0, back), 1);
+    for (unsigned i = 0; i < WEBSOCKET_PINGS; i++) {
+        ck_assert_uint_eq(ws_get(fd, &b0, back), 0);
+        ck_assert_uint_eq(b0, 0x89);
+    }
+    ws_closed(fd, 1008);
+    fd = websocket(); /* is there when all end */
+    ws_command(fd, "x");
+    ck_assert_uint_eq(ws_get(fd, &b0, back), 1);
+    ck_assert_int_eq(net_close_all(net, 0), 0);
+    ws_closed(fd, 1001);
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_eq(all.ended[NET_END_ASKED], 1);
+    ck_assert_uint_eq(all.ended[NET_END_DOOR], 1);
+    ck_assert_uint_eq(all.ended[NET_END_FIRST_TIME], 1);
+    ck_assert_uint_eq(all.ended[NET_END_SILENT], 1);
+    ck_assert_uint_eq(all.ended[NET_END_DRAINED], 1);
 }
 END_TEST
 
@@ -1362,6 +1554,9 @@ int main(void)
     tcase_add_test(tc, who_is_not_read_is_not_silent);
     tcase_add_test(tc, who_asked_for_much_is_not_read_until_it_is_done);
     tcase_add_loop_test(tc, who_is_paused_is_not_read, 0, 2);
+    tcase_add_test(tc, messages_come_back);
+    tcase_add_test(tc, a_carried_door_pauses);
+    tcase_add_test(tc, a_websocket_is_told_why_it_ends);
     tcase_add_test(tc, connections_have_a_limit);
     tcase_add_test(tc, without_descriptors_others_go_on);
     tcase_add_test(tc, unix_sockets);
