@@ -3,16 +3,33 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+static bool is_ordinary(size_t cap)
+{
+    return cap == BATCH_BYTES;
+}
 
 struct batch *batch_new(size_t cap)
 {
-    struct batch *b = malloc(sizeof *b + cap);
+    size_t size = sizeof(struct batch) + cap;
+    struct batch *b = is_ordinary(cap) ? mmap(NULL, size, PROT_READ | PROT_WRITE,
+                                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                                       : malloc(size);
 
-    if (!b)
+    if (!b || b == MAP_FAILED)
         return NULL;
     *b = (struct batch){.cap = cap};
     return b;
+}
+
+void batch_free(struct batch *b)
+{
+    if (is_ordinary(b->cap))
+        (void)munmap(b, sizeof *b + b->cap);
+    else
+        free(b);
 }
 
 struct entry *batch_add(struct batch *b, size_t size)

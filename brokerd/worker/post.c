@@ -34,7 +34,7 @@ static struct batch *batch_get(struct worker *w, size_t size)
 static void batch_put(struct worker *w, struct batch *b)
 {
     if (b->cap != BATCH_BYTES || w->spare_n == BATCH_SPARE) {
-        free(b);
+        batch_free(b);
         return;
     }
     b->used = b->weight = 0;
@@ -137,7 +137,7 @@ static void read_batch(struct worker *w, struct batch *b)
 static void send_back(struct worker *w, struct batch *b)
 {
     if (b->from == BATCH_OUTSIDE) {
-        free(b);
+        batch_free(b);
         return;
     }
     b->is_read = true;
@@ -172,7 +172,7 @@ static void drop_batches(struct batch *b)
             for (struct entry *e; (e = batch_next(b, &at)) != NULL;)
                 if (e->kind != ENTRY_WORKER)
                     entry_release(e);
-        free(b);
+        batch_free(b);
         b = next;
     }
 }
@@ -188,7 +188,7 @@ void worker_drop_mail(struct worker *w)
     while (w->spare) { /* they hold no entries, whatever is left in them */
         struct batch *next = w->spare->next;
 
-        free(w->spare);
+        batch_free(w->spare);
         w->spare = next;
     }
     w->spare_n = 0;
