@@ -191,7 +191,7 @@ $(FUZZ_BIN): $(OUT)/%: $(OBJ)/%.o $(filter %.o,$(FUZZ_MAIN)) $(OBJ)/inner.a
 
 again = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: run test check check-unit tests bench bench-guard bench-peers bench-nats fuzz fuzz-all deps
+.PHONY: run test check check-unit tests bench bench-guard bench-peers bench-nats bench-stomp fuzz fuzz-all deps
 run: ## build, start brokerd on a free port and show messages flowing
 	@tests/deps.sh build
 	@$(again) all
@@ -224,8 +224,10 @@ bench-peers: ## compare with other brokers, 45 minutes: ROUNDS=3 ROUND_SECONDS=2
 bench-nats: ## the same with nats-server only, 16 to 1024 bytes, 2 minutes
 bench-nats: WORKLOADS = W1-16 W1-128 W1-1024
 bench-nats: PEERS = raw framed brokerd nats
-bench-peers bench-nats:
-	@tests/deps.sh build peers
+bench-stomp: ## the same in STOMP, with RabbitMQ's plugin and ActiveMQ, 5 minutes
+bench-stomp: WORKLOADS = S1-16 S1-128 S1-1024 S2-10 S5-1024
+bench-peers bench-nats bench-stomp:
+	@tests/deps.sh build peers $(if $(filter bench-stomp,$@),stomp)
 	@$(again) all $(LOAD_BIN)
 	@OUT=$(OUT) ROUNDS="$(ROUNDS)" ROUND_SECONDS="$(ROUND_SECONDS)" WORKLOADS="$(WORKLOADS)" \
 	    PEERS="$(PEERS)" tests/bench/load/compare.sh

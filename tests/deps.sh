@@ -1,7 +1,7 @@
 #!/bin/bash
 # Install with apt-get what is missing, and say so; do nothing, quickly, if all is there.
 #
-#   tests/deps.sh [build] [test] [lint] [fuzz] [guard] [peers]
+#   tests/deps.sh [build] [test] [lint] [fuzz] [guard] [peers] [stomp]
 #
 # Runs before anything else on a bare Debian 12, so it needs bash and dpkg only.
 set -eu
@@ -11,16 +11,18 @@ declare -A packages=(
     [build]="gcc=cc binutils=ld pkg-config=pkg-config libc6-dev libevent-dev libjansson-dev
              libhiredis-dev libconfuse-dev libssl-dev libhttp-parser-dev libwslay-dev"
     [test]="check g++=c++ nodejs=node npm=npm python3=python3 netcat-openbsd=nc chromium=chromium
-            python3-websockets ca-certificates"
+            python3-websockets ca-certificates
+             python3-stomp"
     [lint]="clang-format-14 clang-tidy-14 shellcheck=shellcheck"
     [fuzz]="clang-14 libclang-rt-14-dev"
     [guard]="valgrind=valgrind"
     [peers]="nats-server=nats-server redis-server=redis-server mosquitto=mosquitto
              rabbitmq-server=rabbitmq-server beanstalkd=beanstalkd gnuplot-nox=gnuplot
              python3=python3"
+    [stomp]="activemq"
 )
 # The services that those peers are, as Debian names them, and that would start when installed.
-services="nats-server redis-server mosquitto rabbitmq-server beanstalkd epmd"
+services="nats-server redis-server mosquitto rabbitmq-server beanstalkd epmd activemq"
 
 # Some of them are servers, which an ordinary user's PATH leaves out.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -96,7 +98,7 @@ release_services() {
 
 log=$(mktemp)
 trap 'release_services; rm -f "$log"' EXIT
-case " $* " in *" peers "*) hold_services ;; esac
+case " $* " in *" peers "* | *" stomp "*) hold_services ;; esac
 # The lists may be old or absent: fetch them only if the packages are not to be had without.
 if ! apt install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
     if ! { apt update && apt install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then

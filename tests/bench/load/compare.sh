@@ -34,6 +34,7 @@ ours=$(tr ' ' '\n' <<<"$ours" | grep -vx "brokerd-w$(nproc)" | tr '\n' ' ')
 topics="raw framed $ours nats redis mosquitto rabbitmq"
 queues="$ours nats-js redis-streams mosquitto-qos1 rabbitmq beanstalkd"
 servers="brokerd nats redis mosquitto rabbitmq"
+stomps="brokerd-stomp rabbitmq-stomp activemq"
 
 # A stalled subscriber is not seen at once: there are buffers to fill first.
 stall="workload=stalled seconds=$(awk -v s="$seconds" 'BEGIN { print s * 2.5 }')"
@@ -58,6 +59,11 @@ W7-none      | $servers | $stall stalled=0
 W7-one       | $servers | $stall stalled=1
 W8-still     | $ours nats mosquitto | workload=wildcards size=16 subscriptions=100000
 W8-churn     | $ours nats mosquitto | workload=wildcards size=16 subscriptions=100000 churn=1000
+S1-16        | $stomps | workload=one-to-one size=16
+S1-128       | $stomps | workload=one-to-one size=128
+S1-1024      | $stomps | workload=one-to-one size=1024
+S2-10        | $stomps | workload=fan-out size=128 subscribers=10
+S5-1024      | $stomps | workload=queue size=128 window=1024
 END
 )
 
@@ -71,6 +77,7 @@ plan=()
 while IFS='|' read -r name peers options; do
     name=${name%% *}
     [[ " ${WORKLOADS:-$name} " = *" $name "* ]] || continue
+    [[ $name != S* || -n ${WORKLOADS:-} ]] || continue # those of STOMP are a comparison of their own
     for peer in $peers; do
         [[ " ${PEERS:-$peer} " = *" $peer "* ]] || continue
         plan+=("$name $peer$options")
@@ -136,7 +143,7 @@ keep() { # NAME
 about() {
     local package version versions
     versions=$("$OUT/brokerd" -V | head -n 1)
-    for package in nats-server redis-server mosquitto rabbitmq-server beanstalkd; do
+    for package in nats-server redis-server mosquitto rabbitmq-server beanstalkd activemq; do
         version=$(dpkg-query -W -f '${Version}' "$package" 2>/dev/null) || continue
         versions="$versions, $package $version"
     done

@@ -23,6 +23,8 @@
 #   mosquitto-qos1      without limits on what waits
 #   rabbitmq            AMQP 0-9-1
 #   rabbitmq-stomp      the same server, spoken to by its STOMP plugin
+#   brokerd-stomp       brokerd as it comes, spoken to in STOMP
+#   activemq            STOMP
 
 # Servers are not in an ordinary user's PATH.
 PATH=$PATH:/usr/local/sbin:/usr/sbin
@@ -41,6 +43,10 @@ peer_start() {
     brokerd) peer_brokerd "" ;;
     brokerd-w[124]) peer_brokerd "workers = ${peer#brokerd-w}" ;;
     brokerd-spread) peer_brokerd $'workers = 2\nplacement = spread' ;;
+    brokerd-stomp)
+        peer_brokerd ""
+        peer_protocol=stomp
+        ;;
     raw | framed) peer_relay ;;
     nats) peer_nats ;;
     nats-js) peer_nats -js -sd "$peer_dir/jetstream" ;;
@@ -52,6 +58,7 @@ peer_start() {
     mosquitto-qos1) peer_mosquitto $'max_inflight_messages 0\nmax_queued_messages 0' ;;
     rabbitmq) peer_rabbitmq amqp ;;
     rabbitmq-stomp) peer_rabbitmq stomp ;;
+    activemq) peer_activemq ;;
     beanstalkd) peer_beanstalkd ;;
     *) fail "no such peer: $peer" ;;
     esac
@@ -213,4 +220,29 @@ peer_rabbitmq() { # amqp | stomp
 
 peer_rabbitmq_ready() {
     grep -q 'Server startup complete' "$peer_dir"/logs/*.log
+}
+
+# Only a connector for STOMP, and no store; everything else is at its default. Its own script insists
+# on a user and an instance of the system's.
+peer_activemq() {
+    peer_protocol=stomp peer_port=$(free_port)
+    cat >"$peer_dir/activemq.xml" <<END
+<beans xmlns="http://www.springframework.org/schema/beans"
+       xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+       xsi:schemaLocation="http://www.springframework.org/schema/beans
+           http://www.springframework.org/schema/beans/spring-beans.xsd
+           http://activemq.apache.org/schema/core
+           http://activemq.apache.org/schema/core/activemq-core.xsd">
+  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="bench" persistent="false"
+          useJmx="false" dataDirectory="$peer_dir/data">
+    <transportConnectors>
+      <transportConnector name="stomp" uri="stomp://127.0.0.1:$peer_port"/>
+    </transportConnectors>
+  </broker>
+</beans>
+END
+    peer_run 60 peer_listens java -Dactivemq.home=/usr/share/activemq -Dactivemq.base="$peer_dir" \
+        -Dactivemq.conf="$peer_dir" -Dactivemq.data="$peer_dir/data" \
+        -Djava.io.tmpdir="$peer_dir" -jar /usr/share/activemq/bin/activemq.jar \
+        start "xbean:file:$peer_dir/activemq.xml"
 }

@@ -38,6 +38,11 @@ ROWS = {
     "W7-one": "W7: ten subscribers, one of them stalled, 1 KiB",
     "W8-still": "W8: 100,000 wildcard subscriptions, random topics, 16 B",
     "W8-churn": "W8: the same while 1,000 subscriptions come and go each second",
+    "S1-16": "STOMP: one publisher, one subscriber, 16 B",
+    "S1-128": "STOMP: one publisher, one subscriber, 128 B",
+    "S1-1024": "STOMP: one publisher, one subscriber, 1 KiB",
+    "S2-10": "STOMP: one publisher, ten subscribers, 128 B",
+    "S5-1024": "STOMP: work queue, receipts and acks, 1,024 without receipt, 128 B",
 }
 
 # What brokerd has to reach: row, figure, at least or at most, how much; of whose, in the same
@@ -75,7 +80,9 @@ TARGETS = [
     ("W7-one", "stalled_unsaid", "<=", 0, None),
     ("W8-still", "published_per_second", ">=", 3, "nats"),
     ("W8-churn", "published_per_second", ">=", 0.9, "W8-still"),
-]
+] + [(row, "per_second", ">=", factor, peer)
+     for row in ("S1-16", "S1-128", "S1-1024", "S2-10", "S5-1024")
+     for factor, peer in ((10, "rabbitmq-stomp"), (3, "activemq"))]
 # More workers under the default placement: at least this share of what one worker does.
 WORKERS_SHARE = 0.9
 
@@ -171,6 +178,11 @@ def median(runs, field):
     return statistics.median(values) if values else None
 
 
+def own(row):
+    """What brokerd is called there."""
+    return "brokerd-stomp" if row.startswith("S") else "brokerd"
+
+
 def is_peer(name):
     return name not in RELAYS and not name.startswith("brokerd")
 
@@ -244,7 +256,7 @@ def row_table(row, peers, failed):
     lines = [f"### {ROWS.get(row, row)}", "", "| " + " | ".join(head) + " |",
              "| --- |" + " ---: |" * (len(head) - 1)]
     for peer, runs in peers.items():
-        name = f"**{peer}**" if peer == "brokerd" else peer
+        name = f"**{peer}**" if peer == own(row) else peer
         if not runs:
             lines.append(f"| {name} | *{failed[row, peer]}* |" + " |" * (len(head) - 2))
             continue
@@ -284,21 +296,21 @@ def reference(runs, row, field, of):
         peer, figure = best(peers, field)
         return figure, f"{peer}, the best peer"
     if of in ROWS:
-        return median(runs.get(of, {}).get("brokerd", []), field), of
+        return median(runs.get(of, {}).get(own(of), []), field), of
     return median(peers.get(of, []), field), of
 
 
 def verdict(runs, failed, target):
     row, field, sign, factor, of = target
-    mine = median(runs.get(row, {}).get("brokerd", []), field)
+    mine = median(runs.get(row, {}).get(own(row), []), field)
     base, name = reference(runs, row, field, of)
     words = "at least" if sign == ">=" else "at most"
     if of is None:
         wanted = f"{words} {text(factor, field)}"
     else:
         wanted = f"{words} {factor:g} of {name}" + (f" ({text(base, field)})" if base else "")
-    if (row, "brokerd") in failed:
-        return Verdict(row, FIGURES[field][0], wanted, failed[row, "brokerd"], False, "")
+    if (row, own(row)) in failed:
+        return Verdict(row, FIGURES[field][0], wanted, failed[row, own(row)], False, "")
     if mine is None or base is None:
         return Verdict(row, FIGURES[field][0], wanted, text(mine, field), None, "")
     limit = factor * base
@@ -347,7 +359,7 @@ def loss_verdict(runs):
 
 
 def verdicts(about, runs, failed):
-    asked = [verdict(runs, failed, t) for t in TARGETS if "brokerd" in runs.get(t[0], {})]
+    asked = [verdict(runs, failed, t) for t in TARGETS if own(t[0]) in runs.get(t[0], {})]
     return asked + [loss_verdict(runs)] + list(worker_verdicts(runs, about.get("cores")))
 
 

@@ -1,8 +1,8 @@
-/* The driver for STOMP 1.2, of RabbitMQ's plugin or of brokerd.
+/* The driver for STOMP 1.2, of brokerd, RabbitMQ's plugin or ActiveMQ.
  *
  * Topics are /topic/NAME. A work queue is /queue/NAME: the consumer acknowledges with `client`,
  * where one ACK is for all before it too; each message of the producer asks for a receipt. Messages
- * are not persistent. */
+ * are not persistent. How many may be unacknowledged has another name with ActiveMQ. */
 #include "tests/bench/load/load.h"
 
 #include <stdio.h>
@@ -27,8 +27,8 @@ static void stomp_open(struct side *s)
     if (s->part.consume)
         side_printf(s,
                     "SUBSCRIBE\nid:q\ndestination:/queue/%s\nack:client\nprefetch-count:%u\n"
-                    "receipt:ready\n\n%c",
-                    s->part.consume, s->part.window, 0);
+                    "activemq.prefetchSize:%u\nreceipt:ready\n\n%c",
+                    s->part.consume, s->part.window, s->part.window, 0);
 }
 
 static size_t stomp_message(struct side *s, uint8_t *to, const char *topic, size_t size,
