@@ -153,7 +153,7 @@ void call_end(struct call *k)
     k->ops = &nobody;
     k->may_send = k->may_hear = false;
     if (k->place)
-        service_call_ended(k->core, k->place);
+        service_call_ended(k->core, k->place, false);
     k->place = 0;
     k->lingering = lingers(k);
     if (!k->lingering)

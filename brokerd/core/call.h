@@ -21,6 +21,8 @@
  *              CALL_CHANNEL   payloads both ways
  *          cancel of the caller ends all; of a channel's server it ends only the way up: the
  *          caller sends no more, the server goes on. error, of either, ends all.
+ *          A server that refuses a call is asked after the others for a while (it would have the
+ *          fewest calls, and so get them all).
  *          A server that goes away fails its calls: CALL_REJECTED where the opening has not left
  *          for its socket, else CALL_CANCELED.
  *          The core holds credit back where the receiver's output is full, and never lends more

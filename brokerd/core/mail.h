@@ -203,7 +203,7 @@ struct mail_call {
     struct entry head;
     handle_t call;  /* whom it is for; ended: the place */
     handle_t other; /* taken: the server's side */
-    uint64_t n;     /* n: how many more */
+    uint64_t n;     /* n: how many more; ended: 1, it was refused */
     uint32_t code, text_n;
     uint32_t reason;
     _Alignas(8) uint8_t bytes[]; /* error: the text */

@@ -349,6 +349,17 @@ static void unplace_here(struct core *c, struct slice name, handle_t server)
         service_trim(s);
 }
 
+/* One that has just refused a call comes after those that have not: it has few calls open, and
+ * would draw all new ones. */
+static bool better(const struct place *p, const struct place *than, int64_t now_ms)
+{
+    bool rests = p->rests_until_ms > now_ms;
+
+    if (rests != (than->rests_until_ms > now_ms))
+        return !rests;
+    return p->open < than->open;
+}
+
 /* The server with the fewest calls open; of several the one whose turn it is. It goes to the end of
  * the line. NULL: there is none. */
 static struct place *pick(struct service *s)
@@ -358,9 +369,9 @@ static struct place *pick(struct service *s)
     for (struct list_node *n = list_first(&s->places); n; n = list_next(&s->places, n)) {
         struct place *p = LIST_ITEM(n, struct place, link);
 
-        if (!best || p->open < best->open)
+        if (!best || better(p, best, s->core->now_ms))
             best = p;
-        if (!best->open)
+        if (!best->open && best->rests_until_ms <= s->core->now_ms)
             break;
     }
     if (best)
@@ -368,17 +379,19 @@ static struct place *pick(struct service *s)
     return best;
 }
 
-void service_call_ended(struct core *c, handle_t place)
+void service_call_ended(struct core *c, handle_t place, bool refused)
 {
     struct place *p = slots_get(&c->slots, SLOT_PLACE, place);
 
     if (c->ending)
         return;
     if (handle_worker(place) != c->id) {
-        if (!call_mail_word(c, MAIL_CALL_ENDED, place, 0, 0))
+        if (!call_mail_word(c, MAIL_CALL_ENDED, place, refused, 0))
             count_lost(c);
     } else if (p) {
         p->open--;
+        if (refused)
+            p->rests_until_ms = c->now_ms + PLACE_RESTS_MS;
     }
 }
 
@@ -394,7 +407,7 @@ static int hand_to(struct core *c, const struct server_ops *ops, void *server_ct
     if (r->model == CALL_FNF) {
         err = ops->open(server_ctx, NULL, r, why);
         if (place)
-            service_call_ended(c, place);
+            service_call_ended(c, place, err < 0);
         return err;
     }
     b = call_new(c, ep, r->model, false);
@@ -407,7 +420,7 @@ static int hand_to(struct core *c, const struct server_ops *ops, void *server_ct
         if (b)
             call_end(b);
         if (place)
-            service_call_ended(c, place);
+            service_call_ended(c, place, true);
         return no_memory(why);
     }
     b->place = place;
@@ -423,7 +436,10 @@ static int hand_to(struct core *c, const struct server_ops *ops, void *server_ct
         free(b);
     } else if (err < 0) {
         b->remote = 0;
+        b->place = 0;
         call_end(b);
+        if (place)
+            service_call_ended(c, place, true);
     }
     return err;
 }
@@ -436,7 +452,7 @@ int service_hand(struct core *c, handle_t server, handle_t place, handle_t calle
     if (s)
         return hand_to(c, s->ops, s->ctx, s->ep, place, caller, k, r, why);
     if (place)
-        service_call_ended(c, place);
+        service_call_ended(c, place, false);
     return -ESTALE;
 }
 
@@ -683,7 +699,7 @@ static int send_open(struct core *c, const struct place *p, handle_t caller, str
         return service_hand(c, p->server, p->handle, caller, k, r, why);
     if (call_mail_open(c, handle_worker(p->server), MAIL_CALL_OPEN, &at, r))
         return 0;
-    service_call_ended(c, p->handle);
+    service_call_ended(c, p->handle, false);
     say(why, REASON_LIMIT, "too many calls are on their way to another worker");
     return -EMFILE;
 }
@@ -1072,7 +1088,8 @@ void service_take_call(struct core *c, struct entry *e)
         take_taken(c, (const struct mail_call *)e);
         break;
     case MAIL_CALL_ENDED:
-        service_call_ended(c, ((const struct mail_call *)e)->call);
+        service_call_ended(c, ((const struct mail_call *)e)->call,
+                           ((const struct mail_call *)e)->n);
         break;
     default:
         take_word(c, (const struct mail_call *)e);

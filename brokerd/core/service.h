@@ -22,6 +22,7 @@ enum {
     SERVERS_MAX = 1000,            /* services of one endpoint */
     CALL_WAITING_BYTES = 16 << 20, /* of openings of one endpoint that wait for a server */
     CALL_TRIES = 8,                /* servers that had gone when the opening came */
+    PLACE_RESTS_MS = 100,          /* who refused a call is asked after the others for so long */
     CALL_RETRY_MS = 5,             /* then, if it may wait, it tries again after so long */
 };
 
@@ -42,8 +43,9 @@ struct place {
     struct service *service;
     struct list_node link; /* in service->places, by whose turn it is */
     handle_t handle, server;
-    uint64_t open;   /* calls */
-    uint64_t opened; /* ever */
+    uint64_t open;          /* calls */
+    uint64_t opened;        /* ever */
+    int64_t rests_until_ms; /* it refused a call: others are asked first */
 };
 
 /* A server as worker 0 sees it. */
@@ -169,8 +171,8 @@ void calling_trim(struct endpoint *ep);
 void services_free(struct core *c);
 /* The core drains: what waits for a server is refused. */
 void services_drain(struct core *c);
-/* A call of `place` at this core or elsewhere is over. */
-void service_call_ended(struct core *c, handle_t place);
+/* A call of `place` at this core or elsewhere is over, or was `refused` by the server. */
+void service_call_ended(struct core *c, handle_t place, bool refused);
 /* Give an opening to a server of this core: `place` counts it, `caller` is its caller's handle on
  * another worker, or 0; `k`, the caller itself, if it is here. 0; -ESTALE: the server has gone;
  * else *why says why the call is refused. */

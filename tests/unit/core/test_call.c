@@ -602,6 +602,41 @@ START_TEST(two_share_the_load)
 }
 END_TEST
 
+/* It would have the fewest calls, and so get them all. */
+START_TEST(who_refuses_is_asked_last)
+{
+    const struct call_request r = {
+        .model = CALL_STREAM, .service = SLICE("math"), .method = SLICE("a"), .credit = 1};
+    struct refusal why;
+    struct side s[4];
+    unsigned failed = 0;
+
+    start(&stages[_i]);
+    serve(&server);
+    world_run(&world);
+    serve(&other);
+    world_run(&world);
+    server.refuse = true;
+    for (unsigned i = 0; i < 4; i++) {
+        failed += try_call(&s[i], &r, &why) < 0;
+        world_run(&world);
+        failed += s[i].closed;
+    }
+    ck_assert_uint_eq(failed, 1);
+    ck_assert_uint_eq(other.calls, 3);
+    server.refuse = false;
+    world_advance(&world, PLACE_RESTS_MS + 1);
+    for (unsigned i = 0; i < 4; i++)
+        if (!s[i].call)
+            call(&s[i], CALL_STREAM, "a", "", 1);
+    ck_assert_uint_eq(server.calls, 1);
+    for (unsigned i = 0; i < 4; i++)
+        core_call_cancel(s[i].call);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
 START_TEST(what_cannot_be_served)
 {
     static const struct server_ops own = {on_open, NULL};
@@ -648,6 +683,7 @@ int main(void)
     tcase_add_loop_test(tc, nobody_serves_it, 0, STAGES);
     tcase_add_loop_test(tc, waiting_ends_in_every_way, 0, STAGES);
     tcase_add_loop_test(tc, two_share_the_load, 0, STAGES);
+    tcase_add_loop_test(tc, who_refuses_is_asked_last, 0, STAGES);
     tcase_add_loop_test(tc, what_cannot_be_served, 0, STAGES);
     suite_add_tcase(s, tc);
     r = srunner_create(s);
