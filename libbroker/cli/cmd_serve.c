@@ -7,7 +7,14 @@
 #include "libbroker/cli/link.h"
 #include "libbroker/cli/spawn.h"
 
-enum { JOBS = 16, JOBS_MAX = 1024, WAITING = 256, MAX_MESSAGE = 64 << 20, CLOSE_MS = 2000 };
+enum {
+    JOBS = 16,
+    JOBS_MAX = 1024,
+    WAITING = 256,
+    MAX_MESSAGE = 64 << 20,
+    CLOSE_MS = 2000,
+    LEAVE_MS = 1000
+};
 
 struct serve_options {
     uint64_t jobs, waiting, max_size;
@@ -37,7 +44,9 @@ struct serve {
     struct job **job; /* `n` at work, of `max` places */
     size_t n, max;
     struct pollfd *fds;
-    bool refused; /* the broker does not want the service */
+    bool stopping;
+    int64_t stop_ns; /* since when */
+    bool refused;    /* the broker does not want the service */
     int error, reason;
     char text[256];
 };
@@ -112,7 +121,7 @@ static void step(struct serve *v)
 
 static int wait_some(struct serve *v)
 {
-    int ms = BROKER_FOREVER;
+    int ms = v->stopping ? LEAVE_MS : BROKER_FOREVER;
 
     for (size_t i = 0; i < v->n; i++) {
         int its = job_waits(v->job[i], v->fds + 1 + i * JOB_FDS);
@@ -123,17 +132,44 @@ static int wait_some(struct serve *v)
     return cli_link_poll(&v->link, ms, v->fds, 1 + v->n * JOB_FDS);
 }
 
+/* Calls that are not over, those that wait for a process included. */
+static uint32_t open_calls(const struct serve *v)
+{
+    struct broker_service_stats stats = {.open = 0};
+
+    if (v->service)
+        broker_service_stats(v->service, &stats);
+    return stats.open;
+}
+
 /* Told to stop: no new calls; told again: no old ones either. */
 static void stop(struct serve *v)
 {
-    if (v->service) {
-        broker_unserve(v->service);
-        v->service = NULL;
-        if (v->n > 0)
-            cli_note(v->cli, "stopping; waiting for %zu calls (interrupt again to leave)", v->n);
+    if (!v->stopping) {
+        v->stopping = v->link.leaving = true;
+        v->stop_ns = cli_now_ns();
+        v->link.error = BROKER_OK; /* what went wrong before and was repaired */
+        if (broker_drain(v->link.b) != BROKER_OK) {
+            broker_unserve(v->service);
+            v->service = NULL;
+        } else if (open_calls(v) > 0) {
+            cli_note(v->cli, "stopping; waiting for %u calls (interrupt again to leave)",
+                     open_calls(v));
+        }
     }
     for (size_t i = 0; *v->cli->interrupts > 1 && i < v->n; i++)
         job_kill(v->job[i], true);
+}
+
+/* No call is left, and none can be on its way: the broker has ended the connection, as it does when
+ * it has nothing more for us; or it has had time to. */
+static bool is_done(const struct serve *v)
+{
+    if (v->n > 0 || open_calls(v) > 0)
+        return false;
+    return !v->service || *v->cli->interrupts > 1 ||
+           broker_state(v->link.b) == BROKER_STATE_CLOSED ||
+           cli_now_ns() - v->stop_ns > LEAVE_MS * 1000000LL;
 }
 
 static int loop(struct serve *v)
@@ -147,7 +183,7 @@ static int loop(struct serve *v)
             return cli_link_fail(&v->link, "cannot serve", v->error, v->text);
         if (cli_interrupted(v->cli))
             stop(v);
-        if (!v->service && v->n == 0)
+        if (v->stopping && is_done(v))
             return *v->cli->interrupts > 1 ? CLI_FAILED : CLI_OK;
         r = wait_some(v);
         if (r != CLI_OK)

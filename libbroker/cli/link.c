@@ -138,6 +138,8 @@ void cli_link_close(struct cli_link *l, int timeout_ms)
 
 static int check(struct cli_link *l)
 {
+    if (broker_state(l->b) == BROKER_STATE_CLOSED && l->leaving && l->error == BROKER_OK)
+        return CLI_OK;
     if (broker_state(l->b) == BROKER_STATE_CLOSED)
         return cli_link_fail(l, l->connected ? "connection lost" : "cannot connect",
                              l->error ? l->error : BROKER_CLOSED, l->text);

@@ -27,6 +27,7 @@ struct cli_link {
     bool lost;        /* and it is gone for now */
     int64_t lost_ns;  /* since when */
     int64_t patience_ns;
+    bool leaving;   /* the command has called broker_drain(): an end without an error is wanted */
     int error;      /* a BROKER_ code: the handle has closed for good */
     char text[256]; /* its details */
 };

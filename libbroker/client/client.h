@@ -187,6 +187,7 @@ struct broker {
     int64_t close_at;     /* closing: the last moment; CL_NEVER */
     uint64_t random;      /* state of the jitter */
     int last_error;       /* why the handle closed */
+    bool leaving;         /* broker_drain() was called: the connection at hand is the last */
     bool closing;         /* broker_close() was called: takes nothing new */
     bool ended;           /* stop at once, however much waits */
     bool closed;          /* CLOSED was told: nothing happens any more */

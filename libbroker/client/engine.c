@@ -116,6 +116,12 @@ static void finish(broker *b, int error, const char *text)
     set_state(b, BROKER_STATE_CLOSED, error, copy, 0);
 }
 
+static bool nothing_left(const broker *b)
+{
+    return b->n_requests == 0 && !cl_calls_sent(b, true) && cl_publishers_settled(b, false) &&
+           TAILQ_EMPTY(&b->dirty_subscriptions) && !cl_link_pending(b);
+}
+
 /* The link has failed: tell everybody whose stream is gone, then decide how to go on. */
 static void lost(broker *b)
 {
@@ -129,6 +135,10 @@ static void lost(broker *b)
     cl_link_close(b);
     if (ending) { /* our own end, answered by the broker's */
         finish(b, BROKER_OK, "");
+        return;
+    }
+    if (b->leaving) { /* which the broker ends when nothing is left */
+        finish(b, nothing_left(b) && !cl_calls_sent(b, false) ? BROKER_OK : error, text);
         return;
     }
     cl_calls_lost(b);
@@ -148,12 +158,6 @@ static void lost(broker *b)
 }
 
 /* ---- The orderly end ---- */
-
-static bool nothing_left(const broker *b)
-{
-    return b->n_requests == 0 && !cl_calls_sent(b, true) && cl_publishers_settled(b, false) &&
-           TAILQ_EMPTY(&b->dirty_subscriptions) && !cl_link_pending(b);
-}
 
 static void closing_step(broker *b, int64_t now)
 {

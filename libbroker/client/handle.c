@@ -146,7 +146,23 @@ void broker_free(broker *b)
 
 int cl_check_open(broker *b)
 {
-    return b->closing ? cl_fail(b, BROKER_CLOSED, "the handle is closed") : BROKER_OK;
+    return b->closing || b->leaving ? cl_fail(b, BROKER_CLOSED, "the handle is closed") : BROKER_OK;
+}
+
+int broker_drain(broker *b)
+{
+    int r;
+
+    cl_lock(b);
+    r = cl_check_open(b);
+    if (r == BROKER_OK && (!b->link.established || b->link.lost))
+        r = cl_fail(b, BROKER_DISCONNECTED, "there is no connection");
+    if (r == BROKER_OK)
+        r = cl_send_error(b, 0, RS_CONNECTION_CLOSE, "draining: the client is about to stop");
+    if (r == BROKER_OK)
+        b->leaving = true;
+    cl_unlock(b);
+    return r;
 }
 
 static bool is_connected(void *arg)

@@ -223,6 +223,13 @@ BROKER_API void broker_free(broker *b);
  * attempt is made (no_reconnect, max_attempts), BROKER_CLOSED, BROKER_IN_CALLBACK. */
 BROKER_API int broker_connect(broker *b, int timeout_ms);
 
+/* Tell the broker that this program is about to stop: no new calls come to its services, nothing
+ * new may be begun (BROKER_CLOSED), and what is under way goes on. The broker ends the connection
+ * when nothing is left; it is not made again. broker_close() and broker_free() as ever. A server
+ * that is replaced does this, so that no call is refused. BROKER_DISCONNECTED there is no
+ * connection: nothing has changed; BROKER_CLOSED, BROKER_NO_MEMORY. */
+BROKER_API int broker_drain(broker *b);
+
 /* End in good order: wait up to `timeout_ms` for what was published to settle and for everything
  * to be written, then close. Takes nothing new meanwhile. The handle stays, closed, until
  * broker_free(). BROKER_TIMED_OUT closed, but something did not settle; BROKER_IN_CALLBACK unless
@@ -837,7 +844,8 @@ struct broker_service_stats {
 BROKER_API void broker_service_stats(const broker_service *s, struct broker_service_stats *ret);
 
 /* Stop serving and free `s`. Calls that the program has go on; those that wait are refused, and so
- * are new ones. From its callbacks, too; where another thread runs one, it is waited for. NULL is
+ * are new ones, for which the broker may have had another server: broker_drain() is the gentle
+ * way. From its callbacks, too; where another thread runs one, it is waited for. NULL is
  * fine. */
 BROKER_API void broker_unserve(broker_service *s);
 

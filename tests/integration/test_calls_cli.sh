@@ -187,13 +187,29 @@ running() { [ "$(pgrep -c -P "$server")" = 1 ]; }
 wait_until 10 running
 kill -INT "$server"
 wait_until 10 grep -q stopping "$TMP/stop.log"
-call 1 broker request stop/x hello
+call 1 broker request stop/x hello # nobody else is there
+assert_grep 'no-server: nobody' "$TMP/err"
 echo there >&9
 ended_within 10 "$caller"
 assert_eq "$(cat "$TMP/stopped")" "hello there"
 ended_within 10 "$server"
 assert_eq "$status" 0 "exit status of serve"
 exec 9>&-
+
+echo "== one of two is told to stop under load: no call is refused"
+serve one pair --json -- cat
+one=$server
+serve two pair --json -- cat
+two=$server
+background broker bench request pair/x -n 400 -w 32 -q
+load=$!
+busy() { [ "$(wc -l <"$TMP/one.out")" -ge 20 ]; }
+wait_until 20 busy
+served "$one"
+ended_within 60 "$load"
+assert_eq "$status" 0 "the load's exit status"
+served "$two"
+assert_eq "$(cat "$TMP/one.out" "$TMP/two.out" | wc -l)" 400 "calls of both"
 
 echo "== the broker goes: a call says so, a server comes back to the next"
 serve back back -- cat

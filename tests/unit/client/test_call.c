@@ -826,6 +826,31 @@ START_TEST(serves_again_after_a_reconnect)
 }
 END_TEST
 
+START_TEST(drains)
+{
+    struct broker_serve_options o = serving();
+    broker_call *c = NULL;
+    struct fake k;
+
+    start_serving(&k, &o);
+    say_call(&k, RS_REQUEST_RESPONSE, 2, 0, "call/sums/x", "");
+    wait_log(&k, "call:2,sums,x, ");
+    ck_assert_int_eq(broker_drain(k.client), BROKER_OK);
+    want(&k, RS_ERROR);
+    ck_assert_uint_eq(k.f.stream, 0);
+    ck_assert_uint_eq(k.f.number, RS_CONNECTION_CLOSE);
+    ck_assert_int_eq(broker_drain(k.client), BROKER_CLOSED);
+    ck_assert_int_eq(broker_call_open(k.client, BROKER_CALL_STREAM, "s/m", NULL, 0, NULL, &c),
+                     BROKER_CLOSED);
+    ck_assert_int_eq(broker_call_send(served, "x", 1, NULL), BROKER_OK); /* what runs may end */
+    want(&k, RS_PAYLOAD);
+    broker_call_free(served);
+    fake_hang_up(&k);
+    fake_until(&k, broker_state(k.client) == BROKER_STATE_CLOSED); /* and nobody comes again */
+    stop(&k);
+}
+END_TEST
+
 START_TEST(hands_out_calls_by_pulling)
 {
     struct broker_serve_options o = {
@@ -1047,6 +1072,7 @@ int main(void)
                             takes_fragments_both_ways,
                             refuses_a_request_that_is_too_large,
                             serves_again_after_a_reconnect,
+                            drains,
                             hands_out_calls_by_pulling,
                             goes_on_when_there_is_room,
                             a_request_on_a_stream_in_use_ends_the_connection,
