@@ -62,7 +62,7 @@ static struct rs_frame expect(struct peer *p, uint8_t type, uint32_t id, uint32_
     if (f.type != type || f.stream != id || f.number != number)
         die("type %d on %u (%u), not %d on %u (%u): %.*s", f.type, f.stream, f.number, type, id,
             number, (int)f.data.n, (const char *)f.data.p);
-    if (f.data.n < strlen(data) || memcmp(f.data.p, data, strlen(data)) != 0)
+    if (!slice_starts(f.data, slice_str(data)))
         die("'%.*s', not '%s'", (int)f.data.n, (const char *)f.data.p, data);
     return f;
 }
@@ -153,7 +153,7 @@ static void nonsense(void)
 static bool refused(const struct rs_frame *f, const char *word)
 {
     return f->type == RS_ERROR && f->number == RS_REJECTED && f->data.n >= strlen(word) &&
-           memcmp(f->data.p, word, strlen(word)) == 0;
+           slice_starts(f->data, slice_str(word));
 }
 
 /* A server that reads nothing is not sent more and more; and when it goes, each call is told
