@@ -4,7 +4,9 @@
  *
  * The first byte says how: bit 0 begins with a good SETUP, bits 1 and 2 how many bytes come at a
  * time, bit 3 with routing metadata instead of composite, bit 4 two workers, bit 5 a client that
- * reads nothing. */
+ * reads nothing, bit 6 that SETUP has a resume token, bit 7 that it asks for leases. Four bytes of
+ * 0xff (no frame is so long) cut the connection; the next begins with the right RESUME, or with
+ * what follows if that is another 0xff. */
 #include "brokerd/doors/rsocket/rsocket.h"
 #include "libbroker/wire/composite.h"
 #include "libbroker/wire/rsocket.h"
@@ -15,6 +17,7 @@
 #define ROUTING "message/x.rsocket.routing.v0"
 
 enum { WITH_SETUP = 1, ALL_AT_ONCE = 2, PAIRS = 4, TAGS = 8, TWO_CORES = 16, STALLED = 32 };
+enum { SESSION = 64, LEASED = 128, CUT = 4 };
 
 static const struct door_limits limits = {.first_frame_max = 4096,
                                           .frame_max = 8192,
@@ -22,7 +25,12 @@ static const struct door_limits limits = {.first_frame_max = 4096,
                                           .reassembly_max = 32768,
                                           .streams_max = 16,
                                           .keepalive_min_ms = 100,
-                                          .idle_max_ms = 60000};
+                                          .idle_max_ms = 60000,
+                                          .session_bytes = 8192,
+                                          .session_ms = 60000,
+                                          .sessions_max = 4,
+                                          .lease_requests = 8,
+                                          .lease_ms = 1000};
 
 /* What net would be for one connection. */
 struct side {
@@ -33,6 +41,7 @@ struct side {
     struct door_scratch scratch;
     struct door_conn *conn;
     struct world *w;
+    uint64_t got; /* position: what the client has read of a session */
     bool closed;
 };
 
@@ -83,10 +92,12 @@ static void side_read(struct side *s)
         at += iov.iov_len;
         out_consume(&s->link.out, iov.iov_len);
     }
-    for (at = 0; at < n; at += used)
+    for (at = 0; at < n; at += used) {
         must(rs_decode(limits.frame_max, all + at, n - at, &f, &used, &why) == WIRE_FRAME);
+        s->got += f.stream ? used - RS_TCP_LENGTH : 0;
+    }
     free(all);
-    if (s->link.endpoint)
+    if (s->link.endpoint && !s->link.apart)
         core_written(s->link.endpoint, s->link.out.end);
 }
 
@@ -106,21 +117,46 @@ static size_t side_feed(struct side *s, const uint8_t *p, size_t n)
     return used;
 }
 
-static void side_end(struct side *s)
+static void side_cut(struct side *s)
 {
     rsocket_door.free(s->conn);
     must(!s->link.endpoint);
     out_fini(&s->link.out);
+}
+
+/* Another connection, after a cut. */
+static void side_again(struct side *s)
+{
+    s->closed = false;
+    s->link = (struct link){.host = &s->host};
+    out_init(&s->link.out, &s->outs);
+    s->conn = rsocket_door.open(&s->link);
+    must(s->conn);
+}
+
+static void side_end(struct side *s)
+{
+    struct door_room *room;
+
+    side_cut(s);
+    if ((room = s->scratch.rooms) != NULL) {
+        room->ops->on_time(room, s->w->now + 200000); /* who is away has expired */
+        s->scratch.rooms = NULL;
+        room->ops->free(room);
+    }
     out_host_fini(&s->outs);
     block_pool_fini(&s->pool);
 }
 
-static size_t put_setup(uint8_t *p, struct slice metadata_mime)
+static size_t put_setup(uint8_t *p, struct slice metadata_mime, unsigned how)
 {
     struct rs_frame f = {.type = RS_SETUP,
+                         .flags = (uint16_t)((how & SESSION ? RS_RESUME_ENABLE : 0) |
+                                             (how & LEASED ? RS_LEASE_FLAG : 0)),
                          .setup = {.major = 1,
                                    .keepalive_ms = 1000,
                                    .lifetime_ms = 5000,
+                                   .token = SLICE("t"),
                                    .metadata_mime = metadata_mime,
                                    .data_mime = SLICE("text/plain")}};
 
@@ -131,7 +167,7 @@ static size_t put_setup(uint8_t *p, struct slice metadata_mime)
 static void listen_to_all(struct side *s)
 {
     uint8_t in[512], route[64], *end = composite_put_route(route, SLICE("subscribe/#"));
-    size_t n = put_setup(in, SLICE(COMPOSITE));
+    size_t n = put_setup(in, SLICE(COMPOSITE), 0);
     struct rs_frame f = {.type = RS_REQUEST_STREAM,
                          .stream = 1,
                          .number = RS_N_MAX,
@@ -150,15 +186,52 @@ static void turn(struct side *client, struct side *listener, bool stalled)
     side_read(listener);
 }
 
-static void converse(struct side *client, struct side *listener, unsigned how, const uint8_t *data,
-                     size_t size)
+static bool is_cut(const uint8_t *p, size_t n)
 {
-    size_t step = how & ALL_AT_ONCE ? size : how & PAIRS ? 2 : 1, kept = 0;
+    return n >= CUT && p[0] == 0xff && p[1] == 0xff && p[2] == 0xff && p[3] == 0xff;
+}
 
-    for (size_t end = 0; end < size && !client->closed;) {
-        end = size - end < step ? size : end + step;
+/* Returns the bytes up to the next cut, or to the end. */
+static size_t converse(struct side *client, struct side *listener, unsigned how,
+                       const uint8_t *data, size_t size)
+{
+    size_t whole = 0, step, kept = 0;
+
+    while (whole < size && !is_cut(data + whole, size - whole))
+        whole++;
+    step = how & ALL_AT_ONCE ? whole : how & PAIRS ? 2 : 1;
+    for (size_t end = 0; end < whole && !client->closed;) {
+        end = whole - end < step ? whole : end + step;
         kept += side_feed(client, data + kept, end - kept);
         turn(client, listener, how & STALLED);
+    }
+    return whole;
+}
+
+/* The connection is cut, with what it has not read; the client goes on, or does what it likes. */
+static void go_on(struct side *client, struct side *listener, bool is_right)
+{
+    struct rs_frame f = {
+        .type = RS_RESUME, .setup = {.major = 1, .token = SLICE("t")}, .position = client->got};
+    uint8_t in[64];
+
+    side_cut(client);
+    turn(client, listener, true);
+    side_again(client);
+    if (is_right)
+        (void)side_feed(client, in, (size_t)(rs_put(in, &f) - in));
+}
+
+static void converse_on(struct side *client, struct side *listener, unsigned how,
+                        const uint8_t *data, size_t size)
+{
+    size_t at = converse(client, listener, how, data, size);
+
+    while (size - at > CUT) {
+        at += CUT;
+        go_on(client, listener, data[at] != 0xff);
+        at++;
+        at += converse(client, listener, how, data + at, size - at);
     }
 }
 
@@ -182,8 +255,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     side_open(&client, &w, w.n - 1);
     if (how & WITH_SETUP)
         (void)side_feed(&client, setup,
-                        put_setup(setup, how & TAGS ? SLICE(ROUTING) : SLICE(COMPOSITE)));
-    converse(&client, &listener, how, data + 1, size - 1);
+                        put_setup(setup, how & TAGS ? SLICE(ROUTING) : SLICE(COMPOSITE), how));
+    converse_on(&client, &listener, how, data + 1, size - 1);
     if (!client.closed && how & STALLED)
         rsocket_door.on_drain(client.conn);
     (void)rsocket_door.on_time(client.conn, w.now + 100000);
