@@ -8,6 +8,7 @@
  * 0xff (no frame is so long) cut the connection; the next begins with the right RESUME, or with
  * what follows if that is another 0xff. */
 #include "brokerd/doors/rsocket/rsocket.h"
+#include "libbroker/base/log.h"
 #include "libbroker/wire/composite.h"
 #include "libbroker/wire/rsocket.h"
 #include "tests/fuzz/fuzz_support.h"
@@ -247,6 +248,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 2)
         return 0;
+    log_setup(LEVEL_ERROR, LOG_FORMAT_PLAIN); /* sessions expire in every other run */
     how = data[0];
     must(policy_set_new(&globals, &policies) == 0);
     world_start(&w, how & TWO_CORES ? 2 : 1, policies, 1 << 20);
