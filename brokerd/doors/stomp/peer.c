@@ -329,4 +329,5 @@ const struct door_ops stomp_door = {
     .free = peer_free,
     .may_move = may_move,
     .units = &stomp_units,
+    .turn_away = stomp_turn_away,
 };

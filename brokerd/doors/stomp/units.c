@@ -1,6 +1,8 @@
 /* Where a frame of ours ends, for transports that carry messages. */
 #include "brokerd/doors/stomp/units.h"
 
+#include "libbroker/wire/stomp.h"
+
 static const char length_name[] = "content-length:";
 
 enum { LENGTH_NAME = sizeof length_name - 1, OTHER = UINT32_MAX };
@@ -69,3 +71,12 @@ static int make(uint8_t *p, size_t n)
 }
 
 const struct door_units stomp_units = {.text = true, .scan = scan, .make = make};
+
+void stomp_turn_away(struct out *o, const char *text)
+{
+    static const struct slice head =
+        SLICE("ERROR\nmessage:Not served here\ncontent-type:text/plain\n\n");
+
+    if (out_copy(o, head.p, head.n) == 0 && out_copy(o, text, strlen(text)) == 0)
+        (void)out_copy(o, "\n", 2); /* with its NUL */
+}

@@ -7,4 +7,7 @@
 
 extern const struct door_units stomp_units;
 
+/* An ERROR for who came to a listener that does not serve STOMP. */
+void stomp_turn_away(struct out *o, const char *text);
+
 #endif
