@@ -650,7 +650,7 @@ def durable_topics():
     p.ask("SEND", b"2", destination=f"/topic/{t}")
     c = back()
     c.message(b"1", redelivered="true", destination=f"/topic/{t}")
-    f = c.message(b"2", redelivered="false", destination=f"/topic/{t}")
+    f = c.message(b"2", destination=f"/topic/{t}")
     c.ask("ACK", id=f["ack"])
     c.ask("UNSUBSCRIBE", id="me", durable="true", auto_delete="false")
     p.ask("SEND", b"3", destination=f"/topic/{t}")
