@@ -2,6 +2,7 @@
 
 #include "brokerd/core/budget.h"
 #include "brokerd/core/consume.h"
+#include "brokerd/core/endpoint.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -28,15 +29,19 @@ struct arrears {
 
 static struct arrears *arrears_of(struct endpoint *ep)
 {
-    struct arrears *a = ep->arrears;
+    struct seldom *s = endpoint_seldom(ep);
+    struct arrears *a = s ? s->arrears : NULL;
 
+    if (!s || a)
+        return a;
+    a = calloc(1, sizeof *a);
     if (!a) {
-        a = ep->arrears = calloc(1, sizeof *a);
-        if (!a)
-            return NULL;
-        deque_init(&a->verbs, sizeof(struct late));
-        a->now_ms = ep->core->now_ms;
+        endpoint_trim(ep);
+        return NULL;
     }
+    deque_init(&a->verbs, sizeof(struct late));
+    a->now_ms = ep->core->now_ms;
+    s->arrears = a;
     return a;
 }
 
@@ -79,7 +84,7 @@ static int wait(struct consumer *k, struct arrears *a, const struct ack *ack)
 
 int arrears_ack(struct consumer *k, const struct ack *ack)
 {
-    struct arrears *a = k->ep->arrears;
+    struct arrears *a = k->ep->seldom->arrears;
 
     if (a && (deque_len(&a->verbs) || !may(a, k->ep->core->now_ms)))
         return wait(k, a, ack);
@@ -116,12 +121,12 @@ void arrears_go_on(struct core *c)
 
 bool core_is_behind(const struct endpoint *ep)
 {
-    return ep->arrears && deque_len(&ep->arrears->verbs);
+    return ep->seldom->arrears && deque_len(&ep->seldom->arrears->verbs);
 }
 
 void arrears_drop(const struct consumer *k)
 {
-    struct arrears *a = k->ep->arrears;
+    struct arrears *a = k->ep->seldom->arrears;
 
     if (!a)
         return;
@@ -133,13 +138,17 @@ void arrears_drop(const struct consumer *k)
     }
 }
 
-void arrears_free(struct core *c, struct arrears *a)
+void arrears_free(struct endpoint *ep)
 {
+    struct arrears *a = ep->seldom->arrears;
+
     if (!a)
         return;
     while (deque_len(&a->verbs))
-        pop(c, a);
+        pop(ep->core, a);
     list_remove(&a->link);
     deque_fini(&a->verbs);
     free(a);
+    ep->seldom->arrears = NULL;
+    endpoint_trim(ep);
 }

@@ -24,7 +24,7 @@ void arrears_go_on(struct core *c);
 /* `k` is leaving. */
 void arrears_drop(const struct consumer *k);
 
-/* NULL is fine. */
-void arrears_free(struct core *c, struct arrears *a);
+/* The endpoint goes; fine if it has none. */
+void arrears_free(struct endpoint *ep);
 
 #endif

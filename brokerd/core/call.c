@@ -2,6 +2,7 @@
 #include "brokerd/core/call.h"
 
 #include "brokerd/core/call_mail.h"
+#include "brokerd/core/endpoint.h"
 #include "brokerd/core/service.h"
 
 #include <errno.h>
@@ -34,43 +35,48 @@ static const struct call_ops nobody = {no_next, no_request_n, no_word, no_word, 
 
 struct calling *calling_of(struct endpoint *ep)
 {
-    struct calling *a = ep->calling;
+    struct seldom *s = endpoint_seldom(ep);
+    struct calling *a = s ? s->calling : NULL;
 
-    if (a)
+    if (!s || a)
         return a;
     a = calloc(1, sizeof *a);
-    if (!a)
+    if (!a) {
+        endpoint_trim(ep);
         return NULL;
+    }
     a->ep = ep;
     list_init(&a->calls);
     list_init(&a->servers);
     list_init(&a->thirsty);
-    ep->calling = a;
+    s->calling = a;
     return a;
 }
 
 void calling_trim(struct endpoint *ep)
 {
-    struct calling *a = ep->calling;
+    struct calling *a = ep->seldom->calling;
 
     if (!a || a->calls_n || a->servers_n)
         return;
     free(a);
-    ep->calling = NULL;
+    ep->seldom->calling = NULL;
+    endpoint_trim(ep);
 }
 
 void calling_free(struct endpoint *ep)
 {
     struct list_node *n;
 
-    if (!ep->calling)
+    if (!ep->seldom->calling)
         return;
     /* It may have called itself: nothing is called back. */
-    for (n = list_first(&ep->calling->calls); n; n = list_next(&ep->calling->calls, n))
+    for (n = list_first(&ep->seldom->calling->calls); n;
+         n = list_next(&ep->seldom->calling->calls, n))
         LIST_ITEM(n, struct call, link)->ops = &nobody;
-    while (ep->calling && (n = list_first(&ep->calling->servers)) != NULL)
+    while (ep->seldom->calling && (n = list_first(&ep->seldom->calling->servers)) != NULL)
         core_unserve(LIST_ITEM(n, struct server, link));
-    while (ep->calling && (n = list_first(&ep->calling->calls)) != NULL)
+    while (ep->seldom->calling && (n = list_first(&ep->seldom->calling->calls)) != NULL)
         core_call_close(LIST_ITEM(n, struct call, link));
 }
 
@@ -114,7 +120,7 @@ static void leave(struct call *k)
     k->ep = NULL;
     list_remove(&k->link);
     list_remove(&k->thirsty);
-    ep->calling->calls_n--;
+    ep->seldom->calling->calls_n--;
     k->core->count.calls_open -= k->counted;
     calling_trim(ep);
 }
@@ -260,7 +266,7 @@ static void lend(struct call *k)
         return;
     if (k->ep && !k->ep->writable) {
         if (!list_linked(&k->thirsty))
-            list_push_back(&k->ep->calling->thirsty, &k->thirsty);
+            list_push_back(&k->ep->seldom->calling->thirsty, &k->thirsty);
         return;
     }
     spend(&k->wanted, n);
@@ -280,7 +286,8 @@ void calling_go_on(struct endpoint *ep)
 {
     struct list_node *n;
 
-    while (ep->calling && ep->writable && (n = list_pop(&ep->calling->thirsty)) != NULL)
+    while (ep->seldom->calling && ep->writable &&
+           (n = list_pop(&ep->seldom->calling->thirsty)) != NULL)
         lend(LIST_ITEM(n, struct call, thirsty));
 }
 

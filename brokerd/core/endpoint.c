@@ -23,6 +23,8 @@ const struct publishing publishing_none = {
 
 const struct marks marks_none;
 
+const struct seldom seldom_none;
+
 struct publishing *endpoint_publishing(struct endpoint *ep)
 {
     struct publishing *p;
@@ -35,6 +37,28 @@ struct publishing *endpoint_publishing(struct endpoint *ep)
     list_init(&p->publishers);
     ep->publishing = p;
     return p;
+}
+
+struct seldom *endpoint_seldom(struct endpoint *ep)
+{
+    struct seldom *s;
+
+    if (ep->seldom != &seldom_none)
+        return ep->seldom;
+    s = calloc(1, sizeof *s);
+    if (s)
+        ep->seldom = s;
+    return s;
+}
+
+void endpoint_trim(struct endpoint *ep)
+{
+    struct seldom *s = ep->seldom;
+
+    if (s == &seldom_none || s->barriers || s->calling || s->arrears)
+        return;
+    ep->seldom = (struct seldom *)(uintptr_t)&seldom_none;
+    free(s);
 }
 
 /* Likewise. */
@@ -54,30 +78,35 @@ static struct marks *own_marks(struct endpoint *ep)
 
 static struct barriers *own_barriers(struct endpoint *ep)
 {
-    struct barriers *b = ep->barriers;
+    struct seldom *s = endpoint_seldom(ep);
+    struct barriers *b = s ? s->barriers : NULL;
 
-    if (b)
+    if (!s || b)
         return b;
     b = calloc(1, sizeof *b);
-    if (!b)
+    if (!b) {
+        endpoint_trim(ep);
         return NULL;
+    }
     b->ep = ep;
     list_init(&b->asked);
-    ep->barriers = b;
+    s->barriers = b;
     return b;
 }
 
 static void free_barriers(struct endpoint *ep)
 {
+    struct barriers *b = ep->seldom->barriers;
     struct list_node *n;
 
-    if (!ep->barriers)
+    if (!b)
         return;
-    while ((n = list_pop(&ep->barriers->asked)) != NULL)
+    while ((n = list_pop(&b->asked)) != NULL)
         free(LIST_ITEM(n, struct barrier, link));
-    list_remove(&ep->barriers->quiet);
-    free(ep->barriers);
-    ep->barriers = NULL;
+    list_remove(&b->quiet);
+    free(b);
+    ep->seldom->barriers = NULL;
+    endpoint_trim(ep);
 }
 
 static void free_own(struct endpoint *ep)
@@ -89,7 +118,7 @@ static void free_own(struct endpoint *ep)
         free(ep->marks);
     }
     free_barriers(ep);
-    arrears_free(ep->core, ep->arrears);
+    arrears_free(ep);
 }
 
 /* ------------------------------------------------------------------------------ life */
@@ -123,6 +152,7 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
     list_init(&ep->cramped);
     ep->publishing = (struct publishing *)(uintptr_t)&publishing_none;
     ep->marks = (struct marks *)(uintptr_t)&marks_none;
+    ep->seldom = (struct seldom *)(uintptr_t)&seldom_none;
     list_push_back(&c->endpoints, &ep->link);
     tell(ep, EVENT_CONNECTED);
     *ret = ep;
@@ -341,7 +371,7 @@ static void catch_up(struct endpoint *ep)
     if (ep->roomy ? unwritten >= OUT_HIGH_WATER : unwritten <= OUT_HIGH_WATER / 2)
         ep->roomy = !ep->roomy;
     let_go_on(ep);
-    if (ep->calling)
+    if (ep->seldom->calling)
         calling_go_on(ep);
 }
 
@@ -357,8 +387,8 @@ void endpoint_catch_up(struct core *c)
 
 void endpoint_quiet(struct endpoint *ep)
 {
-    if (!ep->unready && endpoint_asks(ep) && !list_linked(&ep->barriers->quiet))
-        list_push_back(&ep->core->barriers, &ep->barriers->quiet);
+    if (!ep->unready && endpoint_asks(ep) && !list_linked(&ep->seldom->barriers->quiet))
+        list_push_back(&ep->core->barriers, &ep->seldom->barriers->quiet);
 }
 
 int core_barrier(struct endpoint *ep, uint64_t token)

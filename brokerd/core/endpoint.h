@@ -13,9 +13,14 @@ void endpoint_free(struct endpoint *ep);
  * to the socket. */
 extern const struct publishing publishing_none;
 extern const struct marks marks_none;
+extern const struct seldom seldom_none;
 
 /* The endpoint's own, made if need be. NULL without memory. */
 struct publishing *endpoint_publishing(struct endpoint *ep);
+struct seldom *endpoint_seldom(struct endpoint *ep);
+
+/* Free that again if there is nothing in it any more. */
+void endpoint_trim(struct endpoint *ep);
 
 /* For people. */
 static inline const char *endpoint_name(const struct endpoint *ep)
@@ -26,7 +31,7 @@ static inline const char *endpoint_name(const struct endpoint *ep)
 /* Whether it has a barrier that is not answered. */
 static inline bool endpoint_asks(const struct endpoint *ep)
 {
-    return ep->barriers && !list_empty(&ep->barriers->asked);
+    return ep->seldom->barriers && !list_empty(&ep->seldom->barriers->asked);
 }
 
 /* Hand a delivery to the consumer's door; note where in the output it ends. */

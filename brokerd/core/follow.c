@@ -59,7 +59,7 @@ bool core_endpoint_at_rest(const struct endpoint *ep)
     const struct list *all = &ep->publishing->publishers;
 
     if (ep->has_consumed || ep->core->draining || ep->core->parked || endpoint_asks(ep) ||
-        ep->calling)
+        ep->seldom->calling)
         return false;
     for (struct list_node *n = list_first(all); n; n = list_next(all, n))
         if (!publisher_at_rest(LIST_ITEM(n, struct publisher, link)))

@@ -482,11 +482,11 @@ static int check_serve(const struct endpoint *ep, struct slice name, struct refu
         say(why, REASON_DRAINING, "the broker is about to stop");
         return -EPIPE;
     }
-    if (ep->calling && serves(ep->calling, name)) {
+    if (ep->seldom->calling && serves(ep->seldom->calling, name)) {
         say(why, REASON_INVALID, "this connection serves it already");
         return -EEXIST;
     }
-    if (ep->calling && ep->calling->servers_n >= SERVERS_MAX) {
+    if (ep->seldom->calling && ep->seldom->calling->servers_n >= SERVERS_MAX) {
         say(why, REASON_LIMIT, "a connection serves at most %d services", SERVERS_MAX);
         return -EMFILE;
     }
@@ -545,7 +545,7 @@ void core_unserve(struct server *s)
     ep = s->ep;
     c = ep->core;
     list_remove(&s->link);
-    ep->calling->servers_n--;
+    ep->seldom->calling->servers_n--;
     calling_trim(ep);
     s->was = s->handle;
     slots_drop(&c->slots, s->handle);
@@ -624,7 +624,7 @@ static struct kept_request *leave_line(struct call *k)
     service_trim(k->service);
     k->service = NULL;
     if (k->ep)
-        k->ep->calling->waiting_bytes -= kept->size;
+        k->ep->seldom->calling->waiting_bytes -= kept->size;
     core_charge(k->core, -(int64_t)kept->size);
     return kept;
 }
@@ -651,8 +651,8 @@ static int check_wait(const struct call *k, const struct call_request *r, struct
         return refuse_no_server(r->service, why);
     if (core_short_of_memory(k->core))
         return no_memory(why);
-    if (k->ep->calling->waiting_bytes &&
-        k->ep->calling->waiting_bytes + r->first.data.n > CALL_WAITING_BYTES) {
+    if (k->ep->seldom->calling->waiting_bytes &&
+        k->ep->seldom->calling->waiting_bytes + r->first.data.n > CALL_WAITING_BYTES) {
         say(why, REASON_LIMIT, "calls of a connection that wait for a server may have %d bytes",
             CALL_WAITING_BYTES);
         return -EMFILE;
@@ -681,7 +681,7 @@ static int wait_for(struct call *k, const struct call_request *r, int64_t at, st
     k->service = s;
     list_push_back(&s->waiting, &k->waiter);
     s->waiting_n++;
-    k->ep->calling->waiting_bytes += kept->size;
+    k->ep->seldom->calling->waiting_bytes += kept->size;
     core_charge(k->core, (int64_t)kept->size);
     return 0;
 }
@@ -781,7 +781,7 @@ static int check_open(const struct endpoint *ep, const struct call_request *r, s
         say(why, REASON_DRAINING, "the broker is about to stop");
         return -EPIPE;
     }
-    if (ep->calling && ep->calling->calls_n >= c->globals.max_calls) {
+    if (ep->seldom->calling && ep->seldom->calling->calls_n >= c->globals.max_calls) {
         say(why, REASON_LIMIT, "a connection has at most %u calls open", c->globals.max_calls);
         return -EMFILE;
     }

@@ -149,18 +149,19 @@ struct queue {
     struct core *core;
     struct backlog *backlog; /* never NULL; to be written through queue_backlog() only */
     struct tap *hungry;      /* whose turn it is to take a message, if there is room; or NULL */
-    uint64_t in, out;    /* messages accepted: the number of the last; delivered, each attempt */
-    uint16_t bindings_n; /* with a subscription's label */
-    bool is_named;
-    bool making; /* the directory waits for workers to learn of its bindings */
-    bool doomed; /* its policy ends it, for it overflowed: its taps have stopped */
+    uint64_t in, out; /* messages accepted: the number of the last; delivered, each attempt */
 
     handle_t handle;
     const struct queue_policy *policy; /* shared_policy.h; one reference */
     struct list_node pump;    /* in core->pump while something may be deliverable; doomed: in
                                * core->doomed, to be ended at the end of the turn */
     struct binding *bindings; /* in the order they came; a subscription's first is the label */
-    char label[];             /* for people: the name, or the first filter */
+    /* Last, so that with a label of ten bytes a subscription, its tap and all take 144. */
+    uint16_t bindings_n; /* with a subscription's label */
+    bool is_named;
+    bool making;  /* the directory waits for workers to learn of its bindings */
+    bool doomed;  /* its policy ends it, for it overflowed: its taps have stopped */
+    char label[]; /* for people: the name, or the first filter */
 };
 
 struct binding {
@@ -256,6 +257,14 @@ struct barriers {
     struct list_node quiet; /* in core->barriers while some may be answered */
 };
 
+/* What few endpoints need: made for the first of it, gone with the last. The others share
+ * seldom_none. */
+struct seldom {
+    struct barriers *barriers; /* NULL: it asks nothing */
+    struct calling *calling;   /* NULL: it has no calls and serves nothing (service.h) */
+    struct arrears *arrears;   /* verbs for many deliveries; NULL: none yet (arrears.h) */
+};
+
 struct endpoint {
     struct core *core;
     const struct endpoint_ops *ops;
@@ -271,14 +280,12 @@ struct endpoint {
     uint64_t id;              /* worker (8 bits), number */
     uint64_t delivered;       /* messages */
     int64_t since_ms : 56;
-    bool is_broker : 1;        /* may use names that begin with `$` */
-    bool has_consumed : 1;     /* so it stays on this core */
-    struct barriers *barriers; /* NULL: it asks nothing */
-    struct calling *calling;   /* NULL: it has no calls and serves nothing (service.h) */
-    struct arrears *arrears;   /* verbs for many deliveries; NULL: none yet (arrears.h) */
-    unsigned unready;          /* consumers that are not */
-    bool writable, roomy;      /* net's word; less than OUT_HIGH_WATER unwritten */
-    char name[];               /* its own; endpoint_name() */
+    bool is_broker : 1;    /* may use names that begin with `$` */
+    bool has_consumed : 1; /* so it stays on this core */
+    struct seldom *seldom; /* never NULL; to be written only where endpoint_seldom() gave it */
+    unsigned unready;      /* consumers that are not */
+    bool writable, roomy;  /* net's word; less than OUT_HIGH_WATER unwritten */
+    char name[];           /* its own; endpoint_name() */
 };
 
 /* What a consumer says of deliveries first .. first + count - 1. */

@@ -33,7 +33,7 @@ static void lease_give(struct peer *c, bool stop)
 {
     const struct door_limits *limits = &c->link->host->limits;
     uint32_t n = stop ? 0 : limits->lease_requests;
-    struct lease *l = c->lease;
+    struct lease *l = c->rare->lease;
     uint64_t under_way = 0;
 
     if (!stop && !l->stopped && lease_now(c) < l->until_ms)
@@ -47,11 +47,12 @@ static void lease_give(struct peer *c, bool stop)
 
 int lease_begin(struct peer *c)
 {
-    struct lease *l = calloc(1, sizeof *l);
+    struct rare *rare = peer_rare(c);
+    struct lease *l = rare ? calloc(1, sizeof *l) : NULL;
 
     if (!l)
         return -ENOMEM;
-    c->lease = l;
+    rare->lease = l;
     c->leased = true;
     lease_give(c, is_busy(c));
     return 0;
@@ -62,21 +63,21 @@ void lease_end(struct peer *c)
     if (!c->leased)
         return;
     c->leased = false;
-    free(c->lease);
-    c->lease = NULL;
+    free(c->rare->lease);
+    c->rare->lease = NULL;
 }
 
 void lease_again(struct peer *c)
 {
     if (!c->leased)
         return;
-    *c->lease = (struct lease){0};
+    *c->rare->lease = (struct lease){0};
     lease_give(c, is_busy(c));
 }
 
 bool lease_take(struct peer *c)
 {
-    struct lease *l = c->lease;
+    struct lease *l = c->rare->lease;
 
     if (l->left == 0 || lease_now(c) >= l->until_ms) {
         c->link->host->scratch->count[DOOR_COUNT_LEASE]++;
@@ -88,7 +89,7 @@ bool lease_take(struct peer *c)
 
 int64_t lease_look(struct peer *c)
 {
-    struct lease *l = c->lease;
+    struct lease *l = c->rare->lease;
     bool busy = is_busy(c);
 
     if (busy != l->stopped || lease_now(c) >= l->renew_ms ||
@@ -101,17 +102,18 @@ void lease_received(struct peer *c, const struct rs_frame *f)
 {
     if (!c->leased)
         return;
-    c->lease->theirs = f->count;
-    c->lease->theirs_until_ms = lease_now(c) + f->number;
+    c->rare->lease->theirs = f->count;
+    c->rare->lease->theirs_until_ms = lease_now(c) + f->number;
 }
 
 bool lease_may_request(const struct peer *c)
 {
-    return !c->leased || (c->lease->theirs > 0 && lease_now(c) < c->lease->theirs_until_ms);
+    return !c->leased ||
+           (c->rare->lease->theirs > 0 && lease_now(c) < c->rare->lease->theirs_until_ms);
 }
 
 void lease_used(struct peer *c)
 {
-    if (c->leased && c->lease->theirs > 0)
-        c->lease->theirs--;
+    if (c->leased && c->rare->lease->theirs > 0)
+        c->rare->lease->theirs--;
 }

@@ -84,7 +84,7 @@ void peer_joining(struct peer *c, int64_t delta)
 {
     if (delta == 0)
         return;
-    c->joining += (uint64_t)delta;
+    c->rare->joining += (uint64_t)delta;
     core_charge(c->link->host->core, delta);
 }
 
@@ -123,7 +123,7 @@ static void explain_join(int err, bool by_message, const struct door_limits *l, 
 static uint64_t join_max(const struct stream *s, bool *ret_by_message)
 {
     const struct door_limits *l = &s->peer->link->host->limits;
-    uint64_t others = s->peer->joining - reassembly_bytes(s->join);
+    uint64_t others = s->peer->rare->joining - reassembly_bytes(s->join);
     uint64_t room = l->reassembly_max > others ? l->reassembly_max - others : 0;
     uint64_t message =
         l->message_max < UINT32_MAX - META_MAX ? l->message_max + META_MAX : UINT32_MAX;
@@ -142,7 +142,7 @@ int stream_join(struct stream *s, const struct rs_frame *f, struct rs_frame *ret
     int r;
 
     if (!s->join) {
-        s->join = malloc(sizeof *s->join);
+        s->join = peer_rare(c) ? malloc(sizeof *s->join) : NULL;
         if (!s->join) {
             refuse_memory(ret_why);
             return -ENOMEM;

@@ -425,9 +425,24 @@ static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *bl
 
 /* ------------------------------------------------------------------------- the rest of a door */
 
+static const struct rare rare_none;
+
+struct rare *peer_rare(struct peer *c)
+{
+    struct rare *r;
+
+    if (c->rare != &rare_none)
+        return c->rare;
+    r = calloc(1, sizeof *r);
+    if (r)
+        c->rare = r;
+    return r;
+}
+
 void peer_init(struct peer *c, struct link *l)
 {
     c->link = l;
+    c->rare = (struct rare *)(uintptr_t)&rare_none;
     c->type_id = CTYPE_NONE;
 }
 
@@ -435,7 +450,9 @@ void peer_fini(struct peer *c)
 {
     peer_release(c);
     lease_end(c);
-    free(c->type_name);
+    free(c->rare->type_name);
+    if (c->rare != &rare_none)
+        free(c->rare);
 }
 
 static struct door_conn *peer_open(struct link *l)
@@ -535,8 +552,8 @@ static bool may_move(const struct door_conn *d)
     const struct stream *s;
     uint32_t at = 0;
 
-    if (!c->established || c->carries || c->over || c->draining || c->ended || c->joining ||
-        c->servings)
+    if (!c->established || c->carries || c->over || c->draining || c->ended || c->rare->joining ||
+        c->rare->servings)
         return false;
     while ((s = streams_next(&c->streams, &at)) != NULL) {
         if (s->kind != STREAM_PUBLISH || s->join)

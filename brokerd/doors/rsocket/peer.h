@@ -30,24 +30,29 @@ struct session;
 
 /* What fire-and-forget needs. */
 struct forget {
-    struct publisher *p;
-    struct memo *memo; /* metadata of the last one; or NULL */
+    struct publisher *p; /* for all of it, made for the first */
+    struct memo *memo;   /* metadata of the last one; or NULL */
 };
 
-struct peer {
-    struct link *link; /* with the endpoint, from SETUP on */
-    struct stream_table streams;
-    struct stream *hot;        /* publish channel of the last plain payload, or NULL */
-    struct stream *ended;      /* streams out of the table, until peer_sweep() */
-    struct forget *forget;     /* for all fire-and-forget, made for the first */
+/* What few peers need: made for the first of it. The others share rare_none. */
+struct rare {
+    struct forget forget;
     struct servings *servings; /* serve.h; NULL: it serves nothing */
     union {
         struct lease *lease;     /* leased: its requests need one (lease.h) */
         struct session *session; /* carries: this is a session's connection, no more (session.h) */
     };
-    uint8_t *type_name;   /* of the data type, if it is a named one; ours */
+    uint8_t *type_name; /* of the data type, if it is a named one; ours */
+    uint64_t joining;   /* bytes of unfinished messages, all streams */
+};
+
+struct peer {
+    struct link *link; /* with the endpoint, from SETUP on */
+    struct stream_table streams;
+    struct stream *hot;   /* publish channel of the last plain payload, or NULL */
+    struct stream *ended; /* streams out of the table, until peer_sweep() */
+    struct rare *rare;    /* never NULL; to be written only where peer_rare() gave it */
     int64_t heard_ms;     /* when the last bytes came */
-    uint64_t joining;     /* bytes of unfinished messages, all streams */
     uint32_t lifetime_ms; /* of silence, then the peer is dead */
     uint8_t metadata;     /* enum peer_metadata */
     uint8_t type_id;      /* data type of SETUP */
@@ -80,13 +85,16 @@ void peer_sweep(struct peer *c);
 /* The data type of SETUP. */
 static inline struct ctype peer_type(const struct peer *c)
 {
-    return (struct ctype){c->type_id, slice_of(c->type_name, c->type_len)};
+    return (struct ctype){c->type_id, slice_of(c->rare->type_name, c->type_len)};
 }
 
 /* Give up all streams and the endpoint: the core knows nothing of the connection any more. */
 void peer_release(struct peer *c);
 
-/* Bytes of unfinished messages changed by `delta`. */
+/* Its own, made if need be; NULL without memory. */
+struct rare *peer_rare(struct peer *c);
+
+/* Bytes of unfinished messages changed by `delta`, of a peer with struct rare of its own. */
 void peer_joining(struct peer *c, int64_t delta);
 
 /* ---------------------------------------------------------------------------------- streams */

@@ -52,24 +52,20 @@ static struct msg_view view_of(struct slice data, struct block *block, const str
 
 static int forget_new(struct peer *c)
 {
-    struct forget *f = calloc(1, sizeof *f);
-    int r = f ? core_publisher_open(c->link->endpoint, PUBLISH_FORGET, NULL, &f->p) : -ENOMEM;
+    struct rare *r = peer_rare(c);
 
-    if (r < 0)
-        free(f);
-    else
-        c->forget = f;
-    return r;
+    return r ? core_publisher_open(c->link->endpoint, PUBLISH_FORGET, NULL, &r->forget.p) : -ENOMEM;
 }
 
 void publish_forget_end(struct peer *c)
 {
-    if (!c->forget)
+    struct forget *f = &c->rare->forget;
+
+    if (!f->p)
         return;
-    core_publisher_close(c->forget->p);
-    free(c->forget->memo);
-    free(c->forget);
-    c->forget = NULL;
+    core_publisher_close(f->p);
+    free(f->memo);
+    *f = (struct forget){NULL, NULL};
 }
 
 void publish_forget(struct peer *c, const struct publish_request *r)
@@ -79,17 +75,17 @@ void publish_forget(struct peer *c, const struct publish_request *r)
     struct msg_view v;
     int err = 0;
 
-    if (!c->forget)
+    if (!c->rare->forget.p)
         err = forget_new(c);
     if (err == 0)
-        err = memo_read(&c->forget->memo, c, r->frame->metadata, OPTIONS_MESSAGE, &why);
+        err = memo_read(&c->rare->forget.memo, c, r->frame->metadata, OPTIONS_MESSAGE, &why);
     if (err == 0) {
-        v = view_of(r->frame->data, r->block, c->forget->memo);
-        err = publish_run(c->forget->p, &to, &v, c->forget->memo->type, &why);
+        v = view_of(r->frame->data, r->block, c->rare->forget.memo);
+        err = publish_run(c->rare->forget.p, &to, &v, c->rare->forget.memo->type, &why);
     }
     if (err < 0) { /* the next one must name its target anew */
-        if (c->forget && c->forget->memo)
-            c->forget->memo->valid = false;
+        if (c->rare->forget.memo)
+            c->rare->forget.memo->valid = false;
         log_trace("doors", "%s: fire-and-forget dropped: %s", link_peer(c->link), why.text);
     }
 }
@@ -98,8 +94,8 @@ void publish_forget_run(struct peer *c, const struct run *run)
 {
     struct refusal why = {REASON_NONE, ""};
 
-    if (core_publish(c->forget->p, NULL, run, &why) < 0)
-        c->forget->memo->valid = false; /* the next one says why, if it finds the same */
+    if (core_publish(c->rare->forget.p, NULL, run, &why) < 0)
+        c->rare->forget.memo->valid = false; /* the next one says why, if it finds the same */
 }
 
 /* -------------------------------------------------------------------------- request-response */

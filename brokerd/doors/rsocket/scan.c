@@ -158,7 +158,7 @@ static size_t scan_forget(struct peer *c, struct scan *s)
     const struct memo *m;
     struct run run;
 
-    m = c->forget ? c->forget->memo : NULL;
+    m = c->rare->forget.memo;
     if (!m || !m->valid || c->leased)
         return 0;
     expect(s, RS_TYPE_FLAGS(RS_REQUEST_FNF, RS_METADATA), m);

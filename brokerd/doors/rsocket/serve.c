@@ -37,7 +37,7 @@ static int check_server(const struct peer *c, struct refusal *why)
 /* 2, 4, 6 ..; after the last it begins anew, past those in use. */
 static uint32_t next_id(struct peer *c)
 {
-    uint32_t *id = &c->servings->last_id;
+    uint32_t *id = &c->rare->servings->last_id;
 
     do
         *id = *id >= RS_STREAM_MAX - 1 ? 2 : *id + 2;
@@ -142,7 +142,7 @@ static const struct server_ops server_ops = {.open = serve_call, .ready = serve_
 
 static struct serving *serving_find(const struct peer *c, struct slice service)
 {
-    const struct servings *all = c->servings;
+    const struct servings *all = c->rare->servings;
 
     for (struct list_node *n = all ? list_first(&all->all) : NULL; n; n = list_next(&all->all, n)) {
         struct serving *v = LIST_ITEM(n, struct serving, link);
@@ -159,16 +159,17 @@ static struct serving *serving_new(struct peer *c)
 
     if (!v)
         return NULL;
-    if (!c->servings) {
-        c->servings = calloc(1, sizeof *c->servings);
-        if (!c->servings) {
+    if (!c->rare->servings) {
+        if (peer_rare(c))
+            c->rare->servings = calloc(1, sizeof *c->rare->servings);
+        if (!c->rare->servings) {
             free(v);
             return NULL;
         }
-        list_init(&c->servings->all);
+        list_init(&c->rare->servings->all);
     }
     v->peer = c;
-    list_push_back(&c->servings->all, &v->link);
+    list_push_back(&c->rare->servings->all, &v->link);
     return v;
 }
 
@@ -228,9 +229,9 @@ void serve_open(struct peer *c, uint32_t id, struct slice service)
 
 void serve_drain(struct peer *c)
 {
-    struct list_node *n = c->servings ? list_first(&c->servings->all) : NULL;
+    struct list_node *n = c->rare->servings ? list_first(&c->rare->servings->all) : NULL;
 
-    for (; n; n = list_next(&c->servings->all, n)) {
+    for (; n; n = list_next(&c->rare->servings->all, n)) {
         struct serving *v = LIST_ITEM(n, struct serving, link);
 
         core_unserve(v->server);
@@ -242,10 +243,10 @@ void serve_end(struct peer *c)
 {
     struct list_node *n;
 
-    if (!c->servings)
+    if (!c->rare->servings)
         return;
-    while ((n = list_first(&c->servings->all)) != NULL)
+    while ((n = list_first(&c->rare->servings->all)) != NULL)
         serving_free(LIST_ITEM(n, struct serving, link));
-    free(c->servings);
-    c->servings = NULL;
+    free(c->rare->servings);
+    c->rare->servings = NULL;
 }

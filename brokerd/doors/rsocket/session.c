@@ -53,7 +53,7 @@ static struct session *session_of(const struct peer *c)
 
 struct peer *session_peer(const struct peer *carrier)
 {
-    return &carrier->session->peer;
+    return &carrier->rare->session->peer;
 }
 
 static struct session *of_room(struct list_node *n)
@@ -73,10 +73,11 @@ static int64_t session_now(const struct session *s)
 
 /* ------------------------------------------------------------------------------ its connection */
 
+/* `carrier` has struct rare of its own. */
 static void take_over(struct session *s, struct peer *carrier)
 {
     s->carrier = carrier;
-    carrier->session = s;
+    carrier->rare->session = s;
     carrier->carries = true;
     carrier->link->apart = true;
     carrier->link->endpoint = s->link.endpoint;
@@ -94,7 +95,7 @@ static void detach(struct session *s)
 
     carrier->over = true;
     carrier->carries = false;
-    carrier->session = NULL;
+    carrier->rare->session = NULL;
     carrier->link->endpoint = NULL;
     s->carrier = NULL;
 }
@@ -366,7 +367,7 @@ static void session_free(struct session *s)
 
 void session_lost(struct peer *carrier)
 {
-    struct session *s = carrier->session;
+    struct session *s = carrier->rare->session;
 
     detach(s);
     if (s->peer.over || s->peer.draining)
@@ -521,7 +522,7 @@ struct peer *session_begin(struct peer *carrier, const struct rs_frame *setup)
     }
     if (!all)
         all = sessions_new(carrier);
-    s = all ? session_new(all, carrier, token) : NULL;
+    s = all && peer_rare(carrier) ? session_new(all, carrier, token) : NULL;
     if (!s) {
         peer_fail(carrier, RS_REJECTED_SETUP, "the broker has no memory for this");
         return NULL;
@@ -574,6 +575,10 @@ void session_resume(struct peer *carrier, const struct rs_frame *f)
 
     if (!s || s->peer.over) {
         reject_resume(carrier, "no such session, or not any more");
+        return;
+    }
+    if (!peer_rare(carrier)) {
+        reject_resume(carrier, "the broker has no memory for this");
         return;
     }
     old = s->carrier;

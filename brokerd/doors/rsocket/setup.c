@@ -65,13 +65,13 @@ static int keep_type(struct peer *c, struct slice mime)
     uint8_t *name = NULL;
 
     if (t.id == CTYPE_NAMED) {
-        name = malloc(t.name.n);
+        name = peer_rare(c) ? malloc(t.name.n) : NULL;
         if (!name)
             return -ENOMEM;
         memcpy(name, t.name.p, t.name.n);
+        c->rare->type_name = name;
     }
     c->type_id = t.id;
-    c->type_name = name;
     c->type_len = (uint8_t)t.name.n;
     return 0;
 }
