@@ -53,12 +53,12 @@ static void note_end(struct conn *c, enum net_end end, const char *why)
     uint64_t more;
 
     c->end = end;
-    c->nw->stats.ended[end]++;
+    conn_nw(c)->stats.ended[end]++;
     if (is_ordinary) {
         log_debug("%s: %s%s%s", c->peer, net_end_text(end), why ? ": " : "", why ? why : "");
         return;
     }
-    if (!net_may_log(c->nw, NET_LOG_ENDED, &more))
+    if (!net_may_log(conn_nw(c), NET_LOG_ENDED, &more))
         return;
     if (more)
         snprintf(left_out, sizeof left_out, "; %llu such lines left out", (unsigned long long)more);
@@ -75,7 +75,7 @@ static void set_closed(struct conn *c, enum conn_state state)
         return;
     c->is_closed = true;
     list_remove(&c->in_ready);
-    list_push_back(&c->nw->closed, &c->in_ready);
+    list_push_back(&conn_nw(c)->closed, &c->in_ready);
 }
 
 void conn_kill(struct conn *c, enum net_end end, const char *why)
@@ -97,7 +97,7 @@ void conn_close(struct conn *c, enum net_end end, const char *why)
     }
     note_end(c, end, why);
     set_closed(c, CONN_CLOSING);
-    c->deadline_ms = worker_now(c->nw->w) + conn_host(c)->o.linger_ms;
+    c->deadline_ms = worker_now(conn_nw(c)->w) + conn_host(c)->o.linger_ms;
     conn_set_timer(c, INT64_MAX);
     conn_mark_dirty(c);
 }
@@ -115,7 +115,7 @@ void conn_pause_link(struct link *l, bool pause)
         return;
     c->is_paused = pause;
     if (pause)
-        c->nw->stats.reads_paused++;
+        conn_nw(c)->stats.reads_paused++;
     else
         c->is_resumed = true;
     conn_mark_dirty(c); /* there it is seen: we may be within the door, or the core */
@@ -135,8 +135,8 @@ void conn_upgrade_link(struct link *l, const struct door_upgrade *u)
 {
     struct conn *c = (struct conn *)l;
 
-    c->nw->upgraded = websocket_new(c, u);
-    if (!c->nw->upgraded)
+    conn_nw(c)->upgraded = websocket_new(c, u);
+    if (!conn_nw(c)->upgraded)
         conn_kill(c, NET_END_MEMORY, NULL);
 }
 
@@ -149,12 +149,12 @@ const char *conn_link_peer(const struct link *l)
 
 void conn_set_timer(struct conn *c, int64_t door_due_ms)
 {
-    int64_t due = c->deadline_ms;
+    int64_t due = c->deadline_ms == CONN_NO_DEADLINE ? INT64_MAX : c->deadline_ms;
 
     if (c->state == CONN_OPEN && door_due_ms < due)
         due = door_due_ms;
     if (!list_linked(&c->timer.link) || due != c->timer.due_ms)
-        wheel_set(&c->nw->wheel, &c->timer, due);
+        wheel_set(&conn_nw(c)->wheel, &c->timer, due);
 }
 
 static void deadline_passed(struct conn *c)
@@ -195,7 +195,7 @@ void conn_charge(struct conn *c)
 void conn_mark_dirty(struct conn *c)
 {
     if (!list_linked(&c->in_dirty))
-        list_push_back(&c->nw->dirty, &c->in_dirty);
+        list_push_back(&conn_nw(c)->dirty, &c->in_dirty);
 }
 
 /* ---- begin and end */
@@ -215,9 +215,8 @@ static void start_failed(struct net_worker *nw, int fd, enum net_end end, const 
 
 void conn_settle(struct conn *c)
 {
-    struct net_worker *nw = c->nw;
+    struct net_worker *nw = conn_nw(c);
 
-    c->link.out.host = &nw->outs;
     c->link.id = nw->next_id;
     nw->next_id += CORE_MAX_WORKERS;
     list_push_back(&nw->all, &c->in_all);
@@ -241,7 +240,6 @@ void conn_start(struct net_worker *nw, const struct accepted *a)
         return;
     }
     memcpy(c->peer, peer, strlen(peer) + 1);
-    c->nw = nw;
     c->fd = a->fd;
     c->site = a->site;
     c->since_ms = worker_wall(nw->w);
@@ -265,7 +263,7 @@ static void free_door(struct conn *c)
 
 static void conn_free(struct conn *c)
 {
-    struct net_worker *nw = c->nw;
+    struct net_worker *nw = conn_nw(c);
 
     conn_unwatch(c);
     close(c->fd);

@@ -85,7 +85,7 @@ static void refuse_unknown(struct conn *c)
 
 bool conn_is_home(struct conn *c, const struct door_ops *door, struct slice first)
 {
-    const struct net *net = c->nw->net;
+    const struct net *net = conn_nw(c)->net;
     struct slice name;
     unsigned to;
 
@@ -100,7 +100,7 @@ bool conn_is_home(struct conn *c, const struct door_ops *door, struct slice firs
         break;
     }
     to = (unsigned)(hash_bytes(net->seed, name) % net->n);
-    if (to == worker_id(c->nw->w))
+    if (to == worker_id(conn_nw(c)->w))
         return true;
     conn_send_home(c, to);
     return false;
@@ -115,7 +115,7 @@ static void begin(struct conn *c, const struct door_ops *door)
         return;
     }
     c->state = CONN_OPEN;
-    conn_set_timer(c, door->on_time(c->door_conn, worker_now(c->nw->w)));
+    conn_set_timer(c, door->on_time(c->door_conn, worker_now(conn_nw(c)->w)));
 }
 
 void conn_recognise(struct conn *c, struct slice first)

@@ -36,7 +36,7 @@ void read_blocks_fini(struct read_blocks *r)
 
 static void drop_kept(struct conn *c)
 {
-    block_pool_put(worker_pool(c->nw->w), c->kept);
+    block_pool_put(worker_pool(conn_nw(c)->w), c->kept);
     c->kept = NULL;
     c->kept_n = 0;
     c->kept_whole = false;
@@ -59,7 +59,7 @@ static void keep(struct conn *c, struct block *b, const uint8_t *from, size_t le
     }
     if (whole)
         size = need ? need : left + READ_BYTES;
-    own = whole ? block_new(size) : block_pool_get(worker_pool(c->nw->w), size);
+    own = whole ? block_new(size) : block_pool_get(worker_pool(conn_nw(c)->w), size);
     if (!own) {
         conn_kill(c, NET_END_MEMORY, NULL);
         return;
@@ -78,8 +78,8 @@ static void look_at_handshake(struct conn *c)
         return;
     c->established = true;
     if (!c->is_evicted)
-        c->deadline_ms = INT64_MAX;
-    conn_set_timer(c, c->door->on_time(c->door_conn, worker_now(c->nw->w)));
+        c->deadline_ms = CONN_NO_DEADLINE;
+    conn_set_timer(c, c->door->on_time(c->door_conn, worker_now(conn_nw(c)->w)));
 }
 
 /* Its door has answered: from now on it is a WebSocket, with the bytes that are left. */
@@ -87,12 +87,12 @@ static size_t become_websocket(struct conn *c, struct slice left)
 {
     c->door->free(c->door_conn);
     c->door = &websocket_door;
-    c->door_conn = (struct door_conn *)(void *)c->nw->upgraded;
-    c->nw->upgraded = NULL;
+    c->door_conn = (struct door_conn *)(void *)conn_nw(c)->upgraded;
+    conn_nw(c)->upgraded = NULL;
     c->is_websocket = true;
     c->link.need = 0;
     websocket_mirror(websocket_of(c));
-    conn_set_timer(c, c->door->on_time(c->door_conn, worker_now(c->nw->w)));
+    conn_set_timer(c, c->door->on_time(c->door_conn, worker_now(conn_nw(c)->w)));
     return left.n && c->state == CONN_OPEN ? c->door->on_bytes(c->door_conn, left, NULL) : 0;
 }
 
@@ -106,7 +106,7 @@ static void feed(struct conn *c, struct block *b, size_t n)
     c->link.need = 0;
     if (c->state == CONN_OPEN)
         used = c->door->on_bytes(c->door_conn, slice_of(b->bytes, n), b);
-    if (c->nw->upgraded)
+    if (conn_nw(c)->upgraded)
         used += become_websocket(c, slice_of(b->bytes + used, n - used));
     look_at_handshake(c);
     if (c->state >= CONN_CLOSING) {
@@ -140,7 +140,7 @@ void conn_begin_here(struct conn *c)
     } else {
         feed(c, b, n);
     }
-    block_pool_put(worker_pool(c->nw->w), b);
+    block_pool_put(worker_pool(conn_nw(c)->w), b);
     conn_charge(c);
     conn_watch(c);
 }
@@ -160,10 +160,10 @@ static size_t receive(struct conn *c, uint8_t *to, size_t room)
 {
     ssize_t n = recv(c->fd, to, room, MSG_DONTWAIT);
 
-    c->nw->stats.reads++;
+    conn_nw(c)->stats.reads++;
     if (n > 0) {
         c->bytes_in += (size_t)n;
-        c->nw->stats.bytes_in += (size_t)n;
+        conn_nw(c)->stats.bytes_in += (size_t)n;
         return (size_t)n;
     }
     if (n == 0)
@@ -176,15 +176,15 @@ static size_t receive(struct conn *c, uint8_t *to, size_t room)
 /* It is closing: what it still sends is thrown away, but not for ever. */
 static size_t throw_away(struct conn *c)
 {
-    struct block *b = net_read_block(&c->nw->small, READ_BYTES);
+    struct block *b = net_read_block(&conn_nw(c)->small, READ_BYTES);
     ssize_t n = b ? recv(c->fd, b->bytes, b->size, MSG_DONTWAIT) : -1;
 
     if (n < 0 && b && (errno == EAGAIN || errno == EINTR))
         return 0;
-    if (n > 0)
-        c->lingered += (uint32_t)n;
-    if (n <= 0 || c->lingered > LINGER_BYTES)
+    if (n <= 0 || n > LINGER_BYTES - (ssize_t)c->lingered)
         conn_kill(c, c->end, NULL);
+    else
+        c->lingered += (uint64_t)n;
     return n > 0 ? (size_t)n : 0;
 }
 
@@ -204,8 +204,8 @@ static size_t read_on(struct conn *c)
 /* Into a block of the worker's, behind what is left of the read before. */
 static size_t read_anew(struct conn *c)
 {
-    struct block *b = c->bulk ? net_read_block(&c->nw->large, READ_BULK_BYTES)
-                              : net_read_block(&c->nw->small, READ_BYTES);
+    struct block *b = c->bulk ? net_read_block(&conn_nw(c)->large, READ_BULK_BYTES)
+                              : net_read_block(&conn_nw(c)->small, READ_BYTES);
     size_t most, n, have;
     int64_t begun = 0;
 

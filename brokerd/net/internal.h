@@ -32,7 +32,7 @@ enum {
     OUT_READ_AGAIN = 256 * 1024, /* until it is down to this */
     UNREAD_GRACE_MS = 1000,      /* a peer that was not read is not called silent before */
     OUT_LOW_WATER = OUT_HIGH_WATER / 2, /* below it there is room for deliveries again */
-    LINGER_BYTES = 16 << 20,            /* read and thrown away from a connection that is closing */
+    LINGER_BYTES = (16 << 20) - 1,      /* read and thrown away from a connection that is closing */
     PEER_TEXT_MAX = 80
 };
 
@@ -63,34 +63,21 @@ enum conn_state {
     CONN_DEAD       /* freed at the end of this turn */
 };
 
+#define CONN_NO_DEADLINE (INT64_MAX >> 8)
+
 struct conn {
-    struct link link;  /* the door's view */
-    struct event *own; /* watched alone; NULL: in the crowd */
-    struct net_worker *nw;
+    struct link link;            /* the door's view */
+    struct event *own;           /* watched alone; NULL: in the crowd */
     const struct door_ops *door; /* NULL while CONN_NEW */
     struct door_conn *door_conn; /* NULL: none, or freed */
     struct list_node in_all, in_dirty;
     struct list_node in_ready; /* or in nw->closed, at whose end the loop looks again */
     struct wheel_node timer;   /* due when the deadline has come, or the door wants to be called */
-    int64_t deadline_ms;       /* of the handshake, of closing, of eviction */
-    int64_t since_ms;          /* wall clock */
-    struct passage *passage;   /* NULL: it never wanted to move */
-    struct block *kept;        /* the beginning of a frame, at its start; NULL: none */
-    uint32_t kept_n;
-    uint32_t lingered; /* bytes thrown away */
-    uint64_t bytes_in;
-    size_t charged; /* bytes counted into the memory budget */
-    int fd;
-    uint16_t site;      /* what its listener was told: net->site[] */
-    uint16_t busy_span; /* the span of time in which it was, its low bits */
-    uint8_t busy;       /* ready so many times, in the crowd */
-    uint8_t watched;    /* EV_READ, EV_WRITE as registered */
-    uint8_t ready;      /* what the loop saw */
-    uint8_t bulk;       /* large reads left */
-    uint8_t pace;       /* its reads are so many times halved (pace.h) */
+    int64_t deadline_ms : 56;  /* of the handshake, of closing, of eviction; CONN_NO_DEADLINE */
     enum conn_state state : 3;
     enum net_end end : 5;
-    bool kept_whole : 1; /* the rest of the frame is read into `kept` too */
+    int64_t since_ms : 56; /* wall clock */
+    bool kept_whole : 1;   /* the rest of the frame is read into `kept` too */
     bool established : 1;
     bool is_eof : 1;          /* the peer has ended its direction */
     bool is_evicted : 1;      /* deadline_ms is when it has to go */
@@ -98,10 +85,24 @@ struct conn {
     bool is_closed : 1;       /* among nw->closed */
     bool is_moving : 1;       /* not read until it is at rest, and then on another worker */
     bool told_full : 1;       /* core_writable(false) was said */
-    bool is_paused : 1;       /* the door does not want it read */
-    bool is_resumed : 1;      /* now it does: what it left comes again */
-    bool is_websocket : 1;    /* its door_conn is a struct websocket */
-    char peer[];
+    struct passage *passage;  /* NULL: it never wanted to move */
+    struct block *kept;       /* the beginning of a frame, at its start; NULL: none */
+    uint64_t bytes_in : 56;
+    uint64_t pace : 8;      /* its reads are so many times halved (pace.h) */
+    uint64_t charged : 40;  /* bytes counted into the memory budget */
+    uint64_t lingered : 24; /* bytes thrown away */
+    uint32_t kept_n;
+    int fd;
+    uint16_t site;         /* what its listener was told: net->site[] */
+    uint16_t busy_span;    /* the span of time in which it was, its low bits */
+    uint8_t busy;          /* ready so many times, in the crowd */
+    uint8_t watched;       /* EV_READ, EV_WRITE as registered */
+    uint8_t ready;         /* what the loop saw */
+    uint8_t bulk : 4;      /* large reads left */
+    bool is_paused : 1;    /* the door does not want it read */
+    bool is_resumed : 1;   /* now it does: what it left comes again */
+    bool is_websocket : 1; /* its door_conn is a struct websocket */
+    char peer[];           /* of 16 bytes, as a rule, and all this is 256 of heap */
 };
 
 /* Whose limits it has, and whose core its link has. */
@@ -195,10 +196,16 @@ struct net {
     struct net_worker nw[];
 };
 
+/* Its worker: whose output it has. */
+static inline struct net_worker *conn_nw(const struct conn *c)
+{
+    return LIST_ITEM(c->link.out.host, struct net_worker, outs);
+}
+
 /* What its listener was told. */
 static inline const struct door_site *conn_site(const struct conn *c)
 {
-    return &c->nw->net->site[c->site]->door;
+    return &conn_nw(c)->net->site[c->site]->door;
 }
 
 /* ---- conn.c */

@@ -43,7 +43,7 @@ void conn_send_home(struct conn *c, unsigned to)
     }
     c->is_moving = p->fresh = true;
     p->to = (uint8_t)to;
-    list_push_back(&c->nw->moving, &p->in_moving);
+    list_push_back(&conn_nw(c)->moving, &p->in_moving);
 }
 
 /* It has not been looked at: it goes home. */
@@ -54,7 +54,7 @@ static bool is_fresh(const struct conn *c)
 
 void conn_follow(struct conn *c)
 {
-    struct net_worker *nw = c->nw;
+    struct net_worker *nw = conn_nw(c);
     struct passage *p = c->passage;
     int64_t now = worker_now(nw->w);
     unsigned to;
@@ -84,7 +84,7 @@ static void stay(struct conn *c)
 {
     list_remove(&c->passage->in_moving);
     c->is_moving = false;
-    c->passage->until_ms = worker_now(c->nw->w) + MOVE_AGAIN_MS;
+    c->passage->until_ms = worker_now(conn_nw(c)->w) + MOVE_AGAIN_MS;
     conn_watch(c);
 }
 
@@ -92,7 +92,7 @@ static void stay(struct conn *c)
 static bool has_other_plans(const struct conn *c)
 {
     return c->state != CONN_OPEN || c->is_evicted || c->is_eof || c->kept_whole ||
-           c->nw->is_draining || c->is_paused || c->is_resumed;
+           conn_nw(c)->is_draining || c->is_paused || c->is_resumed;
 }
 
 static bool at_rest(const struct conn *c)
@@ -107,7 +107,7 @@ static bool at_rest(const struct conn *c)
 /* It has come home; or it was to, and could not. */
 static void arrive_fresh(struct conn *c)
 {
-    struct net_worker *nw = c->nw;
+    struct net_worker *nw = conn_nw(c);
 
     c->passage->fresh = false;
     if (c->is_websocket)
@@ -125,7 +125,7 @@ static void arrive_fresh(struct conn *c)
 /* The endpoint has joined; everything else as at the beginning. */
 static void arrive(struct conn *c)
 {
-    struct net_worker *nw = c->nw;
+    struct net_worker *nw = conn_nw(c);
     int r = is_fresh(c) ? 0 : core_endpoint_join(worker_core(nw->w), c->link.endpoint);
 
     /* The limits it was accepted with, shared if they are still the same. */
@@ -152,7 +152,7 @@ static void take_moved(void *arg, struct worker *w)
 {
     struct conn *c = arg;
 
-    c->nw->stats.moved++;
+    conn_nw(c)->stats.moved++;
     log_debug("%s: %s worker %u", c->peer, is_fresh(c) ? "belongs on" : "follows its messages to",
               worker_id(w));
     arrive(c);
@@ -175,7 +175,7 @@ static bool detach(struct conn *c, const struct net_worker *to)
     }
     if (kept)
         memcpy(kept->bytes, c->kept->bytes, c->kept_n);
-    block_pool_put(worker_pool(c->nw->w), c->kept);
+    block_pool_put(worker_pool(conn_nw(c)->w), c->kept);
     c->kept = kept;
     c->kept_whole = false;
     core_charge(c->link.host->core, -(int64_t)c->charged);
@@ -199,7 +199,7 @@ static void unlink_all(struct conn *c)
 
 static void depart(struct conn *c)
 {
-    struct net_worker *from = c->nw, *to = &from->net->nw[c->passage->to];
+    struct net_worker *from = conn_nw(c), *to = &from->net->nw[c->passage->to];
 
     if (!detach(c, to)) {
         from->stats.moves_given_up++;
@@ -209,11 +209,11 @@ static void depart(struct conn *c)
         return;
     }
     unlink_all(c);
-    c->nw = to;
+    c->link.out.host = &to->outs;
     if (worker_call(from->w, c->passage->to, take_moved, c) == 0) {
         worker_moved(from->w, to->w);
     } else { /* it may keep the host that was made for there */
-        c->nw = from;
+        c->link.out.host = &from->outs;
         conn_host(c)->link.core = worker_core(from->w);
         conn_host(c)->link.scratch = from->scratch;
         from->stats.moves_given_up++;
@@ -224,7 +224,7 @@ static void depart(struct conn *c)
 /* The next step of one that is to move. Returns when it wants to be looked at again. */
 static int64_t step(struct conn *c)
 {
-    struct net_worker *nw = c->nw;
+    struct net_worker *nw = conn_nw(c);
     int64_t now = worker_now(nw->w);
 
     if (is_fresh(c) && c->state < CONN_CLOSING) {

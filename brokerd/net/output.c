@@ -28,7 +28,7 @@ static void write_pending(struct conn *c)
         for (size_t i = 0; i < m.msg_iovlen; i++)
             want += iov[i].iov_len;
         n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-        c->nw->stats.writes++;
+        conn_nw(c)->stats.writes++;
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno != EAGAIN) {
@@ -38,12 +38,12 @@ static void write_pending(struct conn *c)
         }
         if (n > 0) {
             out_consume(o, (size_t)n);
-            c->nw->stats.bytes_out += (size_t)n;
+            conn_nw(c)->stats.bytes_out += (size_t)n;
         }
         o->blocked = n < 0 || (size_t)n < want; /* no second try after a short one */
     }
     if (o->blocked)
-        c->nw->stats.output_blocked++;
+        conn_nw(c)->stats.output_blocked++;
 }
 
 static bool may_write(const struct conn *c)
@@ -64,14 +64,14 @@ static void tell_core(struct conn *c)
         pending += websocket_of(c)->link.out.pending;
     }
     if (core_written(ep, written))
-        c->nw->core_told = true;
+        conn_nw(c)->core_told = true;
     if (pending >= OUT_HIGH_WATER && !c->told_full) {
         c->told_full = true;
         core_writable(ep, false);
     } else if (pending < OUT_LOW_WATER && c->told_full) {
         c->told_full = false;
         core_writable(ep, true);
-        c->nw->core_told = true;
+        conn_nw(c)->core_told = true;
     }
 }
 
@@ -99,12 +99,12 @@ static void brake_reading(struct conn *c)
     bool behind = c->link.endpoint && core_is_behind(c->link.endpoint);
 
     if (behind && !list_linked(&c->in_dirty))
-        list_push_back(&c->nw->behind, &c->in_dirty);
+        list_push_back(&conn_nw(c)->behind, &c->in_dirty);
     if (!c->reading_stopped && (behind || c->link.out.pending > OUT_STOP_READING)) {
         c->reading_stopped = true;
-        c->nw->stats.reads_paused++;
+        conn_nw(c)->stats.reads_paused++;
     } else if (c->reading_stopped && !behind && c->link.out.pending < OUT_READ_AGAIN) {
-        int64_t grace_ms = worker_now(c->nw->w) + UNREAD_GRACE_MS;
+        int64_t grace_ms = worker_now(conn_nw(c)->w) + UNREAD_GRACE_MS;
 
         c->reading_stopped = false;
         conn_set_timer(c, c->timer.due_ms < grace_ms ? grace_ms : c->timer.due_ms);
@@ -116,8 +116,8 @@ static void look_again(struct conn *c)
 {
     c->ready |= EV_READ;
     if (!list_linked(&c->in_ready) && !c->is_closed)
-        list_push_back(&c->nw->ready, &c->in_ready);
-    c->nw->any_resumed = true;
+        list_push_back(&conn_nw(c)->ready, &c->in_ready);
+    conn_nw(c)->any_resumed = true;
 }
 
 /* All is written that will be: tell the peer, and wait until it has read it. */

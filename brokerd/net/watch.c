@@ -22,7 +22,7 @@ static void note_ready(struct conn *c, short what)
 {
     c->ready = (uint8_t)(c->ready | what);
     if (!list_linked(&c->in_ready))
-        list_push_back(&c->nw->ready, &c->in_ready);
+        list_push_back(&conn_nw(c)->ready, &c->in_ready);
 }
 
 /* ---- alone */
@@ -35,7 +35,7 @@ static void on_socket(evutil_socket_t fd, short what, void *ctx)
 
 static int watch_alone(struct conn *c, struct event *ev, short want)
 {
-    event_assign(ev, worker_base(c->nw->w), c->fd, want | EV_PERSIST, on_socket, c);
+    event_assign(ev, worker_base(conn_nw(c)->w), c->fd, want | EV_PERSIST, on_socket, c);
     return event_add(ev, NULL);
 }
 
@@ -48,7 +48,7 @@ static int watch_in_crowd(struct conn *c, short want)
     int op = !c->watched ? EPOLL_CTL_ADD : want ? EPOLL_CTL_MOD : EPOLL_CTL_DEL;
 
     e.events = (want & EV_READ ? EPOLLIN : 0) | (want & EV_WRITE ? EPOLLOUT : 0);
-    return epoll_ctl(c->nw->crowd_fd, op, c->fd, &e);
+    return epoll_ctl(conn_nw(c)->crowd_fd, op, c->fd, &e);
 }
 
 static short what_of(const struct conn *c, uint32_t events)
@@ -77,7 +77,7 @@ static void leave_crowd(struct conn *c)
 
 static void note_busy(struct conn *c)
 {
-    uint16_t span = (uint16_t)(worker_now(c->nw->w) / BUSY_SPAN_MS);
+    uint16_t span = (uint16_t)(worker_now(conn_nw(c)->w) / BUSY_SPAN_MS);
 
     if (c->busy_span != span) {
         c->busy_span = span;

@@ -43,7 +43,7 @@ void websocket_settle(struct websocket *ws)
 {
     ws->link.host = &conn_host(ws->conn)->carried;
     ws->link.id = ws->conn->link.id;
-    ws->link.out.host = &ws->conn->nw->carried_outs;
+    ws->link.out.host = &conn_nw(ws->conn)->carried_outs;
 }
 
 /* ---- begin */
@@ -76,8 +76,8 @@ struct websocket *websocket_new(struct conn *c, const struct door_upgrade *u)
         return NULL;
     ws->conn = c;
     ws->link = (struct link){.host = &conn_host(c)->carried, .id = c->link.id};
-    out_init(&ws->link.out, &c->nw->carried_outs);
-    ws->heard_ms = worker_now(c->nw->w);
+    out_init(&ws->link.out, &conn_nw(c)->carried_outs);
+    ws->heard_ms = worker_now(conn_nw(c)->w);
     ws->is_echo = u->is_echo;
     if (u->door && websocket_open(ws, u->door) < 0) {
         free(ws);
@@ -100,7 +100,7 @@ static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *bl
     struct conn *c = ws->conn;
 
     (void)block;
-    ws->heard_ms = worker_now(c->nw->w);
+    ws->heard_ms = worker_now(conn_nw(c)->w);
     ws->pings = 0;
     if (bytes.n == 0 || websocket_take(ws, bytes))
         websocket_offer(ws);

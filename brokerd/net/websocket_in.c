@@ -21,7 +21,7 @@ enum {
 static void drop_in(struct websocket *ws)
 {
     if (!ws->in_is_shared)
-        block_pool_put(worker_pool(ws->conn->nw->w), ws->in);
+        block_pool_put(worker_pool(conn_nw(ws->conn)->w), ws->in);
     ws->in = NULL;
     ws->in_is_shared = false;
     ws->in_at = ws->in_whole = ws->in_end = ws->message_at = 0;
@@ -50,7 +50,7 @@ static bool make_room(struct websocket *ws, size_t n)
     struct block *b;
 
     if (!ws->in || (!ws->in_is_shared && have <= KEPT_COPIED_MAX)) {
-        b = net_read_block(&ws->conn->nw->unpacked, READ_BYTES + SHARED_SLACK);
+        b = net_read_block(&conn_nw(ws->conn)->unpacked, READ_BYTES + SHARED_SLACK);
         if (b)
             move_in(ws, b, true);
     }
@@ -77,7 +77,7 @@ static void keep_in(struct websocket *ws)
     if (!ws->in_is_shared && ws->in_at == 0)
         return;
     b = left > KEPT_COPIED_MAX ? block_new(left + left / 2)
-                               : block_pool_get(worker_pool(ws->conn->nw->w), left + 1);
+                               : block_pool_get(worker_pool(conn_nw(ws->conn)->w), left + 1);
     if (b)
         move_in(ws, b, false);
     else
@@ -117,7 +117,7 @@ static uint64_t message_max(const struct websocket *ws)
 static void count_control(struct ws_parser *p)
 {
     struct websocket *ws = p->ws;
-    int64_t second = worker_now(ws->conn->nw->w) / 1000;
+    int64_t second = worker_now(conn_nw(ws->conn)->w) / 1000;
 
     if (ws->second != second) {
         ws->second = second;
@@ -328,7 +328,7 @@ static void parser_free(struct ws_parser *p)
 
 static bool borrow_parser(struct websocket *ws)
 {
-    struct net_worker *nw = ws->conn->nw;
+    struct net_worker *nw = conn_nw(ws->conn);
 
     if (!ws->parser)
         ws->parser = nw->parsers_n ? nw->parser[--nw->parsers_n] : parser_new();
@@ -340,7 +340,7 @@ static bool borrow_parser(struct websocket *ws)
 /* Between two messages, and two frames, it is as new. */
 static void return_parser(struct websocket *ws)
 {
-    struct net_worker *nw = ws->conn->nw;
+    struct net_worker *nw = conn_nw(ws->conn);
     struct ws_parser *p = ws->parser;
 
     if (p->taken != p->told || p->in_message || wslay_event_want_write(p->ctx))
