@@ -43,7 +43,7 @@ brokerd_start
 broker ping
 before=$(rss_kib "$brokerd_pid")
 start_idle
-at_most 2304 "$before" subscribers
+at_most 2048 "$before" subscribers
 
 # Nothing happens, so brokerd does nothing: soon there are two seconds with no tick of 200 used.
 quiet() {
