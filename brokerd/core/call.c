@@ -286,6 +286,8 @@ void calling_go_on(struct endpoint *ep)
 {
     struct list_node *n;
 
+    if (ep->writable)
+        ep->seldom->calling->unread_bytes = 0;
     while (ep->seldom->calling && ep->writable &&
            (n = list_pop(&ep->seldom->calling->thirsty)) != NULL)
         lend(LIST_ITEM(n, struct call, thirsty));

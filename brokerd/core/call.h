@@ -41,6 +41,7 @@ struct call;
 struct server;
 
 enum {
+    CALL_NAMES_MAX = 249,           /* bytes of a service's and a method's name together */
     CALL_WINDOW_FIRST = 16,         /* payloads asked for at once before their size is known */
     CALL_WINDOW_MAX = 256,          /* and at most */
     CALL_WINDOW_BYTES = 256 * 1024, /* or as many as make this, but one */
@@ -132,7 +133,7 @@ void core_call_close(struct call *call);
  *  -ENOENT  nobody serves it, and it does not wait
  *  -EPIPE   draining
  *  -EMFILE  the endpoint has as many calls open, or waiting for a server, as it may
- *  -EINVAL  not a service's name
+ *  -EINVAL  not a service's name, or that and the method's are too long
  *  -ECONNREFUSED  the server did not take it
  *  -ENOMEM
  * all with *ret_why; nothing was called back. */

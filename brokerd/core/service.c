@@ -444,16 +444,34 @@ static int hand_to(struct core *c, const struct server_ops *ops, void *server_ct
     return err;
 }
 
+/* Openings have no credit: to a server that does not read what it is sent only so many go. Not
+ * none: its output may be full for a moment only, and a call refused is not sent again. */
+static int check_unread(const struct server *s, const struct call_request *r, struct refusal *why)
+{
+    const struct call_payload *p = &r->first;
+    struct calling *a = s->ep->seldom->calling;
+
+    if (s->ep->writable)
+        return 0;
+    if (a->unread_bytes >= CALL_UNREAD_BYTES) {
+        say(why, REASON_FULL, "the server does not read what it is sent");
+        return -ENOBUFS;
+    }
+    a->unread_bytes += CALL_OPENING_BYTES + p->headers.n + p->native.n + p->data.n;
+    return 0;
+}
+
 int service_hand(struct core *c, handle_t server, handle_t place, handle_t caller, struct call *k,
                  const struct call_request *r, struct refusal *why)
 {
     const struct server *s = slots_get(&c->slots, SLOT_SERVER, server);
+    int err = s ? check_unread(s, r, why) : -ESTALE;
 
-    if (s)
+    if (err == 0)
         return hand_to(c, s->ops, s->ctx, s->ep, place, caller, k, r, why);
     if (place)
-        service_call_ended(c, place, false);
-    return -ESTALE;
+        service_call_ended(c, place, s != NULL);
+    return err;
 }
 
 static bool serves(const struct calling *a, struct slice name)
@@ -777,6 +795,11 @@ static int check_open(const struct endpoint *ep, const struct call_request *r, s
         say(why, REASON_INVALID, "%s", bad);
         return -EINVAL;
     }
+    if (r->service.n + r->method.n > CALL_NAMES_MAX) {
+        say(why, REASON_INVALID, "the names of a service and its method have at most %d bytes",
+            CALL_NAMES_MAX);
+        return -EINVAL;
+    }
     if (c->draining) {
         say(why, REASON_DRAINING, "the broker is about to stop");
         return -EPIPE;
@@ -922,7 +945,9 @@ static void refuse_remote(struct core *c, handle_t caller, const struct refusal 
 {
     const struct call_error e = {call_code(why->reason, false), why->reason, slice_str(why->text)};
 
-    if (caller && !call_mail_error(c, caller, &e))
+    if (!caller) /* nobody is to hear of it */
+        c->count.calls_failed[why->reason]++;
+    else if (!call_mail_error(c, caller, &e))
         count_lost(c);
 }
 

@@ -21,6 +21,8 @@
 enum {
     SERVERS_MAX = 1000,            /* services of one endpoint */
     CALL_WAITING_BYTES = 16 << 20, /* of openings of one endpoint that wait for a server */
+    CALL_UNREAD_BYTES = 4 << 20,   /* of openings for a server whose output is full */
+    CALL_OPENING_BYTES = 256,      /* of each, besides what it carries */
     CALL_TRIES = 8,                /* servers that had gone when the opening came */
     PLACE_RESTS_MS = 100,          /* who refused a call is asked after the others for so long */
     CALL_RETRY_MS = 5,             /* then, if it may wait, it tries again after so long */
@@ -85,6 +87,7 @@ struct calling {
     struct list thirsty; /* struct call that lend no credit while the output is full */
     unsigned calls_n, servers_n;
     uint64_t waiting_bytes;
+    uint64_t unread_bytes; /* of openings, given to its servers since its output is full */
 };
 
 /* What could not be said to the other side yet: its handle is not known, or there was no memory.

@@ -14,7 +14,7 @@ struct ctype ctype_of(struct slice name)
 
     if (id >= 0)
         return (struct ctype){.id = (uint8_t)id};
-    if (name.n == 0 || name.n > COMPOSITE_NAME_MAX)
+    if (name.n == 0 || composite_data_type_size(name) == 0)
         return (struct ctype){.id = CTYPE_NONE};
     return (struct ctype){.id = CTYPE_NAMED, .name = name};
 }

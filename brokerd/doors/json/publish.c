@@ -63,7 +63,7 @@ int jpayload_read(struct slice value, struct slice base64, bool has_type, struct
     if (has_type)
         ret->type = ctype_of(type);
     if (has_type && type.n > 0 && ret->type.id == CTYPE_NONE)
-        return bad(ret_why, "a type has 1 to 128 bytes");
+        return bad(ret_why, "a type is 1 to 128 characters of ASCII, none of them a control");
     if (base64.p)
         return read_base64(value, base64, ret, ret_why);
     if (!value.n)

@@ -10,10 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Above so much that it has not read yet a server gets no further calls: well above what is
- * delivered at a time (OUT_HIGH_WATER), for a call refused is not sent again. */
-enum { SERVE_UNREAD_MAX = 4 << 20 };
-
 /* -------------------------------------------------------------------------------- our requests */
 
 /* May this server have one more call? */
@@ -26,10 +22,6 @@ static int check_server(const struct peer *c, struct refusal *why)
     if (!lease_may_request(c)) {
         refuse(why, REASON_LIMIT, "the server's lease is used up");
         return -EAGAIN;
-    }
-    if (c->link->out.pending >= SERVE_UNREAD_MAX) {
-        refuse(why, REASON_FULL, "the server does not read what it is sent");
-        return -ENOBUFS;
     }
     return 0;
 }

@@ -256,6 +256,11 @@ bool stomp_memo_read(struct stomp_peer *c, const struct stomp_frame *f,
     m->repeats = false;
     m->place = d->place;
     m->type = keep_type(type, m->room + f->head.n);
+    if (type.n && m->type.id == CTYPE_NONE) {
+        stomp_fail(c, f, "Invalid header",
+                   "content-type is 1 to 128 characters of ASCII, none of them a control\n");
+        return false;
+    }
     headers = g.to = m->room + f->head.n + type.n;
     g.end = headers + most;
     if (!put_headers(&g) ||

@@ -637,6 +637,66 @@ START_TEST(who_refuses_is_asked_last)
 }
 END_TEST
 
+/* Openings have no credit: so many go to a server whose output is full, and no more. */
+START_TEST(a_server_that_does_not_read)
+{
+    static const uint8_t data[1 << 20];
+    struct call_request r = {.model = CALL_FNF,
+                             .service = SLICE("math"),
+                             .method = SLICE("a"),
+                             .first = {.data = slice_of(data, sizeof data)}};
+    const struct core *c;
+    struct refusal why = {REASON_NONE, ""};
+    struct side s;
+    int err;
+
+    start_served(&stages[_i]);
+    core_writable(server.peer.ep, false);
+    for (unsigned i = 0; i < 10; i++) {
+        (void)try_call(&s, &r, &why);
+        world_run(&world);
+    }
+    ck_assert_uint_eq(server.calls, CALL_UNREAD_BYTES / sizeof data);
+    c = world.core[stages[_i].server];
+    ck_assert_uint_eq(c->count.calls_failed[REASON_FULL], 6);
+    r.model = CALL_RESPONSE;
+    err = try_call(&s, &r, &why);
+    world_run(&world);
+    ck_assert_str_eq(err < 0 ? why.text : heard(&s),
+                     err < 0 ? "full: the server does not read what it is sent"
+                             : "error-202-full:full: the server does not read what it is sent ");
+    core_writable(server.peer.ep, true);
+    world_run(&world);
+    world_advance(&world, PLACE_RESTS_MS + 1);
+    call(&s, CALL_RESPONSE, "echo", "well", 1);
+    ck_assert_str_eq(heard(&s), "well. ");
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+START_TEST(names_that_not_every_server_can_be_told)
+{
+    char method[CALL_NAMES_MAX + 1];
+    struct call_request r = {.model = CALL_RESPONSE, .service = SLICE("math"), .credit = 1};
+    struct refusal why;
+    struct side s;
+
+    memset(method, 'm', sizeof method);
+    start_served(&stages[_i]);
+    r.method = slice_of(method, CALL_NAMES_MAX - 3);
+    ck_assert_int_eq(try_call(&s, &r, &why), -EINVAL);
+    ck_assert_int_eq(why.reason, REASON_INVALID);
+    r.method.n--;
+    ck_assert_int_eq(try_call(&s, &r, &why), 0);
+    world_run(&world);
+    ck_assert_uint_eq(server.calls, 1);
+    core_call_cancel(s.call);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
 START_TEST(what_cannot_be_served)
 {
     static const struct server_ops own = {on_open, NULL};
@@ -684,6 +744,8 @@ int main(void)
     tcase_add_loop_test(tc, waiting_ends_in_every_way, 0, STAGES);
     tcase_add_loop_test(tc, two_share_the_load, 0, STAGES);
     tcase_add_loop_test(tc, who_refuses_is_asked_last, 0, STAGES);
+    tcase_add_loop_test(tc, a_server_that_does_not_read, 0, STAGES);
+    tcase_add_loop_test(tc, names_that_not_every_server_can_be_told, 0, STAGES);
     tcase_add_loop_test(tc, what_cannot_be_served, 0, STAGES);
     suite_add_tcase(s, tc);
     r = srunner_create(s);
