@@ -2,8 +2,8 @@
  *
  * Why      What another worker holds is a number, never a pointer: it may be old. A handle that
  *          finds nothing is an ordinary case with one answer each.
- * Shape    worker (8 bits), slot (24), generation (32). A slot's generation rises each time it
- *          is freed, so an old handle finds nothing for 2^32 reuses. 0 is never a handle.
+ * Shape    worker (8 bits), slot (24), generation (28 of 32). A slot's generation rises each time it
+ *          is freed, so an old handle finds nothing for 2^28 reuses. 0 is never a handle.
  *          Slots lie in pages and are never moved: an array that doubled left behind, of 10,000
  *          idle subscribers, 35 bytes each.
  * Owner    The table borrows the objects.
@@ -28,13 +28,14 @@ enum slot_kind {
     SLOT_REGISTRY,
 };
 
-struct slot {
+/* 12 bytes, for as in index.h. */
+struct __attribute__((packed)) slot {
     void *object; /* SLOT_FREE: next free slot's number, as an integer */
-    uint32_t generation;
-    uint32_t kind;
+    uint32_t generation : 28;
+    uint32_t kind : 4;
 };
 
-enum { SLOTS_A_PAGE = 256 };
+enum { SLOTS_A_PAGE = 256 }; /* 3 KiB */
 
 struct slots {
     struct slot **page; /* as many as `n` need */

@@ -45,8 +45,8 @@ START_TEST(an_old_handle_finds_nothing)
         old = young;
     }
     /* The generation wraps round, past 0: no handle is ever 0. */
-    s.page[0][0].generation = UINT32_MAX;
-    slots_drop(&s, (old & ~(handle_t)UINT32_MAX) | UINT32_MAX);
+    s.page[0][0].generation = (1U << 28) - 1;
+    slots_drop(&s, (old & ~(handle_t)UINT32_MAX) | ((1U << 28) - 1));
     young = slots_put(&s, SLOT_QUEUE, &a);
     ck_assert_uint_ne(young, 0);
     ck_assert_uint_eq((uint32_t)young, 1);
