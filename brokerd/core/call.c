@@ -394,7 +394,7 @@ void call_count_failed(const struct endpoint *ep, enum reason reason, const stru
                             .count = 1,
                             .queue = "",
                             .topic = "",
-                            .client = ep->name,
+                            .client = endpoint_own_name(ep),
                             .service = s ? s->entry->key : ""};
 
     c->count.calls_failed[reason]++;

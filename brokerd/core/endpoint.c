@@ -134,7 +134,7 @@ static void tell(const struct endpoint *ep, enum core_event_kind kind)
 int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
                        const struct endpoint_ops *ops, void *ctx, struct endpoint **ret)
 {
-    size_t n = d->name ? strlen(d->name) + 1 : 1;
+    size_t n = d->name && *d->name ? strlen(d->name) + 1 : 0;
     struct endpoint *ep = calloc(1, offsetof(struct endpoint, name) + n);
 
     if (!ep)
@@ -145,8 +145,9 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
     ep->is_broker = d->is_broker;
     ep->writable = ep->roomy = true;
     ep->since_ms = c->now_ms;
-    ep->id = (uint64_t)c->id << 56 | ++c->count.endpoints;
-    if (d->name)
+    ep->number = ++c->count.endpoints;
+    ep->has_name = n > 0;
+    if (n)
         memcpy(ep->name, d->name, n);
     list_init(&ep->consumers);
     list_init(&ep->cramped);

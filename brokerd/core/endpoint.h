@@ -22,10 +22,22 @@ struct seldom *endpoint_seldom(struct endpoint *ep);
 /* Free that again if there is nothing in it any more. */
 void endpoint_trim(struct endpoint *ep);
 
+/* What it called itself, or "". */
+static inline const char *endpoint_own_name(const struct endpoint *ep)
+{
+    return ep->has_name ? ep->name : "";
+}
+
 /* For people. */
 static inline const char *endpoint_name(const struct endpoint *ep)
 {
-    return *ep->name || !ep->ops->peer ? ep->name : ep->ops->peer(ep->ctx);
+    return ep->has_name || !ep->ops->peer ? endpoint_own_name(ep) : ep->ops->peer(ep->ctx);
+}
+
+/* For people too: worker (8 bits), number. */
+static inline uint64_t endpoint_id(const struct endpoint *ep)
+{
+    return (uint64_t)ep->core->id << 56 | ep->number;
 }
 
 /* Whether it has a barrier that is not answered. */

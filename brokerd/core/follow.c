@@ -156,7 +156,7 @@ int core_endpoint_join(struct core *c, struct endpoint *ep)
     int failed = 0;
 
     ep->core = c;
-    ep->id = (uint64_t)c->id << 56 | ++c->count.endpoints;
+    ep->number = ++c->count.endpoints;
     if (!list_empty(all)) {
         ep->publishing->follow.wanted = (uint8_t)c->id;
         begin_span(ep);

@@ -351,7 +351,7 @@ static void fill_consumer(const struct consumer *k, struct inspect_consumer *ret
 
     *ret = (struct inspect_consumer){
         .id = k->handle,
-        .client = ep->id,
+        .client = endpoint_id(ep),
         .queue = k->tap ? k->tap->queue->handle : 0,
         .client_name = endpoint_name(ep),
         .door = ep->ops->door,
@@ -380,7 +380,7 @@ static void fill_publisher(const struct publisher *p, struct inspect_publisher *
 
     *ret = (struct inspect_publisher){
         .id = p->handle,
-        .client = p->ep->id,
+        .client = endpoint_id(p->ep),
         .client_name = endpoint_name(p->ep),
         .door = p->ep->ops->door,
         .to_queue = p->queue != NULL,
@@ -437,7 +437,7 @@ void inspect_endpoints(const struct core *c, inspect_endpoint_fn *fn, void *ctx)
     for (n = list_first(&c->endpoints); n; n = list_next(&c->endpoints, n)) {
         const struct endpoint *ep = LIST_ITEM(n, const struct endpoint, link);
         struct inspect_endpoint e = {
-            .id = ep->id,
+            .id = endpoint_id(ep),
             .name = endpoint_name(ep),
             .door = ep->ops->door,
             .is_broker = ep->is_broker,

@@ -277,15 +277,17 @@ struct endpoint {
     uint64_t position;        /* of the output, after the last delivery */
     uint64_t written;         /* of it, at the socket */
     struct list_node wakeful; /* in core->wakeful while it may have found room */
-    uint64_t id;              /* worker (8 bits), number */
+    uint64_t number : 40;     /* endpoint_id() */
+    uint64_t unready : 24;    /* consumers that are not: a core has not more */
     uint64_t delivered;       /* messages */
     int64_t since_ms : 56;
     bool is_broker : 1;    /* may use names that begin with `$` */
     bool has_consumed : 1; /* so it stays on this core */
+    bool has_name : 1;
+    bool writable : 1;     /* net's word */
+    bool roomy : 1;        /* less than OUT_HIGH_WATER unwritten */
     struct seldom *seldom; /* never NULL; to be written only where endpoint_seldom() gave it */
-    unsigned unready;      /* consumers that are not */
-    bool writable, roomy;  /* net's word; less than OUT_HIGH_WATER unwritten */
-    char name[];           /* its own; endpoint_name() */
+    char name[];           /* its own, if it has one; without, all this is 160 bytes of heap */
 };
 
 /* What a consumer says of deliveries first .. first + count - 1. */
