@@ -2,10 +2,12 @@
  *
  * Why      What another worker holds is a number, never a pointer: it may be old. A handle that
  *          finds nothing is an ordinary case with one answer each.
- * Shape    worker (8 bits), slot (24), generation (28 of 32). A slot's generation rises each time
- * it is freed, so an old handle finds nothing for 2^28 reuses. 0 is never a handle. Slots lie in
- * pages and are never moved: an array that doubled left behind, of 10,000 idle subscribers, 35
- * bytes each. Owner    The table borrows the objects. Thread   The core's worker. */
+ * Shape    worker (8 bits), slot (24), generation (28 of 32). A slot's generation rises each
+ *          time it is freed, so an old handle finds nothing for 2^28 reuses. 0 is never a handle.
+ *          Slots lie in pages and are never moved: an array that doubled left behind, of 10,000
+ *          idle subscribers, 35 bytes each.
+ * Owner    The table borrows the objects.
+ * Thread   The core's worker. */
 #ifndef BROKERD_CORE_SLOTS_H
 #define BROKERD_CORE_SLOTS_H
 
