@@ -42,11 +42,14 @@ enum { DOOR_VIEWS = 2048 };
  * each of a message of 128 B took 30 ns instead of 42. */
 enum { DOOR_ENCODED = 384 * 1024, DOOR_HEAD_MAX = 512 };
 
+struct door_ops;
+
 struct door_encoded {
     uint64_t offer; /* 0: none; else what run it is: that, v and n of its delivery */
     const struct msg_view *v;
+    const struct door_ops *door; /* whose bytes these are */
     uint32_t n;
-    uint32_t frame_max; /* no frame is longer */
+    uint32_t frame_max; /* no frame is longer; 0 where the door has none */
     uint32_t head_n;
     uint8_t head[DOOR_HEAD_MAX]; /* what each message has before its payload, without its length */
     struct slice bytes;          /* all of it: in `buf`, or where the messages were read */
@@ -105,8 +108,6 @@ struct door_site {
     const char *const *origins; /* whose pages may come, besides the host's own; "*": all */
     size_t origins_n;
 };
-
-struct door_ops;
 
 /* What a connection becomes when its door has answered: a WebSocket. */
 struct door_upgrade {

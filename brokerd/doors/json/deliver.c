@@ -6,6 +6,7 @@
  * for all that get it (door_encoded): with 100 subscribers each payload is looked at once. */
 #include "brokerd/doors/json/body.h"
 #include "brokerd/doors/json/consume.h"
+#include "brokerd/doors/json/json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -182,7 +183,7 @@ static bool put_aside(const struct job *j, struct door_encoded *e)
     return true;
 }
 
-/* Write it as it was encoded for another subscription. No other door's has a frame_max of 0. */
+/* Write it as it was encoded for another subscription. */
 static bool deliver_whole(const struct job *j)
 {
     struct door_encoded *e = &j->s->peer->link->host->scratch->encoded;
@@ -190,13 +191,14 @@ static bool deliver_whole(const struct job *j)
 
     if (!d->offer || j->s->is_queue || j->s->facts || d->attempt > 1)
         return false;
-    if (e->offer != d->offer || e->v != d->run.v || e->n != d->run.n || e->frame_max != 0) {
+    if (e->offer != d->offer || e->v != d->run.v || e->n != d->run.n || e->door != &json_door) {
         e->offer = 0;
         if (!put_aside(j, e))
             return false;
         e->offer = d->offer;
         e->v = d->run.v;
         e->n = d->run.n;
+        e->door = &json_door;
         e->frame_max = 0;
         e->head_n = 0;
     }

@@ -12,6 +12,7 @@
  * 22.8 with 16 B, 326 instead of 378 with 1 KiB; 100 consumers of 128 B 29 instead of 42. */
 #include "brokerd/doors/rsocket/consume.h"
 
+#include "brokerd/doors/rsocket/rsocket.h"
 #include "brokerd/doors/rsocket/send.h"
 #include "libbroker/base/headers.h"
 #include "libbroker/base/name.h"
@@ -310,7 +311,7 @@ static bool is_encoded(const struct job *j, const struct door_encoded *e)
 
     return d->offer && e->offer == d->offer && e->v == d->run.v && e->n == d->run.n &&
            e->head_n == j->head_n && memcmp(e->head, j->head, j->head_n) == 0 &&
-           e->frame_max == j->frame_max;
+           e->frame_max == j->frame_max && e->door == &rsocket_door;
 }
 
 static void remember(const struct job *j, struct door_encoded *e)
@@ -319,6 +320,7 @@ static void remember(const struct job *j, struct door_encoded *e)
     e->offer = j->d->offer;
     e->v = j->d->run.v;
     e->n = j->d->run.n;
+    e->door = &rsocket_door;
     e->frame_max = j->frame_max;
     e->head_n = (uint32_t)j->head_n;
     memcpy(e->head, j->head, j->head_n);

@@ -11,6 +11,7 @@
 
 #include "brokerd/doors/options.h"
 #include "brokerd/doors/stomp/publish.h"
+#include "brokerd/doors/stomp/stomp.h"
 #include "libbroker/base/headers.h"
 
 #include <inttypes.h>
@@ -271,7 +272,8 @@ static void put_each(const struct job *j, uint8_t *p, const struct stretch *t)
 static bool is_encoded(const struct job *j, const struct door_encoded *e)
 {
     return e->offer && e->offer == j->d->offer && e->v == j->d->run.v && e->n == j->d->run.n &&
-           e->frame_max == 0 && e->head_n == j->base_n && memcmp(e->head, j->base, j->base_n) == 0;
+           e->door == &stomp_door && e->head_n == j->base_n &&
+           memcmp(e->head, j->base, j->base_n) == 0;
 }
 
 /* Write the run as it was encoded for another consumer, or encode it so that the next may. */
@@ -290,6 +292,7 @@ static bool deliver_shared(const struct job *j)
         e->offer = j->d->offer;
         e->v = j->d->run.v;
         e->n = j->d->run.n;
+        e->door = &stomp_door;
         e->frame_max = 0;
         e->head_n = (uint32_t)j->base_n;
         memcpy(e->head, j->base, j->base_n);

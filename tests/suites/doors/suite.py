@@ -128,6 +128,21 @@ def check_several_subscribers(door):
         s.close()
 
 
+def check_every_door_at_once(door):
+    """Subscribers of all doors on each worker: a run made ready for one is not another's."""
+    p = door(address)
+    parties = [d(address) for d in (*DOORS.values(), *reversed(DOORS.values()))]
+    topic = fresh("mixed")
+    subs = [s.subscribe([topic]) for s in parties]
+    for i in range(20):
+        p.publish(topic, b"%d" % i, kind="text/plain")
+    for s, sub in zip(parties, subs):
+        got = [(d.topic, d.data, d.kind) for d in sub.take(20)]
+        same(got, [(topic, b"%d" % i, "text/plain") for i in range(20)], f"what {s.name} gets")
+    for s in [p, *parties]:
+        s.close()
+
+
 @needs("receipts")
 def check_receipts(door):
     p, s, t = door(address), door(address), door(address)
