@@ -111,10 +111,9 @@ static const struct setting rows[] = {
              "object a line); auto: priority under systemd, else plain."},
 
     {"listen", "protocols", SETTING_PROTOCOLS, "{}", .restart = true,
-     .text = "Protocols served there: rsocket, json, http, websocket. Empty: every one; websocket "
-             "alone: "
-             "every one it can carry. A connection's first bytes say "
-             "which it is."},
+     .text = "Protocols served there: rsocket, json, stomp, http, websocket. Empty: every one; "
+             "websocket alone: every one it can carry. A connection's first bytes say which it "
+             "is."},
     {"listen", "origins", SETTING_ORIGINS, "{}", .restart = true,
      .text = "Origins (https://HOST:PORT, as browsers say it) whose pages may open a WebSocket "
              "here, besides pages of the host itself; \"*\": any page there is."},
@@ -173,15 +172,8 @@ static const struct setting rows[] = {
 
 enum { N_ROWS = sizeof rows / sizeof *rows, N_SECTIONS = sizeof sections / sizeof *sections };
 
-/* Doors there are (and WebSocket, which carries others), and those interfaces name but this version
- * lacks. */
-static const struct {
-    const char *name;
-    bool served;
-} protocols[] = {
-    {"rsocket", true}, {"json", true}, {"stomp", false}, {"http", true}, {"websocket", true}};
-
-enum { N_PROTOCOLS = sizeof protocols / sizeof *protocols };
+/* The doors, and WebSocket, which carries the others. */
+static const char *const protocols[] = {"rsocket", "json", "stomp", "http", "websocket", NULL};
 
 const struct setting *setting_at(size_t i)
 {
@@ -305,23 +297,13 @@ static int check_number(const struct setting *row, struct slice value, char *err
 
 static int check_protocol(const struct setting *row, struct slice value, char *err, size_t err_size)
 {
-    const char *served[N_PROTOCOLS + 1];
     char words[80];
-    size_t n = 0;
 
-    for (size_t i = 0; i < N_PROTOCOLS; i++) {
-        if (protocols[i].served)
-            served[n++] = protocols[i].name;
-        if (!slice_eq(value, slice_str(protocols[i].name)))
-            continue;
-        if (protocols[i].served)
+    for (size_t i = 0; protocols[i]; i++) {
+        if (slice_eq(value, slice_str(protocols[i])))
             return 0;
-        (void)snprintf(err, err_size, "%s: \"%s\" is not supported by this version", row->key,
-                       protocols[i].name);
-        return -EINVAL;
     }
-    served[n] = NULL;
-    return expected(row, join(served, words, sizeof words), value, err, err_size);
+    return expected(row, join(protocols, words, sizeof words), value, err, err_size);
 }
 
 /* As browsers say it: a scheme and a host, nothing behind them. */
@@ -339,9 +321,9 @@ static int check_origin(const struct setting *row, struct slice value, char *err
 
 const char *setting_protocol(struct slice name)
 {
-    for (size_t i = 0; i < N_PROTOCOLS; i++) {
-        if (slice_eq(name, slice_str(protocols[i].name)))
-            return protocols[i].name;
+    for (size_t i = 0; protocols[i]; i++) {
+        if (slice_eq(name, slice_str(protocols[i])))
+            return protocols[i];
     }
     return NULL;
 }

@@ -24,7 +24,8 @@ listen "tcp://127.0.0.1:0" { echo = true origins = { "https://friend.example:844
 listen "tcp://127.0.0.2:0" { protocols = { rsocket, websocket } }
 listen "tcp://127.0.0.3:0" { protocols = { websocket } }
 listen "tcp://127.0.0.4:0" { protocols = { rsocket } }
-listen "tcp://127.0.0.5:0" { stomp-binary = true }'
+listen "tcp://127.0.0.5:0" { stomp-binary = true }
+listen "tcp://127.0.0.6:0" { protocols = { stomp } }'
 
 ask origins unknown # first: of what is refused a few lines a second are written
 assert_grep 'closed: a page of an origin that may not come' "$brokerd_log"

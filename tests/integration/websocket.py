@@ -442,7 +442,8 @@ def carries_lines():
 
 
 def narrowed():
-    """Host 1 serves RSocket and WebSocket, host 2 WebSocket alone, host 3 RSocket alone."""
+    """Host 1 serves RSocket and WebSocket, host 2 WebSocket alone, host 3 RSocket alone, host 5
+    STOMP alone."""
     p = Peer(1).open('/ws').send(frame(BINARY, rsocket_setup()))
     p.send(frame(BINARY, rsocket_request(3, 4, b'admin/ping'))).expect(BINARY)
     p = Peer(2).open('/ws').send(frame(BINARY, rsocket_setup()))
@@ -457,6 +458,12 @@ def narrowed():
     status, fields = p.head()
     check(status == 404, status)
     check(b'http is not served here, but rsocket' in p.take(int(fields['content-length'])), 'text')
+    p = Peer(5).send(stomp_frame('CONNECT', [('accept-version', '1.2')]))
+    check(b'CONNECTED' in p.take(9), 'STOMP is served')
+    p = Peer(5).send(b'{"id":"$keepalive","data":null}\n')
+    while not p.buf.endswith(b'}}\n'):
+        p.more()
+    check(b'json is not served here, but stomp' in p.buf, p.buf)
     # no such path where that were not told
     check(Peer(1).send(request('/echo')).head()[0] == 404, '/echo')
 

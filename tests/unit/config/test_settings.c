@@ -67,7 +67,8 @@ static const char everything[] =
     "drain-timeout = 5s\n"
     "limits { max-connections = unlimited max-streams = 7 idle-max = \"1h\" }\n"
     "log { level = debug format = json }\n"
-    "listen \"tcp://0.0.0.0:0\" { protocols = { rsocket } insecure = true }\n"
+    "listen \"tcp://0.0.0.0:0\" { protocols = { rsocket, stomp, json, http, websocket } "
+    "insecure = true }\n"
     "listen \"tcp://[::1]:7\" {}\n"
     "listen \"unix:///run/b.sock\" {}\n"
     "queue \"#\" { max-messages = 5 }\n"
@@ -100,8 +101,9 @@ START_TEST(every_kind_of_key)
     ck_assert_uint_eq(s->n_listeners, 3);
     ck_assert(s->listeners[0].insecure && !s->listeners[0].loopback);
     ck_assert_uint_eq(s->listeners[0].port, 0);
-    ck_assert_uint_eq(s->listeners[0].n_protocols, 1);
+    ck_assert_uint_eq(s->listeners[0].n_protocols, 5);
     ck_assert_str_eq(s->listeners[0].protocols[0], "rsocket");
+    ck_assert_str_eq(s->listeners[0].protocols[1], "stomp");
     ck_assert_str_eq(s->listeners[1].host, "::1");
     ck_assert_uint_eq(s->listeners[1].port, 7);
     ck_assert_uint_eq(s->listeners[1].n_protocols, 0);
@@ -192,10 +194,8 @@ static const struct {
     {"listen \"tls://0.0.0.0:7443\" {}\n", "~tls:// is not supported by this version"},
     {"listen \"nonsense\" {}\n",
      "t.conf:1: listen: expected tcp://HOST:PORT or unix:///PATH, found \"nonsense\"\n"},
-    {"listen \"tcp://127.0.0.1:1\" { protocols = { stomp } }\n",
-     "t.conf:1: protocols: \"stomp\" is not supported by this version\n"},
     {"listen \"tcp://127.0.0.1:1\" { protocols = { ftp } }\n",
-     "t.conf:1: protocols: expected rsocket, json, http or websocket, found \"ftp\"\n"},
+     "t.conf:1: protocols: expected rsocket, json, stomp, http or websocket, found \"ftp\"\n"},
     {"listen \"tcp://127.0.0.1:1\" { certificate = \"x\" }\n",
      "t.conf:1: certificate: not supported by this version\n"},
     {"store \"journal\" { path = \"/x\" }\n", "t.conf:1: store: not supported by this version\n"},
