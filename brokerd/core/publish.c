@@ -451,10 +451,12 @@ int core_publish(struct publisher *p, const struct target *to, const struct run 
         return -EPIPE;
     }
     r = aim(p, to, ret_why);
-    if (r < 0)
+    if (r == 0 && !headers_fit(run))
+        r = bad_name(ret_why, "headers of one message may have 60 KiB");
+    if (r < 0) {
+        c->count.reason[r == -ENOMEM ? REASON_MEMORY : ret_why->reason] += run->n;
         return r;
-    if (!headers_fit(run))
-        return bad_name(ret_why, "headers of one message may have 60 KiB");
+    }
     if (p->kind == PUBLISH_WINDOW) {
         if (run->n > p->allowance)
             return -ENOBUFS;

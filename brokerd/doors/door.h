@@ -81,7 +81,8 @@ struct door_room_ops {
     X(SESSION_LIMIT, "sessions-refused", "sessions beyond `resume-max-sessions` or out of memory") \
     X(SESSION_BYTES, "sessions-too-far-behind", "sessions dropped beyond `resume-max-bytes`")      \
     X(SESSION_EXPIRED, "sessions-expired", "sessions not resumed within `resume-timeout`")         \
-    X(LEASE, "requests-beyond-lease", "requests refused or dropped, the lease being used up")
+    X(LEASE, "requests-beyond-lease", "requests refused or dropped, the lease being used up")      \
+    X(ERRORS, "errors", "requests answered with an error, or dropped where none can be said")
 
 enum door_count {
 #define X(name, word, meaning) DOOR_COUNT_##name,

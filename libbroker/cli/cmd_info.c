@@ -1,4 +1,4 @@
-/* cmd_info.c - the broker itself: version, memory, workers, totals. */
+/* cmd_info.c - the broker itself: version, memory, workers, totals, why connections ended. */
 #include "libbroker/cli/json.h"
 #include "libbroker/cli/link.h"
 #include "libbroker/cli/text.h"
@@ -75,6 +75,15 @@ static void print_services(const json_t *info)
     cli_table_print(t, stdout);
 }
 
+static void print_ends(const json_t *info)
+{
+    printf("disconnects      ");
+    cli_json_reasons(stdout, json_object_get(info, "disconnects"));
+    printf("\nprotocols        ");
+    cli_json_reasons(stdout, json_object_get(info, "protocols"));
+    putchar('\n');
+}
+
 static int run(struct cli *cli, void *options)
 {
     json_t *info;
@@ -88,6 +97,7 @@ static int run(struct cli *cli, void *options)
     } else {
         print_head(info);
         cli_json_counters(stdout, json_object_get(info, "totals"), 0);
+        print_ends(info);
         print_workers(info);
         putchar('\n');
         print_services(info);

@@ -52,6 +52,13 @@ ended_within 10 "$events"
 assert_grep '"event":"queue_made".*"queue":"fresh"' "$TMP/events"
 
 echo "== numbers"
+host=${BROKER_URL#tcp://}
+printf '{"id":"a..b","data":1}\n' | nc -N "${host%:*}" "${host##*:}" >"$TMP/nc" # by JSON: not checked before
+assert_grep '"reason":"invalid"' "$TMP/nc"
+broker info >"$TMP/info"
+assert_grep '^refused .*invalid [1-9]' "$TMP/info"
+assert_grep '^disconnects .*peer [0-9]' "$TMP/info"
+assert_grep '^protocols .*errors [0-9]' "$TMP/info"
 broker info --json >"$TMP/info"
 assert_grep '"version":"[0-9.]+"' "$TMP/info"
 assert_grep '"disconnects":\{.*"(peer|asked)":[1-9]' "$TMP/info"

@@ -8,5 +8,10 @@ queue "small.#" { max-messages = 1 overflow = reject }
 queue "block.#" { max-messages = 1 overflow = block block-timeout = never }
 subscription "slow.#" { max-messages = 64 overflow = drop-oldest }'
 brokerd_start
+echo "== what ends a connection is in the log, in full"
+host=${BROKER_URL#tcp://}
+printf 'SEND\ndestination:/topic/a\n\n\0' | nc -N "${host%:*}" "${host##*:}" >"$TMP/nc"
+assert_grep 'message:Illegal command' "$TMP/nc"
+assert_grep ': Illegal command: You must log in using CONNECT first \(stomp\)' "$brokerd_log"
 SLOW=$SLOW python3 tests/integration/stomp/raw.py "${BROKER_URL#tcp://}" "$@"
 brokerd_stop

@@ -167,7 +167,7 @@ void jpeer_wrong(struct jpeer *c, const struct refusal *why, struct jabout *abou
     if (c->over)
         return;
     about->line = c->framer.line_n;
-    log_trace("doors", "%s: line %" PRIu64 ": %s", link_peer(c->link), about->line, why->text);
+    log_debug("%s: line %" PRIu64 ": %s", link_peer(c->link), about->line, why->text);
     jsay_error(c, why, about);
     if (why->reason != REASON_INVALID || ++c->errors < JPEER_ERRORS_MAX)
         return;

@@ -110,6 +110,7 @@ void jsay_error(struct jpeer *c, const struct refusal *why, const struct jabout 
 {
     struct jsaying l;
 
+    c->link->host->scratch->count[DOOR_COUNT_ERRORS]++;
     jsay_begin(&l, c, "$error");
     jsay_text(&l, "reason", slice_str(reason_name(why->reason)));
     jsay_text(&l, "text", slice_str(why->text));

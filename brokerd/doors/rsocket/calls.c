@@ -2,7 +2,6 @@
 
 #include "brokerd/doors/rsocket/send.h"
 #include "libbroker/base/headers.h"
-#include "libbroker/base/log.h"
 #include "libbroker/wire/composite.h"
 #include "libbroker/wire/rsocket.h"
 
@@ -193,7 +192,7 @@ static void call_forget(struct peer *c, const struct call_request *r)
     struct call *none;
 
     if (core_call_open(c->link->endpoint, r, NULL, NULL, &none, &why) < 0)
-        log_trace("doors", "%s: fire-and-forget dropped: %s", link_peer(c->link), why.text);
+        peer_drop(c, &why);
 }
 
 static void open_stream(struct peer *c, uint32_t id, const struct call_request *r)

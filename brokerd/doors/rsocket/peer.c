@@ -11,7 +11,6 @@
 #include "brokerd/doors/rsocket/session.h"
 #include "brokerd/doors/rsocket/setup.h"
 #include "brokerd/doors/rsocket/units.h"
-#include "libbroker/base/log.h"
 #include "libbroker/wire/rsocket.h"
 
 #include <inttypes.h>
@@ -109,7 +108,8 @@ static void on_unleased(struct peer *c, const struct rs_frame *f)
     refuse(&why, REASON_LIMIT, "the request is beyond the lease");
     if (f->type != RS_REQUEST_FNF)
         peer_refuse(c, f->stream, &why, false);
-    log_trace("doors", "%s: %s", link_peer(c->link), why.text);
+    else
+        peer_drop(c, &why);
 }
 
 static void on_request(struct peer *c, const struct rs_frame *f, struct block *block)

@@ -138,4 +138,7 @@ void stream_join_end(struct stream *s);
 /* `why` as an ERROR on stream `id`. `partly`: some queues have the message. */
 void peer_refuse(struct peer *c, uint32_t id, const struct refusal *why, bool partly);
 
+/* A fire-and-forget comes to nothing, and nobody can be told. */
+void peer_drop(struct peer *c, const struct refusal *why);
+
 #endif

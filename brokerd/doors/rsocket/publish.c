@@ -1,7 +1,6 @@
 #include "brokerd/doors/rsocket/publish.h"
 
 #include "brokerd/doors/rsocket/send.h"
-#include "libbroker/base/log.h"
 #include "libbroker/wire/rsocket.h"
 
 #include <errno.h>
@@ -86,7 +85,7 @@ void publish_forget(struct peer *c, const struct publish_request *r)
     if (err < 0) { /* the next one must name its target anew */
         if (c->rare->forget.memo)
             c->rare->forget.memo->valid = false;
-        log_trace("doors", "%s: fire-and-forget dropped: %s", link_peer(c->link), why.text);
+        peer_drop(c, &why);
     }
 }
 

@@ -5,7 +5,6 @@
 #include "brokerd/doors/rsocket/publish.h"
 #include "brokerd/doors/rsocket/send.h"
 #include "brokerd/doors/rsocket/serve.h"
-#include "libbroker/base/log.h"
 #include "libbroker/wire/rsocket.h"
 
 struct request {
@@ -19,7 +18,7 @@ struct request {
 static void request_refuse(const struct request *r, const struct refusal *why)
 {
     if (r->f->type == RS_REQUEST_FNF) /* "Never answered, not even with ERROR" */
-        log_trace("doors", "%s: fire-and-forget dropped: %s", link_peer(r->c->link), why->text);
+        peer_drop(r->c, why);
     else
         peer_refuse(r->c, r->f->stream, why, false);
 }

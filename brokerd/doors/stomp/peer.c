@@ -18,6 +18,19 @@ enum { ERROR_TEXT = 1024 };
 
 /* ------------------------------------------------------------------------------------ the end */
 
+/* For the log: the short text and the first line of the body, which may begin with it. */
+static void close_with(struct stomp_peer *c, const char *message, struct slice body)
+{
+    const uint8_t *end = body.n ? memchr(body.p, '\n', body.n) : NULL;
+    int n = (int)(end ? (size_t)(end - body.p) : body.n);
+    bool is_there = slice_starts(body, slice_str(message));
+    char why[ERROR_TEXT];
+
+    (void)snprintf(why, sizeof why, "%s%s%.*s", is_there ? "" : message, is_there ? "" : ": ", n,
+                   n ? (const char *)body.p : "");
+    link_close(c->link, why, false);
+}
+
 void stomp_fail_answer(struct stomp_peer *c, struct slice receipt, const char *message,
                        struct slice body)
 {
@@ -27,6 +40,7 @@ void stomp_fail_answer(struct stomp_peer *c, struct slice receipt, const char *m
     if (c->over)
         return;
     c->over = true;
+    c->link->host->scratch->count[DOOR_COUNT_ERRORS]++;
     to = p = out_reserve(o, 160 + stomp_escaped_max(strlen(message) + receipt.n) + body.n);
     if (p) {
         p = stomp_put(p, SLICE("ERROR\n"));
@@ -41,7 +55,7 @@ void stomp_fail_answer(struct stomp_peer *c, struct slice receipt, const char *m
         out_commit(o, (size_t)(p - to));
         out_end(o);
     }
-    link_close(c->link, message, false);
+    close_with(c, message, body);
 }
 
 void stomp_fail(struct stomp_peer *c, const struct stomp_frame *f, const char *message,
