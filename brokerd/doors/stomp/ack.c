@@ -147,12 +147,13 @@ static bool name_verb(struct stomp_peer *c, const struct stomp_frame *f, struct 
     struct stomp_sub *s;
     uint64_t number;
 
-    if (!id.n) {
+    if (!read_number(id, &prefix, &number)) {
         stomp_fail(c, f, "Invalid header", "\"%s\" must include a valid \"%.*s\" header\n",
                    stomp_word(f->command), (int)name.n, (const char *)name.p);
         return false;
     }
-    if (!read_number(id, &prefix, &number) || !(s = find_sub(c, prefix)) || !is_its_own(c, f, s)) {
+    s = find_sub(c, prefix);
+    if (!s || !is_its_own(c, f, s)) {
         stomp_fail(c, f, "Subscription not found",
                    "the message is of no subscription of this connection that awaits it\n");
         return false;

@@ -105,16 +105,6 @@ struct slice stomp_get(const struct stomp_frame *f, struct slice name)
     return value;
 }
 
-struct slice stomp_need(struct stomp_peer *c, const struct stomp_frame *f, struct slice name)
-{
-    struct slice value = stomp_get(f, name);
-
-    if (!value.n)
-        stomp_fail(c, f, "Missing header", "\"%s\" must include a \"%.*s\" header\n",
-                   stomp_word(f->command), (int)name.n, (const char *)name.p);
-    return value.n ? value : slice_of(NULL, 0);
-}
-
 bool stomp_destination_of(struct stomp_peer *c, const struct stomp_frame *f,
                           struct stomp_destination *ret)
 {

@@ -111,9 +111,6 @@ void stomp_answer_settled(void *ctx, uint64_t token, const struct outcome *o);
 
 /* ------------------------------------------------------------------------------------ frames */
 
-/* A header that must be there, and not be empty. NULL slice: it is not, and the peer was told. */
-struct slice stomp_need(struct stomp_peer *c, const struct stomp_frame *f, struct slice name);
-
 /* Its value, or an empty one. */
 struct slice stomp_get(const struct stomp_frame *f, struct slice name);
 

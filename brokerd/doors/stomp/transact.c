@@ -180,9 +180,20 @@ void stomp_transaction_ack(struct stomp_peer *c, struct stomp_transaction *t,
 
 /* ------------------------------------------------------------------------------- frames */
 
+/* Empty: the peer was told. */
+static struct slice need_id(struct stomp_peer *c, const struct stomp_frame *f)
+{
+    struct slice id = stomp_get(f, SLICE("transaction"));
+
+    if (!id.n)
+        stomp_fail(c, f, "Missing transaction", "\"%s\" must include a 'transaction' header\n",
+                   stomp_word(f->command));
+    return id;
+}
+
 bool stomp_begin(struct stomp_peer *c, const struct stomp_frame *f)
 {
-    struct slice id = stomp_need(c, f, SLICE("transaction"));
+    struct slice id = need_id(c, f);
     struct stomp_transaction *t;
 
     if (!id.n)
@@ -212,7 +223,7 @@ bool stomp_begin(struct stomp_peer *c, const struct stomp_frame *f)
 
 bool stomp_abort(struct stomp_peer *c, const struct stomp_frame *f)
 {
-    struct slice id = stomp_need(c, f, SLICE("transaction"));
+    struct slice id = need_id(c, f);
     struct stomp_transaction *t = id.n ? stomp_transaction_of(c, f, id) : NULL;
 
     if (!t)
@@ -262,7 +273,7 @@ static bool do_step(struct stomp_peer *c, struct stomp_transaction *t)
 
 bool stomp_commit(struct stomp_peer *c, const struct stomp_frame *f)
 {
-    struct slice id = stomp_need(c, f, SLICE("transaction")), receipt;
+    struct slice id = need_id(c, f), receipt;
     struct stomp_transaction *t = id.n ? stomp_transaction_of(c, f, id) : NULL;
     uint64_t answer;
 

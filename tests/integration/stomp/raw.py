@@ -351,6 +351,7 @@ def how_versions_name_it():
     c = subscribed(q, "client", "1.2")
     c.send("ACK", message_id=c.message(b"0")["message-id"], receipt="r")
     c.error("Invalid header", '"ACK" must include a valid "id" header', "r")
+    fails(b"NACK\nid:foo\n\n\0", "Invalid header", '"NACK" must include a valid "id" header')
     c = Client("1.0")
     q = filled(1)
     c.ask("SUBSCRIBE", destination=f"/queue/{q}", ack="client")
@@ -500,6 +501,7 @@ def bad_transactions():
                  b"BEGIN\ntransaction:t9\n\n\0BEGIN\ntransaction:t9\n\n\0",
                  b"SEND\ndestination:/queue/q\ntransaction:t9\n\nx\0"):
         fails(data, "Bad transaction", 'Invalid transaction identifier: "t9"')
+    fails(b"BEGIN\n\n\0", "Missing transaction", '"BEGIN" must include a \'transaction\' header')
     c = Client()
     for i in range(64):
         c.ask("BEGIN", transaction=i)
