@@ -8,12 +8,12 @@
 enum { SHORT = 40 };
 
 struct stomp_answer {
-    char *more;    /* the receipt's id where it is longer than `text`; ours */
-    uint32_t n;    /* its bytes */
-    uint32_t left; /* things to be done before it may be sent */
-    bool asked;    /* there is something to send */
-    bool requires; /* that no queue matches is a refusal */
-    bool leave;    /* then close */
+    char *more;      /* the receipt's id where it is longer than `text`; ours */
+    uint32_t n;      /* its bytes */
+    uint32_t left;   /* things to be done before it may be sent */
+    bool asked;      /* there is something to send */
+    bool must_match; /* that no queue matches is a refusal */
+    bool leave;      /* then close */
     char text[SHORT];
 };
 
@@ -27,10 +27,22 @@ void stomp_answers_init(struct stomp_peer *c)
     deque_init(&c->answers, sizeof(struct stomp_answer));
 }
 
+static size_t size_of(uint32_t receipt_n)
+{
+    return sizeof(struct stomp_answer) + (receipt_n > SHORT ? receipt_n : 0);
+}
+
+static void account(struct stomp_peer *c, int64_t delta)
+{
+    c->answers_bytes += (uint64_t)delta;
+    core_charge(c->link->host->core, delta);
+}
+
 static void drop_first(struct stomp_peer *c)
 {
     struct stomp_answer *a = deque_slot(&c->answers, deque_first(&c->answers));
 
+    account(c, -(int64_t)size_of(a->n));
     free(a->more);
     deque_pop(&c->answers);
 }
@@ -81,9 +93,16 @@ static void send_ready(struct stomp_peer *c)
 
 uint64_t stomp_answer_new(struct stomp_peer *c, struct slice receipt, uint32_t left)
 {
-    struct stomp_answer *a = deque_push(&c->answers);
+    struct stomp_answer *a;
     char *to;
 
+    /* Messages have their window, but anything may ask for a receipt. */
+    if (c->answers_bytes + receipt.n > STOMP_ANSWERS_BYTES) {
+        stomp_fail(c, NULL, reason_name(REASON_LIMIT),
+                   "the receipts a connection waits for may have %d bytes\n", STOMP_ANSWERS_BYTES);
+        return STOMP_NO_ANSWER;
+    }
+    a = deque_push(&c->answers);
     if (!a) {
         stomp_fail_memory(c);
         return STOMP_NO_ANSWER;
@@ -92,7 +111,7 @@ uint64_t stomp_answer_new(struct stomp_peer *c, struct slice receipt, uint32_t l
     a->n = (uint32_t)receipt.n;
     a->left = left;
     a->asked = true;
-    a->requires = a->leave = false;
+    a->must_match = a->leave = false;
     to = a->text;
     if (receipt.n > SHORT)
         to = a->more = malloc(receipt.n);
@@ -103,6 +122,7 @@ uint64_t stomp_answer_new(struct stomp_peer *c, struct slice receipt, uint32_t l
     }
     if (receipt.n)
         memcpy(to, receipt.p, receipt.n);
+    account(c, (int64_t)size_of(a->n));
     return deque_end(&c->answers) - 1;
 }
 
@@ -143,7 +163,7 @@ void stomp_answer_requires(struct stomp_peer *c, uint64_t answer)
     struct stomp_answer *a = deque_at(&c->answers, answer);
 
     if (a)
-    a->requires = true;
+        a->must_match = true;
 }
 
 void stomp_receipt(struct stomp_peer *c, const struct stomp_frame *f)
@@ -187,7 +207,8 @@ void stomp_answer_settled(void *ctx, uint64_t token, const struct outcome *o)
 
     if (!a || c->over)
         return;
-    if (o->count && reason_is_refusal(o->reason) && (o->reason != REASON_NO_MATCH || a->requires)) {
+    if (o->count && reason_is_refusal(o->reason) &&
+        (o->reason != REASON_NO_MATCH || a->must_match)) {
         refuse_outcome(&why, o);
         stomp_fail_answer(c, receipt_of(a), reason_name(why.reason), slice_str(why.text));
         return;

@@ -275,8 +275,9 @@ static void on_drain(struct door_conn *d)
     struct stomp_peer *c = stomp_peer_of(d);
 
     c->draining = true;
-    /* STOMP has no other way to say so. Who consumes goes on until it is closed. */
-    if (!c->consumers && !stomp_answers_wait(c))
+    /* STOMP has no other way to say so. Who consumes, or waits for a
+     * receipt or the answer to a call, goes on until it is closed. */
+    if (!c->consumers && list_empty(&c->calls) && !stomp_answers_wait(c))
         stomp_fail(c, NULL, reason_name(REASON_DRAINING), "the broker is about to stop\n");
 }
 

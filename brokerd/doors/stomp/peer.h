@@ -20,6 +20,7 @@
 
 enum {
     STOMP_SUBSCRIPTIONS_MAX = 10000, /* of a connection, and what else its limits say of streams */
+    STOMP_ANSWERS_BYTES = 16 << 20,  /* of receipts that wait */
     STOMP_ID_MAX = 255,              /* bytes of the id of a subscription or transaction */
     STOMP_SESSION_TEXT = 16
 };
@@ -33,6 +34,7 @@ struct stomp_peer {
     struct block *block; /* that holds the bytes at hand, within on_bytes() */
     struct window window;
     struct deque answers;     /* struct stomp_answer */
+    uint64_t answers_bytes;   /* of them, with their receipts */
     struct stomp_memo *memo;  /* what the last SEND said; NULL: none */
     struct map subscriptions; /* by id: struct stomp_sub */
     struct list transactions; /* struct stomp_transaction */

@@ -251,6 +251,22 @@ def held_and_settled():
     c.expect("RECEIPT", receipt_id="after")
 
 
+def receipts_that_wait_are_bounded():
+    """Behind a held message, for frames that no window holds back."""
+    q = "block." + name()
+    c = Client()
+    c.ask("SEND", b"1", destination=f"/queue/{q}")
+    c.send("SEND", b"2", destination=f"/queue/{q}", receipt="held")
+    pair = b"".join(b"%s\ntransaction:t\nreceipt:%s\n\n\0" % (word, b"r" * 8000)
+                    for word in (b"BEGIN", b"ABORT"))
+    try:
+        for _ in range(1500):
+            c.write(pair)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it has heard enough
+    c.error("limit", "receipts")
+
+
 def who_consumes_is_not_held():
     q = "block." + name()
     c = Client()
