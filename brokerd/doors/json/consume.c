@@ -277,6 +277,20 @@ int jsub_settle(struct jpeer *c, struct jask *a, enum ack_verb verb, struct refu
 
 /* --------------------------------------------------------------------------------- callbacks */
 
+/* Of what was asked for only a lone topic is said again. Several may be 64 KiB, for as long as the
+ * subscription lives. */
+static void forget_topics(struct jsub *s)
+{
+    uint8_t *less;
+
+    if (s->topic_n == 0 || s->asked[s->queue_n] == '"')
+        return;
+    s->topic_n = 0;
+    less = realloc(s->asked, s->queue_n + 1);
+    if (less)
+        s->asked = less;
+}
+
 void jsub_tell(struct jsub *s)
 {
     struct slice queue = slice_of(s->asked, s->queue_n);
@@ -294,6 +308,7 @@ void jsub_tell(struct jsub *s)
         jsay_end_with(&l, "topic", topic);
     else
         jsay_end(&l);
+    forget_topics(s);
 }
 
 void jsub_ready(void *ctx)

@@ -16,7 +16,7 @@ struct jsub {
     bool told;  /* $subscribed or $consumed has been said */
     bool gone;
     uint8_t queue_n;
-    uint32_t topic_n; /* what was asked for, as it was written; until it is told */
+    uint32_t topic_n; /* what was asked for, as it was written; several until it is told */
     uint8_t *asked;   /* queue and topic */
 };
 

@@ -158,7 +158,7 @@ static bool name_verb(struct stomp_peer *c, const struct stomp_frame *f, struct 
                    "the message is of no subscription of this connection that awaits it\n");
         return false;
     }
-    if (extend(s) < 0) {
+    if (s->mode == STOMP_INDIVIDUAL && extend(s) < 0) {
         stomp_fail_memory(c);
         return false;
     }

@@ -4,7 +4,9 @@
 #include "tests/unit/support.h"
 
 #include <jansson.h>
+#include <malloc.h>
 
+#include "brokerd/doors/json/consume.h"
 #include "brokerd/doors/json/json.h"
 #include "libbroker/base/headers.h"
 #include "libbroker/wire/json_line.h"
@@ -461,6 +463,29 @@ START_TEST(a_subscription_that_the_broker_ends)
 }
 END_TEST
 
+/* As long as it lives it keeps what is said of it again, and that is a lone topic. */
+START_TEST(topics_are_kept_until_it_is_told)
+{
+    struct talk *t = talk_open();
+    char line[1200];
+    const struct jsub *s;
+
+    ck_assert_int_lt(snprintf(line, sizeof line, SUB("\"topic\":[\"a\",%1000s\"b\"]") "\n", ""),
+                     (int)sizeof line);
+    say(t, "{\"id\":\"$subscribe\",\"data\":{\"topic\":\"a\"}}\n", BYTES);
+    say(t, line, BYTES);
+    fake.endpoint.ops->ready(fake.consumer[0].ctx);
+    fake.endpoint.ops->ready(fake.consumer[1].ctx);
+    ck_assert(strstr(hear(t), "\"subscription\":2,\"topic\":[\"a\","));
+    s = fake.consumer[1].ctx;
+    ck_assert_uint_lt(malloc_usable_size(s->asked), 100);
+    fake.endpoint.ops->closed(fake.consumer[1].ctx, &(struct refusal){REASON_FULL, "full"}, 0);
+    ck_assert_str_eq(hear(t), "{\"id\":\"$error\",\"data\":{\"reason\":\"full\",\"text\":"
+                              "\"full\",\"subscription\":2}}\n");
+    talk_end(t);
+}
+END_TEST
+
 START_TEST(one_subscription_too_many)
 {
     struct talk *t = talk_open();
@@ -678,6 +703,7 @@ int main(void)
     tcase_add_test(tc, gaps_attempts_and_facts);
     tcase_add_test(tc, a_subscription_by_its_number);
     tcase_add_test(tc, a_subscription_that_the_broker_ends);
+    tcase_add_test(tc, topics_are_kept_until_it_is_told);
     tcase_add_test(tc, one_subscription_too_many);
     tcase_add_test(tc, a_line_of_the_longest_length_and_one_longer);
     tcase_add_test(tc, sixteen_mistakes_in_a_row);
