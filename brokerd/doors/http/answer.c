@@ -14,7 +14,7 @@ static const struct {
     {"/stomp", "stomp", false}, {"/json", "json", false}, {"/echo", NULL, true},
 };
 
-/* The doors that subprotocols name. */
+/* The doors that subprotocols name; of one door the best first. */
 static const struct {
     const char *name, *door;
 } subprotocols[] = {{"rsocket", "rsocket"},
@@ -80,15 +80,17 @@ static bool origin_allowed(const struct http_request *r, const struct door_site 
     return http_field(r, "host", &host) && handshake_same_host(origin, host);
 }
 
-/* The first of the offered that is spoken there, by the door of the path if that has one. */
+/* The first of the offered that is spoken there, by the door of the path if that has one, decides
+ * which door; of those that name it, the best. */
 static void choose(const struct http_request *r, const struct door_site *site,
                    const struct door_ops *const *all, struct answer *a)
 {
     struct http_list at = {0};
+    unsigned best = NAMES;
     struct slice offered;
 
     while (http_next(r, "sec-websocket-protocol", &at, &offered)) {
-        for (unsigned i = 0; i < NAMES; i++) {
+        for (unsigned i = 0; i < best; i++) {
             const struct door_ops *door = served(subprotocols[i].door, site, all);
 
             if (!slice_eq(offered, slice_str(subprotocols[i].name)) || !door ||
@@ -96,7 +98,7 @@ static void choose(const struct http_request *r, const struct door_site *site,
                 continue;
             a->subprotocol = offered;
             a->upgrade.door = door;
-            return;
+            best = i;
         }
     }
 }
