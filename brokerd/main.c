@@ -198,6 +198,12 @@ static uint32_t at_most_32(uint64_t n)
     return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
+/* A count whose 0 stands for no limit. */
+static uint32_t zero_if_none(uint32_t n)
+{
+    return n == UINT32_MAX ? 0 : n;
+}
+
 static struct net_options net_options_of(const struct settings *s)
 {
     const struct settings_limits *l = &s->limits;
@@ -211,6 +217,7 @@ static struct net_options net_options_of(const struct settings *s)
                                          .message_max = s->max_message,
                                          .reassembly_max = l->reassembly_max,
                                          .streams_max = l->max_streams,
+                                         .publish_rate = zero_if_none(l->publish_rate),
                                          .keepalive_min_ms = l->keepalive_min_ms,
                                          .idle_max_ms = l->idle_max_ms,
                                          .session_bytes = l->resume_max_bytes,

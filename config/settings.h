@@ -63,6 +63,7 @@ struct settings_limits {
     uint64_t reassembly_max;      /* bytes of unfinished messages, all streams of a connection */
     uint32_t max_streams;         /* open streams of a connection */
     uint32_t max_calls;           /* of a connection: open, or waiting for a server */
+    uint32_t publish_rate;        /* messages a second of a connection; UINT32_MAX for no limit */
     int64_t keepalive_min_ms;     /* a peer's shorter interval counts as this */
     int64_t idle_max_ms;          /* a peer's longer lifetime counts as this */
     int64_t websocket_ping_ms;    /* a silent WebSocket is pinged so often; INT64_MAX: never */

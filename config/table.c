@@ -76,6 +76,10 @@ static const struct setting rows[] = {
      .text = "Streams open at once on one connection: subscriptions, publishers, requests."},
     {"limits", "max-calls", SETTING_COUNT, "10000", 1, 1 << 24, FIELD(limits.max_calls),
      .text = "Calls of one connection that are open at once, or wait for a server."},
+    {"limits", "publish-rate", SETTING_COUNT, "unlimited", 1, UINT64_MAX,
+     FIELD(limits.publish_rate),
+     .text = "Messages that one connection may publish in a second; it may save up one second's "
+             "worth. What is above it is refused."},
     {"limits", "keepalive-min", SETTING_TIME, "500ms", 1, DAY, FIELD(limits.keepalive_min_ms),
      .text = "Shortest keep-alive interval; a client that asks for a shorter one gets this."},
     {"limits", "idle-max", SETTING_TIME, "10m", SECOND, 365 * DAY, FIELD(limits.idle_max_ms),

@@ -162,8 +162,10 @@ struct endpoint_ops {
 };
 
 struct endpoint_desc {
-    const char *name; /* for people, copied; NULL: what ops->peer() says */
-    bool is_broker;   /* the broker's own: may publish to names that begin with `$` */
+    const char *name;      /* for people, copied; NULL: what ops->peer() says */
+    bool is_broker;        /* the broker's own: may publish to names that begin with `$` */
+    uint32_t publish_rate; /* messages a second that it may publish, all its publishers together;
+                            * it may save up one second's worth. 0: any number */
 };
 
 /* An endpoint in *ret; -ENOMEM. */

@@ -154,6 +154,13 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
     ep->publishing = (struct publishing *)(uintptr_t)&publishing_none;
     ep->marks = (struct marks *)(uintptr_t)&marks_none;
     ep->seldom = (struct seldom *)(uintptr_t)&seldom_none;
+    if (d->publish_rate) {
+        if (!endpoint_publishing(ep)) {
+            free(ep);
+            return -ENOMEM;
+        }
+        ep->publishing->rate = rate_begin(d->publish_rate, c->now_ms);
+    }
     list_push_back(&c->endpoints, &ep->link);
     tell(ep, EVENT_CONNECTED);
     *ret = ep;

@@ -111,6 +111,9 @@ struct mail_settled {
     uint64_t first;
     uint32_t count;
     struct answer answer;
+    struct full full; /* queue 0: the rest is empty */
+    uint8_t label_n;
+    char label[]; /* of that queue */
 };
 
 struct mail_attach {

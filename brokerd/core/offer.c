@@ -263,7 +263,8 @@ static void answer_held(struct queue *q, enum put what, enum reason reason)
 
     if (what != PUT_ACCEPTED)
         a.reason = (uint16_t)reason;
-    publish_answer(q->core, h->publisher, h->number, 1, &a);
+    publish_answer(q->core, h->publisher, h->number, 1, &a,
+                   what == PUT_REFUSED && reason == REASON_FULL ? q : NULL);
     budget_unref(q->core, h->msg);
     deque_pop(&q->backlog->held);
     if (deque_len(&q->backlog->held) == 0)

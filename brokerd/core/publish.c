@@ -62,7 +62,7 @@ void publisher_free(struct publisher *p)
     route_unref(p->route);
     names_release(c, p->queue);
     topic_unref(p->carried);
-    free(p->why);
+    excuse_forget(&p->excuses, UINT64_MAX);
     free(p);
 }
 
@@ -72,16 +72,10 @@ void core_publisher_close(struct publisher *p)
         publisher_free(p);
 }
 
-static void has_news(struct publisher *p)
-{
-    if (!list_linked(&p->news) || p->patience.is_tried)
-        list_move_to_back(&p->ep->core->news, &p->news);
-}
-
 void core_publisher_last(struct publisher *p)
 {
     p->patience.at_once = PATIENCE_NONE;
-    has_news(p);
+    publisher_has_news(p);
 }
 
 void core_publisher_never_hold(struct publisher *p)
@@ -242,8 +236,14 @@ static struct route *fresh_route(struct publisher *p)
 
 /* --------------------------------------------------------------------------- publish */
 
+static struct full how_full(const struct queue *q)
+{
+    return (struct full){q->handle, q->backlog->waiting, q->backlog->bytes};
+}
+
 struct add_ctx {
     struct publisher *p;
+    const struct queue *refuser;
     uint64_t first;
     unsigned posted;
     int error;
@@ -263,28 +263,20 @@ static void add_range(void *ctx, const struct offer_range *r)
         a->p->waiting_ms = a->p->ep->core->now_ms;
     if (ledger_add(&a->p->ledger, &s) < 0)
         a->error = -ENOMEM;
-}
+    if (r->reason == REASON_FULL && a->refuser) {
+        struct full full = how_full(a->refuser);
 
-static void explain(struct publisher *p, const struct queue *q)
-{
-    char text[NAME_MAX_BYTES + 80];
-
-    if (p->kind != PUBLISH_ONCE || p->why || !q)
-        return;
-    snprintf(text, sizeof text, "queue \"%s\" is full (%llu messages, %llu bytes)", q->label,
-             (unsigned long long)q->backlog->waiting, (unsigned long long)q->backlog->bytes);
-    p->why = strdup(text);
+        excuse_full(&a->p->excuses, s.first, s.count, &full, slice_str(a->refuser->label));
+    }
 }
 
 /* Enter in the ledger what became of the run so far. */
 static int enter(struct publisher *p, struct offer *o, unsigned posted)
 {
-    struct add_ctx a = {p, o->first, posted, 0};
+    struct add_ctx a = {p, o->refuser, o->first, posted, 0};
 
     if (p->kind != PUBLISH_FORGET)
         offer_ranges(o, add_range, &a);
-    if (o->refuser)
-        explain(p, o->refuser);
     offer_end(o);
     return a.error;
 }
@@ -316,7 +308,7 @@ static int park(struct publisher *p, struct offer *o)
         if (!m) {
             free(k);
             c->count.reason[REASON_MEMORY]++;
-            publish_answer(c, o->publisher, o->first + i, 1, &lost);
+            publish_answer(c, o->publisher, o->first + i, 1, &lost, NULL);
             continue;
         }
         *k = (struct parked){{0}, m, o->publisher, o->first + i, o->may_hold};
@@ -417,6 +409,63 @@ static int publish_parts(struct publisher *p, const struct run *run)
     return r;
 }
 
+static int publish_run(struct publisher *p, const struct run *run)
+{
+    uint64_t max = p->ep->core->globals.max_message_bytes;
+
+    /* The sum is within the limit of one: so is each. */
+    if (run->n <= RUN_MAX && run->bytes <= RUN_BYTES && run->bytes <= max)
+        return publish_some(p, run);
+    return publish_parts(p, run);
+}
+
+/* Tell people, at most once a second for each connection. */
+static void tell_rate(struct endpoint *ep, uint32_t n)
+{
+    struct rate *rate = &ep->publishing->rate;
+    struct core_event ev = {.kind = EVENT_REFUSED,
+                            .reason = REASON_LIMIT,
+                            .queue = "",
+                            .topic = "",
+                            .client = endpoint_name(ep)};
+
+    rate->untold += n;
+    if (rate->event_ms && ep->core->now_ms < rate->event_ms + LOSS_EVENT_MS)
+        return;
+    ev.count = rate->untold;
+    rate->untold = 0;
+    rate->event_ms = ep->core->now_ms;
+    ep->core->ops->event(ep->core->ctx, &ev);
+}
+
+/* As many as the connection's rate allows; the others are settled at once. */
+static int publish_rated(struct publisher *p, const struct run *run)
+{
+    struct rate *rate = &p->ep->publishing->rate;
+    struct run part = *run, rest = *run;
+    struct offer o = {.core = p->ep->core, .run = &rest};
+    int r = 0;
+
+    part.n = rate_take(rate, run->n, p->ep->core->now_ms);
+    if (part.n == run->n)
+        return publish_run(p, run);
+    part.bytes = 0;
+    for (uint32_t i = 0; i < part.n; i++)
+        part.bytes += part.v[i].len;
+    if (part.n)
+        r = publish_run(p, &part);
+    if (r < 0)
+        return r;
+    rest.v += part.n;
+    rest.n -= part.n;
+    o.first = p->next;
+    p->next += rest.n;
+    if (p->kind != PUBLISH_FORGET)
+        excuse_rate(&p->excuses, o.first, rest.n, rate->per_s);
+    tell_rate(p->ep, rest.n);
+    return refuse_run(p, &o, REASON_LIMIT);
+}
+
 /* The window follows the size of messages lately seen. */
 static void learn_size(struct publisher *p, const struct run *run)
 {
@@ -464,11 +513,8 @@ int core_publish(struct publisher *p, const struct target *to, const struct run 
         learn_size(p, run);
     }
     if (p->kind != PUBLISH_FORGET)
-        has_news(p);
-    /* The sum is within the limit of one: so is each. */
-    if (run->n <= RUN_MAX && run->bytes <= RUN_BYTES && run->bytes <= c->globals.max_message_bytes)
-        return publish_some(p, run);
-    return publish_parts(p, run);
+        publisher_has_news(p);
+    return p->ep->publishing->rate.per_s ? publish_rated(p, run) : publish_run(p, run);
 }
 
 void core_foresee(struct core *c, const struct slice *topics, unsigned n)
@@ -516,7 +562,7 @@ int publish_moved(struct publisher *p, handle_t queue, struct msg *m)
 
     if (m->expires_ms != INT64_MAX)
         meta.ttl_ms = m->expires_ms > c->now_ms ? m->expires_ms - c->now_ms : 1;
-    has_news(p);
+    publisher_has_news(p);
     if (handle_worker(queue) != c->id) {
         if (post_run(&o, handle_worker(queue), queue) == 0)
             return enter(p, &o, 1);
@@ -563,7 +609,8 @@ static void answer_range(void *ctx, const struct offer_range *r)
                             .more = r->held,
                             .reason = (uint16_t)r->reason};
 
-    publish_answer(a->c, a->o->publisher, a->o->first + r->first, r->n, &answer);
+    publish_answer(a->c, a->o->publisher, a->o->first + r->first, r->n, &answer,
+                   r->reason == REASON_FULL ? a->o->refuser : NULL);
 }
 
 static void answer_offer(struct offer *o)
@@ -581,7 +628,7 @@ static void answer_refused(struct offer *o, enum reason reason, uint32_t matched
     struct answer a = {.matched = matched, .done = 1, .reason = (uint16_t)reason};
 
     o->core->count.reason[reason] += o->run->n;
-    publish_answer(o->core, o->publisher, o->first, o->run->n, &a);
+    publish_answer(o->core, o->publisher, o->first, o->run->n, &a, NULL);
 }
 
 static void take_for_queue(struct offer *o, handle_t queue, struct topic *topic)
@@ -655,13 +702,13 @@ void publish_unpark(struct core *c, struct named *n)
         c->parked--;
         if (n->state != NAMED_KNOWN) {
             c->count.reason[n->reason]++;
-            publish_answer(c, k->publisher, k->number, 1, &refused);
+            publish_answer(c, k->publisher, k->number, 1, &refused, NULL);
         } else if (handle_worker(n->queue) == c->id) {
             take_for_queue(&o, n->queue, n->topic);
         } else if (post_run(&o, handle_worker(n->queue), n->queue) < 0) {
             refused.reason = REASON_NO_CREDIT;
             c->count.reason[REASON_NO_CREDIT]++;
-            publish_answer(c, k->publisher, k->number, 1, &refused);
+            publish_answer(c, k->publisher, k->number, 1, &refused, NULL);
         }
         budget_unref(c, m);
         free(k);
@@ -676,35 +723,41 @@ static bool same_answer(const struct answer *a, const struct answer *b)
            a->more == b->more && a->reason == b->reason;
 }
 
-static void apply_answer(struct core *c, handle_t publisher, uint64_t first, uint32_t count,
-                         const struct answer *a)
+static void apply_answer(struct core *c, const struct answer_batch *b, struct slice label)
 {
-    struct publisher *p = slots_get(&c->slots, SLOT_PUBLISHER, publisher);
+    struct publisher *p = slots_get(&c->slots, SLOT_PUBLISHER, b->publisher);
 
     if (!p) { /* it left before its messages settled */
         c->count.stale_handles++;
         return;
     }
-    if (ledger_answer(&p->ledger, first, count, a) < 0)
-        c->count.reason[REASON_MEMORY] += count;
+    if (ledger_answer(&p->ledger, b->first, b->count, &b->a) < 0)
+        c->count.reason[REASON_MEMORY] += b->count;
+    if (label.n)
+        excuse_full(&p->excuses, b->first, b->count, &b->full, label);
     if (!p->ledger.open)
         p->waiting_ms = 0;
-    has_news(p);
+    publisher_has_news(p);
 }
 
 void publish_flush(struct core *c)
 {
     struct answer_batch late = c->late;
+    const struct queue *q;
+    struct slice label = {0};
     struct mail_settled *m;
 
     c->late.count = 0;
     if (!late.count)
         return;
+    q = late.full.queue ? slots_get(&c->slots, SLOT_QUEUE, late.full.queue) : NULL;
+    if (q)
+        label = slice_str(q->label);
     if (handle_worker(late.publisher) == c->id) {
-        apply_answer(c, late.publisher, late.first, late.count, &late.a);
+        apply_answer(c, &late, label);
         return;
     }
-    m = mail_post(c, handle_worker(late.publisher), MAIL_SETTLED, sizeof *m, true);
+    m = mail_post(c, handle_worker(late.publisher), MAIL_SETTLED, sizeof *m + label.n, true);
     if (!m) {
         c->count.reason[REASON_MEMORY] += late.count;
         return;
@@ -713,168 +766,34 @@ void publish_flush(struct core *c)
     m->first = late.first;
     m->count = late.count;
     m->answer = late.a;
+    m->full = late.full;
+    m->label_n = (uint8_t)label.n;
+    if (label.n)
+        memcpy(m->label, label.p, label.n);
 }
 
 void publish_answer(struct core *c, handle_t publisher, uint64_t first, uint32_t count,
-                    const struct answer *a)
+                    const struct answer *a, const struct queue *full)
 {
     struct answer_batch *late = &c->late;
+    handle_t queue = full ? full->handle : 0;
 
     if (!publisher)
         return;
     if (late->count && late->publisher == publisher && late->first + late->count == first &&
-        same_answer(&late->a, a)) {
+        late->full.queue == queue && same_answer(&late->a, a)) {
         late->count += count;
         return;
     }
     publish_flush(c);
-    *late = (struct answer_batch){publisher, first, count, *a};
+    *late = (struct answer_batch){publisher, first, count, *a, {0}};
+    if (queue)
+        late->full = how_full(full);
 }
 
 void publish_take_settled(struct core *c, const struct mail_settled *m)
 {
-    apply_answer(c, m->publisher, m->first, m->count, &m->answer);
-}
+    struct answer_batch b = {m->publisher, m->first, m->count, m->answer, m->full};
 
-/* --------------------------------------------------------------------------- telling */
-
-enum { TELL_MAX = 64 };
-
-static void outcome_of(const struct publisher *p, const struct span *s, struct outcome *o)
-{
-    *o = (struct outcome){.first = s->first,
-                          .count = s->count,
-                          .reason = (enum reason)s->reason,
-                          .matched = s->matched,
-                          .accepted = s->accepted,
-                          .text = p->why};
-    if (!s->matched && s->reason == REASON_NONE)
-        o->reason = REASON_NO_MATCH;
-}
-
-static void tell_settled(struct publisher *p)
-{
-    struct outcome o[TELL_MAX];
-    struct span s;
-
-    while (ledger_news(&p->ledger)) {
-        size_t n = 0;
-
-        while (n < TELL_MAX && ledger_take(&p->ledger, &s)) {
-            outcome_of(p, &s, &o[n++]);
-            p->told = s.first + s.count - 1;
-        }
-        p->ep->ops->settled(p->ctx, p->told, o, n);
-    }
-}
-
-static bool takes_credit(const struct publisher *p)
-{
-    return p->kind == PUBLISH_WINDOW && !p->ep->core->draining;
-}
-
-/* The credit to be granted now. */
-static uint64_t credit_due(const struct publisher *p)
-{
-    /* The first message, which comes without credit, is not part of the window. */
-    uint64_t window = p->window, out = p->next > 1 ? p->allowance + p->ledger.open : 0;
-
-    if (!takes_credit(p))
-        return 0;
-    if (core_short_of_memory(p->ep->core))
-        window = window / WINDOW_SHORT ? window / WINDOW_SHORT : 1;
-    if (out >= window || window - out < (window + 1) / 2 || (p->next == 1 && p->allowance > 1))
-        return 0;
-    return window - out;
-}
-
-static void grant(struct publisher *p)
-{
-    struct core *c = p->ep->core;
-    uint64_t n = credit_due(p);
-
-    if (takes_credit(p) && core_short_of_memory(c) && !list_linked(&p->starved))
-        list_push_back(&c->starved, &p->starved);
-    if (n == 0)
-        return;
-    p->allowance += n;
-    p->ep->ops->granted(p->ctx, (uint32_t)n);
-}
-
-/* Can what is to be told wait? Not what went wrong; and credit takes it along. */
-static bool put_off(struct publisher *p)
-{
-    struct core *c = p->ep->core;
-    uint32_t n = p->kind == PUBLISH_WINDOW ? ledger_plain_news(&p->ledger) : 0;
-
-    if (!n || c->draining || core_short_of_memory(c) || credit_due(p) > 0 ||
-        !patience_put_off(&p->patience, n, p->next, c->now_ms)) {
-        p->patience.is_tried = false;
-        return false;
-    }
-    list_push_back(&c->unhurried, &p->news);
-    if (patience_due(&p->patience) < c->unhurried_due_ms)
-        c->unhurried_due_ms = patience_due(&p->patience);
-    return true;
-}
-
-/* Those that have published nothing more hear now what was put off. */
-static void end_patience(struct core *c)
-{
-    struct list_node *n, *next;
-
-    if (c->now_ms < c->unhurried_due_ms)
-        return;
-    c->unhurried_due_ms = INT64_MAX;
-    for (n = list_first(&c->unhurried); n; n = next) {
-        struct publisher *p = LIST_ITEM(n, struct publisher, news);
-        int64_t due = patience_due(&p->patience);
-
-        next = list_next(&c->unhurried, n);
-        if (due <= c->now_ms) {
-            patience_over(&p->patience);
-            list_move_to_back(&c->news, n);
-        } else if (due < c->unhurried_due_ms) {
-            c->unhurried_due_ms = due;
-        }
-    }
-}
-
-void publish_hasten(struct core *c)
-{
-    struct list_node *n;
-
-    while ((n = list_pop(&c->unhurried)) != NULL)
-        list_push_back(&c->news, n);
-}
-
-static void feed_starved(struct core *c)
-{
-    struct list_node *n;
-
-    if (core_short_of_memory(c))
-        return;
-    while ((n = list_pop(&c->starved)) != NULL)
-        has_news(LIST_ITEM(n, struct publisher, starved));
-}
-
-void publish_tell(struct core *c)
-{
-    struct list_node *n;
-
-    feed_starved(c);
-    end_patience(c);
-    while ((n = list_pop(&c->news)) != NULL) {
-        struct publisher *p = LIST_ITEM(n, struct publisher, news);
-
-        if (put_off(p))
-            continue;
-        tell_settled(p);
-        if (p->kind == PUBLISH_ONCE && p->next > 1 && core_publisher_idle(p))
-            publisher_free(p);
-        else
-            grant(p);
-    }
-    if (list_empty(&c->unhurried)) /* or the worker would wake up for nothing */
-        c->unhurried_due_ms = INT64_MAX;
+    apply_answer(c, &b, slice_of(m->label, m->label_n));
 }

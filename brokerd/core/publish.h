@@ -21,9 +21,10 @@ void publish_internal(struct core *c, struct slice topic, const struct run *run)
 int publish_moved(struct publisher *p, handle_t queue, struct msg *m);
 
 /* An answer for messages of a publisher, on this worker or another, that came by itself;
- * neighbours are gathered until publish_flush(). 0: nobody waits. */
+ * neighbours are gathered until publish_flush(). 0: nobody waits. `full`: the queue that refused
+ * them for being so, or NULL. */
 void publish_answer(struct core *c, handle_t publisher, uint64_t first, uint32_t count,
-                    const struct answer *a);
+                    const struct answer *a, const struct queue *full);
 void publish_flush(struct core *c);
 
 /* A run from another worker, and the answers to one of ours. */
@@ -32,6 +33,13 @@ void publish_take_settled(struct core *c, const struct mail_settled *m);
 
 /* Messages that waited for their queue to be known. */
 void publish_unpark(struct core *c, struct named *n);
+
+/* There is something to tell `p`, or credit to grant it, at the end of the turn. */
+static inline void publisher_has_news(struct publisher *p)
+{
+    if (!list_linked(&p->news) || p->patience.is_tried)
+        list_move_to_back(&p->ep->core->news, &p->news);
+}
 
 /* Tell publishers what has settled and grant credit. */
 void publish_tell(struct core *c);

@@ -15,9 +15,11 @@
 #define BROKERD_CORE_STATE_H
 
 #include "brokerd/core/core.h"
+#include "brokerd/core/excuse.h"
 #include "brokerd/core/flights.h"
 #include "brokerd/core/ledger.h"
 #include "brokerd/core/patience.h"
+#include "brokerd/core/rate.h"
 #include "brokerd/core/route.h"
 #include "brokerd/core/slots.h"
 #include "brokerd/core/tree.h"
@@ -235,11 +237,12 @@ struct following {
     uint8_t wanted;   /* what came of the span before: the worker to go to; the own one: stay */
 };
 
-/* What an endpoint needs that publishes: made with its first publisher. The others share
- * publishing_none. */
+/* What an endpoint needs that publishes: made with its first publisher, or at once if it has a
+ * rate. The others share publishing_none. */
 struct publishing {
     struct list publishers;
     uint64_t published; /* messages */
+    struct rate rate;   /* beside that: who publishes reads whether there is one */
     struct following follow;
 };
 
@@ -318,7 +321,7 @@ struct publisher {
     bool carried_queue;       /* it is a queue's */
     bool may_hold;            /* its messages may wait in front of a full queue */
     bool makes_unbound;       /* queues that are not bound to their own names */
-    char *why;                /* PUBLISH_ONCE: more about a refusal */
+    struct excuse *excuses;   /* more about refusals that are to be told */
     uint64_t count, bytes;    /* published */
     uint64_t reason[REASON_TABLE_SIZE];
     int64_t waiting_ms; /* something unsettled since; 0: nothing */
@@ -413,8 +416,9 @@ struct core {
         uint64_t first;
         uint32_t count;
         struct answer a;
-    } late;          /* answers that came one by one, gathered */
-    uint64_t parked; /* messages to queues that are not known yet */
+        struct full full; /* the queue that refused them; 0: none to speak of */
+    } late;               /* answers that came one by one, gathered */
+    uint64_t parked;      /* messages to queues that are not known yet */
     bool draining;
     bool owes;   /* something is in `owing` or `parting` */
     bool ending; /* nobody is told anything any more */

@@ -25,6 +25,7 @@ struct door_limits {
     uint64_t message_max;      /* bytes, reassembled */
     uint64_t reassembly_max;   /* bytes of unfinished messages, all streams of a connection */
     uint32_t streams_max;      /* open streams of a connection */
+    uint32_t publish_rate;     /* messages a second that it may publish; 0: any number */
     int64_t keepalive_min_ms;  /* shorter intervals of a peer count as this */
     int64_t idle_max_ms;       /* longer lifetimes count as this */
     uint64_t session_bytes;    /* kept of what a session's peer has not acknowledged */
@@ -195,6 +196,12 @@ static inline void link_upgrade(struct link *l, const struct door_upgrade *u)
 static inline void link_pause(struct link *l, bool pause)
 {
     l->host->pause(l, pause);
+}
+
+/* How its endpoint is opened; `name` as in struct endpoint_desc. */
+static inline struct endpoint_desc link_desc(const struct link *l, const char *name)
+{
+    return (struct endpoint_desc){.name = name, .publish_rate = l->host->limits.publish_rate};
 }
 
 enum door_match { DOOR_NO, DOOR_YES, DOOR_MORE };

@@ -1,13 +1,18 @@
 #include "brokerd/doors/window.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WHY_MAX = 240 }; /* bytes kept of a text: no refusal has more */
 
 /* What waits for settlement: of both sides all up to `last`. The messages it stands for are the
  * last `n` of side `side`. */
 struct token {
     uint64_t token;
     uint64_t last[WINDOW_SIDES];
-    struct outcome o; /* so far */
+    struct outcome o; /* so far; its text is `why` */
+    char *why;
     uint32_t n;
     uint8_t side;
 };
@@ -45,6 +50,8 @@ void window_fini(struct window *w)
         core_publisher_close(w->side[i].p);
         w->side[i].p = NULL;
     }
+    for (uint64_t i = deque_first(&w->tokens); i != deque_end(&w->tokens); i++)
+        free(((struct token *)deque_slot(&w->tokens, i))->why);
     deque_fini(&w->tokens);
 }
 
@@ -99,6 +106,16 @@ static enum reason worse(enum reason a, enum reason b)
     return !reason_is_refusal(a) && reason_is_refusal(b) ? b : a;
 }
 
+/* The token's reason is that of `o`, whose text is borrowed. Without memory the reason's own text
+ * has to do. */
+static void take_reason(struct token *t, const struct outcome *o)
+{
+    free(t->why);
+    t->why = o->text ? strndup(o->text, WHY_MAX) : NULL;
+    t->o.text = t->why;
+    t->o.reason = o->reason;
+}
+
 /* `o` is the outcome of some of the token's messages. */
 static void merge(struct token *t, const struct outcome *o)
 {
@@ -110,7 +127,8 @@ static void merge(struct token *t, const struct outcome *o)
         return;
     t->o.matched += o->matched * (uint32_t)(to - from);
     t->o.accepted += o->accepted * (uint32_t)(to - from);
-    t->o.reason = worse(t->o.reason, o->reason);
+    if (worse(t->o.reason, o->reason) != t->o.reason)
+        take_reason(t, o);
 }
 
 /* Note the outcome with the tokens it concerns. Those wholly before its end are done with. */
@@ -144,6 +162,7 @@ static void tell(struct window *w)
         done = *t;
         deque_pop(&w->tokens);
         w->ops->settled(w->ctx, done.token, &done.o);
+        free(done.why);
     }
 }
 

@@ -152,11 +152,11 @@ bool host_same(const struct host *a, const struct host *b)
            a->o.websocket_ping_ms == b->o.websocket_ping_ms && a->o.linger_ms == b->o.linger_ms &&
            d->first_frame_max == e->first_frame_max && d->frame_max == e->frame_max &&
            d->message_max == e->message_max && d->reassembly_max == e->reassembly_max &&
-           d->streams_max == e->streams_max && d->keepalive_min_ms == e->keepalive_min_ms &&
-           d->idle_max_ms == e->idle_max_ms && d->session_bytes == e->session_bytes &&
-           d->session_ms == e->session_ms && d->sessions_max == e->sessions_max &&
-           d->lease_requests == e->lease_requests && d->lease_ms == e->lease_ms &&
-           d->json_keepalive_ms == e->json_keepalive_ms;
+           d->streams_max == e->streams_max && d->publish_rate == e->publish_rate &&
+           d->keepalive_min_ms == e->keepalive_min_ms && d->idle_max_ms == e->idle_max_ms &&
+           d->session_bytes == e->session_bytes && d->session_ms == e->session_ms &&
+           d->sessions_max == e->sessions_max && d->lease_requests == e->lease_requests &&
+           d->lease_ms == e->lease_ms && d->json_keepalive_ms == e->json_keepalive_ms;
 }
 
 void host_drop(struct host *h)

@@ -110,7 +110,7 @@ static const struct endpoint_ops endpoint_ops = {
 /* With the first line: whoever sends none costs the core nothing. */
 static bool open_endpoint(struct jpeer *c)
 {
-    const struct endpoint_desc desc = {.name = NULL};
+    const struct endpoint_desc desc = link_desc(c->link, NULL);
     struct refusal why;
     int r = core_endpoint_open(c->link->host->core, &desc, &endpoint_ops, c, &c->link->endpoint);
 

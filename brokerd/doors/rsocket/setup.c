@@ -129,7 +129,7 @@ static void no_memory(struct peer *c)
 static void establish(struct peer *c, const struct rs_frame *f)
 {
     char name[CLIENT_NAME_MAX + 1];
-    struct endpoint_desc desc = {0};
+    struct endpoint_desc desc;
     struct refusal why;
     struct slice service;
     uint32_t code;
@@ -140,7 +140,7 @@ static void establish(struct peer *c, const struct rs_frame *f)
         peer_fail(c, code, why.text);
         return;
     }
-    desc.name = client_name(c, f, name, sizeof name);
+    desc = link_desc(c->link, client_name(c, f, name, sizeof name));
     if (keep_type(c, f->setup.data_mime) < 0 ||
         core_endpoint_open(c->link->host->core, &desc, &endpoint_ops, c, &c->link->endpoint) < 0 ||
         ((f->flags & RS_LEASE_FLAG) && lease_begin(c) < 0)) {

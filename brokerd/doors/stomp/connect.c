@@ -164,7 +164,7 @@ static const struct endpoint_ops endpoint_ops = {
 static bool open_endpoint(struct stomp_peer *c, const struct stomp_frame *f)
 {
     char name[CLIENT_NAME_MAX + 1];
-    struct endpoint_desc desc = {.name = client_name(c, f, name)};
+    struct endpoint_desc desc = link_desc(c->link, client_name(c, f, name));
     struct refusal why = {REASON_MEMORY, ""};
     int r = core_endpoint_open(c->link->host->core, &desc, &endpoint_ops, c, &c->link->endpoint);
 

@@ -38,7 +38,7 @@ class Events(Subscription):
 
 class Json(Party):
     name = "json"
-    can = frozenset("credit receipts delay extend reasons survives require kinds".split())
+    can = frozenset("credit receipts delay extend reasons survives require kinds frames".split())
 
     def __init__(self, address):
         super().__init__(self.pipe_to(address))
@@ -49,18 +49,29 @@ class Json(Party):
     def pipe_to(self, address):
         return Tcp(address, cut)
 
-    def say(self, id_, **data):
+    @staticmethod
+    def line(id_, **data):
         line = json.dumps({"id": id_, "data": data}, separators=(",", ":"), ensure_ascii=False)
-        self.pipe.write(line.encode() + b"\n")
+        return line.encode()
+
+    def say(self, id_, **data):
+        self.pipe.write(self.line(id_, **data) + b"\n")
+
+    def publish_unit(self, topic, size):
+        what = {"topic": topic, "confirm": self.confirms + 1}
+        self.ask(**what, data="x" * (size - len(self.line("$publish", **what, data=""))))
 
     def publish(self, topic, data, queue=False, headers=None, kind=None, require=False):
-        self.confirms += 1
-        number = self.confirms
+        number = self.confirms + 1
         what = {"queue" if queue else "topic": topic, "confirm": number}
         what.update({"headers": headers} if headers else {})
         what.update({"type": kind} if kind else {})
         what.update({"require": True} if require else {})
         what.update(self.payload(data, kind))
+        return self.ask(**what)
+
+    def ask(self, **what):
+        self.confirms = number = what["confirm"]
         self.say("$publish", **what)
         self.read_until(lambda: number in self.answers)
         answer = self.answers.pop(number)

@@ -60,8 +60,10 @@ class Party:
     name = "?"
     # credit: grants after the first; receipts: how many queues matched and accepted;
     # delay: a nack with a delay; extend; reasons: a refusal names its reason; survives: a refusal
-    # leaves the connection open; barrier; require; kinds: any content type
+    # leaves the connection open; barrier; require; kinds: any content type; frames: publish_unit()
+    # publishes x's in a frame of so many bytes
     can = frozenset()
+    headers_max = 256  # of one message
 
     def __init__(self, pipe):
         self.pipe = pipe

@@ -123,7 +123,7 @@ class Stream(Subscription):
 
 class RSocket(Party):
     name = "rsocket"
-    can = frozenset("credit receipts delay extend reasons survives require kinds".split())
+    can = frozenset("credit receipts delay extend reasons survives require kinds frames".split())
 
     def __init__(self, address):
         super().__init__(self.pipe_to(address))
@@ -166,6 +166,10 @@ class RSocket(Party):
             headers["$require"] = "1"
         route = ("send/" if queue else "publish/") + topic
         return struct.unpack(">II", self.request(metadata([route], headers, kind), data))
+
+    def publish_unit(self, topic, size):
+        meta = metadata(["publish/" + topic])
+        self.request(meta, b"x" * (size - 6 - 3 - len(meta)))
 
     def open(self, kind, tags, credit, settings, topic, tracked):
         s = Stream(self, self.new_id(), topic, tracked)

@@ -11,3 +11,8 @@ read -ra doors <<<"${DOORS:-rsocket rsocket-ws json json-ws stomp stomp-ws}"
 brokerd_start
 SLOW=$SLOW python3 tests/suites/doors/suite.py "${BROKER_URL#tcp://}" "${doors[@]}"
 brokerd_stop
+
+conf='limits { publish-rate = 20 frame-max = "64KiB" }'
+brokerd_start
+SLOW=$SLOW python3 tests/suites/doors/suite.py --limited "${BROKER_URL#tcp://}" "${doors[@]}"
+brokerd_stop

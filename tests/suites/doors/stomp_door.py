@@ -56,6 +56,7 @@ class Messages(Subscription):
 class Stomp(Party):
     name = "stomp"
     can = frozenset(["kinds"])
+    headers_max = 128 - 2  # of a frame; destination and receipt are among them
 
     def __init__(self, address):
         super().__init__(self.pipe_to(address))

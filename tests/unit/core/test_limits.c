@@ -384,6 +384,101 @@ START_TEST(who_leaves_behind_its_acks_gives_all_back)
 }
 END_TEST
 
+/* ------------------------------------------------------------------------------- rate */
+
+/* One second's worth may be saved up, by all publishers of a connection together; one more is
+ * refused, and a second later there is as much again. */
+START_TEST(a_connection_publishes_at_its_rate)
+{
+    struct endpoint_desc d = {.name = "fast", .publish_rate = 10};
+    struct world_peer fast;
+
+    start(_i ? 2 : 1, "");
+    world_connect_as(&world, &fast, 0, &d);
+    ck_assert_int_eq(world_subscribe(&b, "#", CORE_UNLIMITED), 0);
+    world_run(&world);
+    ck_assert_int_eq(world_publish(&fast, PUBLISH_WINDOW, false, "x", "0 1 2 3 4 5 6 7"), 0);
+    ck_assert_int_eq(world_publish(&fast, PUBLISH_WINDOW, false, "x", "8 9"), 0);
+    world_run(&world);
+    ck_assert_uint_eq(fast.accepted, 10);
+    ck_assert_uint_eq(world.events[EVENT_REFUSED], 0);
+    ck_assert_int_eq(world_publish(&fast, PUBLISH_WINDOW, false, "x", "10"), 0); /* one above */
+    world_run(&world);
+    ck_assert_uint_eq(fast.refused, 1);
+    ck_assert_uint_eq(fast.upto, 11);
+    ck_assert_int_eq(fast.last.reason, REASON_LIMIT);
+    ck_assert_uint_eq(fast.last.matched, 0);
+    ck_assert_str_eq(fast.text, "a connection may publish 10 messages a second (publish-rate)");
+    ck_assert_uint_eq(world.events[EVENT_REFUSED], 1);
+    world_advance(&world, 99);
+    ck_assert_int_eq(world_publish(&fast, PUBLISH_WINDOW, false, "x", "11"), 0);
+    world_advance(&world, 1);
+    ck_assert_int_eq(world_publish(&fast, PUBLISH_WINDOW, false, "x", "12 13"), 0);
+    world_run(&world);
+    ck_assert_uint_eq(fast.accepted, 11); /* 12 */
+    ck_assert_uint_eq(fast.refused, 3);
+    ck_assert_uint_eq(world.events[EVENT_REFUSED], 1); /* not so soon */
+    world_advance(&world, 5000);
+    ck_assert_int_eq(world_publish(&fast, PUBLISH_WINDOW, false, "x", "a b c d e f g h i j k"), 0);
+    world_run(&world);
+    ck_assert_uint_eq(fast.accepted, 21);
+    ck_assert_uint_eq(fast.refused, 4);
+    ck_assert_uint_eq(b.deliveries, 21);
+    ck_assert_uint_eq(world.events[EVENT_REFUSED], 2);
+    ck_assert_uint_eq(world.core[0]->count.reason[REASON_LIMIT], 4);
+    ck_assert_uint_eq(world.core[0]->count.published, 21);
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, false, "x", "others have no such limit"),
+                     0);
+    world_disconnect(&fast);
+    teardown();
+}
+END_TEST
+
+/* Who is told nothing loses, and that is counted. */
+START_TEST(a_rate_for_who_is_told_nothing)
+{
+    struct endpoint_desc d = {.name = "fast", .publish_rate = 2};
+    struct world_peer fast;
+
+    start(1, "");
+    world_connect_as(&world, &fast, 0, &d);
+    ck_assert_int_eq(world_publish(&fast, PUBLISH_FORGET, false, "x", "1 2 3 4 5"), 0);
+    world_run(&world);
+    ck_assert_uint_eq(world.core[0]->count.published, 2);
+    ck_assert_uint_eq(world.core[0]->count.reason[REASON_LIMIT], 3);
+    ck_assert_uint_eq(world.events[EVENT_REFUSED], 1);
+    world_disconnect(&fast);
+    teardown();
+}
+END_TEST
+
+/* ----------------------------------------------------------------------------- full queues */
+
+/* What is told of a full queue names it and its numbers, wherever it lives. */
+START_TEST(who_was_refused_hears_by_which_queue)
+{
+    start(_i ? 2 : 1, "max-messages=2 overflow=reject");
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, true, "one", "aa b c"), 0);
+    world_run(&world);
+    ck_assert_str_eq(pub.text, "queue \"one\" is full (2 messages, 3 bytes)");
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, true, "two", "a b"), 0);
+    world_run(&world);
+    ck_assert_str_eq(pub.text, "");
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, true, "one", "d"), 0);
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, true, "two", "d"), 0);
+    world_run(&world);
+    ck_assert_str_eq(pub.text, "queue \"two\" is full (2 messages, 2 bytes)");
+    ck_assert_uint_eq(pub.refused, 3);
+    ck_assert_ptr_null(pub.publisher->excuses);
+    for (unsigned i = 0; i < 200; i++) /* more than are kept in mind */
+        ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, true, i % 2 ? "one" : "two", "d"), 0);
+    world_run(&world);
+    ck_assert_uint_eq(pub.refused, 203);
+    ck_assert_ptr_null(pub.publisher->excuses);
+    teardown();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("limits");
@@ -402,6 +497,9 @@ int main(void)
     tcase_add_loop_test(t, much_to_ack_is_acked_later, 0, 2);
     tcase_add_loop_test(t, plain_acks_do_not_wait, 0, 2);
     tcase_add_loop_test(t, who_leaves_behind_its_acks_gives_all_back, 0, 2);
+    tcase_add_loop_test(t, a_connection_publishes_at_its_rate, 0, 2);
+    tcase_add_test(t, a_rate_for_who_is_told_nothing);
+    tcase_add_loop_test(t, who_was_refused_hears_by_which_queue, 0, 2);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -56,6 +56,7 @@ struct world_peer {
     uint64_t lost;
     uint64_t granted, upto;
     struct outcome last; /* the last of settled() */
+    char text[256];      /* its */
     uint64_t refused, dropped, accepted;
     uint64_t barrier;
 };
@@ -284,6 +285,7 @@ static inline void world_settled(void *ctx, uint64_t upto, const struct outcome 
     for (size_t i = 0; i < n; i++) {
         p->last = o[i];
         p->last.text = NULL;
+        (void)snprintf(p->text, sizeof p->text, "%s", o[i].text ? o[i].text : "");
         if (o[i].reason == REASON_NONE)
             p->accepted += o[i].count;
         else if (reason_is_refusal(o[i].reason))
@@ -306,14 +308,18 @@ static inline void world_barrier(void *ctx, uint64_t token)
 static const struct endpoint_ops world_peer_ops = {
     "test", world_deliver, world_ready, world_closed, world_settled, world_granted, world_barrier, NULL};
 
-static inline void world_connect(struct world *w, struct world_peer *p, unsigned core)
+static inline void world_connect_as(struct world *w, struct world_peer *p, unsigned core,
+                                    const struct endpoint_desc *d)
 {
-    struct endpoint_desc d = {.name = "peer"};
-
     memset(p, 0, sizeof *p);
     p->w = w;
-    if (core_endpoint_open(w->core[core], &d, &world_peer_ops, p, &p->ep) < 0)
+    if (core_endpoint_open(w->core[core], d, &world_peer_ops, p, &p->ep) < 0)
         abort();
+}
+
+static inline void world_connect(struct world *w, struct world_peer *p, unsigned core)
+{
+    world_connect_as(w, p, core, &(struct endpoint_desc){.name = "peer"});
 }
 
 static inline void world_disconnect(struct world_peer *p)

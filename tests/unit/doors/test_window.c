@@ -14,6 +14,7 @@ static struct party {
     struct endpoint *ep;
     struct window w;
     char told[1024]; /* "TOKEN:REASON:MATCHED/ACCEPTED " each */
+    char text[256];  /* of the last */
     bool paused;
     unsigned pauses;
 } party;
@@ -25,6 +26,7 @@ static void on_settled(void *ctx, uint64_t token, const struct outcome *o)
 
     (void)snprintf(p->told + n, sizeof p->told - n, "%u:%s:%u/%u ", (unsigned)token,
                    o->count ? reason_name(o->reason) : "-", o->matched, o->accepted);
+    (void)snprintf(p->text, sizeof p->text, "%s", o->text ? o->text : "");
 }
 
 static void on_pause(void *ctx, bool paused)
@@ -103,6 +105,32 @@ START_TEST(tokens_come_back_in_order_with_their_outcomes)
     ck_assert_int_eq(publish(false, "nobody", 1), 0);
     world_run(&world);
     ck_assert_str_eq(strstr(party.told, "5:"), "5:-:0/0 ");
+    stop();
+}
+END_TEST
+
+/* The text of a refusal comes along, for each token its own, and outlives the core's. */
+START_TEST(a_token_keeps_the_text)
+{
+    start(_i ? 2 : 1, "max-messages=1 overflow=block block-timeout=50ms block-fallback=reject");
+    ck_assert_int_eq(publish(true, "one", 1), 0);
+    ck_assert_int_eq(publish(true, "two", 1), 0);
+    world_run(&world);
+    ck_assert_int_eq(publish(true, "one", 1), 0); /* is held */
+    await(1, 1);
+    ck_assert_int_eq(window_consumes(&party.w, true), 0);
+    ck_assert_int_eq(publish(true, "two", 1), 0); /* refused at once, but told behind it */
+    await(1, 2);
+    world_run(&world);
+    ck_assert_str_eq(party.told, "");
+    world_advance(&world, 60);
+    world_run(&world);
+    ck_assert_str_eq(party.told, "1:full:1/0 2:full:1/0 ");
+    ck_assert_str_eq(party.text, "queue \"two\" is full (1 messages, 1 bytes)");
+    ck_assert_int_eq(publish(true, "one", 1), 0);
+    await(1, 3);
+    world_run(&world);
+    ck_assert_str_eq(party.text, "queue \"one\" is full (1 messages, 1 bytes)");
     stop();
 }
 END_TEST
@@ -208,6 +236,7 @@ int main(void)
     int failed;
 
     tcase_add_loop_test(tc, tokens_come_back_in_order_with_their_outcomes, 0, 2);
+    tcase_add_loop_test(tc, a_token_keeps_the_text, 0, 2);
     tcase_add_test(tc, a_token_for_several_has_the_worst);
     tcase_add_test(tc, a_used_up_window_pauses_until_it_settles);
     tcase_add_loop_test(tc, who_consumes_is_never_held, 0, 2);
