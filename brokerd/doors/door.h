@@ -11,6 +11,7 @@
 #define BROKERD_DOORS_DOOR_H
 
 #include "brokerd/core/core.h"
+#include "libbroker/base/log.h"
 #include "libbroker/base/out.h"
 
 #include <sys/types.h>
@@ -95,6 +96,7 @@ enum door_count {
 /* Scratch of the worker, shared by its connections. */
 struct door_scratch {
     uint64_t count[DOOR_COUNTS];
+    struct log_limit wrong;            /* for lines about wrong input that is answered */
     struct door_room *rooms;           /* which net looks after, until the worker ends */
     struct msg_view views[DOOR_VIEWS]; /* valid within one on_bytes() */
     struct door_encoded encoded;

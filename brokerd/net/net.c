@@ -186,6 +186,8 @@ static int net_worker_init(struct net *net, unsigned id, const struct net_option
     for (unsigned i = 0; i < NET_LOGS; i++)
         nw->log[i] = (struct log_limit){.burst = 5, .per_ms = 1000};
     nw->scratch = calloc(1, sizeof *nw->scratch);
+    if (nw->scratch)
+        nw->scratch->wrong = (struct log_limit){.burst = 5, .per_ms = 1000};
     nw->host = nw->scratch ? host_new(nw, o) : NULL;
     if (!nw->host)
         return -ENOMEM;

@@ -160,6 +160,17 @@ static enum door_match recognise(struct slice first)
 
 /* ---------------------------------------------------------------------------------- one line */
 
+/* Tell people now and then: who is answered so may be a program that goes on so. */
+static void tell_wrong(struct jpeer *c, const struct refusal *why)
+{
+    struct door_scratch *s = c->link->host->scratch;
+    uint64_t more;
+
+    if (log_limit_pass(&s->wrong, now_of(c), &more))
+        log_notice("%s: line %" PRIu64 " refused: %s (json; %" PRIu64 " such lines left out)",
+                   link_peer(c->link), c->framer.line_n, why->text, more);
+}
+
 void jpeer_wrong(struct jpeer *c, const struct refusal *why, struct jabout *about)
 {
     struct refusal enough;
@@ -167,7 +178,7 @@ void jpeer_wrong(struct jpeer *c, const struct refusal *why, struct jabout *abou
     if (c->over)
         return;
     about->line = c->framer.line_n;
-    log_debug("%s: line %" PRIu64 ": %s", link_peer(c->link), about->line, why->text);
+    tell_wrong(c, why);
     jsay_error(c, why, about);
     if (why->reason != REASON_INVALID || ++c->errors < JPEER_ERRORS_MAX)
         return;

@@ -534,6 +534,7 @@ START_TEST(sixteen_mistakes_in_a_row)
     say(t, "{\n", BYTES);
     ck_assert(t->closed);
     ck_assert(strstr(hear(t), "limit: 16 wrong lines in a row"));
+    ck_assert_uint_eq(t->scratch.count[DOOR_COUNT_ERRORS], 32); /* the last with its close */
     talk_end(t);
 }
 END_TEST
