@@ -31,6 +31,23 @@ static void offer(broker_service *s)
                           (struct slice){NULL, 0});
 }
 
+/* The broker keeps calls from us; those that are on their way are refused. Without room for the
+ * frame all are. */
+static void withdraw(const broker_service *s)
+{
+    broker *b = s->b;
+    uint32_t id;
+
+    if (!may_offer(b) || !cl_ctl_has_room(b, 0))
+        return;
+    cl_meta_begin(b);
+    if (cl_meta_route(b, "unserve/", slice_str(s->name)) != BROKER_OK)
+        return;
+    id = cl_stream_id(b);
+    if (id != 0)
+        (void)cl_send_request(b, RS_REQUEST_FNF, id, 0, cl_meta(b), (struct slice){NULL, 0});
+}
+
 void cl_services_opened(broker *b)
 {
     broker_service *s;
@@ -398,6 +415,7 @@ void broker_unserve(broker_service *s)
     cl_lock(b);
     TAILQ_REMOVE(&b->services, s, link); /* no callback begins from here on */
     cl_stream_close(b, &s->stream);
+    withdraw(s);
     let_go_of_calls(s);
     cl_wait_callback(b, s);
     if (b->in_turn) {

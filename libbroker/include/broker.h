@@ -844,9 +844,8 @@ struct broker_service_stats {
 BROKER_API void broker_service_stats(const broker_service *s, struct broker_service_stats *ret);
 
 /* Stop serving and free `s`. Calls that the program has go on; those that wait are refused, and so
- * are new ones, for which the broker may have had another server: broker_drain() is the gentle
- * way. From its callbacks, too; where another thread runs one, it is waited for. NULL is
- * fine. */
+ * are those that come until the broker has heard of it. From its callbacks, too; where another
+ * thread runs one, it is waited for. NULL is fine. (interfaces: unserve/SERVICE.) */
 BROKER_API void broker_unserve(broker_service *s);
 
 #ifdef __cplusplus

@@ -107,6 +107,18 @@ static void on_serve(const struct request *r)
         request_refuse(r, &why);
 }
 
+static void on_unserve(const struct request *r)
+{
+    struct refusal why;
+
+    if (serve_stop(r->c, r->name, &why) < 0) {
+        request_refuse(r, &why);
+    } else if (r->f->type == RS_REQUEST_RESPONSE) {
+        send_payload(r->c, r->f->stream, &(struct payload){.flags = RS_NEXT | RS_COMPLETE});
+        send_end(r->c);
+    }
+}
+
 /* Which interactions a route has, and which of them must name something. */
 enum { FNF = 1, RESPONSE = 2, STREAM = 4, CHANNEL = 8 };
 
@@ -122,6 +134,7 @@ static const struct route {
     {"call", FNF | RESPONSE | STREAM | CHANNEL, 0, on_call},
     {"admin", RESPONSE | STREAM, 0, on_admin},
     {"serve", FNF | RESPONSE, 0, on_serve},
+    {"unserve", FNF | RESPONSE, 0, on_unserve},
 };
 
 static uint8_t interaction(uint8_t type)
@@ -171,7 +184,7 @@ static void refuse_unknown(const struct request *r, struct refusal *why)
 
     refuse(why, REASON_NOT_FOUND,
            "no route %s; there are publish/TOPIC, publish, send/QUEUE, send, subscribe/FILTER, "
-           "consume/QUEUE, serve/SERVICE, call/SERVICE/METHOD, admin/COMMAND",
+           "consume/QUEUE, serve/SERVICE, unserve/SERVICE, call/SERVICE/METHOD, admin/COMMAND",
            shown(r->meta.route, buf, sizeof buf));
 }
 

@@ -219,6 +219,35 @@ void serve_open(struct peer *c, uint32_t id, struct slice service)
     }
 }
 
+/* Who still waits to hear that all know of `v` hears that it is over. */
+static void fail_waiting(struct peer *c, const struct serving *v)
+{
+    struct refusal why;
+    struct stream *s;
+    uint32_t at = 0;
+
+    refuse(&why, REASON_NOT_FOUND, "the service is served no more");
+    while ((s = streams_next(&c->streams, &at)) != NULL) {
+        if (s->kind != STREAM_SERVE || ((struct serve_stream *)s)->serving != v)
+            continue;
+        stream_fail(s, &why, false);
+        at = 0; /* it has left the table, which may have shrunk */
+    }
+}
+
+int serve_stop(struct peer *c, struct slice service, struct refusal *ret_why)
+{
+    struct serving *v = serving_find(c, service);
+
+    if (!v) {
+        refuse(ret_why, REASON_NOT_FOUND, "this connection does not serve that");
+        return -ENOENT;
+    }
+    fail_waiting(c, v);
+    serving_free(v);
+    return 0;
+}
+
 void serve_drain(struct peer *c)
 {
     struct list_node *n = c->rare->servings ? list_first(&c->rare->servings->all) : NULL;

@@ -2,7 +2,8 @@
  *
  * Shape    Each service it serves is a server of the core. A call for it becomes a request of ours
  *          on the next even stream id: `call/SERVICE/METHOD`, the caller's metadata and data
- *          unchanged (calls.h). It serves until the connection ends or is told to drain.
+ *          unchanged (calls.h). It serves until the client says `unserve/SERVICE`, or the
+ *          connection ends or is told to drain.
  * Owner    The connection has the servings.
  * Thread   The connection's worker. */
 #ifndef BROKERD_DOORS_RSOCKET_SERVE_H
@@ -34,6 +35,9 @@ int serve_begin(struct peer *c, struct slice service, struct refusal *ret_why);
 
 /* The same as stream `id` asks for it: answered, empty, once every worker knows. */
 void serve_open(struct peer *c, uint32_t id, struct slice service);
+
+/* Serve `service` no more: calls that are open go on. -ENOENT with *ret_why: it is not served. */
+int serve_stop(struct peer *c, struct slice service, struct refusal *ret_why);
 
 /* Take no new calls: the connection drains. */
 void serve_drain(struct peer *c);

@@ -722,7 +722,9 @@ START_TEST(turns_away_what_it_cannot_serve)
     ck_assert_int_eq(broker_call_send(served, "x", 1, NULL), BROKER_INVALID);
     broker_call_free(served);
     broker_unserve(s);
-    say_call(&k, RS_REQUEST_RESPONSE, 16, 0, "call/sums/x", "");
+    want(&k, RS_REQUEST_FNF);
+    ck_slice(tag_of(&k.f, 0), "unserve/sums");
+    say_call(&k, RS_REQUEST_RESPONSE, 16, 0, "call/sums/x", ""); /* it was on its way */
     ck_assert_uint_eq(want(&k, RS_ERROR)->number, RS_REJECTED);
     stop(&k);
 }
@@ -889,6 +891,7 @@ START_TEST(hands_out_calls_by_pulling)
     say_call(&k, RS_REQUEST_RESPONSE, 6, 0, "call/sums/x", "waits");
     barrier(&k);
     broker_unserve(s); /* which refuses it */
+    want(&k, RS_REQUEST_FNF);
     want(&k, RS_ERROR);
     ck_assert_uint_eq(k.f.stream, 6);
     ck_assert_uint_eq(k.f.number, RS_REJECTED);

@@ -85,6 +85,31 @@ START_TEST(serving_is_answered_when_all_know)
 }
 END_TEST
 
+START_TEST(served_no_more)
+{
+    struct talk *t = talk_served(_i);
+
+    (void)come(CALL_RESPONSE, "add", "1", 1);
+    talk(t, "< RR 2 tag=call/math/add '1'\n");
+    talk(t, "> RR 3 route=unserve/math\n"
+            "= unserve math\n"
+            "< PAYLOAD 3 NEXT COMPLETE\n");
+    talk(t, "> RR 5 route=unserve/math\n"
+            "< ERROR 5 code=0x204 'not-found: this connection does not serve that'\n");
+    talk(t, "> FNF 7 route=unserve/math\n"); /* nobody hears of it */
+    talk(t, "> PAYLOAD 2 NEXT '2'\n"
+            "= call next data=2\n"); /* the call goes on */
+    talk(t, "> RR 9 route=serve/math\n"
+            "> RR 11 route=serve/math\n"
+            "= serve service=math\n");
+    talk(t, "> FNF 13 route=unserve/math\n"
+            "= unserve math\n"
+            "< ERROR 11 code=0x204 'not-found: the service is served no more'\n"
+            "< ERROR 9 code=0x204 'not-found: the service is served no more'\n");
+    talk_end(t);
+}
+END_TEST
+
 START_TEST(served_from_setup_on)
 {
     struct talk *t = talk_open(_i);
@@ -349,6 +374,7 @@ int main(void)
     int failed;
 
     tcase_add_loop_test(tc, serving_is_answered_when_all_know, 0, 2);
+    tcase_add_loop_test(tc, served_no_more, 0, 2);
     tcase_add_loop_test(tc, served_from_setup_on, 0, 2);
     tcase_add_loop_test(tc, four_models_as_the_server, 0, 2);
     tcase_add_loop_test(tc, a_server_hears_of_the_callers_end, 0, 2);

@@ -482,7 +482,7 @@ END_TEST
 
 #define THERE_ARE                                                                                  \
     "; there are publish/TOPIC, publish, send/QUEUE, send, subscribe/FILTER, consume/QUEUE, "      \
-    "serve/SERVICE, call/SERVICE/METHOD, admin/COMMAND"
+    "serve/SERVICE, unserve/SERVICE, call/SERVICE/METHOD, admin/COMMAND"
 
 static const struct {
     const char *said, *heard;
