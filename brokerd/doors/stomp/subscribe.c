@@ -159,7 +159,7 @@ static void name_own_queue(struct stomp_sub *s, const struct stomp_frame *f)
     struct stomp_peer *c = s->peer;
     int n;
 
-    if (wanted.n && wanted.n <= sizeof s->queue) {
+    if (wanted.n) {
         s->queue_n = (uint8_t)wanted.n;
         memcpy(s->queue, wanted.p, wanted.n);
         return;
@@ -240,8 +240,11 @@ static bool may_subscribe(struct stomp_peer *c, const struct stomp_frame *f,
                           const struct stomp_destination *d)
 {
     struct slice text = stomp_get(f, SLICE("destination")), name = stomp_destination_name(d);
+    struct slice own = stomp_get(f, SLICE("x-queue-name"));
     const char *wrong =
         d->place == PLACE_TOPIC ? name_filter_error(name) : name_queue_error(name, NAME_OF_BROKER);
+    const char *own_wrong =
+        d->place == PLACE_TOPIC && own.n ? name_queue_error(own, NAME_OF_CLIENT) : NULL;
     char buf[256];
 
     if (stomp_find(f, SLICE("selector"), &(struct slice){NULL, 0}))
@@ -252,6 +255,9 @@ static bool may_subscribe(struct stomp_peer *c, const struct stomp_frame *f,
                    shown(text, buf, sizeof buf));
     else if (wrong)
         stomp_fail(c, f, "Invalid destination", "'%s': %s\n", shown(text, buf, sizeof buf), wrong);
+    else if (own_wrong)
+        stomp_fail(c, f, "Invalid header", "x-queue-name '%s': %s\n", shown(own, buf, sizeof buf),
+                   own_wrong);
     else if (d->place == PLACE_KNOWN && !core_queue_known(c->link->host->core, name))
         stomp_fail(c, f, "not_found", "there is no queue '%s'\n", shown(text, buf, sizeof buf));
     else if (map_len(&c->subscriptions) >= c->link->host->limits.streams_max)

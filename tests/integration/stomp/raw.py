@@ -624,6 +624,9 @@ def bad_subscriptions():
           "selector is not supported")
     fails(b"SUBSCRIBE\nid:1\ndestination:/topic/a\nack:perhaps\n\n\0", "Invalid header", "perhaps")
     fails(b"UNSUBSCRIBE\nid:1\n\n\0", "Subscription not found")
+    for bad, text in ((b"q" * 241, "240"), (b"a b", "x-queue-name 'a b'"), (b"$q", "x-queue-name '$q'")):
+        fails(b"SUBSCRIBE\nid:1\ndestination:/topic/a\nx-queue-name:" + bad + b"\n\n\0",
+              "Invalid header", text)
     fails(b"SUBSCRIBE\nid:1\ndestination:/queue/a\nx-max-length:many\n\n\0", "Invalid header",
           "x-max-length")
     fails(b"SUBSCRIBE\nid:1\ndestination:/queue/a\nbroker-colour:red\n\n\0", "invalid", "colour")
