@@ -398,6 +398,11 @@ def carries():
     p = Peer().open('/rsocket').send(frame(BINARY, struct.pack('>IH', 0, 3 << 10 | 0x80) + b'\0' * 8))
     check(p.expect(BINARY)[4:6] == struct.pack('>H', 11 << 10), 'an ERROR')
     p.closes(1008)
+    # and at once, where the whole first message is shorter than any frame
+    for short in b'', b'abc', b'\0\0\0\0\4':
+        p = Peer().open('/rsocket').send(frame(BINARY, short))
+        check(b'shorter than its header' in p.expect(BINARY), short)
+        p.closes(1008)
     # a frame before the handshake is done has the limit of one
     p = Peer().open('/rsocket').send(frame(BINARY, b'x', length=100000))
     p.closes(1009)

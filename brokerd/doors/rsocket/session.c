@@ -606,8 +606,8 @@ enum door_match session_home(struct slice first, struct slice *ret_token)
     uint16_t word;
     size_t at, n;
 
-    if (!rs_peek(first.p, first.n, &len, &stream, &word))
-        return DOOR_MORE;
+    if (!rs_peek(first.p, first.n, &len, &stream, &word)) /* a frame shorter than that is broken */
+        return first.n >= RS_TCP_LENGTH && be_get_24(first.p) < RS_HEADER ? DOOR_NO : DOOR_MORE;
     at = word >> 10 == RS_RESUME ? RESUME_TOKEN_AT : SETUP_TOKEN_AT;
     if (stream != 0 ||
         (word >> 10 != RS_RESUME && (word >> 10 != RS_SETUP || !(word & RS_RESUME_ENABLE))))
