@@ -367,34 +367,40 @@ void call_hear_complete(struct call *k)
 
 void call_hear_cancel(struct call *k)
 {
+    if (k->is_caller && (!k->may_send || k->model != CALL_CHANNEL))
+        return; /* what it owes stays owed: a server that takes no more may yet send */
     if (k->lingering)
         k->owed = (struct owed){0};
-    if (k->is_caller && (!k->may_send || k->model != CALL_CHANNEL))
-        return;
     k->ops->cancel(k->ctx);
     k->may_send = false;
     if (!k->is_caller || is_over(k))
         call_end(k);
 }
 
-void call_hear_error(struct call *k, const struct call_error *e)
+/* It ends so; what the other side is owed is paid yet. */
+static void end_with(struct call *k, const struct call_error *e)
 {
-    k->owed = (struct owed){0};
     k->ops->error(k->ctx, e);
     if (k->is_caller && !k->lingering)
-        call_count_failed(k->ep, e->reason, k->service);
+        call_count_failed(k->core, k->ep, e->reason, k->service);
     call_end(k);
 }
 
-void call_count_failed(const struct endpoint *ep, enum reason reason, const struct service *s)
+void call_hear_error(struct call *k, const struct call_error *e)
 {
-    struct core *c = ep->core;
+    k->owed = (struct owed){0};
+    end_with(k, e);
+}
+
+void call_count_failed(struct core *c, const struct endpoint *ep, enum reason reason,
+                       const struct service *s)
+{
     struct core_event ev = {.kind = EVENT_CALL_FAILED,
                             .reason = reason,
                             .count = 1,
                             .queue = "",
                             .topic = "",
-                            .client = endpoint_own_name(ep),
+                            .client = ep ? endpoint_name(ep) : "",
                             .service = s ? s->entry->key : ""};
 
     c->count.calls_failed[reason]++;
@@ -415,7 +421,7 @@ void call_fail(struct call *k, const struct refusal *why, bool partly)
 {
     const struct call_error e = {call_code(why->reason, partly), why->reason, slice_str(why->text)};
 
-    call_hear_error(k, &e);
+    end_with(k, &e);
 }
 
 /* ------------------------------------------------------------------------------- what is said */

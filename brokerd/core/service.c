@@ -5,6 +5,7 @@
 #include "brokerd/core/call_mail.h"
 #include "brokerd/core/names.h"
 #include "libbroker/base/name.h"
+#include "libbroker/base/utf8.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -469,8 +470,8 @@ int service_hand(struct core *c, handle_t server, handle_t place, handle_t calle
 
     if (err == 0)
         return hand_to(c, s->ops, s->ctx, s->ep, place, caller, k, r, why);
-    if (place)
-        service_call_ended(c, place, s != NULL);
+    if (place) /* asked after the others: until its home hears that it has gone, too */
+        service_call_ended(c, place, true);
     return err;
 }
 
@@ -769,7 +770,7 @@ static int place_call(struct call *k, const struct call_request *r, struct refus
         return hand_to(k->core, s->own, s->own_ctx, NULL, 0, 0, k, r, why);
     if (elsewhere && k->model != CALL_FNF && !need_handle(k))
         return no_memory(why);
-    if (s && s->known && k->tries < CALL_TRIES) {
+    while (err == -ESTALE && s && s->known && k->tries < CALL_TRIES) {
         k->tries++;
         err = send_from(k, s, r, why);
     }
@@ -793,6 +794,10 @@ static int check_open(const struct endpoint *ep, const struct call_request *r, s
 
     if (bad) {
         say(why, REASON_INVALID, "%s", bad);
+        return -EINVAL;
+    }
+    if (!utf8_printable(r->method)) {
+        say(why, REASON_INVALID, "a method's name is UTF-8 without control characters");
         return -EINVAL;
     }
     if (r->service.n + r->method.n > CALL_NAMES_MAX) {
@@ -839,7 +844,7 @@ int core_call_open(struct endpoint *ep, const struct call_request *given,
         err = k ? 0 : no_memory(why);
     }
     if (err < 0) {
-        call_count_failed(ep, why->reason, service_find(c, r.service));
+        call_count_failed(c, ep, why->reason, service_find(c, r.service));
         return err;
     }
     k->counted = !is_own(c, r.service);
@@ -859,7 +864,7 @@ int core_call_open(struct endpoint *ep, const struct call_request *given,
     err = place_call(k, &r, why);
     if (err < 0 && !k->ended) { /* nothing is called back: it is told by what is returned */
         k->opening = false;
-        call_count_failed(ep, why->reason, service_find(c, r.service));
+        call_count_failed(c, ep, why->reason, service_find(c, r.service));
         call_drop(k);
         return err;
     }
@@ -941,12 +946,14 @@ void services_drain(struct core *c)
 
 /* --------------------------------------------------------------------------------------- mail */
 
-static void refuse_remote(struct core *c, handle_t caller, const struct refusal *why)
+/* Back to the caller; if nobody waits for an answer, it is counted here. */
+static void refuse_remote(struct core *c, handle_t caller, const struct call_request *r,
+                          const struct refusal *why)
 {
     const struct call_error e = {call_code(why->reason, false), why->reason, slice_str(why->text)};
 
-    if (!caller) /* nobody is to hear of it */
-        c->count.calls_failed[why->reason]++;
+    if (!caller)
+        call_count_failed(c, NULL, why->reason, service_find(c, r->service));
     else if (!call_mail_error(c, caller, &e))
         count_lost(c);
 }
@@ -955,7 +962,9 @@ static void bounce(struct core *c, handle_t caller, const struct call_request *r
 {
     const struct call_route at = {.caller = caller};
 
-    if (caller && !call_mail_open(c, handle_worker(caller), MAIL_CALL_BACK, &at, r))
+    if (!caller)
+        call_count_failed(c, NULL, REASON_NO_SERVER, service_find(c, r->service));
+    else if (!call_mail_open(c, handle_worker(caller), MAIL_CALL_BACK, &at, r))
         count_lost(c);
 }
 
@@ -982,7 +991,7 @@ static void take_open(struct core *c, const struct mail_call_open *m)
     if (err == -ESTALE)
         bounce(c, m->caller, &r);
     else if (err < 0)
-        refuse_remote(c, m->caller, &why);
+        refuse_remote(c, m->caller, &r, &why);
 }
 
 static void take_back(struct core *c, const struct mail_call_open *m)

@@ -125,7 +125,7 @@ struct call {
     uint32_t window, average;        /* payloads; bytes of one, lately */
     uint64_t position;               /* server's: of its output, behind the opening */
     handle_t place;                  /* server's: at the service's home; or 0 */
-    struct service *service;         /* caller's, while it waits or is away */
+    struct service *service;         /* caller's, while it waits */
     struct kept_request *kept;       /* caller's, while it waits */
     struct list_node waiter;         /* in service->waiting */
     struct timer timer;              /* while it waits */
@@ -147,8 +147,10 @@ void call_fail(struct call *k, const struct refusal *why, bool partly);
 void call_pay(struct call *k);
 /* Credit of an opening: what may be lent at once. */
 uint64_t call_lend_first(struct call *k, uint64_t wanted);
-/* A call of `ep` came to nothing; `s`: of this service, if that is known. */
-void call_count_failed(const struct endpoint *ep, enum reason reason, const struct service *s);
+/* A call of `ep` (NULL: of another worker) came to nothing; `s`: of this service, if that is known.
+ */
+void call_count_failed(struct core *c, const struct endpoint *ep, enum reason reason,
+                       const struct service *s);
 uint32_t call_code(enum reason reason, bool partly);
 
 /* The other side has said so. */

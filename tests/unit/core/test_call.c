@@ -527,6 +527,9 @@ START_TEST(nobody_serves_it)
     r.service = SLICE("a b");
     ck_assert_int_eq(try_call(&s, &r, &why), -EINVAL);
     r.service = SLICE("math");
+    r.method = SLICE("a\nb");
+    ck_assert_int_eq(try_call(&s, &r, &why), -EINVAL);
+    r.method = SLICE("");
     r.wait_ms = 100;
     ck_assert_int_eq(try_call(&s, &r, &why), 0);
     r.wait_ms = 500;
@@ -697,6 +700,95 @@ START_TEST(names_that_not_every_server_can_be_told)
 }
 END_TEST
 
+/* Its place is there until its home has heard by way of worker 0. */
+START_TEST(who_leaves_is_asked_no_more)
+{
+    const struct call_request r = {
+        .model = CALL_STREAM, .service = SLICE("math"), .method = SLICE("a"), .credit = 1};
+    struct refusal why;
+    struct side s[2];
+
+    start(&stages[_i]);
+    serve(&server);
+    world_run(&world);
+    serve(&other);
+    world_run(&world);
+    unserve(&server);
+    for (unsigned i = 0; i < 2; i++)
+        ck_assert_int_eq(try_call(&s[i], &r, &why), 0);
+    world_run(&world);
+    ck_assert_uint_eq(other.calls, 2);
+    for (unsigned i = 0; i < 2; i++)
+        core_call_cancel(s[i].call);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+static const struct stage apart = {3, 1, 2, 0};
+
+/* Nobody waits for an answer. */
+START_TEST(what_is_lost_is_counted)
+{
+    struct side s;
+
+    start_served(&apart);
+    unserve(&server);
+    call(&s, CALL_FNF, "log", "x", 0);
+    ck_assert_uint_eq(server.calls, 0);
+    ck_assert_uint_eq(world.core[apart.server]->count.calls_failed[REASON_NO_SERVER], 1);
+    ck_assert_uint_eq(world.events[EVENT_CALL_FAILED], 1);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+/* The other side hears of the end as soon as there is memory to tell it. */
+START_TEST(without_memory_ends_are_told_later)
+{
+    struct side s, *b = &server.side[0];
+
+    start_served(&apart);
+    call(&s, CALL_STREAM, "a", "", 2);
+    world.cannot_post = true;
+    ck_assert_int_eq(core_call_next(b->call, &(struct call_payload){.data = SLICE("1")}, false), 0);
+    ck_assert_str_eq(heard(b), "error-203-memory:memory: no room for what the call carries ");
+    world.cannot_post = false;
+    world_advance(&world, 1);
+    ck_assert_str_eq(heard(&s), "error-203-memory:memory ");
+    call(&s, CALL_CHANNEL, "a", "", 1);
+    b++;
+    core_call_request_n(b->call, 2);
+    world_run(&world);
+    world.cannot_post = true;
+    ck_assert_int_eq(core_call_next(s.call, &(struct call_payload){.data = SLICE("1")}, false), 0);
+    ck_assert_str_eq(heard(&s), "+2 error-203-memory:memory: no room for what the call carries ");
+    world.cannot_post = false;
+    world_advance(&world, 1);
+    ck_assert_str_eq(heard(b), "cancel ");
+    stop();
+}
+END_TEST
+
+/* Each side cancels before it hears the other; the server's ends but the way up. */
+START_TEST(a_cancel_is_owed_whatever_the_other_says)
+{
+    struct side s, *b = &server.side[0];
+
+    start_served(&apart);
+    call(&s, CALL_CHANNEL, "a", "", 1);
+    core_call_cancel(b->call);
+    world.cannot_post = true;
+    core_call_cancel(s.call);
+    world.cannot_post = false;
+    world_advance(&world, 1);
+    ck_assert_str_eq(heard(b), "cancel ");
+    ck_assert_uint_eq(b->closed, 1);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
 START_TEST(what_cannot_be_served)
 {
     static const struct server_ops own = {on_open, NULL};
@@ -746,6 +838,10 @@ int main(void)
     tcase_add_loop_test(tc, who_refuses_is_asked_last, 0, STAGES);
     tcase_add_loop_test(tc, a_server_that_does_not_read, 0, STAGES);
     tcase_add_loop_test(tc, names_that_not_every_server_can_be_told, 0, STAGES);
+    tcase_add_loop_test(tc, who_leaves_is_asked_no_more, 0, STAGES);
+    tcase_add_test(tc, what_is_lost_is_counted);
+    tcase_add_test(tc, without_memory_ends_are_told_later);
+    tcase_add_test(tc, a_cancel_is_owed_whatever_the_other_says);
     tcase_add_loop_test(tc, what_cannot_be_served, 0, STAGES);
     suite_add_tcase(s, tc);
     r = srunner_create(s);

@@ -35,6 +35,7 @@ struct world {
     struct world_box box[WORLD_CORES][WORLD_CORES]; /* from, to */
     int64_t now, memory;
     uint64_t uncredited; /* bytes posted that nobody has given credit for */
+    bool cannot_post;    /* no memory for mail */
     uint64_t events[EVENT_DISCONNECTED + 1];
 };
 
@@ -66,8 +67,11 @@ static inline struct entry *world_post(void *ctx, unsigned to, size_t size, bool
 {
     struct world_port *p = ctx;
     struct world_box *b = &p->w->box[p->id][to];
-    struct world_mail *m = calloc(1, sizeof *m - sizeof m->entry + size);
+    struct world_mail *m;
 
+    if (p->w->cannot_post)
+        return NULL;
+    m = calloc(1, sizeof *m - sizeof m->entry + size);
     if (!credited)
         p->w->uncredited += size + refers;
     m->entry.size = (uint32_t)size;
@@ -305,8 +309,9 @@ static inline void world_barrier(void *ctx, uint64_t token)
     ((struct world_peer *)ctx)->barrier = token;
 }
 
-static const struct endpoint_ops world_peer_ops = {
-    "test", world_deliver, world_ready, world_closed, world_settled, world_granted, world_barrier, NULL};
+static const struct endpoint_ops world_peer_ops = {"test",        world_deliver, world_ready,
+                                                   world_closed,  world_settled, world_granted,
+                                                   world_barrier, NULL};
 
 static inline void world_connect_as(struct world *w, struct world_peer *p, unsigned core,
                                     const struct endpoint_desc *d)
