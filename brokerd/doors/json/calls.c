@@ -2,6 +2,7 @@
 
 #include "brokerd/doors/json/body.h"
 #include "brokerd/doors/json/publish.h"
+#include "brokerd/doors/server.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -46,6 +47,7 @@ void jcall_sweep(struct jpeer *c)
 
     while ((j = c->calls_ended) != NULL) {
         c->calls_ended = j->next;
+        c->serving -= j->is_server;
         core_call_close(j->call);
         free(j);
     }
@@ -354,8 +356,11 @@ int jcall_credit(struct jpeer *c, struct jask *a, struct refusal *ret_why)
 static int on_open(void *ctx, struct call *call, const struct call_request *r, struct refusal *why)
 {
     struct jpeer *c = ((struct jservice *)ctx)->peer;
+    int err = server_check(c->link, (struct server_load){c->over || c->draining, c->serving}, why);
     struct jcall *j;
 
+    if (err < 0)
+        return err;
     if (r->model == CALL_CHANNEL) {
         refuse(why, REASON_INVALID, "this server takes no channels");
         return -EINVAL;
@@ -370,6 +375,7 @@ static int on_open(void *ctx, struct call *call, const struct call_request *r, s
         return -ENOMEM;
     }
     c->calls_numbered++;
+    c->serving++;
     j->call = call;
     say_payload(c, "$call", "call", &j->number, r, &r->first, false);
     core_call_accept(call, &ops, j, c->link->out.end);

@@ -48,6 +48,7 @@ struct jpeer {
     struct map services; /* it serves, by name */
     struct jcall *calls_ended;
     uint64_t calls_numbered;
+    uint64_t serving;     /* of those to it, with the ended ones */
     struct jtopic *topic; /* of the last event; or NULL */
     uint64_t numbered;    /* subscriptions */
     int64_t heard_ms;     /* when the last bytes came */

@@ -179,6 +179,8 @@ static void stream_free(struct stream *s)
         break;
     case STREAM_CALL:
         core_call_close(((struct call_stream *)s)->call);
+        if (((struct call_stream *)s)->serving)
+            s->peer->rare->servings->calls--;
         break;
     case STREAM_JOINING:
     case STREAM_SERVE:

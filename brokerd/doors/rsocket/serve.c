@@ -2,6 +2,7 @@
 
 #include "brokerd/doors/rsocket/lease.h"
 #include "brokerd/doors/rsocket/send.h"
+#include "brokerd/doors/server.h"
 #include "libbroker/base/name.h"
 #include "libbroker/wire/composite.h"
 #include "libbroker/wire/rsocket.h"
@@ -12,13 +13,14 @@
 
 /* -------------------------------------------------------------------------------- our requests */
 
-/* May this server have one more call? */
+/* May this server have the call? */
 static int check_server(const struct peer *c, struct refusal *why)
 {
-    if (c->over || c->draining) {
-        refuse(why, REASON_DRAINING, "the server takes no new calls");
-        return -EPIPE;
-    }
+    const struct server_load load = {c->over || c->draining, c->rare->servings->calls};
+    int err = server_check(c->link, load, why);
+
+    if (err < 0)
+        return err;
     if (!lease_may_request(c)) {
         refuse(why, REASON_LIMIT, "the server's lease is used up");
         return -EAGAIN;
@@ -64,10 +66,9 @@ static void write_request(struct peer *c, uint32_t id, const struct call_request
         .number = r->credit < RS_N_MAX ? (uint32_t)r->credit : RS_N_MAX,
         .data = r->first.data,
     };
-    struct slice tag = slice_of(route, n < ROUTING_TAG_MAX ? (size_t)n : ROUTING_TAG_MAX);
     uint8_t *made;
 
-    f.has_metadata = calls_metadata(c, &r->first, tag, &f.metadata, &made);
+    f.has_metadata = calls_metadata(c, &r->first, slice_of(route, (size_t)n), &f.metadata, &made);
     send_request(c, &f, r->first.block);
     lease_used(c);
     free(made);
@@ -96,6 +97,7 @@ static int serve_call(void *ctx, struct call *call, const struct call_request *r
     s->serving = true;
     s->model = (uint8_t)r->model;
     s->call = call;
+    c->rare->servings->calls++;
     write_request(c, id, r);
     core_call_accept(call, &calls_ops, s, c->link->out.end);
     return 0;

@@ -15,6 +15,7 @@
 struct servings {
     struct list all;  /* struct serving */
     uint32_t last_id; /* of our last request */
+    uint32_t calls;   /* streams of calls, with those that wait for the sweep */
 };
 
 struct serving {

@@ -498,6 +498,32 @@ START_TEST(one_subscription_too_many)
 }
 END_TEST
 
+/* ------------------------------------------------------------------------------------- serving */
+
+static int come(const struct call_request *r, struct refusal *why)
+{
+    const struct server *s = &fake.server[0];
+
+    return s->ops->open(s->ctx, &fake.call[fake.calls++], r, why);
+}
+
+START_TEST(calls_have_a_limit)
+{
+    const struct call_request r = {
+        .model = CALL_RESPONSE, .service = SLICE("s"), .method = SLICE("m")};
+    struct talk *t = talk_open();
+    struct refusal why;
+
+    say(t, "{\"id\":\"$serve\",\"data\":{\"service\":\"s\"}}\n", BYTES);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(come(&r, &why), 0);
+    ck_assert_int_eq(come(&r, &why), -EMFILE);
+    ck_assert_int_eq(why.reason, REASON_LIMIT);
+    (void)hear(t);
+    talk_end(t);
+}
+END_TEST
+
 /* ------------------------------------------------------------------------------- the connection */
 
 START_TEST(a_line_of_the_longest_length_and_one_longer)
@@ -706,6 +732,7 @@ int main(void)
     tcase_add_test(tc, a_subscription_that_the_broker_ends);
     tcase_add_test(tc, topics_are_kept_until_it_is_told);
     tcase_add_test(tc, one_subscription_too_many);
+    tcase_add_test(tc, calls_have_a_limit);
     tcase_add_test(tc, a_line_of_the_longest_length_and_one_longer);
     tcase_add_test(tc, sixteen_mistakes_in_a_row);
     tcase_add_test(tc, keep_alives);

@@ -299,6 +299,31 @@ START_TEST(calls_have_a_limit_and_drains_end_them)
 }
 END_TEST
 
+/* A server that says nothing has them all until it does. */
+START_TEST(calls_that_have_ended_count)
+{
+    const struct call_request r = {.model = CALL_RESPONSE, .service = SLICE("math")};
+    struct talk *t = talk_served(0);
+    int n;
+
+    t->host.limits.streams_max = 2;
+    for (int i = 0; i < 2; i++) {
+        n = come(CALL_RESPONSE, "a", "", 1);
+        ops_of(n)->cancel(ctx_of(n));
+        fake_end_call(&fake.call[n - 1]);
+    }
+    ck_assert_int_eq(come_with(&r, &n), -EMFILE);
+    talk(t, "< RR 2 tag=call/math/a\n"
+            "< CANCEL 2\n"
+            "< RR 4 tag=call/math/a\n"
+            "< CANCEL 4\n");
+    talk(t, "> N 2 n=1\n");
+    (void)come(CALL_RESPONSE, "b", "", 1);
+    talk(t, "< RR 6 tag=call/math/b\n");
+    talk_end(t);
+}
+END_TEST
+
 /* ------------------------------------------------------------------------------------- calling */
 
 START_TEST(four_models_as_the_caller)
@@ -383,6 +408,7 @@ int main(void)
     tcase_add_loop_test(tc, violations_of_a_server, 0, 2 * ROWS(violations));
     tcase_add_loop_test(tc, beyond_the_credit, 0, 2);
     tcase_add_test(tc, calls_have_a_limit_and_drains_end_them);
+    tcase_add_test(tc, calls_that_have_ended_count);
     tcase_add_loop_test(tc, four_models_as_the_caller, 0, 2);
     tcase_add_loop_test(tc, metadata_as_they_came, 0, 2);
     suite_add_tcase(suite, tc);
