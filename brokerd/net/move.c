@@ -214,8 +214,8 @@ static void depart(struct conn *c)
         worker_moved(from->w, to->w);
     } else { /* it may keep the host that was made for there */
         c->link.out.host = &from->outs;
-        conn_host(c)->link.core = worker_core(from->w);
-        conn_host(c)->link.scratch = from->scratch;
+        conn_host(c)->link.core = conn_host(c)->carried.core = worker_core(from->w);
+        conn_host(c)->link.scratch = conn_host(c)->carried.scratch = from->scratch;
         from->stats.moves_given_up++;
         arrive(c);
     }

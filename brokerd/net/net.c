@@ -134,6 +134,7 @@ struct host *host_new(const struct net_worker *nw, const struct net_options *o)
                            .carried = {.core = worker_core(nw->w),
                                        .scratch = nw->scratch,
                                        .limits = o->door,
+                                       .seed = nw->net->seed,
                                        .close = websocket_close_link,
                                        .peer = websocket_link_peer,
                                        .pause = websocket_pause_link,

@@ -117,8 +117,10 @@ static int64_t ping(struct websocket *ws, int64_t now_ms)
 
     if (every_ms == INT64_MAX)
         return INT64_MAX;
-    if (ws->conn->is_paused) /* what it says is not heard */
+    if (ws->conn->is_paused) { /* what it says is not heard, pongs too */
         ws->heard_ms = now_ms;
+        ws->pings = 0;
+    }
     since = ws->pings ? ws->pinged_ms : ws->heard_ms;
     if (now_ms - since < every_ms)
         return since + every_ms;

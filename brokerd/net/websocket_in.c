@@ -169,7 +169,7 @@ static void on_frame(wslay_event_context_ptr ctx,
     /* What the door has not been given yet may end its handshake, and with it the lower limit. */
     if (p->message_n > message_max(p->ws) && p->ws->in_whole > p->ws->in_at)
         websocket_offer(p->ws);
-    if (is_over(p))
+    if (is_over(p) || p->ws->conn->is_moving)
         return;
     if (p->message_n > message_max(p->ws))
         fail(p, WSLAY_CODE_MESSAGE_TOO_BIG, "the message is too large");
@@ -394,6 +394,8 @@ void websocket_offer(struct websocket *ws)
     struct conn *c = ws->conn;
     struct slice units = {NULL, 0};
 
+    if (c->is_moving) /* what came is looked at there */
+        return;
     if (ws->door_conn && ws->in_whole > ws->in_at && !c->is_paused) {
         units = slice_of(ws->in->bytes + ws->in_at, ws->in_whole - ws->in_at);
         if (!ws->is_home && !conn_is_home(c, ws->door, units))

@@ -69,6 +69,10 @@ static void echo_frame(struct door_conn *c, struct slice frame, struct block *bl
     } else if (slice_eq(body, SLICE("pause"))) {
         c->is_paused = true;
         link_pause(c->link, true);
+    } else if (slice_starts(body, SLICE("at a WebSocket's "))) {
+        uint8_t where[] = {'E', 0, 0, 1, (uint8_t)('0' + c->link->id % CORE_MAX_WORKERS)};
+
+        out_copy(&c->link->out, where, sizeof where);
     } else if (slice_starts(body, SLICE("at "))) {
         char where[] = {'@', (char)('0' + c->link->id % CORE_MAX_WORKERS)};
 

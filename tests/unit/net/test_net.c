@@ -1399,6 +1399,41 @@ START_TEST(much_may_come_with_the_name)
 }
 END_TEST
 
+/* What is too large for a first message comes right behind the one that ends the handshake: there,
+ * where that is looked at. */
+START_TEST(a_websocket_goes_home_once)
+{
+    enum { LARGE = 100000 };
+    uint8_t *p = malloc(LARGE + 64), *body = calloc(1, LARGE), *back = malloc(LARGE), b0;
+    unsigned homes[4] = {0};
+
+    begin(4, &usual);
+    for (int name = 0; name < 16; name++) {
+        char word[32];
+        int fd = websocket();
+        size_t n;
+
+        snprintf(word, sizeof word, "at a WebSocket's %d", name);
+        n = ws_frame(p, 0x82, word, strlen(word));
+        n += ws_frame(p + n, 0x82, body, LARGE);
+        put(fd, p, n);
+        ck_assert_uint_eq(ws_get(fd, &b0, back), 1);
+        homes[back[0] - '0']++;
+        ck_assert_uint_eq(ws_get(fd, &b0, back), LARGE);
+        ws_command(fd, "quit");
+        ws_closed(fd, 1000);
+    }
+    wait_for(nobody_there);
+    end();
+    ck_assert_uint_gt(all.moved, 0);
+    for (int i = 0; i < 4; i++)
+        ck_assert_uint_lt(homes[i], 16);
+    free(p);
+    free(body);
+    free(back);
+}
+END_TEST
+
 START_TEST(without_memory_to_go_home_it_ends)
 {
     int left = 0;
@@ -1571,6 +1606,7 @@ int main(void)
     tcase_add_test(tc, all_close_while_they_move);
     tcase_add_test(tc, those_of_a_name_are_together);
     tcase_add_test(tc, much_may_come_with_the_name);
+    tcase_add_test(tc, a_websocket_goes_home_once);
     tcase_add_test(tc, without_memory_to_go_home_it_ends);
     tcase_add_test(tc, connections_are_listed_and_killed);
     tcase_add_loop_test(tc, drains_and_closes, 0, 2);
