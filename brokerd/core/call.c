@@ -1,9 +1,9 @@
-/* The two sides of a call: credit, halves, ends. How they find each other: service.c. */
+/* The two sides of a call: credit, halves, ends. How they find each other: opening.c. */
 #include "brokerd/core/call.h"
 
 #include "brokerd/core/call_mail.h"
 #include "brokerd/core/endpoint.h"
-#include "brokerd/core/service.h"
+#include "brokerd/core/opening.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -154,7 +154,7 @@ void call_end(struct call *k)
     const struct call_ops *ops = k->ops;
     void *ctx = k->ctx;
 
-    service_forget(k);
+    opening_forget(k);
     leave(k);
     k->ops = &nobody;
     k->may_send = k->may_hear = false;

@@ -7,9 +7,9 @@
 #include "brokerd/core/loss.h"
 #include "brokerd/core/mail.h"
 #include "brokerd/core/names.h"
+#include "brokerd/core/opening.h"
 #include "brokerd/core/publish.h"
 #include "brokerd/core/queue.h"
-#include "brokerd/core/service.h"
 #include "brokerd/core/shared_policy.h"
 
 #include <errno.h>
@@ -192,7 +192,7 @@ void core_drain(struct core *c)
     publish_hasten(c); /* nothing of it is open: who waits until all is drained waits not for it */
     while ((n = list_first(&c->holding)) != NULL)
         offer_end_holds(LIST_ITEM(n, struct backlog, holding)->queue, REASON_FULL);
-    services_drain(c);
+    openings_drain(c);
 }
 
 bool core_drained(const struct core *c)
@@ -286,7 +286,7 @@ void core_take(struct core *c, struct entry *e)
     case MAIL_CALL_CANCEL:
     case MAIL_CALL_ERROR:
     case MAIL_CALL_ENDED:
-        service_take_call(c, e);
+        opening_take(c, e);
         break;
     }
 }
@@ -330,7 +330,7 @@ static void do_what_is_due(struct core *c)
             break;
         }
         case TIMER_CALL:
-            service_due(HEAP_ITEM(t, struct call, timer));
+            opening_due(HEAP_ITEM(t, struct call, timer));
             break;
         }
     }

@@ -36,6 +36,11 @@ void *mail_post(struct core *c, unsigned to, enum mail_kind kind, size_t size, b
     return e;
 }
 
+void mail_lost(struct core *c)
+{
+    c->count.reason[REASON_MEMORY]++;
+}
+
 /* A small payload is copied, so that it does not pin the block it was read into. */
 static bool by_reference(const struct msg_view *v)
 {

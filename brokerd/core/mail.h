@@ -215,6 +215,8 @@ struct mail_call {
 /* Room for an entry of `kind` to worker `to`, `size` bytes with its head. NULL: no memory, or
  * too much on its way (only if not `credited`). */
 void *mail_post(struct core *c, unsigned to, enum mail_kind kind, size_t size, bool credited);
+/* What was to be said cannot be, for want of memory: that is counted. */
+void mail_lost(struct core *c);
 
 /* How a run is packed: the bytes it needs, those it refers to besides, and its form. */
 struct packing {

@@ -1,45 +1,22 @@
-/* Who serves what: worker 0's registry, homes and their places, the line of calls that wait. */
+/* Who serves what: worker 0's registry, homes and their places. */
 #include "brokerd/core/service.h"
 
-#include "brokerd/core/budget.h"
 #include "brokerd/core/call_mail.h"
-#include "brokerd/core/names.h"
+#include "brokerd/core/opening.h"
+#include "brokerd/core/refusal.h"
 #include "libbroker/base/name.h"
-#include "libbroker/base/utf8.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-
-static void say(struct refusal *why, enum reason reason, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void say(struct refusal *why, enum reason reason, const char *fmt, ...)
-{
-    int n = snprintf(why->text, sizeof why->text, "%s: ", reason_name(reason));
-    va_list ap;
-
-    why->reason = reason;
-    va_start(ap, fmt);
-    (void)vsnprintf(why->text + n, sizeof why->text - (size_t)n, fmt, ap);
-    va_end(ap);
-}
-
-static int no_memory(struct refusal *why)
-{
-    say(why, REASON_MEMORY, "the broker has no memory for this");
-    return -ENOMEM;
-}
 
 /* --------------------------------------------------------------------------------- services */
 
-static struct service *service_find(struct core *c, struct slice name)
+struct service *service_find(struct core *c, struct slice name)
 {
     return map_get(&c->services, name);
 }
 
-static struct service *service_get(struct core *c, struct slice name)
+struct service *service_get(struct core *c, struct slice name)
 {
     struct service *s = service_find(c, name);
 
@@ -63,8 +40,7 @@ static struct slice service_name(const struct service *s)
     return map_key(s->entry);
 }
 
-/* Forgotten if there is nothing to remember. */
-static void service_trim(struct service *s)
+void service_trim(struct service *s)
 {
     if (s->own || s->known || s->waiting_n || !list_empty(&s->places) || s->registry)
         return;
@@ -142,11 +118,6 @@ static struct mail_service *post_word(struct core *c, unsigned to, enum mail_kin
     return m;
 }
 
-static void count_lost(struct core *c)
-{
-    c->count.reason[REASON_MEMORY]++;
-}
-
 /* Say a word to a worker, which may be this one. */
 static void tell(struct core *c, unsigned to, enum mail_kind kind, struct slice name,
                  handle_t server, void (*here)(struct core *c, struct slice name, handle_t server))
@@ -154,7 +125,7 @@ static void tell(struct core *c, unsigned to, enum mail_kind kind, struct slice 
     if (to == c->id)
         here(c, name, server);
     else if (!post_word(c, to, kind, name, server))
-        count_lost(c);
+        mail_lost(c);
 }
 
 static void served_here(struct core *c, struct slice name, handle_t server)
@@ -186,8 +157,6 @@ static void welcome(struct service *s)
     }
 }
 
-static void reopen_waiting(struct service *s);
-
 /* Everybody hears where the service is at home, or that nobody serves it any more. */
 static void announce(struct service *s, bool is_known)
 {
@@ -198,7 +167,7 @@ static void announce(struct service *s, bool is_known)
         struct mail_service *m = post_word(c, w, MAIL_SERVICE, service_name(s), 0);
 
         if (!m) {
-            count_lost(c);
+            mail_lost(c);
             continue;
         }
         m->is_known = is_known;
@@ -210,7 +179,7 @@ static void announce(struct service *s, bool is_known)
     s->known = is_known;
     s->home = g->home;
     if (is_known)
-        reopen_waiting(s);
+        openings_go_on(s);
 }
 
 void service_seen(struct core *c, uint64_t token)
@@ -251,7 +220,7 @@ static void serve_here(struct core *c, struct slice name, handle_t server)
     struct member *m = g ? calloc(1, sizeof *m) : NULL;
 
     if (!m) {
-        count_lost(c);
+        mail_lost(c);
         if (g && list_empty(&g->members))
             registry_free(s);
         if (s)
@@ -323,7 +292,7 @@ static void place_here(struct core *c, struct slice name, handle_t server)
         p->handle = slots_put(&c->slots, SLOT_PLACE, p);
     if (!p || !p->handle) {
         free(p);
-        count_lost(c);
+        mail_lost(c);
         if (s)
             service_trim(s);
         return;
@@ -361,9 +330,8 @@ static bool better(const struct place *p, const struct place *than, int64_t now_
     return p->open < than->open;
 }
 
-/* The server with the fewest calls open; of several the one whose turn it is. It goes to the end of
- * the line. NULL: there is none. */
-static struct place *pick(struct service *s)
+/* Of several the one whose turn it is; it goes to the end of the line. */
+struct place *service_pick(struct service *s)
 {
     struct place *best = NULL;
 
@@ -375,8 +343,11 @@ static struct place *pick(struct service *s)
         if (!best->open && best->rests_until_ms <= s->core->now_ms)
             break;
     }
-    if (best)
-        list_move_to_back(&s->places, &best->link);
+    if (!best)
+        return NULL;
+    list_move_to_back(&s->places, &best->link);
+    best->open++;
+    best->opened++;
     return best;
 }
 
@@ -388,7 +359,7 @@ void service_call_ended(struct core *c, handle_t place, bool refused)
         return;
     if (handle_worker(place) != c->id) {
         if (!call_mail_word(c, MAIL_CALL_ENDED, place, refused, 0))
-            count_lost(c);
+            mail_lost(c);
     } else if (p) {
         p->open--;
         if (refused)
@@ -396,84 +367,7 @@ void service_call_ended(struct core *c, handle_t place, bool refused)
     }
 }
 
-/* ----------------------------------------------------------------------------- the server's */
-
-static int hand_to(struct core *c, const struct server_ops *ops, void *server_ctx,
-                   struct endpoint *ep, handle_t place, handle_t caller, struct call *k,
-                   const struct call_request *r, struct refusal *why)
-{
-    struct call *b;
-    int err;
-
-    if (r->model == CALL_FNF) {
-        err = ops->open(server_ctx, NULL, r, why);
-        if (place)
-            service_call_ended(c, place, err < 0);
-        return err;
-    }
-    b = call_new(c, ep, r->model, false);
-    if (b && caller) {
-        b->handle = slots_put(&c->slots, SLOT_CALL, b);
-        b->remote = caller;
-    }
-    if (!b ||
-        (caller && (!b->handle || !call_mail_word(c, MAIL_CALL_TAKEN, caller, 0, b->handle)))) {
-        if (b)
-            call_end(b);
-        if (place)
-            service_call_ended(c, place, true);
-        return no_memory(why);
-    }
-    b->place = place;
-    b->credit = r->model == CALL_RESPONSE ? 1 : r->credit;
-    b->may_hear &= !r->complete;
-    b->peer = k;
-    if (k)
-        k->peer = b;
-    b->opening = true;
-    err = ops->open(server_ctx, b, r, why);
-    b->opening = false;
-    if (b->ended) {
-        free(b);
-    } else if (err < 0) {
-        b->remote = 0;
-        b->place = 0;
-        call_end(b);
-        if (place)
-            service_call_ended(c, place, true);
-    }
-    return err;
-}
-
-/* Openings have no credit: to a server that does not read what it is sent only so many go. Not
- * none: its output may be full for a moment only, and a call refused is not sent again. */
-static int check_unread(const struct server *s, const struct call_request *r, struct refusal *why)
-{
-    const struct call_payload *p = &r->first;
-    struct calling *a = s->ep->seldom->calling;
-
-    if (s->ep->writable)
-        return 0;
-    if (a->unread_bytes >= CALL_UNREAD_BYTES) {
-        say(why, REASON_FULL, "the server does not read what it is sent");
-        return -ENOBUFS;
-    }
-    a->unread_bytes += CALL_OPENING_BYTES + p->headers.n + p->native.n + p->data.n;
-    return 0;
-}
-
-int service_hand(struct core *c, handle_t server, handle_t place, handle_t caller, struct call *k,
-                 const struct call_request *r, struct refusal *why)
-{
-    const struct server *s = slots_get(&c->slots, SLOT_SERVER, server);
-    int err = s ? check_unread(s, r, why) : -ESTALE;
-
-    if (err == 0)
-        return hand_to(c, s->ops, s->ctx, s->ep, place, caller, k, r, why);
-    if (place) /* asked after the others: until its home hears that it has gone, too */
-        service_call_ended(c, place, true);
-    return err;
-}
+/* ------------------------------------------------------------------------------ who serves */
 
 static bool serves(const struct calling *a, struct slice name)
 {
@@ -490,23 +384,23 @@ static int check_serve(const struct endpoint *ep, struct slice name, struct refu
     const char *bad = name_service_error(name, NAME_OF_CLIENT);
 
     if (bad) {
-        say(why, REASON_INVALID, "%s", bad);
+        refuse(why, REASON_INVALID, "%s", bad);
         return -EINVAL;
     }
     if (s && s->own) {
-        say(why, REASON_DENIED, "the broker itself serves this");
+        refuse(why, REASON_DENIED, "the broker itself serves this");
         return -EACCES;
     }
     if (ep->core->draining) {
-        say(why, REASON_DRAINING, "the broker is about to stop");
+        refuse(why, REASON_DRAINING, "the broker is about to stop");
         return -EPIPE;
     }
     if (ep->seldom->calling && serves(ep->seldom->calling, name)) {
-        say(why, REASON_INVALID, "this connection serves it already");
+        refuse(why, REASON_INVALID, "this connection serves it already");
         return -EEXIST;
     }
     if (ep->seldom->calling && ep->seldom->calling->servers_n >= SERVERS_MAX) {
-        say(why, REASON_LIMIT, "a connection serves at most %d services", SERVERS_MAX);
+        refuse(why, REASON_LIMIT, "a connection serves at most %d services", SERVERS_MAX);
         return -EMFILE;
     }
     return 0;
@@ -526,7 +420,8 @@ int core_serve(struct endpoint *ep, struct slice name, const struct server_ops *
     if (!a || !s->handle) {
         free(s);
         calling_trim(ep);
-        return no_memory(why);
+        refuse_memory(why);
+        return -ENOMEM;
     }
     s->ep = ep;
     s->ops = ops;
@@ -579,436 +474,7 @@ struct slice core_server_name(const struct server *s)
     return slice_of(s->name, s->name_n);
 }
 
-/* ---------------------------------------------------------------------------- calls that wait */
-
-/* A request that waits, with its bytes. */
-struct kept_request {
-    struct call_request r;
-    size_t size;
-    uint8_t bytes[];
-};
-
-static struct slice keep_slice(uint8_t **at, struct slice s)
-{
-    uint8_t *to = *at;
-
-    if (s.n)
-        memcpy(to, s.p, s.n);
-    *at += s.n;
-    return slice_of(s.p ? to : NULL, s.n);
-}
-
-static struct kept_request *kept_new(const struct call_request *r)
-{
-    const struct call_payload *p = &r->first;
-    size_t n = r->service.n + r->method.n + p->headers.n + p->native.n + p->type.name.n +
-               (p->block ? 0 : p->data.n);
-    struct kept_request *k = malloc(sizeof *k + n);
-    uint8_t *at;
-
-    if (!k)
-        return NULL;
-    at = k->bytes;
-    k->r = *r;
-    k->size = sizeof *k + n + (p->block ? p->data.n : 0);
-    k->r.service = keep_slice(&at, r->service);
-    k->r.method = keep_slice(&at, r->method);
-    k->r.first.headers = keep_slice(&at, p->headers);
-    k->r.first.native = keep_slice(&at, p->native);
-    k->r.first.type.name = keep_slice(&at, p->type.name);
-    if (p->block)
-        block_ref(p->block);
-    else
-        k->r.first.data = keep_slice(&at, p->data);
-    return k;
-}
-
-static void kept_free(struct kept_request *k)
-{
-    block_unref(k->r.first.block);
-    free(k);
-}
-
-/* Out of the line; what it kept is the caller's to free. */
-static struct kept_request *leave_line(struct call *k)
-{
-    struct kept_request *kept = k->kept;
-
-    if (!kept)
-        return NULL;
-    k->kept = NULL;
-    list_remove(&k->waiter);
-    heap_remove(&k->core->timers, &k->timer.node);
-    k->service->waiting_n--;
-    service_trim(k->service);
-    k->service = NULL;
-    if (k->ep)
-        k->ep->seldom->calling->waiting_bytes -= kept->size;
-    core_charge(k->core, -(int64_t)kept->size);
-    return kept;
-}
-
-void service_forget(struct call *k)
-{
-    struct kept_request *kept = leave_line(k);
-
-    if (kept)
-        kept_free(kept);
-}
-
-static int refuse_no_server(struct slice service, struct refusal *why)
-{
-    say(why, REASON_NO_SERVER, "nobody serves \"%.*s\"", (int)(service.n < 120 ? service.n : 120),
-        (const char *)service.p);
-    return -ENOENT;
-}
-
-/* May it wait? */
-static int check_wait(const struct call *k, const struct call_request *r, struct refusal *why)
-{
-    if (k->until_ms <= k->core->now_ms)
-        return refuse_no_server(r->service, why);
-    if (core_short_of_memory(k->core))
-        return no_memory(why);
-    if (k->ep->seldom->calling->waiting_bytes &&
-        k->ep->seldom->calling->waiting_bytes + r->first.data.n > CALL_WAITING_BYTES) {
-        say(why, REASON_LIMIT, "calls of a connection that wait for a server may have %d bytes",
-            CALL_WAITING_BYTES);
-        return -EMFILE;
-    }
-    return 0;
-}
-
-/* Into the line. It is looked at again at `at`, or when somebody serves. */
-static int wait_for(struct call *k, const struct call_request *r, int64_t at, struct refusal *why)
-{
-    int err = check_wait(k, r, why);
-    struct service *s = err == 0 ? service_get(k->core, r->service) : NULL;
-    struct kept_request *kept = s ? kept_new(r) : NULL;
-
-    if (err < 0)
-        return err;
-    k->timer.node.key = at < k->until_ms ? at : k->until_ms;
-    if (!kept || heap_push(&k->core->timers, &k->timer.node) < 0) {
-        if (kept)
-            kept_free(kept);
-        if (s)
-            service_trim(s);
-        return no_memory(why);
-    }
-    k->kept = kept;
-    k->service = s;
-    list_push_back(&s->waiting, &k->waiter);
-    s->waiting_n++;
-    k->ep->seldom->calling->waiting_bytes += kept->size;
-    core_charge(k->core, (int64_t)kept->size);
-    return 0;
-}
-
-/* ------------------------------------------------------------------------------------ opening */
-
-/* Send the opening from here, its caller's worker or the service's home, to the server's. `k` is
- * the caller, if it is here. */
-static int send_open(struct core *c, const struct place *p, handle_t caller, struct call *k,
-                     const struct call_request *r, struct refusal *why)
-{
-    const struct call_route at = {caller, p->server, p->handle};
-
-    if (handle_worker(p->server) == c->id)
-        return service_hand(c, p->server, p->handle, caller, k, r, why);
-    if (call_mail_open(c, handle_worker(p->server), MAIL_CALL_OPEN, &at, r))
-        return 0;
-    service_call_ended(c, p->handle, false);
-    say(why, REASON_LIMIT, "too many calls are on their way to another worker");
-    return -EMFILE;
-}
-
-static handle_t need_handle(struct call *k)
-{
-    if (!k->handle && k->model != CALL_FNF)
-        k->handle = slots_put(&k->core->slots, SLOT_CALL, k);
-    return k->handle;
-}
-
-/* Let somebody have the opening: -ESTALE, nobody is there now. */
-static int send_from(struct call *k, struct service *s, const struct call_request *r,
-                     struct refusal *why)
-{
-    const struct call_route none = {.caller = k->handle};
-    struct core *c = k->core;
-    struct place *p;
-
-    if (!s->known)
-        return -ESTALE;
-    if (s->home != c->id) {
-        k->away = true;
-        if (call_mail_open(c, s->home, MAIL_CALL_OPEN, &none, r))
-            return 0;
-        k->away = false;
-        say(why, REASON_LIMIT, "too many calls are on their way to another worker");
-        return -EMFILE;
-    }
-    p = pick(s);
-    if (!p)
-        return -ESTALE;
-    p->open++;
-    p->opened++;
-    if (handle_worker(p->server) == c->id)
-        return service_hand(c, p->server, p->handle, 0, k->model == CALL_FNF ? NULL : k, r, why);
-    k->away = true;
-    return send_open(c, p, k->handle, NULL, r, why);
-}
-
-/* The opening goes to a server or waits for one. */
-static int place_call(struct call *k, const struct call_request *r, struct refusal *why)
-{
-    struct service *s = service_find(k->core, r->service);
-    bool elsewhere = k->core->workers > 1 && s && s->known;
-    int err = -ESTALE;
-
-    if (s && s->own)
-        return hand_to(k->core, s->own, s->own_ctx, NULL, 0, 0, k, r, why);
-    if (elsewhere && k->model != CALL_FNF && !need_handle(k))
-        return no_memory(why);
-    while (err == -ESTALE && s && s->known && k->tries < CALL_TRIES) {
-        k->tries++;
-        err = send_from(k, s, r, why);
-    }
-    if (err != -ESTALE)
-        return err;
-    k->away = false;
-    return wait_for(k, r, s && s->known ? k->core->now_ms + CALL_RETRY_MS : INT64_MAX, why);
-}
-
-static bool is_own(struct core *c, struct slice name)
-{
-    const struct service *s = service_find(c, name);
-
-    return s && s->own;
-}
-
-static int check_open(const struct endpoint *ep, const struct call_request *r, struct refusal *why)
-{
-    struct core *c = ep->core;
-    const char *bad = name_service_error(r->service, NAME_OF_CLIENT);
-
-    if (bad) {
-        say(why, REASON_INVALID, "%s", bad);
-        return -EINVAL;
-    }
-    if (!utf8_printable(r->method)) {
-        say(why, REASON_INVALID, "a method's name is UTF-8 without control characters");
-        return -EINVAL;
-    }
-    if (r->service.n + r->method.n > CALL_NAMES_MAX) {
-        say(why, REASON_INVALID, "the names of a service and its method have at most %d bytes",
-            CALL_NAMES_MAX);
-        return -EINVAL;
-    }
-    if (c->draining) {
-        say(why, REASON_DRAINING, "the broker is about to stop");
-        return -EPIPE;
-    }
-    if (ep->seldom->calling && ep->seldom->calling->calls_n >= c->globals.max_calls) {
-        say(why, REASON_LIMIT, "a connection has at most %u calls open", c->globals.max_calls);
-        return -EMFILE;
-    }
-    if (core_short_of_memory(c) && !is_own(c, r->service)) /* people ask why it is so */
-        return no_memory(why);
-    return 0;
-}
-
-/* An answer that came at once may have ended it. */
-static struct call *opened(struct call *k)
-{
-    k->opening = false;
-    if (k->model == CALL_FNF && !k->kept && !k->ended)
-        call_end(k); /* it has gone its way */
-    else if (k->ended)
-        free(k);
-    else if (k->model != CALL_FNF)
-        return k;
-    return NULL;
-}
-
-int core_call_open(struct endpoint *ep, const struct call_request *given,
-                   const struct call_ops *ops, void *ctx, struct call **ret, struct refusal *why)
-{
-    struct core *c = ep->core;
-    struct call_request r = *given;
-    struct call *k;
-    int err = check_open(ep, &r, why);
-
-    if (err == 0) {
-        k = call_new(c, ep, r.model, true);
-        err = k ? 0 : no_memory(why);
-    }
-    if (err < 0) {
-        call_count_failed(c, ep, why->reason, service_find(c, r.service));
-        return err;
-    }
-    k->counted = !is_own(c, r.service);
-    c->count.calls += k->counted;
-    c->count.calls_open += k->counted;
-    k->until_ms = r.wait_ms < 0 ? c->globals.call_wait_ms : r.wait_ms;
-    k->until_ms = k->until_ms < INT64_MAX - c->now_ms ? k->until_ms + c->now_ms : INT64_MAX;
-    r.credit = r.model == CALL_FNF ? 0 : r.model == CALL_RESPONSE ? 1 : r.credit;
-    r.credit = call_lend_first(k, r.credit);
-    if (r.model == CALL_CHANNEL)
-        k->may_send = !r.complete;
-    k->opening = true;
-    if (r.model != CALL_FNF) {
-        k->ops = ops;
-        k->ctx = ctx;
-    }
-    err = place_call(k, &r, why);
-    if (err < 0 && !k->ended) { /* nothing is called back: it is told by what is returned */
-        k->opening = false;
-        call_count_failed(c, ep, why->reason, service_find(c, r.service));
-        call_drop(k);
-        return err;
-    }
-    *ret = opened(k);
-    return 0;
-}
-
-/* Again: by mail, or after a wait. What has been said meanwhile goes with it. */
-static void reopen(struct call *k, const struct call_request *before)
-{
-    struct refusal why = {REASON_NONE, ""};
-    struct call_request r = *before;
-    int err;
-
-    r.complete |= k->owed.complete;
-    r.credit += k->owed.n;
-    k->owed = (struct owed){0};
-    k->opening = true;
-    err = place_call(k, &r, &why);
-    if (err < 0 && !k->ended)
-        call_fail(k, &why, false);
-    (void)opened(k);
-}
-
-static void go_on(struct call *k)
-{
-    struct kept_request *kept = leave_line(k);
-
-    reopen(k, &kept->r);
-    kept_free(kept);
-}
-
-/* Each that waits now, once. */
-static void reopen_waiting(struct service *s)
-{
-    for (uint64_t n = s->waiting_n; n > 0 && s->known; n--) {
-        struct list_node *l = list_first(&s->waiting);
-
-        if (!l)
-            return;
-        go_on(LIST_ITEM(l, struct call, waiter));
-    }
-}
-
-void service_due(struct call *k)
-{
-    struct refusal why;
-
-    k->tries = 0;
-    if (k->until_ms > k->core->now_ms && k->service->known) {
-        go_on(k);
-    } else if (k->until_ms > k->core->now_ms) {
-        heap_update(&k->core->timers, &k->timer.node, k->until_ms);
-    } else {
-        (void)refuse_no_server(k->kept->r.service, &why);
-        call_fail(k, &why, false);
-    }
-}
-
-void services_drain(struct core *c)
-{
-    static const struct refusal why = {REASON_DRAINING, "draining: the broker is about to stop"};
-    struct map_entry *e, *next;
-    struct list_node *n;
-
-    for (e = map_next(&c->services, NULL); e; e = next) {
-        struct service *s = e->value;
-
-        next = map_next(&c->services, e);
-        while (s->waiting_n && (n = list_first(&s->waiting)) != NULL) {
-            bool last = s->waiting_n == 1;
-
-            call_fail(LIST_ITEM(n, struct call, waiter), &why, false);
-            if (last) /* the service may have gone with it */
-                break;
-        }
-    }
-}
-
 /* --------------------------------------------------------------------------------------- mail */
-
-/* Back to the caller; if nobody waits for an answer, it is counted here. */
-static void refuse_remote(struct core *c, handle_t caller, const struct call_request *r,
-                          const struct refusal *why)
-{
-    const struct call_error e = {call_code(why->reason, false), why->reason, slice_str(why->text)};
-
-    if (!caller)
-        call_count_failed(c, NULL, why->reason, service_find(c, r->service));
-    else if (!call_mail_error(c, caller, &e))
-        count_lost(c);
-}
-
-static void bounce(struct core *c, handle_t caller, const struct call_request *r)
-{
-    const struct call_route at = {.caller = caller};
-
-    if (!caller)
-        call_count_failed(c, NULL, REASON_NO_SERVER, service_find(c, r->service));
-    else if (!call_mail_open(c, handle_worker(caller), MAIL_CALL_BACK, &at, r))
-        count_lost(c);
-}
-
-static void take_open(struct core *c, const struct mail_call_open *m)
-{
-    struct call_request r = call_mail_request(m);
-    struct refusal why = {REASON_NONE, ""};
-    struct service *s;
-    struct place *p = NULL;
-    int err;
-
-    if (m->server) {
-        err = service_hand(c, m->server, m->place, m->caller, NULL, &r, &why);
-    } else {
-        s = service_find(c, r.service);
-        p = s ? pick(s) : NULL;
-        err = -ESTALE;
-        if (p) {
-            p->open++;
-            p->opened++;
-            err = send_open(c, p, m->caller, NULL, &r, &why);
-        }
-    }
-    if (err == -ESTALE)
-        bounce(c, m->caller, &r);
-    else if (err < 0)
-        refuse_remote(c, m->caller, &r, &why);
-}
-
-static void take_back(struct core *c, const struct mail_call_open *m)
-{
-    struct call *k = slots_get(&c->slots, SLOT_CALL, m->caller);
-    struct call_request r = call_mail_request(m);
-
-    if (!k)
-        return;
-    k->away = false;
-    if (k->lingering) {
-        k->owed = (struct owed){0};
-        call_end(k);
-        return;
-    }
-    reopen(k, &r);
-}
 
 static void take_service(struct core *c, const struct mail_service *m)
 {
@@ -1019,7 +485,7 @@ static void take_service(struct core *c, const struct mail_service *m)
         s->known = m->is_known;
         s->home = m->home;
     } else if (m->is_known) {
-        count_lost(c); /* calls from here find nobody */
+        mail_lost(c); /* calls from here find nobody */
     }
     if (m->token) {
         struct mail_seen *seen = mail_post(c, m->head.from, MAIL_SEEN, sizeof *seen, true);
@@ -1027,10 +493,10 @@ static void take_service(struct core *c, const struct mail_service *m)
         if (seen)
             seen->token = m->token;
         else
-            count_lost(c);
+            mail_lost(c);
     }
     if (s && s->known)
-        reopen_waiting(s);
+        openings_go_on(s);
     if (s)
         service_trim(s);
 }
@@ -1063,73 +529,6 @@ void service_take(struct core *c, struct entry *e)
         take_service(c, m);
         break;
     }
-}
-
-static void take_taken(struct core *c, const struct mail_call *m)
-{
-    struct call *k = slots_get(&c->slots, SLOT_CALL, m->call);
-    static const struct call_error late = {CALL_CANCELED, REASON_NONE, {NULL, 0}};
-
-    if (!k) { /* it has failed meanwhile */
-        if (!call_mail_error(c, m->other, &late))
-            count_lost(c);
-        return;
-    }
-    k->away = false;
-    k->remote = m->other;
-    call_pay(k);
-}
-
-static void take_next(struct core *c, const struct mail_call_next *m)
-{
-    struct call *k = slots_get(&c->slots, SLOT_CALL, m->call);
-    struct call_payload p = call_mail_payload(&m->payload, m->bytes);
-
-    if (k)
-        call_take_next(k, &p, m->payload.complete);
-}
-
-static void take_word(struct core *c, const struct mail_call *m)
-{
-    struct call *k = slots_get(&c->slots, SLOT_CALL, m->call);
-
-    if (!k)
-        return;
-    if (m->head.kind == MAIL_CALL_N)
-        call_hear_n(k, m->n);
-    else if (m->head.kind == MAIL_CALL_COMPLETE)
-        call_hear_complete(k);
-    else if (m->head.kind == MAIL_CALL_CANCEL)
-        call_hear_cancel(k);
-    else
-        call_hear_error(k, &(struct call_error){m->code, (enum reason)m->reason,
-                                                slice_of(m->bytes, m->text_n)});
-}
-
-void service_take_call(struct core *c, struct entry *e)
-{
-    switch (e->kind) {
-    case MAIL_CALL_OPEN:
-        take_open(c, (const struct mail_call_open *)e);
-        break;
-    case MAIL_CALL_BACK:
-        take_back(c, (const struct mail_call_open *)e);
-        break;
-    case MAIL_CALL_NEXT:
-        take_next(c, (const struct mail_call_next *)e);
-        break;
-    case MAIL_CALL_TAKEN:
-        take_taken(c, (const struct mail_call *)e);
-        break;
-    case MAIL_CALL_ENDED:
-        service_call_ended(c, ((const struct mail_call *)e)->call,
-                           ((const struct mail_call *)e)->n);
-        break;
-    default:
-        take_word(c, (const struct mail_call *)e);
-        break;
-    }
-    call_mail_release(e);
 }
 
 bool services_pay(struct core *c)

@@ -174,21 +174,19 @@ void calling_trim(struct endpoint *ep);
 
 /* Forget all services, tell nobody. After the endpoints. */
 void services_free(struct core *c);
-/* The core drains: what waits for a server is refused. */
-void services_drain(struct core *c);
+/* The service of that name; get: made if need be, NULL without memory. */
+struct service *service_find(struct core *c, struct slice name);
+struct service *service_get(struct core *c, struct slice name);
+/* Forget it if there is nothing to remember. */
+void service_trim(struct service *s);
+/* At its home: the place with the fewest calls open, which has one more from now on. NULL: there is
+ * none. */
+struct place *service_pick(struct service *s);
 /* A call of `place` at this core or elsewhere is over, or was `refused` by the server. */
 void service_call_ended(struct core *c, handle_t place, bool refused);
-/* Give an opening to a server of this core: `place` counts it, `caller` is its caller's handle on
- * another worker, or 0; `k`, the caller itself, if it is here. 0; -ESTALE: the server has gone;
- * else *why says why the call is refused. */
-int service_hand(struct core *c, handle_t server, handle_t place, handle_t caller, struct call *k,
-                 const struct call_request *r, struct refusal *why);
-/* A call's wait for a server is over. */
-void service_due(struct call *k);
-/* The caller does not wait any more. */
-void service_forget(struct call *k);
-void service_take(struct core *c, struct entry *e);      /* serve .. served */
-void service_take_call(struct core *c, struct entry *e); /* call_open .. call_ended */
+/* serve .. served */
+void service_take(struct core *c, struct entry *e);
+/* A worker has heard of the service of `token`: seen. */
 void service_seen(struct core *c, uint64_t token);
 /* Services and calls that could not post go on. False: some still cannot. */
 bool services_pay(struct core *c);

@@ -1,18 +1,11 @@
-/* refuse.h - how a door words a refusal.
+/* refuse.h - how a door words what became of a message, and what it was sent.
  *
- * Why      Every door says the same: the reason's word, then what a person can do something with.
+ * Why      Every door says the same, as the core does (refusal.h).
  * Thread   Any; pure. */
 #ifndef BROKERD_DOORS_REFUSE_H
 #define BROKERD_DOORS_REFUSE_H
 
-#include "brokerd/core/core.h"
-
-/* Fill in a refusal: "WORD: TEXT", cut to what fits. */
-void refuse(struct refusal *ret, enum reason reason, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-/* -ENOMEM as a refusal. */
-void refuse_memory(struct refusal *ret);
+#include "brokerd/core/refusal.h"
 
 /* The outcome of a message as its error: `full: queue "a" is full; 1 of 3 queues accepted`. */
 void refuse_outcome(struct refusal *ret, const struct outcome *o);
