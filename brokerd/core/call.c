@@ -142,11 +142,21 @@ static bool owes(const struct owed *o)
     return o->n || o->complete || o->cancel || o->error;
 }
 
-/* Nobody has it any more, but the other side must yet hear of that. */
+/* Nobody has it any more, but the other side, or its place, must yet hear of that. */
 static bool lingers(const struct call *k)
 {
-    return !k->core->ending && (k->owed.complete || k->owed.cancel || k->owed.error) &&
-           (k->remote || k->away);
+    bool owes_end = k->owed.complete || k->owed.cancel || k->owed.error;
+
+    return !k->core->ending && (k->place || (owes_end && (k->remote || k->away)));
+}
+
+/* Its place has one call fewer. False: that is yet to be told. */
+static bool leave_place(struct call *k)
+{
+    if (k->place && !service_call_ended(k->core, k->place, false))
+        return false;
+    k->place = 0;
+    return true;
 }
 
 void call_end(struct call *k)
@@ -158,11 +168,11 @@ void call_end(struct call *k)
     leave(k);
     k->ops = &nobody;
     k->may_send = k->may_hear = false;
-    if (k->place)
-        service_call_ended(k->core, k->place, false);
-    k->place = 0;
+    (void)leave_place(k);
     k->lingering = lingers(k);
-    if (!k->lingering)
+    if (k->lingering)
+        call_pay(k);
+    else
         unmake(k);
     ops->closed(ctx);
 }
@@ -184,7 +194,7 @@ void call_pay(struct call *k)
 {
     if (!k->remote || k->core->ending)
         return; /* it is not known who owes whom: later */
-    if (owes(&k->owed) && !call_mail_owed(k)) {
+    if ((owes(&k->owed) && !call_mail_owed(k)) || (k->lingering && !leave_place(k))) {
         if (!list_linked(&k->owing))
             list_push_back(&k->core->owing, &k->owing);
         k->core->owes = true;

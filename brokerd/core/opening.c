@@ -17,6 +17,13 @@ static int refuse_no_memory(struct refusal *why)
 
 /* ------------------------------------------------------------------------------- the server's */
 
+/* Nothing has come of an opening that `place` (0: none) counts, or nothing is to come. */
+static void give_back(struct core *c, handle_t place, bool refused)
+{
+    if (place && !service_call_ended(c, place, refused))
+        mail_lost(c); /* the place counts it for ever */
+}
+
 static int hand_to(struct core *c, const struct server_ops *ops, void *server_ctx,
                    struct endpoint *ep, handle_t place, handle_t caller, struct call *k,
                    const struct call_request *r, struct refusal *why)
@@ -26,8 +33,7 @@ static int hand_to(struct core *c, const struct server_ops *ops, void *server_ct
 
     if (r->model == CALL_FNF) {
         err = ops->open(server_ctx, NULL, r, why);
-        if (place)
-            service_call_ended(c, place, err < 0);
+        give_back(c, place, err < 0);
         return err;
     }
     b = call_new(c, ep, r->model, false);
@@ -39,8 +45,7 @@ static int hand_to(struct core *c, const struct server_ops *ops, void *server_ct
         (caller && (!b->handle || !call_mail_word(c, MAIL_CALL_TAKEN, caller, 0, b->handle)))) {
         if (b)
             call_end(b);
-        if (place)
-            service_call_ended(c, place, true);
+        give_back(c, place, true);
         return refuse_no_memory(why);
     }
     b->place = place;
@@ -58,8 +63,7 @@ static int hand_to(struct core *c, const struct server_ops *ops, void *server_ct
         b->remote = 0;
         b->place = 0;
         call_end(b);
-        if (place)
-            service_call_ended(c, place, true);
+        give_back(c, place, true);
     }
     return err;
 }
@@ -92,8 +96,8 @@ static int hand(struct core *c, handle_t server, handle_t place, handle_t caller
 
     if (err == 0)
         return hand_to(c, s->ops, s->ctx, s->ep, place, caller, k, r, why);
-    if (place) /* asked after the others: until its home hears that it has gone, too */
-        service_call_ended(c, place, true);
+    give_back(c, place,
+              true); /* asked after the others: until its home hears that it has gone, too */
     return err;
 }
 
@@ -236,7 +240,7 @@ static int send_open(struct core *c, const struct place *p, handle_t caller, str
         return hand(c, p->server, p->handle, caller, k, r, why);
     if (call_mail_open(c, handle_worker(p->server), MAIL_CALL_OPEN, &at, r))
         return 0;
-    service_call_ended(c, p->handle, false);
+    give_back(c, p->handle, false);
     refuse(why, REASON_LIMIT, "too many calls are on their way to another worker");
     return -EMFILE;
 }
@@ -577,8 +581,8 @@ void opening_take(struct core *c, struct entry *e)
         take_taken(c, (const struct mail_call *)e);
         break;
     case MAIL_CALL_ENDED:
-        service_call_ended(c, ((const struct mail_call *)e)->call,
-                           ((const struct mail_call *)e)->n);
+        (void)service_call_ended(c, ((const struct mail_call *)e)->call,
+                                 ((const struct mail_call *)e)->n);
         break;
     default:
         take_word(c, (const struct mail_call *)e);

@@ -351,20 +351,20 @@ struct place *service_pick(struct service *s)
     return best;
 }
 
-void service_call_ended(struct core *c, handle_t place, bool refused)
+bool service_call_ended(struct core *c, handle_t place, bool refused)
 {
     struct place *p = slots_get(&c->slots, SLOT_PLACE, place);
 
     if (c->ending)
-        return;
-    if (handle_worker(place) != c->id) {
-        if (!call_mail_word(c, MAIL_CALL_ENDED, place, refused, 0))
-            mail_lost(c);
-    } else if (p) {
+        return true;
+    if (handle_worker(place) != c->id)
+        return call_mail_word(c, MAIL_CALL_ENDED, place, refused, 0);
+    if (p) {
         p->open--;
         if (refused)
             p->rests_until_ms = c->now_ms + PLACE_RESTS_MS;
     }
+    return true;
 }
 
 /* ------------------------------------------------------------------------------ who serves */

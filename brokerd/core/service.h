@@ -116,7 +116,7 @@ struct call {
     bool may_send : 1, may_hear : 1; /* payloads: this side, the other */
     bool opening : 1;                /* within the function that makes it */
     bool ended : 1;                  /* while opening: to be freed after it */
-    bool lingering : 1;              /* nobody has it any more, but the other side must hear so */
+    bool lingering : 1;              /* nobody has it any more, but others must hear so */
     bool counted : 1;                /* in the core's calls_open: not those to `admin` */
     bool away : 1;                   /* the opening is on its way to a server elsewhere */
     uint64_t credit;                 /* payloads this side may send */
@@ -124,12 +124,12 @@ struct call {
     uint64_t lent;                   /* said, and not come yet */
     uint32_t window, average;        /* payloads; bytes of one, lately */
     uint64_t position;               /* server's: of its output, behind the opening */
-    handle_t place;                  /* server's: at the service's home; or 0 */
-    struct service *service;         /* caller's, while it waits */
-    struct kept_request *kept;       /* caller's, while it waits */
-    struct list_node waiter;         /* in service->waiting */
-    struct timer timer;              /* while it waits */
-    int64_t until_ms;                /* caller's: how long it waits for a server */
+    handle_t place;            /* server's: at the service's home, until that was told; or 0 */
+    struct service *service;   /* caller's, while it waits */
+    struct kept_request *kept; /* caller's, while it waits */
+    struct list_node waiter;   /* in service->waiting */
+    struct timer timer;        /* while it waits */
+    int64_t until_ms;          /* caller's: how long it waits for a server */
     uint8_t tries;
 };
 
@@ -182,8 +182,9 @@ void service_trim(struct service *s);
 /* At its home: the place with the fewest calls open, which has one more from now on. NULL: there is
  * none. */
 struct place *service_pick(struct service *s);
-/* A call of `place` at this core or elsewhere is over, or was `refused` by the server. */
-void service_call_ended(struct core *c, handle_t place, bool refused);
+/* A call of `place` at this core or elsewhere is over, or was `refused` by the server. False:
+ * without memory the other worker was not told. */
+bool service_call_ended(struct core *c, handle_t place, bool refused);
 /* serve .. served */
 void service_take(struct core *c, struct entry *e);
 /* A worker has heard of the service of `token`: seen. */

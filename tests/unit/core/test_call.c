@@ -766,6 +766,7 @@ START_TEST(without_memory_ends_are_told_later)
     world.cannot_post = false;
     world_advance(&world, 1);
     ck_assert_str_eq(heard(b), "cancel ");
+    no_calls_left();
     stop();
 }
 END_TEST
