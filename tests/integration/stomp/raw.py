@@ -3,9 +3,11 @@
     raw.py HOST:PORT [NAME]...      runs all of them, or those whose name contains NAME
 """
 
+import json
 import os
 import re
 import socket
+import subprocess
 import sys
 import time
 import traceback
@@ -443,6 +445,16 @@ def rejected_goes_to_dead_letters():
     assert f["broker-dead-reason"] == "rejected" and f["broker-dead-queue"] == q
 
 
+def until_consumers(q, n):
+    """Wait until the broker has noticed who has gone."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        said = subprocess.run(["broker", "queue", "info", "--json", q], capture_output=True, check=True)
+        if json.loads(said.stdout)["consumers"] == n:
+            return
+        assert time.monotonic() < end, said.stdout
+
+
 def prefetch():
     q = name("q")
     a, b = Client(), Client()
@@ -457,6 +469,7 @@ def prefetch():
         c.quiet()  # no third
     mine = first[a].body
     a.close()
+    until_consumers(q, 1)
     b.ask("ACK", id=first[b]["ack"])
     f = b.message(mine, redelivered="true")  # before what was not delivered yet
     b.send("ACK", id=f["ack"])
