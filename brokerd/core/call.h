@@ -21,8 +21,8 @@
  *              CALL_CHANNEL   payloads both ways
  *          cancel of the caller ends all; of a channel's server it ends only the way up: the
  *          caller sends no more, the server goes on. error, of either, ends all.
- *          A server that refuses a call is asked after the others for a while (it would have the
- *          fewest calls, and so get them all).
+ *          A server that refuses a call, or has no room for one, is asked after the others for a
+ *          while (it would have the fewest calls, and so get them all).
  *          A server that goes away fails its calls: CALL_REJECTED where the opening has not left
  *          for its socket, else CALL_CANCELED.
  *          The core holds credit back where the receiver's output is full, and never lends more
@@ -151,6 +151,9 @@ struct server_ops {
                 struct refusal *why);
     /* Every worker knows of the server now. NULL: not asked for. */
     void (*ready)(void *server_ctx);
+    /* May it have one more call now? Asked before each `open`; -errno with *why: the call goes to
+     * another server, if there is one. NULL: always. */
+    int (*room)(void *server_ctx, struct refusal *why);
 };
 
 /* Let calls of `service` come to `ep`, as long as that lives; `server_ctx` goes with them. The same

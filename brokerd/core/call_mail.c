@@ -86,6 +86,9 @@ bool call_mail_open(struct core *c, unsigned to, enum mail_kind kind, const stru
     m->caller = at->caller;
     m->server = at->server;
     m->place = at->place;
+    m->tries = at->tries;
+    m->more = at->more;
+    m->gone = at->gone;
     m->credit = r->credit;
     m->model = (uint8_t)r->model;
     m->service_n = (uint8_t)r->service.n;

@@ -12,6 +12,8 @@
 /* An opening for `to`; MAIL_CALL_OPEN or MAIL_CALL_BACK. */
 struct call_route {
     handle_t caller, server, place;
+    uint8_t tries;
+    bool more, gone;
 };
 bool call_mail_open(struct core *c, unsigned to, enum mail_kind kind, const struct call_route *at,
                     const struct call_request *r);

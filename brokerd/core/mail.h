@@ -186,11 +186,14 @@ struct packed_payload {
 struct mail_call_open {
     struct entry head;
     handle_t caller;        /* 0: nobody waits for an answer */
-    handle_t server, place; /* to the home: 0 */
+    handle_t server, place; /* to the home: 0; back to it: the place that did not take it */
     uint64_t credit;
     struct packed_payload payload;
     uint16_t method_n;
     uint8_t service_n, model;
+    uint8_t tries;               /* servers that had no room */
+    bool more;                   /* to a server: if it has no room another may */
+    bool gone;                   /* back to the home: the server has */
     _Alignas(8) uint8_t bytes[]; /* service, method, then the payload's */
 };
 

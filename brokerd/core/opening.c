@@ -85,20 +85,14 @@ static int check_unread(const struct server *s, const struct call_request *r, st
     return 0;
 }
 
-/* Give an opening to a server of this core: `place` counts it, `caller` is its caller's handle on
- * another worker, or 0; `k`, the caller itself, if it is here. 0; -ESTALE: the server has gone;
- * else *why says why the call is refused. */
-static int hand(struct core *c, handle_t server, handle_t place, handle_t caller, struct call *k,
-                const struct call_request *r, struct refusal *why)
+/* May this server (NULL: it has gone) have it? What is refused here may go to another. */
+static int check_server(const struct server *s, const struct call_request *r, struct refusal *why)
 {
-    const struct server *s = slots_get(&c->slots, SLOT_SERVER, server);
-    int err = s ? check_unread(s, r, why) : -ESTALE;
+    int err = s ? 0 : -ESTALE;
 
-    if (err == 0)
-        return hand_to(c, s->ops, s->ctx, s->ep, place, caller, k, r, why);
-    give_back(c, place,
-              true); /* asked after the others: until its home hears that it has gone, too */
-    return err;
+    if (err == 0 && s->ops->room)
+        err = s->ops->room(s->ctx, why);
+    return err < 0 ? err : check_unread(s, r, why);
 }
 
 /* ---------------------------------------------------------------------------- calls that wait */
@@ -229,20 +223,61 @@ static int wait_for(struct call *k, const struct call_request *r, int64_t at, st
 
 /* ------------------------------------------------------------------------------------ opening */
 
-/* Send the opening from here, its caller's worker or the service's home, to the server's. `k` is
- * the caller, if it is here. */
-static int send_open(struct core *c, const struct place *p, handle_t caller, struct call *k,
-                     const struct call_request *r, struct refusal *why)
+static int refuse_on_way(struct refusal *why)
 {
-    const struct call_route at = {caller, p->server, p->handle};
-
-    if (handle_worker(p->server) == c->id)
-        return hand(c, p->server, p->handle, caller, k, r, why);
-    if (call_mail_open(c, handle_worker(p->server), MAIL_CALL_OPEN, &at, r))
-        return 0;
-    give_back(c, p->handle, false);
     refuse(why, REASON_LIMIT, "too many calls are on their way to another worker");
     return -EMFILE;
+}
+
+/* Who opens a call, as its service's home sees it. */
+struct opener {
+    struct call *k;  /* if it is here; NULL */
+    handle_t caller; /* its handle; 0: nobody waits for an answer */
+    uint8_t tries;   /* servers that had no room */
+};
+
+/* The home sends it to the server's worker. `more`: if that one has no room, another may. */
+static int send_open(struct core *c, const struct place *p, const struct opener *o, bool more,
+                     const struct call_request *r, struct refusal *why)
+{
+    const struct call_route at = {o->caller, p->server, p->handle, o->tries, more, false};
+
+    if (o->k)
+        o->k->away = true;
+    if (call_mail_open(c, handle_worker(p->server), MAIL_CALL_OPEN, &at, r))
+        return 0;
+    if (o->k)
+        o->k->away = false;
+    give_back(c, p->handle, false);
+    return refuse_on_way(why);
+}
+
+/* The home finds a server for it; who has gone loses his place, who has no room rests. -ESTALE:
+ * there is none. */
+static int offer(struct service *s, struct opener *o, const struct call_request *r,
+                 struct refusal *why)
+{
+    struct core *c = s->core;
+    struct place *p;
+
+    while ((p = service_pick(s)) != NULL) {
+        bool more = o->tries < CALL_TRIES && service_has_more(s, p);
+        const struct server *server;
+        int err;
+
+        if (handle_worker(p->server) != c->id)
+            return send_open(c, p, o, more, r, why);
+        server = slots_get(&c->slots, SLOT_SERVER, p->server);
+        err = check_server(server, r, why);
+        if (err == 0)
+            return hand_to(c, server->ops, server->ctx, server->ep, p->handle, o->k ? 0 : o->caller,
+                           r->model == CALL_FNF ? NULL : o->k, r, why);
+        service_not_taken(c, p->handle, !server);
+        if (server && !more)
+            return err;
+        o->tries += server != NULL;
+    }
+    return -ESTALE;
 }
 
 static handle_t need_handle(struct call *k)
@@ -257,26 +292,18 @@ static int send_from(struct call *k, struct service *s, const struct call_reques
                      struct refusal *why)
 {
     const struct call_route none = {.caller = k->handle};
-    struct core *c = k->core;
-    struct place *p;
+    struct opener o = {k, k->handle, k->tries};
 
-    if (!s->known)
+    if (s->home == k->core->id)
+        return offer(s, &o, r, why);
+    if (k->tries >= CALL_TRIES)
         return -ESTALE;
-    if (s->home != c->id) {
-        k->away = true;
-        if (call_mail_open(c, s->home, MAIL_CALL_OPEN, &none, r))
-            return 0;
-        k->away = false;
-        refuse(why, REASON_LIMIT, "too many calls are on their way to another worker");
-        return -EMFILE;
-    }
-    p = service_pick(s);
-    if (!p)
-        return -ESTALE;
-    if (handle_worker(p->server) == c->id)
-        return hand(c, p->server, p->handle, 0, k->model == CALL_FNF ? NULL : k, r, why);
+    k->tries++;
     k->away = true;
-    return send_open(c, p, k->handle, NULL, r, why);
+    if (call_mail_open(k->core, s->home, MAIL_CALL_OPEN, &none, r))
+        return 0;
+    k->away = false;
+    return refuse_on_way(why);
 }
 
 /* The opening goes to a server or waits for one. */
@@ -290,10 +317,8 @@ static int place_call(struct call *k, const struct call_request *r, struct refus
         return hand_to(k->core, s->own, s->own_ctx, NULL, 0, 0, k, r, why);
     if (elsewhere && k->model != CALL_FNF && !need_handle(k))
         return refuse_no_memory(why);
-    while (err == -ESTALE && s && s->known && k->tries < CALL_TRIES) {
-        k->tries++;
+    if (s && s->known)
         err = send_from(k, s, r, why);
-    }
     if (err != -ESTALE)
         return err;
     k->away = false;
@@ -477,6 +502,7 @@ static void refuse_remote(struct core *c, handle_t caller, const struct call_req
         mail_lost(c);
 }
 
+/* Nobody serves it here, its home: the caller looks again. */
 static void bounce(struct core *c, handle_t caller, const struct call_request *r)
 {
     const struct call_route at = {.caller = caller};
@@ -487,34 +513,79 @@ static void bounce(struct core *c, handle_t caller, const struct call_request *r
         mail_lost(c);
 }
 
+/* The home looks for a server; its caller is elsewhere, or is not to hear of it. */
+static void open_at_home(struct core *c, const struct mail_call_open *m,
+                         const struct call_request *r)
+{
+    struct service *s = service_find(c, r->service);
+    struct opener o = {NULL, m->caller, m->tries};
+    struct refusal why = {REASON_NONE, ""};
+    int err = s ? offer(s, &o, r, &why) : -ESTALE;
+
+    if (err == -ESTALE)
+        bounce(c, m->caller, r);
+    else if (err < 0)
+        refuse_remote(c, m->caller, r, &why);
+}
+
+/* To its home again, for the next server. */
+static void pass_on(struct core *c, const struct mail_call_open *m, bool gone,
+                    const struct call_request *r)
+{
+    const struct call_route at = {
+        .caller = m->caller, .place = m->place, .tries = (uint8_t)(m->tries + !gone), .gone = gone};
+
+    if (!call_mail_open(c, handle_worker(m->place), MAIL_CALL_BACK, &at, r))
+        mail_lost(c);
+}
+
+/* At the server's worker. */
+static void open_at_server(struct core *c, const struct mail_call_open *m,
+                           const struct call_request *r)
+{
+    const struct server *s = slots_get(&c->slots, SLOT_SERVER, m->server);
+    struct refusal why = {REASON_NONE, ""};
+    int err = check_server(s, r, &why);
+
+    if (err < 0 && (!s || m->more)) {
+        pass_on(c, m, !s, r);
+        return;
+    }
+    if (err < 0)
+        give_back(c, m->place, true);
+    else
+        err = hand_to(c, s->ops, s->ctx, s->ep, m->place, m->caller, NULL, r, &why);
+    if (err < 0)
+        refuse_remote(c, m->caller, r, &why);
+}
+
 static void take_open(struct core *c, const struct mail_call_open *m)
 {
     struct call_request r = call_mail_request(m);
-    struct refusal why = {REASON_NONE, ""};
-    struct service *s;
-    struct place *p = NULL;
-    int err;
 
-    if (m->server) {
-        err = hand(c, m->server, m->place, m->caller, NULL, &r, &why);
-    } else {
-        s = service_find(c, r.service);
-        p = s ? service_pick(s) : NULL;
-        err = p ? send_open(c, p, m->caller, NULL, &r, &why) : -ESTALE;
-    }
-    if (err == -ESTALE)
-        bounce(c, m->caller, &r);
-    else if (err < 0)
-        refuse_remote(c, m->caller, &r, &why);
+    if (m->server)
+        open_at_server(c, m, &r);
+    else
+        open_at_home(c, m, &r);
 }
 
+/* From a server's worker to the home, or from there to the caller's. */
 static void take_back(struct core *c, const struct mail_call_open *m)
 {
-    struct call *k = slots_get(&c->slots, SLOT_CALL, m->caller);
     struct call_request r = call_mail_request(m);
+    struct call *k;
 
+    if (m->place)
+        service_not_taken(c, m->place, m->gone);
+    if (m->place && (!m->caller || handle_worker(m->caller) != c->id)) {
+        open_at_home(c, m, &r);
+        return;
+    }
+    k = slots_get(&c->slots, SLOT_CALL, m->caller);
     if (!k)
         return;
+    if (m->place)
+        k->tries = m->tries;
     k->away = false;
     if (k->lingering) {
         k->owed = (struct owed){0};

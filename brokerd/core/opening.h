@@ -1,9 +1,10 @@
 /* opening.h - how a call finds its server: openings on their way, and the line of those that wait.
  *
  * Shape    An opening goes from the caller's worker to the service's home, which picks a server,
- *          and on to that one's worker. If the server has gone meanwhile it comes back and looks
- *          again; if nobody serves, or nobody is found in so many tries, it waits as long as its
- *          caller said, with a copy of its request (or a reference on what holds it).
+ *          and on to that one's worker. If the server has gone meanwhile, or has no room for it,
+ *          it comes back to the home, which picks the next: as long as one server is there, no call
+ *          finds none. If there is none it comes back to the caller's worker, where it waits as
+ *          long as its caller said, with a copy of its request (or a reference on what holds it).
  * Owner    The request of a call that waits is the call's.
  * Thread   The core's worker. */
 #ifndef BROKERD_CORE_OPENING_H

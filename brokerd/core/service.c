@@ -351,6 +351,27 @@ struct place *service_pick(struct service *s)
     return best;
 }
 
+bool service_has_more(const struct service *s, const struct place *p)
+{
+    for (struct list_node *n = list_first(&s->places); n; n = list_next(&s->places, n)) {
+        const struct place *other = LIST_ITEM(n, struct place, link);
+
+        if (other != p && other->rests_until_ms <= s->core->now_ms)
+            return true;
+    }
+    return false;
+}
+
+void service_not_taken(struct core *c, handle_t place, bool gone)
+{
+    struct place *p = slots_get(&c->slots, SLOT_PLACE, place);
+
+    if (p && gone)
+        place_free(p); /* the service stays, for who is at it, until worker 0's word */
+    else if (p)
+        (void)service_call_ended(c, place, true);
+}
+
 bool service_call_ended(struct core *c, handle_t place, bool refused)
 {
     struct place *p = slots_get(&c->slots, SLOT_PLACE, place);

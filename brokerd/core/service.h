@@ -23,7 +23,7 @@ enum {
     CALL_WAITING_BYTES = 16 << 20, /* of openings of one endpoint that wait for a server */
     CALL_UNREAD_BYTES = 4 << 20,   /* of openings for a server whose output is full */
     CALL_OPENING_BYTES = 256,      /* of each, besides what it carries */
-    CALL_TRIES = 8,                /* servers that had gone when the opening came */
+    CALL_TRIES = 8,                /* servers without room for it; homes without a server */
     PLACE_RESTS_MS = 100,          /* who refused a call is asked after the others for so long */
     CALL_RETRY_MS = 5,             /* then, if it may wait, it tries again after so long */
 };
@@ -182,6 +182,11 @@ void service_trim(struct service *s);
 /* At its home: the place with the fewest calls open, which has one more from now on. NULL: there is
  * none. */
 struct place *service_pick(struct service *s);
+/* Is there another than `p` that does not rest? */
+bool service_has_more(const struct service *s, const struct place *p);
+/* At its home: the server of `place` did not take a call. It rests, or, if it has `gone`, its place
+ * goes too: worker 0 says so only later, and it would draw all new calls until then. */
+void service_not_taken(struct core *c, handle_t place, bool gone);
 /* A call of `place` at this core or elsewhere is over, or was `refused` by the server. False:
  * without memory the other worker was not told. */
 bool service_call_ended(struct core *c, handle_t place, bool refused);

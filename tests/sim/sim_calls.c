@@ -5,7 +5,8 @@
  *
  * Holds: payloads come once and in order, never more than were asked for; credit is what was told;
  * a side hears nothing after `closed`, and is closed once; what was asked for is lent when all is
- * quiet; nothing is left behind when all have gone. */
+ * quiet; a service that somebody served all the time refuses no call for want of a server; nothing
+ * is left behind when all have gone. */
 #include "brokerd/core/service.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ static const char *const names[NAMES] = {"add", "map", "log"};
 struct side {
     bool live; /* and so is `call`, when it is known */
     bool is_caller, channel, heard_end, said_end, unlimited, stopped;
+    bool served; /* somebody serves it, from the opening on */
     struct call *call;
     struct side *other; /* NULL: not met yet */
     unsigned party;
@@ -37,12 +39,20 @@ struct side {
     unsigned closed, ended;
 };
 
+struct party;
+
+struct serving {
+    struct party *party;
+    struct server *server;
+    bool ready;
+};
+
 struct party {
     struct endpoint *ep;
     unsigned core;
     bool full;
     uint64_t out;
-    struct server *server[NAMES];
+    struct serving serving[NAMES];
 };
 
 static struct {
@@ -53,6 +63,7 @@ static struct {
     struct party party[PARTIES];
     struct side side[SIDES];
     bool verbose, crowded; /* what has no credit finds no room */
+    bool ending;
     uint64_t calls, payloads, refused;
     uint64_t opened; /* at servers */
 } sim;
@@ -151,11 +162,18 @@ static void on_cancel(void *ctx)
     s->said_end = true;
 }
 
+/* Others that have that reason had a server, which went. */
+static bool finds_nobody(struct slice text)
+{
+    return slice_starts(text, SLICE("no-server: nobody serves"));
+}
+
 static void on_error(void *ctx, const struct call_error *e)
 {
     struct side *s = ctx;
 
     must(s->live && e->code >= CALL_FAILED && e->text.n > 0, "an error");
+    must(!s->served || !finds_nobody(e->text), "%.*s", (int)e->text.n, (const char *)e->text.p);
     s->ended++;
 }
 
@@ -209,7 +227,7 @@ static int send_one(struct side *s, bool complete)
 /* A server takes most calls, some with an answer at once. */
 static int on_open(void *ctx, struct call *call, const struct call_request *r, struct refusal *why)
 {
-    struct party *p = ctx;
+    struct party *p = ((struct serving *)ctx)->party;
     struct payload in;
     struct side *s;
 
@@ -241,10 +259,22 @@ static int on_open(void *ctx, struct call *call, const struct call_request *r, s
 
 static void on_ready(void *ctx)
 {
-    must(((struct party *)ctx)->ep != NULL, "a server that has gone is ready");
+    struct serving *s = ctx;
+
+    must(s->party->ep && s->server, "a server that has gone is ready");
+    s->ready = true;
 }
 
-static const struct server_ops server_ops = {on_open, on_ready};
+static int has_room(void *ctx, struct refusal *why)
+{
+    (void)ctx;
+    if (!one_in(10))
+        return 0;
+    *why = (struct refusal){REASON_LIMIT, "limit: no room"};
+    return -EAGAIN;
+}
+
+static const struct server_ops server_ops = {on_open, on_ready, has_room};
 
 /* ------------------------------------------------------------------------------- what they do */
 
@@ -265,6 +295,24 @@ static void party_come(struct party *p)
     must(core_endpoint_open(sim.w.core[p->core], &d, &world_peer_ops, p, &p->ep) == 0, "memory");
 }
 
+/* The first of the names is served by somebody all the time, once it is. */
+static bool is_needed(const struct party *p)
+{
+    unsigned others = 0;
+
+    for (unsigned i = 0; i < PARTIES; i++)
+        others += &sim.party[i] != p && sim.party[i].serving[0].ready;
+    return !sim.ending && p->serving[0].ready && !others;
+}
+
+static bool is_served(unsigned name)
+{
+    for (unsigned i = 0; name == 0 && i < PARTIES; i++)
+        if (sim.party[i].serving[0].ready)
+            return true;
+    return false;
+}
+
 static void party_go(struct party *p)
 {
     bool half = one_in(2);
@@ -281,18 +329,21 @@ static void party_go(struct party *p)
         }
     core_endpoint_close(p->ep);
     p->ep = NULL;
+    memset(p->serving, 0, sizeof p->serving);
 }
 
 static void serve(struct party *p)
 {
     unsigned i = pick(NAMES);
+    struct serving *s = &p->serving[i];
     struct refusal why;
 
-    if (p->server[i]) {
-        core_unserve(p->server[i]);
-        p->server[i] = NULL;
-    } else {
-        must(core_serve(p->ep, slice_str(names[i]), &server_ops, p, &p->server[i], &why) == 0, "%s",
+    if (s->server && (i != 0 || !is_needed(p))) {
+        core_unserve(s->server);
+        *s = (struct serving){NULL, NULL, false};
+    } else if (!s->server) {
+        s->party = p;
+        must(core_serve(p->ep, slice_str(names[i]), &server_ops, s, &s->server, &why) == 0, "%s",
              why.text);
     }
 }
@@ -300,9 +351,10 @@ static void serve(struct party *p)
 static void open_call(struct party *p)
 {
     struct payload first = {sim.sides, pick(4), 0};
+    unsigned name = pick(NAMES);
     struct call_request r = {
         .model = (enum call_model)first.model,
-        .service = slice_str(names[pick(NAMES)]),
+        .service = slice_str(names[name]),
         .method = SLICE("m"),
         .first = {.data = slice_of(&first, sizeof first)},
         .complete = first.model == CALL_CHANNEL && one_in(4),
@@ -320,10 +372,12 @@ static void open_call(struct party *p)
     s->asked = r.model == CALL_RESPONSE ? 1 : r.credit;
     s->unlimited = r.credit >= CORE_UNLIMITED && r.model != CALL_RESPONSE;
     s->said_end = r.model != CALL_CHANNEL || r.complete;
+    s->served = is_served(name);
     err = core_call_open(p->ep, &r, &ops, s, &call, &why);
     sim.calls++;
     if (err < 0) {
         must(!s->closed && why.text[0], "refused, and called back");
+        must(!s->served || !finds_nobody(slice_str(why.text)), "%s", why.text);
         s->live = false;
         sim.refused++;
     } else if (r.model == CALL_FNF) {
@@ -400,7 +454,7 @@ static void step(void)
     }
     switch (pick(16)) {
     case 0:
-        if (one_in(40))
+        if (one_in(40) && !is_needed(p))
             party_go(p);
         break;
     case 1:
@@ -533,6 +587,7 @@ static void run(uint64_t seed, uint64_t steps, unsigned cores, bool verbose)
                (unsigned long long)seed, sim.cores, (unsigned long long)sim.calls,
                (unsigned long long)sim.refused, (unsigned long long)sim.opened,
                (unsigned long long)sim.payloads);
+    sim.ending = true;
     for (unsigned i = 0; i < PARTIES; i++)
         if (sim.party[i].ep)
             party_go(&sim.party[i]);

@@ -353,14 +353,18 @@ int jcall_credit(struct jpeer *c, struct jask *a, struct refusal *ret_why)
 
 /* ----------------------------------------------------------------------------------- serving */
 
+static int has_room(void *ctx, struct refusal *why)
+{
+    const struct jpeer *c = ((struct jservice *)ctx)->peer;
+
+    return server_check(c->link, (struct server_load){c->over || c->draining, c->serving}, why);
+}
+
 static int on_open(void *ctx, struct call *call, const struct call_request *r, struct refusal *why)
 {
     struct jpeer *c = ((struct jservice *)ctx)->peer;
-    int err = server_check(c->link, (struct server_load){c->over || c->draining, c->serving}, why);
     struct jcall *j;
 
-    if (err < 0)
-        return err;
     if (r->model == CALL_CHANNEL) {
         refuse(why, REASON_INVALID, "this server takes no channels");
         return -EINVAL;
@@ -392,7 +396,7 @@ static void on_ready(void *ctx)
     jsay_end(&l);
 }
 
-static const struct server_ops server_ops = {on_open, on_ready};
+static const struct server_ops server_ops = {on_open, on_ready, has_room};
 
 static int read_service(struct jask *a, struct slice *ret, struct refusal *why)
 {

@@ -13,9 +13,9 @@
 
 /* -------------------------------------------------------------------------------- our requests */
 
-/* May this server have the call? */
-static int check_server(const struct peer *c, struct refusal *why)
+static int serve_room(void *ctx, struct refusal *why)
 {
+    const struct peer *c = ((struct serving *)ctx)->peer;
     const struct server_load load = {c->over || c->draining, c->rare->servings->calls};
     int err = server_check(c->link, load, why);
 
@@ -80,12 +80,9 @@ static int serve_call(void *ctx, struct call *call, const struct call_request *r
     struct peer *c = ((struct serving *)ctx)->peer;
     struct call_stream *s;
     void *made;
-    int err = check_server(c, why);
-    uint32_t id;
+    uint32_t id = next_id(c);
+    int err;
 
-    if (err < 0)
-        return err;
-    id = next_id(c);
     if (r->model == CALL_FNF) {
         write_request(c, id, r);
         return 0;
@@ -132,7 +129,8 @@ static void serve_ready(void *ctx)
     }
 }
 
-static const struct server_ops server_ops = {.open = serve_call, .ready = serve_ready};
+static const struct server_ops server_ops = {
+    .open = serve_call, .ready = serve_ready, .room = serve_room};
 
 static struct serving *serving_find(const struct peer *c, struct slice service)
 {

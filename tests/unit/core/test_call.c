@@ -25,6 +25,7 @@ struct party {
     struct side side[8]; /* of its calls as a server, in the order they came */
     unsigned calls, ready;
     int refuse; /* the next calls */
+    bool full;  /* it has no room for them */
     char asked[256];
 };
 
@@ -117,7 +118,15 @@ static void on_ready(void *ctx)
     ((struct party *)ctx)->ready++;
 }
 
-static const struct server_ops server_ops = {on_open, on_ready};
+static int has_room(void *ctx, struct refusal *why)
+{
+    if (!((const struct party *)ctx)->full)
+        return 0;
+    *why = (struct refusal){REASON_LIMIT, "limit: no room"};
+    return -EAGAIN;
+}
+
+static const struct server_ops server_ops = {on_open, on_ready, has_room};
 
 /* --------------------------------------------------------------------------------- the stage */
 
@@ -725,6 +734,85 @@ START_TEST(who_leaves_is_asked_no_more)
 }
 END_TEST
 
+/* More than a call has tries, and all look better than the one that stays. */
+START_TEST(one_that_stays_is_found)
+{
+    enum { LEAVE = CALL_TRIES + 4 };
+    static struct party leave[LEAVE];
+    const struct call_request r = {
+        .model = CALL_RESPONSE, .service = SLICE("math"), .method = SLICE("echo"), .credit = 1};
+    const struct stage *at = &stages[_i % STAGES];
+    struct refusal why = {REASON_NONE, ""};
+    struct side s, t;
+
+    start(at);
+    memset(leave, 0, sizeof leave);
+    serve(_i < STAGES ? &other : &server);
+    world_run(&world);
+    call(&t, CALL_STREAM, "a", "", 1);
+    for (unsigned i = 0; i < LEAVE; i++) {
+        world_connect(&world, &leave[i].peer, i % 2 ? at->server : at->home);
+        serve(&leave[i]);
+        world_run(&world);
+    }
+    for (unsigned i = 0; i < LEAVE; i++)
+        unserve(&leave[i]);
+    ck_assert_msg(try_call(&s, &r, &why) == 0, "%s", why.text);
+    ck_assert_int_eq(core_call_open(caller.peer.ep,
+                                    &(struct call_request){.model = CALL_FNF,
+                                                           .service = SLICE("math"),
+                                                           .method = SLICE("log")},
+                                    NULL, NULL, &(struct call *){NULL}, &why),
+                     0);
+    world_run(&world);
+    ck_assert_str_eq(heard(&s), ". ");
+    ck_assert_uint_eq(server.calls + other.calls, 3);
+    core_call_cancel(t.call);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+/* The other is asked; if nobody has room, the last one's word is the caller's. */
+START_TEST(who_has_no_room_passes_on)
+{
+    const struct call_request r = {
+        .model = CALL_STREAM, .service = SLICE("math"), .method = SLICE("a"), .credit = 1};
+    struct refusal why = {REASON_NONE, ""};
+    struct side s[4];
+    int err;
+
+    start(&stages[_i]);
+    serve(&server);
+    world_run(&world);
+    serve(&other);
+    world_run(&world);
+    server.full = true;
+    for (unsigned i = 0; i < 3; i++)
+        call(&s[i], CALL_STREAM, "a", "", 1);
+    ck_assert_uint_eq(server.calls, 0);
+    ck_assert_uint_eq(other.calls, 3);
+    call(&s[3], CALL_FNF, "a", "", 0);
+    ck_assert_uint_eq(other.calls, 4);
+    other.full = true;
+    world_advance(&world, PLACE_RESTS_MS + 1);
+    err = try_call(&s[3], &r, &why);
+    world_run(&world);
+    ck_assert_str_eq(err < 0 ? why.text : heard(&s[3]),
+                     err < 0 ? "limit: no room" : "error-202-limit:limit: no room ");
+    server.full = false; /* both rest: one is asked nevertheless */
+    core_call_cancel(s[0].call);
+    world_run(&world);
+    other.full = false;
+    call(&s[3], CALL_STREAM, "a", "", 1);
+    ck_assert_uint_eq(server.calls, 1);
+    for (unsigned i = 1; i < 4; i++)
+        core_call_cancel(s[i].call);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
 static const struct stage apart = {3, 1, 2, 0};
 
 /* Nobody waits for an answer. */
@@ -736,7 +824,7 @@ START_TEST(what_is_lost_is_counted)
     unserve(&server);
     call(&s, CALL_FNF, "log", "x", 0);
     ck_assert_uint_eq(server.calls, 0);
-    ck_assert_uint_eq(world.core[apart.server]->count.calls_failed[REASON_NO_SERVER], 1);
+    ck_assert_uint_eq(world.core[apart.home]->count.calls_failed[REASON_NO_SERVER], 1);
     ck_assert_uint_eq(world.events[EVENT_CALL_FAILED], 1);
     no_calls_left();
     stop();
@@ -792,7 +880,7 @@ END_TEST
 
 START_TEST(what_cannot_be_served)
 {
-    static const struct server_ops own = {on_open, NULL};
+    static const struct server_ops own = {.open = on_open};
     struct refusal why;
     struct server *s;
 
@@ -840,6 +928,8 @@ int main(void)
     tcase_add_loop_test(tc, a_server_that_does_not_read, 0, STAGES);
     tcase_add_loop_test(tc, names_that_not_every_server_can_be_told, 0, STAGES);
     tcase_add_loop_test(tc, who_leaves_is_asked_no_more, 0, STAGES);
+    tcase_add_loop_test(tc, one_that_stays_is_found, 0, 2 * STAGES);
+    tcase_add_loop_test(tc, who_has_no_room_passes_on, 0, STAGES);
     tcase_add_test(tc, what_is_lost_is_counted);
     tcase_add_test(tc, without_memory_ends_are_told_later);
     tcase_add_test(tc, a_cancel_is_owed_whatever_the_other_says);

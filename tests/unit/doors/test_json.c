@@ -503,8 +503,9 @@ END_TEST
 static int come(const struct call_request *r, struct refusal *why)
 {
     const struct server *s = &fake.server[0];
+    int err = s->ops->room(s->ctx, why);
 
-    return s->ops->open(s->ctx, &fake.call[fake.calls++], r, why);
+    return err < 0 ? err : s->ops->open(s->ctx, &fake.call[fake.calls++], r, why);
 }
 
 START_TEST(calls_have_a_limit)

@@ -11,8 +11,12 @@ static struct refusal fake_why;
 static int come_with(const struct call_request *r, int *ret)
 {
     struct server *s = &fake.server[0];
-    struct call *k = &fake.call[fake.calls++];
+    int err = s->ops->room(s->ctx, &fake_why);
+    struct call *k;
 
+    if (err < 0)
+        return err;
+    k = &fake.call[fake.calls++];
     *ret = fake.calls;
     *k = (struct call){.model = (uint8_t)r->model};
     return s->ops->open(s->ctx, r->model == CALL_FNF ? NULL : k, r, &fake_why);
