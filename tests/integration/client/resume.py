@@ -84,11 +84,13 @@ def fail(text):
 
 
 class Proxy(threading.Thread):
-    """Carries one connection at a time, and cuts it after so many bytes of one direction."""
+    """Carries one connection at a time, and cuts it after so many bytes of one direction; but not
+    before the broker has said something of its own: who has not heard SETUP has no session."""
 
     def __init__(self, seed, most):
         super().__init__(daemon=True)
         self.random, self.most, self.cuts = random.Random(seed), most, 0
+        self.said, self.has_met = b'', False
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.address = self.listener.getsockname()
 
@@ -100,6 +102,15 @@ class Proxy(threading.Thread):
             client.close()
             server.close()
 
+    def met(self, some):
+        """Has the broker said something, behind its answer to the upgrade?"""
+        if not self.has_met:
+            self.said += some
+            head = b'\r\n\r\n' if WEBSOCKET else b''
+            at = self.said.find(head)
+            self.has_met = at >= 0 and len(self.said) > at + len(head)
+        return self.has_met
+
     def carry(self, client, server):
         to = {client: server, server: client}
         left = {client: self.random.randint(1, self.most), server: self.random.randint(1, self.most)}
@@ -109,13 +120,14 @@ class Proxy(threading.Thread):
                     some = s.recv(65536)
                     if not some:
                         return
-                    if self.cuts < CUTS:
+                    cutting = self.cuts < CUTS and self.met(some if s is server else b'')
+                    if cutting:
                         some = some[:left[s]]
                         left[s] -= len(some)
                     to[s].sendall(some)
                 except OSError:
                     return
-                if left[s] == 0 and self.cuts < CUTS:
+                if left[s] == 0 and cutting:
                     self.cuts += 1
                     return
 
