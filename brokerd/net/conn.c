@@ -49,7 +49,7 @@ const char *conn_door_name(const struct conn *c, const char *none)
 static void note_end(struct conn *c, enum net_end end, const char *why)
 {
     bool is_ordinary = end == NET_END_PEER || end == NET_END_ASKED || end == NET_END_DRAINED;
-    char left_out[48] = "";
+    char left_out[LOG_LEFT_OUT_MAX];
     uint64_t more;
 
     c->end = end;
@@ -60,12 +60,10 @@ static void note_end(struct conn *c, enum net_end end, const char *why)
     }
     if (!net_may_log(conn_nw(c), NET_LOG_ENDED, &more))
         return;
-    if (more)
-        snprintf(left_out, sizeof left_out, "; %llu such lines left out", (unsigned long long)more);
     log_line(end == NET_END_RESET || end == NET_END_CUT || end == NET_END_KILLED ? LEVEL_INFO
                                                                                  : LEVEL_WARNING,
              "%s: closed: %s%s%s (%s%s)", c->peer, net_end_text(end), why ? ": " : "",
-             why ? why : "", conn_door_name(c, "no protocol yet"), left_out);
+             why ? why : "", conn_door_name(c, "no protocol yet"), log_left_out(left_out, more));
 }
 
 static void set_closed(struct conn *c, enum conn_state state)

@@ -321,3 +321,12 @@ bool log_limit_pass(struct log_limit *limit, int64_t now_ms, uint64_t *ret_suppr
     limit->suppressed = 0;
     return true;
 }
+
+const char *log_left_out(char buf[LOG_LEFT_OUT_MAX], uint64_t suppressed)
+{
+    buf[0] = '\0';
+    if (suppressed)
+        snprintf(buf, LOG_LEFT_OUT_MAX, "; %llu such lines left out",
+                 (unsigned long long)suppressed);
+    return buf;
+}

@@ -87,4 +87,10 @@ struct log_limit {
  * was: say so in the line. `now_ms` is monotonic. */
 bool log_limit_pass(struct log_limit *limit, int64_t now_ms, uint64_t *ret_suppressed);
 
+enum { LOG_LEFT_OUT_MAX = 48 };
+
+/* How many lines were left out, to stand behind others within brackets: "; 3 such lines left out",
+ * or "" if none was. Returns `buf`. */
+const char *log_left_out(char buf[LOG_LEFT_OUT_MAX], uint64_t suppressed);
+
 #endif

@@ -164,11 +164,12 @@ static enum door_match recognise(struct slice first)
 static void tell_wrong(struct jpeer *c, const struct refusal *why)
 {
     struct door_scratch *s = c->link->host->scratch;
+    char left_out[LOG_LEFT_OUT_MAX];
     uint64_t more;
 
     if (log_limit_pass(&s->wrong, now_of(c), &more))
-        log_notice("%s: line %" PRIu64 " refused: %s (json; %" PRIu64 " such lines left out)",
-                   link_peer(c->link), c->framer.line_n, why->text, more);
+        log_notice("%s: line %" PRIu64 " refused: %s (json%s)", link_peer(c->link),
+                   c->framer.line_n, why->text, log_left_out(left_out, more));
 }
 
 void jpeer_wrong(struct jpeer *c, const struct refusal *why, struct jabout *about)

@@ -190,6 +190,16 @@ START_TEST(limit_says_what_it_kept_back)
 }
 END_TEST
 
+START_TEST(what_was_left_out_is_said_if_anything_was)
+{
+    char buf[LOG_LEFT_OUT_MAX];
+
+    ck_assert_str_eq(log_left_out(buf, 0), "");
+    ck_assert_str_eq(log_left_out(buf, 3), "; 3 such lines left out");
+    ck_assert_str_eq(log_left_out(buf, UINT64_MAX), "; 18446744073709551615 such lines left out");
+}
+END_TEST
+
 static void *write_lines(void *arg)
 {
     for (int i = 0; i < 200; i++) {
@@ -233,6 +243,7 @@ int main(void)
     tcase_add_loop_test(tc, traces_by_area, 0, 2);
     tcase_add_test(tc, words);
     tcase_add_test(tc, limit_says_what_it_kept_back);
+    tcase_add_test(tc, what_was_left_out_is_said_if_anything_was);
     tcase_add_test(tc, lines_of_threads_do_not_mix);
     suite_add_tcase(s, tc);
     runner = srunner_create(s);
