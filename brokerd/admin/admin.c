@@ -1,6 +1,7 @@
 #include "brokerd/admin/admin.h"
 
 #include "brokerd/admin/internal.h"
+#include "brokerd/admin/stats.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -78,12 +79,15 @@ static bool on_output(void *ctx)
     struct desk *d = ctx;
     bool any = do_jobs(d);
 
+    if (worker_id(d->worker) == 0)
+        (void)stats_turn(d);
     return events_publish(d) || any;
 }
 
 static int64_t on_release(void *ctx)
 {
     struct desk *d = ctx;
+    int64_t due = worker_id(d->worker) == 0 ? d->stats.due_ms : INT64_MAX;
 
     if (!list_empty(&d->stranded)) {
         ask_resume_stranded(d);
@@ -91,7 +95,7 @@ static int64_t on_release(void *ctx)
     }
     if (!list_empty(&d->jobs))
         return worker_now(d->worker) + 5;
-    return list_empty(&d->events) ? INT64_MAX : 0;
+    return list_empty(&d->events) ? due : 0;
 }
 
 static const struct worker_hook hook = {.output = on_output, .release = on_release};
@@ -141,6 +145,7 @@ int admin_new(const struct admin_options *o, struct admin **ret)
         list_init(&d->stranded);
         list_init(&d->jobs);
         list_init(&d->events);
+        stats_init(d);
         for (unsigned k = 0; k < EVENT_KINDS; k++)
             d->limits[k] = (struct log_limit){.burst = 5, .per_ms = 1000};
     }

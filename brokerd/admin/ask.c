@@ -96,7 +96,8 @@ void ask_free(struct ask *a)
 {
     list_remove(&a->link);
     list_remove(&a->stranded);
-    a->home->asks_n--;
+    if (a->command)
+        a->home->asks_n--;
     json_decref(a->request);
     json_decref(a->answer);
     if (a->data)
@@ -104,17 +105,13 @@ void ask_free(struct ask *a)
     free(a);
 }
 
-static struct ask *ask_new(struct desk *d, struct call *call, const struct command *c,
-                           json_t *request)
+struct ask *ask_own(struct desk *d)
 {
     struct ask *a = calloc(1, sizeof *a);
 
     if (!a)
         return NULL;
     a->home = d;
-    a->call = call;
-    a->command = c;
-    a->request = request;
     a->answer = json_object();
     if (!a->answer) {
         free(a);
@@ -122,6 +119,19 @@ static struct ask *ask_new(struct desk *d, struct call *call, const struct comma
     }
     atomic_init(&a->gone, false);
     list_push_back(&d->asks, &a->link);
+    return a;
+}
+
+static struct ask *ask_new(struct desk *d, struct call *call, const struct command *c,
+                           json_t *request)
+{
+    struct ask *a = ask_own(d);
+
+    if (!a)
+        return NULL;
+    a->call = call;
+    a->command = c;
+    a->request = request;
     d->asks_n++;
     core_call_accept(call, &call_ops, a, 0);
     return a;

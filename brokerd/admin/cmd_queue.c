@@ -115,7 +115,7 @@ void cmd_queue_ls(struct ask *a, struct desk *d)
 
 /* --------------------------------------------------------------------------------------- info */
 
-static bool add_tap(void *ctx, const struct inspect_tap *t)
+json_t *json_tap(const struct inspect_tap *t)
 {
     json_t *k = json_object(), *counters = json_object();
 
@@ -129,7 +129,12 @@ static bool add_tap(void *ctx, const struct inspect_tap *t)
         json_object_set_new(k, "stalled_by", json_string("inflight"));
     json_object_set_new(counters, "delivered", json_number(t->delivered));
     json_object_set_new(k, "counters", counters);
-    json_array_append_new(ctx, k);
+    return k;
+}
+
+static bool add_tap(void *ctx, const struct inspect_tap *t)
+{
+    json_array_append_new(ctx, json_tap(t));
     return true;
 }
 
@@ -168,6 +173,15 @@ static void complete(json_t *k, const struct inspect_consumer *c)
         json_object_del(k, "stalled_ms");
 }
 
+void json_tap_complete(json_t *tap, const struct desk *d)
+{
+    uint64_t id = id_parse('k', json_string_value(json_object_get(tap, "id")));
+    struct inspect_consumer c;
+
+    if (inspect_consumer(d->core, id, &c))
+        complete(tap, &c);
+}
+
 static void visit_consumers(struct ask *a, struct desk *d)
 {
     json_t *list = json_object_get(a->answer, "consumer_list"), *k;
@@ -175,11 +189,7 @@ static void visit_consumers(struct ask *a, struct desk *d)
 
     json_array_foreach(list, i, k)
     {
-        uint64_t id = id_parse('k', json_string_value(json_object_get(k, "id")));
-        struct inspect_consumer c;
-
-        if (inspect_consumer(d->core, id, &c))
-            complete(k, &c);
+        json_tap_complete(k, d);
     }
 }
 

@@ -166,23 +166,27 @@ static char *event_text(struct desk *d, const struct event *e)
     return text;
 }
 
+int desk_publish(struct desk *d, const char *topic, const char *text)
+{
+    struct msg_view v = {.data = (const uint8_t *)text, .len = (uint32_t)strlen(text)};
+    struct run run = {.v = &v, .n = 1, .bytes = v.len, .type = {.id = CONTENT_JSON}};
+    struct target to = {.name = slice_str(topic)};
+    struct refusal why;
+
+    return core_publish(d->publisher, &to, &run, &why);
+}
+
 static void publish(struct desk *d, const struct event *e)
 {
     char *text = event_text(d, e), topic[64];
-    struct msg_view v = {.data = (const uint8_t *)text};
-    struct run run = {.v = &v, .n = 1, .type = {.id = CONTENT_JSON}};
-    struct target to = {.name = slice_of(topic, 0)};
-    struct refusal why;
 
     if (!text) {
         d->events_lost++;
         return;
     }
     d->events_lost = 0;
-    v.len = (uint32_t)strlen(text);
-    run.bytes = v.len;
-    to.name.n = (size_t)snprintf(topic, sizeof topic, "$SYS.%s", e->kind);
-    if (core_publish(d->publisher, &to, &run, &why) < 0)
+    snprintf(topic, sizeof topic, "$SYS.%s", e->kind);
+    if (desk_publish(d, topic, text) < 0)
         d->events_lost++; /* it drains: nobody is to listen any more */
     free(text);
 }

@@ -36,6 +36,13 @@ struct event {
     char bytes[];
 };
 
+/* What is published on `$SYS.stats`: stats.c's own. Worker 0. */
+struct stats {
+    uint64_t version; /* of who listens, when it was last looked at */
+    int64_t looked_ms, due_ms;
+    bool under_way;
+};
+
 /* One worker's part. */
 struct desk {
     struct admin *admin;
@@ -51,6 +58,7 @@ struct desk {
     unsigned events_n;
     uint64_t events_lost; /* that found no room among them */
     struct log_limit limits[EVENT_KINDS];
+    struct stats stats;
 };
 
 struct admin {
@@ -96,9 +104,9 @@ struct field {
 struct ask {
     struct list_node link; /* in home->asks */
     struct desk *home;
-    struct call *call; /* NULL: the caller has gone */
-    atomic_bool gone;  /* the same, for others to see */
-    const struct command *command;
+    struct call *call;             /* NULL: the caller has gone */
+    atomic_bool gone;              /* the same, for others to see */
+    const struct command *command; /* NULL: nobody has asked, it is the desk's own */
     json_t *request, *answer;
     struct refusal why; /* with a reason: it was refused */
 
@@ -121,6 +129,9 @@ struct ask {
 /* Begin a call, or -EINVAL, -EMFILE, -ENOMEM and say why not. */
 int ask_open(struct desk *d, struct call *call, const struct call_request *r, struct refusal *why);
 void ask_free(struct ask *a);
+/* One of the desk's own, which nobody has asked: then() at its end frees it. NULL without memory.
+ */
+struct ask *ask_own(struct desk *d);
 
 /* Go and visit one worker, or all of them in turn; then `then` at home, unless it was refused
  * on the way. */
@@ -182,6 +193,9 @@ json_t *json_slice(struct slice text);
 json_t *json_reasons(const uint64_t *count); /* those above 0 */
 json_t *json_counters(const struct inspect_counters *c);
 json_t *json_queue(const struct inspect_queue *q);
+/* What a queue's home tells of a consumer; and the rest of it, if the consumer lives on `d`. */
+json_t *json_tap(const struct inspect_tap *t);
+void json_tap_complete(json_t *tap, const struct desk *d);
 json_t *json_message(const struct inspect_message *m, uint64_t bytes);
 
 /* What a queue's home tells in QueueInfo; its consumers are told by their own workers. */
@@ -190,7 +204,17 @@ json_t *json_queue_info(const struct desk *d, const struct inspect_queue *q);
 /* Add QueueInfo of a->queue to a->answer, from all workers it takes; then go on. */
 void queue_tell(struct ask *a, struct desk *d, ask_fn *then);
 
+/* ------------------------------------------------------------------------------------- sums */
+
+/* What all workers count, as info and top tell it: begin, add each worker's, tell the sum. */
+void sums_begin(json_t *to);
+void sums_add(json_t *to, struct inspect_totals *sum, const struct desk *d);
+void sums_tell(json_t *to, const struct inspect_totals *sum, const struct desk *d);
+
 /* ----------------------------------------------------------------------------------- events */
+
+/* Publish a text, JSON, on a topic of the broker's. -errno: it was not taken. */
+int desk_publish(struct desk *d, const char *topic, const char *text);
 
 /* Publish what waits. True if something was. */
 bool events_publish(struct desk *d);

@@ -136,6 +136,11 @@ json_t *json_counters(const struct inspect_counters *c)
 
 /* ------------------------------------------------------------------------------------- queues */
 
+static json_t *json_limit(uint64_t n)
+{
+    return n == POLICY_UNLIMITED ? json_null() : json_number(n);
+}
+
 json_t *json_queue(const struct inspect_queue *q)
 {
     json_t *o = json_object();
@@ -151,6 +156,9 @@ json_t *json_queue(const struct inspect_queue *q)
     json_object_set_new(o, "delayed", json_number(q->delayed));
     json_object_set_new(o, "held", json_number(q->held));
     json_object_set_new(o, "consumers", json_number(q->consumers));
+    json_object_set_new(o, "max_messages", json_limit(q->policy->max_messages));
+    json_object_set_new(o, "max_bytes", json_limit(q->policy->max_bytes));
+    json_object_set_new(o, "overflow", json_string(overflow_name(q->policy->overflow)));
     if (q->oldest_ms >= 0)
         json_object_set_new(o, "oldest_ms", json_integer(q->oldest_ms));
     if (q->full_ms >= 0)

@@ -218,6 +218,20 @@ int inspect_route(const struct core *c, struct slice topic, inspect_route_fn *fn
     return error;
 }
 
+bool inspect_is_heard(const struct core *c, struct slice topic)
+{
+    struct tree_result r = {0};
+    bool heard = tree_match(c->tree, topic, &r) == 0 && (r.n || r.workers);
+
+    tree_result_fini(&r);
+    return heard;
+}
+
+uint64_t inspect_routes_version(const struct core *c)
+{
+    return *tree_version(c->tree);
+}
+
 /* ---------------------------------------------------------------------------- messages */
 
 struct peek {

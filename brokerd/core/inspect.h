@@ -96,6 +96,12 @@ void inspect_bindings(const struct core *c, uint64_t queue, inspect_filter_fn *f
 typedef bool inspect_route_fn(void *ctx, const struct inspect_queue *q, struct slice filter);
 int inspect_route(const struct core *c, struct slice topic, inspect_route_fn *fn, void *ctx);
 
+/* Whether a message to `topic` would reach any queue, on whatever worker: as far as this core
+ * knows. False without memory. */
+bool inspect_is_heard(const struct core *c, struct slice topic);
+/* Rises whenever the answer of the above may have changed. */
+uint64_t inspect_routes_version(const struct core *c);
+
 struct inspect_message {
     uint64_t seq; /* place in the queue; 0 while it is held */
     uint64_t id;

@@ -80,7 +80,7 @@ static int as_line(struct cli_out *o, const broker_message *m, void *user)
 
 static int run(struct cli *cli, void *given)
 {
-    static const char *const all[] = {"$SYS.#"};
+    static const char *const all[] = {"$SYS.*"};
     const struct events_options *o = given;
     struct cli_stream_options s = {
         .filters = cli->args_n ? (const char *const *)cli->args : all,
@@ -96,7 +96,7 @@ const struct cli_command cli_events = {
     .name = "events",
     .args = "[FILTER...]",
     .summary = "Print what happens in the broker: slow consumers, queues, refusals",
-    .more = "Without a FILTER: $SYS.#, which is all of it.",
+    .more = "Without a FILTER: $SYS.*, all events. On $SYS.stats.# are the figures of each second.",
     .options = options,
     .options_size = sizeof(struct events_options),
     .args_max = 64,

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { WORKERS = 3, PATIENCE_S = 30, EVENTS_TEXT = 16384 };
+enum { WORKERS = 3, PATIENCE_S = 30, EVENTS_TEXT = 32768 };
 
 static struct workers *workers;
 static struct admin *admin;
@@ -819,7 +819,7 @@ static void wait_line(struct party *p, const char *a, const char *b)
 START_TEST(events_are_published)
 {
     start();
-    attach(0, "", "$SYS.#", "1000000");
+    attach(0, "", "$SYS.*", "1000000");
     json_decref(must(2, "queue-add",
                      "{\"queue\":\"small\",\"settings\":{\"max-messages\":\"1\","
                      "\"dead-letter\":\"dead\",\"overflow\":\"drop-oldest\"}}"));
@@ -841,7 +841,7 @@ START_TEST(events_do_not_feed_themselves)
     json_t *a;
 
     start();
-    attach(0, "", "$SYS.#", "1000000");
+    attach(0, "", "$SYS.*", "1000000");
     json_decref(must(0, "queue-add",
                      "{\"queue\":\"sys\",\"bind\":[\"$SYS.#\"],"
                      "\"settings\":{\"max-messages\":\"1\"}}"));
@@ -857,6 +857,74 @@ START_TEST(events_do_not_feed_themselves)
     json_decref(a);
     pthread_mutex_lock(&lock);
     ck_assert_ptr_null(strstr(party[0].got, "\"event\":\"refused\""));
+    pthread_mutex_unlock(&lock);
+    stop();
+}
+END_TEST
+
+/* ---- statistics */
+
+/* The first line that has `a`, parsed; the caller's. */
+static json_t *line_with(struct party *p, const char *a)
+{
+    json_t *o;
+
+    wait_line(p, a, "}");
+    pthread_mutex_lock(&lock);
+    o = json_loads(strstr(p->got, a), JSON_DISABLE_EOF_CHECK, NULL);
+    pthread_mutex_unlock(&lock);
+    ck_assert_msg(o != NULL, "%s is no JSON", a);
+    return o;
+}
+
+START_TEST(statistics_are_published_while_somebody_listens)
+{
+    json_t *o, *one;
+
+    start();
+    json_decref(must(1, "queue-add", "{\"queue\":\"work\",\"settings\":{\"max-messages\":\"5\"}}"));
+    attach(2, "work", "", "1");
+    send_from(0, "work", "1 2 3", 3);
+    attach((unsigned)_i, "", "$SYS.stats.#", "1000000");
+    o = line_with(&party[_i], "{\"workers\":");
+    ck_assert_int_eq(number(json_object_get(o, "totals"), "published"), 3);
+    ck_assert_int_gt(number(o, "now_ms"), 0);
+    ck_assert_ptr_null(json_object_get(o, "services"));
+    json_decref(o);
+
+    o = line_with(&party[_i], "{\"queues\":");
+    one = json_array_get(json_object_get(o, "queues"), 0);
+    ck_assert_str_eq(text(one, "name"), "work");
+    ck_assert_int_eq(number(one, "depth"), 2);
+    ck_assert_int_eq(number(one, "max_messages"), 5);
+    ck_assert_str_eq(text(one, "overflow"), "reject");
+    json_decref(o);
+
+    o = line_with(&party[_i], "{\"consumers\":");
+    one = json_array_get(json_object_get(o, "consumers"), 0);
+    ck_assert_str_eq(text(one, "client"), "party2");
+    ck_assert_str_eq(text(one, "queue"), "work");
+    ck_assert_str_eq(text(one, "stalled_by"), "credit");
+    ck_assert_int_eq(number(one, "unacked"), 1);
+    json_decref(o);
+    json_decref(line_with(&party[_i], "{\"clients\":"));
+
+    pthread_mutex_lock(&lock); /* and another second */
+    wait_for(&party[_i].deliveries, 8, "more statistics");
+    pthread_mutex_unlock(&lock);
+    stop();
+}
+END_TEST
+
+/* One topic is heard: of that alone there are figures. */
+START_TEST(only_what_is_heard_is_published)
+{
+    start();
+    attach(1, "", "$SYS.stats.clients", "1000000");
+    pthread_mutex_lock(&lock);
+    wait_for(&party[1].deliveries, 2, "statistics");
+    ck_assert_ptr_null(strstr(party[1].got, "{\"queues\""));
+    ck_assert_ptr_nonnull(strstr(party[1].got, "\"client\":\"party1\""));
     pthread_mutex_unlock(&lock);
     stop();
 }
@@ -885,6 +953,8 @@ int main(void)
     tcase_add_test(t, stopping_with_calls_under_way);
     tcase_add_test(t, events_are_published);
     tcase_add_test(t, events_do_not_feed_themselves);
+    tcase_add_loop_test(t, statistics_are_published_while_somebody_listens, 0, 2);
+    tcase_add_test(t, only_what_is_heard_is_published);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
