@@ -126,7 +126,8 @@ static void tell_connection(void *ctx, const struct net_conn_info *i)
                                  .bytes_in = i->bytes_in,
                                  .bytes_out = i->bytes_out,
                                  .pending_out = i->pending_out,
-                                 .is_reading = i->is_reading};
+                                 .is_reading = i->is_reading,
+                                 .endpoint = i->endpoint};
 
     to->fn(to->ctx, &c);
 }
@@ -528,7 +529,8 @@ static struct net_listener_desc desc_of(const struct settings_listener *l)
                                       .origins = (const char *const *)l->origins,
                                       .n_origins = l->n_origins,
                                       .echo = l->echo,
-                                      .stomp_binary = l->stomp_binary};
+                                      .stomp_binary = l->stomp_binary,
+                                      .manages = l->manage};
 }
 
 /* The configured listener that a socket handed over stands for: by its address. NULL: none. */
@@ -549,7 +551,7 @@ static bool is_local(const char *url)
 /* Take over one socket. A name that is a protocol's narrows it to that one. */
 static int adopt(struct broker *b, int fd, const char *name)
 {
-    struct net_listener_desc d = {.name = name};
+    struct net_listener_desc d = {.name = name, .manages = true}; /* if not local, l decides */
     const struct settings_listener *l;
     char err[NET_TEXT_MAX], url[NET_TEXT_MAX];
     int r = net_socket_url(fd, url, sizeof url);

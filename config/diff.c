@@ -58,7 +58,8 @@ static const char *listener_text(const struct settings_listener *l, char *buf, s
     buf[0] = '\0';
     if (!l)
         return buf;
-    at = (size_t)snprintf(buf, size, "{ insecure = %s%s%s", l->insecure ? "true" : "false",
+    at = (size_t)snprintf(buf, size, "{ insecure = %s manage = %s%s%s",
+                          l->insecure ? "true" : "false", l->manage ? "true" : "false",
                           l->echo ? " echo = true" : "",
                           l->stomp_binary ? " stomp-binary = true" : "");
     if (l->n_origins)

@@ -106,6 +106,7 @@ int settings_listener_parse(struct slice url, struct settings_listener *ret, cha
     } else {
         return expected("tcp://HOST:PORT or unix:///PATH", url, err, err_size);
     }
+    l.manage = l.transport == SETTINGS_UNIX || l.loopback;
     l.url = strndup((const char *)url.p, url.n);
     if (!l.url)
         return -ENOMEM;

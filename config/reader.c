@@ -179,6 +179,8 @@ static int read_listener(cfg_t *sec, struct settings_listener *ret, char *err, s
     ret->insecure = flag(sec, "insecure");
     ret->echo = flag(sec, "echo");
     ret->stomp_binary = flag(sec, "stomp-binary");
+    if (cfg_getstr(sec, "manage"))
+        ret->manage = flag(sec, "manage");
     for (unsigned i = 0; i < cfg_size(sec, "protocols"); i++) {
         const char *name = setting_protocol(slice_str(cfg_getnstr(sec, "protocols", i)));
 

@@ -129,6 +129,10 @@ static const struct setting rows[] = {
     {"listen", "insecure", SETTING_FLAG, "false", .restart = true,
      .text = "Serve an address that others than this host can reach, although nobody is "
              "authenticated: needed for any but loopback, until authentication exists."},
+    {"listen", "manage", SETTING_FLAG, "true", .restart = true,
+     .text = "Who comes this way may manage the broker: what `broker queue`, `kill`, `info`.. ask, "
+             "the same over HTTP, /metrics and the dashboard. Without a word: true on loopback and "
+             "Unix sockets, false elsewhere."},
     {"listen", "certificate", .type = SETTING_LATER},
     {"listen", "key", .type = SETTING_LATER},
     {"listen", "client-ca", .type = SETTING_LATER},

@@ -23,6 +23,7 @@ struct admin_connection {
     int64_t since_ms; /* wall clock */
     uint64_t bytes_in, bytes_out, pending_out;
     bool is_reading;
+    const struct endpoint *endpoint; /* of this worker's core; NULL: it has none (yet) */
 };
 
 typedef void admin_connection_fn(void *fn_ctx, const struct admin_connection *c);

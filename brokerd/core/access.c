@@ -11,3 +11,12 @@ int access_denied(struct slice name, struct refusal *why)
              (int)(name.n < 120 ? name.n : 120), (const char *)name.p);
     return -EACCES;
 }
+
+int access_not_managed(struct refusal *why)
+{
+    why->reason = REASON_DENIED;
+    snprintf(why->text, sizeof why->text,
+             "denied: the broker is not managed by way of this listener; its setting `manage` may "
+             "allow it");
+    return -EACCES;
+}

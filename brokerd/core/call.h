@@ -132,6 +132,7 @@ void core_call_close(struct call *call);
  * *ret is NULL too, and 0 is returned. What comes to nothing later is told by `error`.
  *  -ENOENT  nobody serves it, and it does not wait
  *  -EPIPE   draining
+ *  -EACCES  the broker's own, and the endpoint may not manage it (access.h)
  *  -EMFILE  the endpoint has as many calls open, or waiting for a server, as it may
  *  -EINVAL  not a service's name, or that and the method's are too long
  *  -ECONNREFUSED  the server did not take it

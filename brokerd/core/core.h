@@ -166,11 +166,15 @@ struct endpoint_desc {
     bool is_broker;        /* the broker's own: may publish to names that begin with `$` */
     uint32_t publish_rate; /* messages a second that it may publish, all its publishers together;
                             * it may save up one second's worth. 0: any number */
+    bool manages;          /* may ask the service `admin` (access.h); the broker's own may anyway */
 };
 
 /* An endpoint in *ret; -ENOMEM. */
 int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
                        const struct endpoint_ops *ops, void *ctx, struct endpoint **ret);
+/* From now on it may ask the service `admin`, or may not: it came in another way (a session that
+ * goes on over another connection). */
+void core_endpoint_set_manages(struct endpoint *ep, bool manages);
 /* Close it with all its publishers and consumers; no callback comes after. What was delivered
  * beyond the last core_written() position goes back uncounted. NULL is fine. */
 void core_endpoint_close(struct endpoint *ep);

@@ -143,6 +143,7 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
     ep->ops = ops;
     ep->ctx = ctx;
     ep->is_broker = d->is_broker;
+    ep->manages = d->manages || d->is_broker;
     ep->writable = ep->roomy = true;
     ep->since_ms = c->now_ms;
     ep->number = ++c->count.endpoints;
@@ -165,6 +166,11 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
     tell(ep, EVENT_CONNECTED);
     *ret = ep;
     return 0;
+}
+
+void core_endpoint_set_manages(struct endpoint *ep, bool manages)
+{
+    ep->manages = manages;
 }
 
 void core_endpoint_close(struct endpoint *ep)

@@ -1,6 +1,7 @@
 /* How a call finds its server. */
 #include "brokerd/core/opening.h"
 
+#include "brokerd/core/access.h"
 #include "brokerd/core/call_mail.h"
 #include "brokerd/core/refusal.h"
 #include "libbroker/base/name.h"
@@ -350,6 +351,8 @@ static int check_open(const struct endpoint *ep, const struct call_request *r, s
                CALL_NAMES_MAX);
         return -EINVAL;
     }
+    if (is_own(c, r->service) && !access_manages(ep, r->method))
+        return access_not_managed(why);
     if (c->draining) {
         refuse(why, REASON_DRAINING, "the broker is about to stop");
         return -EPIPE;
@@ -381,7 +384,7 @@ int core_call_open(struct endpoint *ep, const struct call_request *given,
 {
     struct core *c = ep->core;
     struct call_request r = *given;
-    struct call *k;
+    struct call *k = NULL;
     int err = check_open(ep, &r, why);
 
     if (err == 0) {

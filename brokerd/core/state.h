@@ -285,6 +285,7 @@ struct endpoint {
     uint64_t delivered;       /* messages */
     int64_t since_ms : 56;
     bool is_broker : 1;    /* may use names that begin with `$` */
+    bool manages : 1;      /* may ask the service `admin` */
     bool has_consumed : 1; /* so it stays on this core */
     bool has_name : 1;
     bool writable : 1;     /* net's word */

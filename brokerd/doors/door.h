@@ -109,6 +109,7 @@ struct door_site {
     bool http, websocket;       /* whether these are, WebSocket carrying the others */
     bool echo;                  /* WebSocket at /echo, that says everything back */
     bool stomp_binary;          /* STOMP in binary messages of WebSocket */
+    bool manages;               /* who comes this way may manage the broker */
     const char *const *origins; /* whose pages may come, besides the host's own; "*": all */
     size_t origins_n;
 };
@@ -135,7 +136,7 @@ struct link_host {
     void (*close)(struct link *l, const char *why, bool clean);
     const char *(*peer)(const struct link *l);             /* used by link_peer() */
     void (*pause)(struct link *l, bool pause);             /* used by link_pause() */
-    const struct door_site *(*site)(const struct link *l); /* link_site() */
+    const struct door_site *(*site)(const struct link *l); /* link_site(); NULL: none (tests) */
     void (*refuse)(struct link *l, enum door_refusal what, const char *why); /* link_refuse() */
     void (*upgrade)(struct link *l, const struct door_upgrade *u);           /* link_upgrade() */
 };
@@ -200,10 +201,18 @@ static inline void link_pause(struct link *l, bool pause)
     l->host->pause(l, pause);
 }
 
+/* Whether who is at the other end may manage the broker. */
+static inline bool link_manages(const struct link *l)
+{
+    return l->host->site && link_site(l)->manages;
+}
+
 /* How its endpoint is opened; `name` as in struct endpoint_desc. */
 static inline struct endpoint_desc link_desc(const struct link *l, const char *name)
 {
-    return (struct endpoint_desc){.name = name, .publish_rate = l->host->limits.publish_rate};
+    return (struct endpoint_desc){.name = name,
+                                  .publish_rate = l->host->limits.publish_rate,
+                                  .manages = link_manages(l)};
 }
 
 enum door_match { DOOR_NO, DOOR_YES, DOOR_MORE };

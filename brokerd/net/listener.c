@@ -90,7 +90,8 @@ static int site_add(struct net *net, const struct net_listener_desc *d, char *er
     snprintf(err, err_size, "out of memory");
     if (!s)
         return r;
-    s->door = (struct door_site){.echo = d->echo, .stomp_binary = d->stomp_binary};
+    s->door =
+        (struct door_site){.echo = d->echo, .stomp_binary = d->stomp_binary, .manages = d->manages};
     if (!take_protocols(d, &s->door)) {
         snprintf(err, err_size, "a protocol that this version does not have");
         r = -EPROTONOSUPPORT;

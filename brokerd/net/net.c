@@ -450,6 +450,7 @@ void net_each_connection(const struct net *net, unsigned id, net_conn_fn *fn, vo
                                         .bytes_in = c->bytes_in,
                                         .bytes_out = out_written(&c->link.out),
                                         .pending_out = c->link.out.pending,
+                                        .endpoint = c->link.endpoint,
                                         .is_reading = !c->reading_stopped && !c->is_paused});
     }
 }

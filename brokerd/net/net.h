@@ -81,9 +81,9 @@ struct net_listener_desc {
     const char *path;             /* UNIX */
     const char *const *protocols; /* names of doors, or "websocket"; none: all */
     size_t n_protocols;
-    const char *const *origins; /* as struct door_site has them, and the next two; copied */
+    const char *const *origins; /* as struct door_site has them, and the next three; copied */
     size_t n_origins;
-    bool echo, stomp_binary;
+    bool echo, stomp_binary, manages;
 };
 
 /* Open a listener: each address that a name stands for. Before workers_start(); connections are
@@ -144,6 +144,7 @@ struct net_conn_info {
     uint64_t bytes_in, bytes_out;
     size_t pending_out; /* bytes that wait to be written */
     bool is_reading;    /* false: not read until it takes its answers */
+    const struct endpoint *endpoint; /* borrowed; NULL: it has none (yet) */
 };
 
 /* Tell each connection of worker `id`; the info is borrowed for the call. Own of that worker. */

@@ -28,6 +28,7 @@ struct session {
     struct link link; /* its out is the replay buffer */
     struct link_host host;
     struct out_host outs;
+    const struct door_site *site; /* of the listener its connection came by; NULL: none */
     struct sessions *all;
     struct peer *carrier;   /* its connection; NULL: it is away */
     struct list_node place; /* away, ending, or in no list */
@@ -73,6 +74,22 @@ static int64_t session_now(const struct session *s)
 
 /* ------------------------------------------------------------------------------ its connection */
 
+static const struct door_site *site_of(const struct link *l)
+{
+    return ((const struct session *)(const void *)((const char *)l -
+                                                   offsetof(struct session, link)))
+        ->site;
+}
+
+/* What the listener allows: the next connection may come by another one. */
+static void come_by(struct session *s, const struct link *l)
+{
+    s->site = l->host->site ? link_site(l) : NULL;
+    s->host.site = s->site ? site_of : NULL;
+    if (s->link.endpoint)
+        core_endpoint_set_manages(s->link.endpoint, link_manages(l));
+}
+
 /* `carrier` has struct rare of its own. */
 static void take_over(struct session *s, struct peer *carrier)
 {
@@ -81,6 +98,7 @@ static void take_over(struct session *s, struct peer *carrier)
     carrier->carries = true;
     carrier->link->apart = true;
     carrier->link->endpoint = s->link.endpoint;
+    come_by(s, carrier->link);
     s->link.id = carrier->link->id;
     s->peer.heard_ms = session_now(s);
     s->asked = false;

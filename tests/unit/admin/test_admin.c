@@ -391,7 +391,7 @@ static void start(void)
     ck_assert_int_eq(admin_start(admin, workers), 0);
     for (unsigned i = 0; i < WORKERS; i++) {
         char name[16];
-        struct endpoint_desc d = {.name = name};
+        struct endpoint_desc d = {.name = name, .manages = true};
 
         snprintf(name, sizeof name, "party%u", i);
         party[i] = (struct party){.worker = i};

@@ -69,7 +69,7 @@ static const char everything[] =
     "log { level = debug format = json }\n"
     "listen \"tcp://0.0.0.0:0\" { protocols = { rsocket, stomp, json, http, websocket } "
     "insecure = true }\n"
-    "listen \"tcp://[::1]:7\" {}\n"
+    "listen \"tcp://[::1]:7\" { manage = false }\n"
     "listen \"unix:///run/b.sock\" {}\n"
     "queue \"#\" { max-messages = 5 }\n"
     "queue \"orders.#\" {\n"
@@ -104,6 +104,7 @@ START_TEST(every_kind_of_key)
     ck_assert_uint_eq(s->listeners[0].n_protocols, 5);
     ck_assert_str_eq(s->listeners[0].protocols[0], "rsocket");
     ck_assert_str_eq(s->listeners[0].protocols[1], "stomp");
+    ck_assert(!s->listeners[0].manage && !s->listeners[1].manage && s->listeners[2].manage);
     ck_assert_str_eq(s->listeners[1].host, "::1");
     ck_assert_uint_eq(s->listeners[1].port, 7);
     ck_assert_uint_eq(s->listeners[1].n_protocols, 0);
@@ -271,6 +272,7 @@ START_TEST(listener_url)
     ck_assert_str_eq(l.url, urls[_i].url);
     ck_assert_uint_eq(l.port, urls[_i].port);
     ck_assert(l.loopback == urls[_i].loopback);
+    ck_assert(l.manage == l.loopback);
     ck_assert_int_eq(settings_listener_check(&l, err, sizeof err), l.loopback ? 0 : -EINVAL);
     free(l.url);
 }
@@ -383,11 +385,13 @@ static const struct {
     {"", "limits { max-streams = 5 } log { level = debug }",
      "limits max-streams: '10000' -> '5'\nlog level: 'notice' -> 'debug'\n"},
     {"", "listen \"tcp://127.0.0.1:1\" {}",
-     "listen \"tcp://127.0.0.1:7070\": '{ insecure = false protocols = { } }' -> '', restart\n"
-     "listen \"tcp://127.0.0.1:1\": '' -> '{ insecure = false protocols = { } }', restart\n"},
+     "listen \"tcp://127.0.0.1:7070\": '{ insecure = false manage = true protocols = { } }' -> '', "
+     "restart\n"
+     "listen \"tcp://127.0.0.1:1\": '' -> '{ insecure = false manage = true protocols = { } }', "
+     "restart\n"},
     {"listen \"tcp://127.0.0.1:1\" {}", "listen \"tcp://127.0.0.1:1\" { protocols = {rsocket} }",
-     "listen \"tcp://127.0.0.1:1\": '{ insecure = false protocols = { } }' -> "
-     "'{ insecure = false protocols = { rsocket } }', restart\n"},
+     "listen \"tcp://127.0.0.1:1\": '{ insecure = false manage = true protocols = { } }' -> "
+     "'{ insecure = false manage = true protocols = { rsocket } }', restart\n"},
     {"queue \"a\" { max-messages = 5 }",
      "queue \"a\" { max-messages = 6 bind = {\"x\"} } queue \"b\" {}",
      "queue \"a\" max-messages: '5' -> '6'\n"

@@ -902,6 +902,58 @@ START_TEST(what_cannot_be_served)
 }
 END_TEST
 
+static int refuse_all(void *ctx, struct call *call, const struct call_request *r,
+                      struct refusal *why)
+{
+    (void)ctx, (void)call, (void)r;
+    *why = (struct refusal){REASON_LIMIT, "limit: asked"};
+    return -EMFILE;
+}
+
+/* What the broker's own service answers one endpoint; 0: nothing of it was refused. */
+static enum reason ask_own(struct endpoint *ep, const char *method)
+{
+    struct call_request r = {
+        .model = CALL_RESPONSE, .service = SLICE("admin"), .method = slice_str(method)};
+    struct refusal why = {REASON_NONE, ""};
+    struct call *k = NULL;
+
+    ck_assert_int_lt(core_call_open(ep, &r, &ops, NULL, &k, &why), 0);
+    ck_assert_ptr_null(k);
+    return why.reason;
+}
+
+START_TEST(only_some_may_manage)
+{
+    static const struct server_ops own = {.open = refuse_all};
+    struct endpoint *plain, *manager;
+    struct core *c;
+
+    start(&stages[0]);
+    c = world.core[stages[0].server];
+    ck_assert_int_eq(core_serve_own(c, "admin", &own, NULL), 0);
+    ck_assert_int_eq(core_endpoint_open(c, &(struct endpoint_desc){.name = "p"}, &world_peer_ops,
+                                        NULL, &plain),
+                     0);
+    ck_assert_int_eq(core_endpoint_open(c, &(struct endpoint_desc){.name = "m", .manages = true},
+                                        &world_peer_ops, NULL, &manager),
+                     0);
+    ck_assert_int_eq(ask_own(plain, "queue-rm"), REASON_DENIED);
+    ck_assert_int_eq(ask_own(plain, "ready2"), REASON_DENIED);
+    ck_assert_int_eq(ask_own(plain, ""), REASON_DENIED);
+    ck_assert_int_eq(ask_own(plain, "ready"), REASON_LIMIT); /* it was asked */
+    ck_assert_int_eq(ask_own(manager, "queue-rm"), REASON_LIMIT);
+    core_endpoint_set_manages(plain, true);
+    core_endpoint_set_manages(manager, false);
+    ck_assert_int_eq(ask_own(plain, "queue-rm"), REASON_LIMIT);
+    ck_assert_int_eq(ask_own(manager, "queue-rm"), REASON_DENIED);
+    core_endpoint_close(plain);
+    core_endpoint_close(manager);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("call");
@@ -934,6 +986,7 @@ int main(void)
     tcase_add_test(tc, without_memory_ends_are_told_later);
     tcase_add_test(tc, a_cancel_is_owed_whatever_the_other_says);
     tcase_add_loop_test(tc, what_cannot_be_served, 0, STAGES);
+    tcase_add_test(tc, only_some_may_manage);
     suite_add_tcase(s, tc);
     r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

@@ -67,6 +67,7 @@ static struct fake {
     int fail;              /* what the next publish, attach, ack or call answers */
     const char *fail_text; /* and why */
     bool endpoint_open, short_of_memory, answer_at_once, behind;
+    bool manages;
     bool full;        /* the last core_writable() said so */
     uint64_t written; /* the last core_written() */
     char endpoint_name[128];
@@ -150,8 +151,15 @@ int core_endpoint_open(struct core *c, const struct endpoint_desc *d,
                    d->name ? d->name : ops->peer(ctx));
     fake.endpoint = (struct endpoint){ops, ctx};
     fake.endpoint_open = true;
+    fake.manages = d->manages;
     *ret = &fake.endpoint;
     return 0;
+}
+
+void core_endpoint_set_manages(struct endpoint *ep, bool manages)
+{
+    (void)ep;
+    fake.manages = manages;
 }
 
 void core_endpoint_close(struct endpoint *ep)

@@ -131,6 +131,42 @@ START_TEST(goes_on_where_it_was)
 }
 END_TEST
 
+static const struct door_site managed = {.manages = true}, unmanaged = {.manages = false};
+
+static const struct door_site *managed_site(const struct link *l)
+{
+    (void)l;
+    return &managed;
+}
+
+static const struct door_site *unmanaged_site(const struct link *l)
+{
+    (void)l;
+    return &unmanaged;
+}
+
+/* What a session may is what the listener of its present connection allows. */
+START_TEST(manages_as_its_connection_may)
+{
+    struct talk *t = talk_open(false), *u;
+
+    t->host.site = managed_site;
+    talk(t, SETUP);
+    ck_assert(fake.manages);
+    cut(t);
+    u = talk_beside(t, false);
+    u->host.site = unmanaged_site;
+    resume(u, 0, 0, "< RESUME_OK 0 position=0\n");
+    ck_assert(!fake.manages);
+    forget(u);
+    u = talk_beside(t, false);
+    resume(u, 0, 0, "< RESUME_OK 0 position=0\n");
+    ck_assert(fake.manages);
+    forget(u);
+    end(t);
+}
+END_TEST
+
 START_TEST(each_connection_replays_what_the_client_lacks)
 {
     struct talk *t = subscribed(_i), *u;
@@ -735,6 +771,7 @@ int main(void)
 
     log_setup(LEVEL_ERROR, LOG_FORMAT_PLAIN);
     tcase_add_loop_test(tc, goes_on_where_it_was, 0, 2);
+    tcase_add_test(tc, manages_as_its_connection_may);
     tcase_add_loop_test(tc, each_connection_replays_what_the_client_lacks, 0, 2);
     tcase_add_loop_test(tc, cannot_go_on, 0, 4);
     tcase_add_loop_test(tc, bad_position_in_keepalive, 0, 3);

@@ -1,0 +1,92 @@
+#!/bin/bash
+# limit: 60 s
+# Who may manage: what `manage` of a listener says holds on every door; how the broker is, anybody
+# may ask.
+. "$(dirname "$0")/lib.sh"
+
+{
+    printf 'workers = 2\nplacement = %s\n' "$PLACEMENT"
+    printf 'listen "tcp://127.0.0.1:0" {}\n'
+    printf 'listen "tcp://127.0.0.2:0" { manage = false }\n'
+    printf 'listen "unix://%s/sock" {}\n' "$TMP"
+    printf 'listen "tcp://0.0.0.0:0" { insecure = true }\n'
+    printf 'listen "tcp://0.0.0.0:00" { insecure = true manage = yes }\n' # another title
+} >"$TMP/brokerd.conf"
+brokerd -c "$TMP/brokerd.conf" 2>>"$brokerd_log" &
+brokerd_pid=$!
+started+=("$brokerd_pid")
+wait_until 10 brokerd_ready_or_ended
+brokerd_ready || fail "brokerd ended before it was ready"
+urls=$(sed -nE 's/.*ready on //p' "$brokerd_log" | tr -d ' ' | sed 's/0\.0\.0\.0/127.0.0.1/g')
+IFS=, read -r open closed _ any granted <<<"$urls"
+
+echo "== RSocket: allowed on this host's own listeners, not on others, unless it says so"
+for url in "$open" "unix://$TMP/sock" "$granted"; do
+    BROKER_URL=$url broker queue add "q.${#url}"
+    BROKER_URL=$url broker info >/dev/null
+done
+for url in "$closed" "$any"; do
+    assert_eq "$(BROKER_URL=$url status_of broker queue ls)" 4 "queue ls by $url"
+    BROKER_URL=$url broker why a 2>"$TMP/err" && fail "why was answered by $url"
+    assert_grep 'denied: .*`manage`' "$TMP/err"
+    BROKER_URL=$url broker ping -n 1 >/dev/null # a barrier
+    echo x | BROKER_URL=$url broker pub a       # and the rest of it
+done
+
+# say URL: what is on the input goes there; what comes back, at most for 10 s or until PATTERN.
+say() { # URL PATTERN [GREP OPTION]
+    local at=${1#tcp://}
+    exec 8<>"/dev/tcp/${at%:*}/${at##*:}"
+    cat >&8
+    timeout $((10 * SLOW)) grep -a -m 1 -oE ${3:+"$3"} -- "$2" <&8 || fail "$1 never said $2"
+    exec 8>&-
+}
+
+echo "== JSON"
+ask='{"id":"$request","data":{"service":"admin","method":"METHOD","request":1,"data":{}}}'
+json() { # URL METHOD PATTERN
+    echo "${ask/METHOD/$2}" | say "$1" "$3" >/dev/null
+}
+json "$open" queue-ls '"queues":\['
+json "$closed" queue-ls '"reason":"denied"'
+json "$any" info '"reason":"denied"'
+json "$granted" info '"version"'
+
+echo "== STOMP"
+stomp() { # URL PATTERN
+    printf 'CONNECT\naccept-version:1.2\nhost:h\n\n\0SEND\ndestination:/service/admin/queue-ls\nreply-to:/temp-queue/a\n\n\0' |
+        say "$1" "$2" -z >/dev/null # frames end with a zero
+}
+stomp "$open" '"queues":\['
+stomp "$closed" 'broker-error:denied'
+
+echo "== WebSocket, which carries them"
+ws() { # URL PATTERN
+    python3 - "${1#tcp://}" "${ask/METHOD/queue-ls}" <<'P' | grep -qE -- "$2" || fail "$1 by WebSocket: no $2"
+import os, socket, sys
+host, port = sys.argv[1].split(':')
+text = sys.argv[2].encode()
+s = socket.create_connection((host, int(port)), 20)
+s.sendall(f'GET /json HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n'
+          'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n'.encode())
+got = b''
+while b'\r\n\r\n' not in got:
+    got += s.recv(4096)
+mask = os.urandom(4)
+s.sendall(bytes((0x81, 0x80 | len(text))) + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(text)))
+while b'"request":1' not in got:
+    more = s.recv(4096)
+    if not more:
+        break
+    got += more
+print(got.decode(errors='replace'))
+P
+}
+ws "$open" '"queues":\['
+ws "$closed" '"reason":"denied"'
+
+echo "== it is counted, and in the log"
+BROKER_URL=$open broker info --json >"$TMP/info"
+assert_grep '"calls":\{.*"denied":[1-9]' "$TMP/info"
+assert_grep 'calls failed: service "admin" client ".*" reason "denied"' "$brokerd_log"
+brokerd_stop
