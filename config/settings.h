@@ -52,7 +52,7 @@ struct settings_listener {
     size_t n_origins;
     bool echo;         /* a WebSocket at /echo says everything back */
     bool stomp_binary; /* STOMP goes in binary messages of WebSocket */
-    bool manage;       /* who comes this way may ask `admin`; without a word, if it is of this host */
+    bool manage; /* who comes this way may ask `admin`; without a word, if it is of this host */
 };
 
 /* What one connection, and all together, may ask for. */

@@ -7,15 +7,31 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* Of all lists that may be long. */
+/* clang-format off */
+#define PAGED {"limit", FIELD_COUNT, false}, {"after", FIELD_TEXT, false}
+/* clang-format on */
+
 const struct command admin_commands[] = {
     {"info", NULL, cmd_info},
     {"top", (const struct field[]){{"limit", FIELD_COUNT, false}, {0}}, cmd_top},
-    {"connections", NULL, cmd_connections},
+    {"connections", (const struct field[]){{"client", FIELD_TEXT, false}, PAGED, {0}},
+     cmd_connections},
+    {"connection", (const struct field[]){{"connection", FIELD_TEXT, true}, {0}}, cmd_connection},
     {"kill", (const struct field[]){{"connection", FIELD_TEXT, true}, {0}}, cmd_kill},
+    {"consumers",
+     (const struct field[]){
+         {"queue", FIELD_TEXT, false}, {"client", FIELD_TEXT, false}, PAGED, {0}},
+     cmd_consumers},
+    {"subscriptions",
+     (const struct field[]){
+         {"filter", FIELD_TEXT, false}, {"client", FIELD_TEXT, false}, PAGED, {0}},
+     cmd_subscriptions},
+    {"services", (const struct field[]){{"filter", FIELD_TEXT, false}, PAGED, {0}}, cmd_services},
     {"route", (const struct field[]){{"topic", FIELD_TEXT, true}, {0}}, cmd_route},
     {"why", (const struct field[]){{"what", FIELD_TEXT, true}, {0}}, cmd_why},
     {"queue-ls",
-     (const struct field[]){{"filter", FIELD_TEXT, false}, {"all", FIELD_FLAG, false}, {0}},
+     (const struct field[]){{"filter", FIELD_TEXT, false}, {"all", FIELD_FLAG, false}, PAGED, {0}},
      cmd_queue_ls},
     {"queue-add",
      (const struct field[]){{"queue", FIELD_TEXT, true},
@@ -43,6 +59,8 @@ const struct command admin_commands[] = {
      cmd_queue_rm},
     {NULL, NULL, NULL},
 };
+
+#undef PAGED
 
 /* ------------------------------------------------------------------------------- the turn */
 

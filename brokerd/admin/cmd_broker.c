@@ -1,4 +1,4 @@
-/* The broker as a whole: info, its connections, and where a topic leads. */
+/* The broker as a whole: info, and where a topic leads. */
 #include "brokerd/admin/internal.h"
 
 #include <errno.h>
@@ -52,66 +52,6 @@ void cmd_info(struct ask *a, struct desk *d)
     sums_begin(a->answer);
     json_object_set_new(a->answer, "listen", json_array());
     ask_visit_all(a, d, visit_info, then_info);
-}
-
-/* -------------------------------------------------------------------------------- connections */
-
-static void add_connection(void *ctx, const struct admin_connection *c)
-{
-    char time[TIME_TEXT_MAX];
-    json_t *o = json_object();
-
-    json_object_set_new(o, "id", json_id('n', c->id));
-    json_object_set_new(o, "peer", json_text(c->peer));
-    json_object_set_new(o, "door", json_text(c->door));
-    json_object_set_new(o, "state", json_string(c->state));
-    json_object_set_new(o, "since", json_string(time_text(c->since_ms, time)));
-    json_object_set_new(o, "in_bytes", json_number(c->bytes_in));
-    json_object_set_new(o, "out_bytes", json_number(c->bytes_out));
-    json_object_set_new(o, "output_bytes", json_number(c->pending_out));
-    json_object_set_new(o, "reading", json_boolean(c->is_reading));
-    json_array_append_new(ctx, o);
-}
-
-static void visit_connections(struct ask *a, struct desk *d)
-{
-    const struct admin_options *o = &d->admin->o;
-
-    if (o->net)
-        o->net->connections(o->net_ctx, worker_id(d->worker), add_connection,
-                            json_object_get(a->answer, "connections"));
-}
-
-void cmd_connections(struct ask *a, struct desk *d)
-{
-    json_object_set_new(a->answer, "connections", json_array());
-    ask_visit_all(a, d, visit_connections, ask_answer);
-}
-
-static void visit_kill(struct ask *a, struct desk *d)
-{
-    const struct admin_options *o = &d->admin->o;
-    const char *id = request_text(a, "connection");
-
-    if (o->net->kill(o->net_ctx, id_parse('n', id)) < 0)
-        ask_refuse(a, REASON_NOT_FOUND, "no connection \"%s\"", id);
-    else
-        json_object_set_new(a->answer, "connection", json_text(id));
-}
-
-void cmd_kill(struct ask *a, struct desk *d)
-{
-    const struct admin_options *o = &d->admin->o;
-    const char *text = request_text(a, "connection");
-    uint64_t id = id_parse('n', text);
-    unsigned home = id && o->net ? o->net->home(o->net_ctx, id) : o->workers;
-
-    if (home < o->workers) {
-        ask_visit(a, d, home, visit_kill, ask_answer);
-        return;
-    }
-    ask_refuse(a, REASON_NOT_FOUND, "no connection \"%s\"", text);
-    ask_refused(a, d);
 }
 
 /* -------------------------------------------------------------------------------------- route */

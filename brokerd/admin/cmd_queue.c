@@ -1,8 +1,5 @@
 /* Looking at queues, emptying and deleting them. */
-#include "brokerd/admin/internal.h"
-
-#include <errno.h>
-#include <stdlib.h>
+#include "brokerd/admin/listing.h"
 
 enum { PEEK_COUNT = 10, PEEK_COUNT_MAX = 1000, PEEK_BYTES = 1024, PEEK_BYTES_MAX = 65536 };
 enum { PEEK_ANSWER_MAX = 4 << 20 }; /* bytes of payload and headers in one answer, about */
@@ -33,84 +30,40 @@ static void tell_name(struct ask *a)
 
 /* ----------------------------------------------------------------------------------------- ls */
 
-struct listing {
+struct looking {
     const char *filter; /* NULL: all */
     bool anonymous;
-    json_t *to;
+    struct listing *to;
 };
 
 static bool list_one(void *ctx, const struct inspect_queue *q)
 {
-    const struct listing *l = ctx;
+    const struct looking *l = ctx;
 
-    if (!q->name && !l->anonymous)
-        return true;
-    if (!l->filter || name_filter_matches(slice_str(l->filter), slice_str(q->label)))
-        json_array_append_new(l->to, json_queue(q));
+    if ((q->name || l->anonymous) &&
+        (!l->filter || name_filter_matches(slice_str(l->filter), slice_str(q->label))) &&
+        listing_wants(l->to, q->name, q->id))
+        listing_add(l->to, json_queue(q), q->id);
     return true;
 }
 
 static void visit_list(struct ask *a, struct desk *d)
 {
-    struct listing l = {request_text(a, "filter"), request_flag(a, "all"),
-                        json_object_get(a->answer, "queues")};
+    struct looking l = {request_text(a, "filter"), request_flag(a, "all"), a->data};
 
     a->cursor = inspect_queues(d->core, a->cursor, WALK_STEPS, list_one, &l);
     a->again = a->cursor != 0;
 }
 
-static const char *sort_key(const json_t *q)
-{
-    const char *name = json_string_value(json_object_get(q, "name"));
-
-    return name ? name : "\xff"; /* those without one come last, by id */
-}
-
-static int by_name(const void *x, const void *y)
-{
-    const json_t *a = *(json_t *const *)x, *b = *(json_t *const *)y;
-    int r = strcmp(sort_key(a), sort_key(b));
-
-    return r ? r
-             : strcmp(json_string_value(json_object_get(a, "id")),
-                      json_string_value(json_object_get(b, "id")));
-}
-
-/* The array in another order. Without memory it stays as it is. */
-static void sort(json_t *array, int (*compare)(const void *, const void *))
-{
-    size_t n = json_array_size(array);
-    json_t **all = malloc((n ? n : 1) * sizeof *all);
-
-    if (!all)
-        return;
-    for (size_t i = 0; i < n; i++)
-        all[i] = json_incref(json_array_get(array, i));
-    qsort(all, n, sizeof *all, compare);
-    json_array_clear(array);
-    for (size_t i = 0; i < n; i++)
-        json_array_append_new(array, all[i]);
-    free(all);
-}
-
 static void then_list(struct ask *a, struct desk *d)
 {
-    sort(json_object_get(a->answer, "queues"), by_name);
-    ask_answer(a, d);
+    listing_answer(a, d, "queues");
 }
 
 void cmd_queue_ls(struct ask *a, struct desk *d)
 {
-    const char *filter = request_text(a, "filter");
-    const char *error = filter ? name_filter_error(slice_str(filter)) : NULL;
-
-    if (error) {
-        ask_refuse(a, REASON_INVALID, "filter: %s", error);
-        ask_refused(a, d);
-        return;
-    }
-    json_object_set_new(a->answer, "queues", json_array());
-    ask_visit_all(a, d, visit_list, then_list);
+    if (request_filter(a, d, "filter") && listing_begin(a, d, 'q', true))
+        ask_visit_all(a, d, visit_list, then_list);
 }
 
 /* --------------------------------------------------------------------------------------- info */

@@ -158,7 +158,8 @@ void desk_add_job(struct desk *d, struct job *j);
 /* The commands, ended by one without a name. */
 extern const struct command admin_commands[];
 
-ask_fn cmd_info, cmd_top, cmd_connections, cmd_kill, cmd_route, cmd_why;
+ask_fn cmd_info, cmd_top, cmd_route, cmd_why;
+ask_fn cmd_connections, cmd_connection, cmd_kill, cmd_consumers, cmd_subscriptions, cmd_services;
 ask_fn cmd_queue_ls, cmd_queue_info, cmd_queue_peek, cmd_queue_purge, cmd_queue_rm;
 ask_fn cmd_queue_add, cmd_queue_move;
 
@@ -170,6 +171,9 @@ json_t *request_parse(const struct command *c, struct slice data, struct refusal
 const char *request_text(const struct ask *a, const char *key); /* NULL: absent */
 bool request_flag(const struct ask *a, const char *key);
 uint64_t request_count(const struct ask *a, const char *key, uint64_t otherwise, uint64_t max);
+
+/* Whether the member `key` is a filter, or absent. False: refused, and the ask is gone. */
+bool request_filter(struct ask *a, struct desk *d, const char *key);
 
 /* The id of the queue that the member `key` names, by its name or its id; 0: refused. */
 uint64_t request_queue(struct ask *a, const struct desk *d, const char *key);
@@ -198,6 +202,9 @@ json_t *json_tap(const struct inspect_tap *t);
 void json_tap_complete(json_t *tap, const struct desk *d);
 json_t *json_message(const struct inspect_message *m, uint64_t bytes);
 
+/* The filters that feed a queue. */
+json_t *json_bindings(const struct desk *d, uint64_t queue);
+
 /* What a queue's home tells in QueueInfo; its consumers are told by their own workers. */
 json_t *json_queue_info(const struct desk *d, const struct inspect_queue *q);
 
@@ -210,6 +217,9 @@ void queue_tell(struct ask *a, struct desk *d, ask_fn *then);
 void sums_begin(json_t *to);
 void sums_add(json_t *to, struct inspect_totals *sum, const struct desk *d);
 void sums_tell(json_t *to, const struct inspect_totals *sum, const struct desk *d);
+
+/* Add what this worker knows of services to those there by name, no more than `max`. */
+void services_add(json_t *services, const struct desk *d, size_t max);
 
 /* ----------------------------------------------------------------------------------- events */
 

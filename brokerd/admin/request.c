@@ -155,6 +155,18 @@ uint64_t request_count(const struct ask *a, const char *key, uint64_t otherwise,
     return n < max ? n : max;
 }
 
+bool request_filter(struct ask *a, struct desk *d, const char *key)
+{
+    const char *filter = request_text(a, key);
+    const char *error = filter ? name_filter_error(slice_str(filter)) : NULL;
+
+    if (!error)
+        return true;
+    ask_refuse(a, REASON_INVALID, "%s: %s", key, error);
+    ask_refused(a, d);
+    return false;
+}
+
 uint64_t request_queue(struct ask *a, const struct desk *d, const char *key)
 {
     const char *text = request_text(a, key);

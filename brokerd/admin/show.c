@@ -175,6 +175,14 @@ static bool add_filter(void *ctx, struct slice filter)
     return true;
 }
 
+json_t *json_bindings(const struct desk *d, uint64_t queue)
+{
+    json_t *bindings = json_array();
+
+    inspect_bindings(d->core, queue, add_filter, bindings);
+    return bindings;
+}
+
 static json_t *policy(const struct inspect_queue *q)
 {
     enum policy_kind kind = q->name ? POLICY_QUEUE : POLICY_SUBSCRIPTION;
@@ -192,11 +200,10 @@ static json_t *policy(const struct inspect_queue *q)
 
 json_t *json_queue_info(const struct desk *d, const struct inspect_queue *q)
 {
-    json_t *o = json_queue(q), *bindings = json_array();
+    json_t *o = json_queue(q);
 
-    inspect_bindings(d->core, q->id, add_filter, bindings);
     json_object_set_new(o, "policy", policy(q));
-    json_object_set_new(o, "bindings", bindings);
+    json_object_set_new(o, "bindings", json_bindings(d, q->id));
     return o;
 }
 

@@ -35,6 +35,7 @@ static void add_number(json_t *o, const char *key, uint64_t n)
 struct adding_services {
     json_t *services; /* by name */
     unsigned worker;
+    size_t max;
 };
 
 /* A worker knows of a service what happens there. */
@@ -44,7 +45,7 @@ static bool add_service(void *ctx, const struct inspect_service *s)
     json_t *o = json_object_get(add->services, s->name);
 
     if (!o) {
-        if (json_object_size(add->services) >= SERVICES_MAX)
+        if (json_object_size(add->services) >= add->max)
             return true;
         o = json_object();
         json_object_set_new(o, "name", json_text(s->name));
@@ -59,9 +60,9 @@ static bool add_service(void *ctx, const struct inspect_service *s)
     return true;
 }
 
-static void add_services(json_t *services, const struct desk *d)
+void services_add(json_t *services, const struct desk *d, size_t max)
 {
-    struct adding_services add = {services, worker_id(d->worker)};
+    struct adding_services add = {services, worker_id(d->worker), max};
 
     inspect_services(d->core, add_service, &add);
 }
@@ -95,7 +96,7 @@ void sums_add(json_t *to, struct inspect_totals *sum, const struct desk *d)
     sum->calls_open += t.calls_open;
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++)
         sum->calls_failed[r] += t.calls_failed[r];
-    add_services(json_object_get(to, "services"), d);
+    services_add(json_object_get(to, "services"), d, SERVICES_MAX);
     json_object_set_new(row, "id", json_number(worker_id(d->worker)));
     json_object_set_new(row, "busy", json_real(worker_busy(d->worker) / 1000.0));
     json_object_set_new(row, "connections", json_number(t.endpoints));

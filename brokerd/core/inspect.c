@@ -6,8 +6,10 @@
 #include "brokerd/core/names.h"
 #include "brokerd/core/queue.h"
 #include "brokerd/core/service.h"
+#include "libbroker/base/name.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ------------------------------------------------------------------------------ totals */
@@ -444,26 +446,46 @@ void inspect_holders(const struct core *c, uint64_t queue, inspect_holder_fn *fn
 
 /* ------------------------------------------------------------------------- connections */
 
+void inspect_endpoint(const struct endpoint *ep, struct inspect_endpoint *ret)
+{
+    *ret = (struct inspect_endpoint){
+        .id = endpoint_id(ep),
+        .name = endpoint_name(ep),
+        .door = ep->ops->door,
+        .is_broker = ep->is_broker,
+        .since_ms = age(ep->core, ep->since_ms),
+        .published = ep->publishing->published,
+        .delivered = ep->delivered,
+        .output_bytes = ep->position > ep->written ? ep->position - ep->written : 0,
+        .has_room = ep->writable && ep->roomy,
+        .ep = ep,
+    };
+}
+
 void inspect_endpoints(const struct core *c, inspect_endpoint_fn *fn, void *ctx)
 {
     const struct list_node *n;
 
     for (n = list_first(&c->endpoints); n; n = list_next(&c->endpoints, n)) {
-        const struct endpoint *ep = LIST_ITEM(n, const struct endpoint, link);
-        struct inspect_endpoint e = {
-            .id = endpoint_id(ep),
-            .name = endpoint_name(ep),
-            .door = ep->ops->door,
-            .is_broker = ep->is_broker,
-            .since_ms = age(c, ep->since_ms),
-            .published = ep->publishing->published,
-            .delivered = ep->delivered,
-            .output_bytes = ep->position > ep->written ? ep->position - ep->written : 0,
-            .has_room = ep->writable && ep->roomy,
-            .ep = ep,
-        };
+        struct inspect_endpoint e;
 
+        inspect_endpoint(LIST_ITEM(n, const struct endpoint, link), &e);
         if (!fn(ctx, &e))
+            return;
+    }
+}
+
+void inspect_servers_of(const struct endpoint *ep, inspect_server_fn *fn, void *ctx)
+{
+    const struct calling *calling = ep->seldom->calling;
+    const struct list_node *n = calling ? list_first(&calling->servers) : NULL;
+
+    for (; n; n = list_next(&calling->servers, n)) {
+        const struct server *s = LIST_ITEM(n, const struct server, link);
+        char name[NAME_MAX_BYTES + 1];
+
+        snprintf(name, sizeof name, "%.*s", (int)s->name_n, s->name);
+        if (!fn(ctx, name))
             return;
     }
 }

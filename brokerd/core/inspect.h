@@ -185,11 +185,18 @@ struct inspect_endpoint {
     uint64_t published, delivered;
     uint64_t output_bytes; /* of deliveries, written by the core and not yet by the socket */
     bool has_room;
-    const struct endpoint *ep; /* for the two walks below */
+    const struct endpoint *ep; /* for the walks below */
 };
 
 typedef bool inspect_endpoint_fn(void *ctx, const struct inspect_endpoint *e);
 void inspect_endpoints(const struct core *c, inspect_endpoint_fn *fn, void *ctx);
+
+/* One of them, in *ret. */
+void inspect_endpoint(const struct endpoint *ep, struct inspect_endpoint *ret);
+
+/* The services it answers calls to. */
+typedef bool inspect_server_fn(void *ctx, const char *service);
+void inspect_servers_of(const struct endpoint *ep, inspect_server_fn *fn, void *ctx);
 
 typedef bool inspect_publisher_fn(void *ctx, const struct inspect_publisher *p);
 void inspect_publishers_of(const struct endpoint *ep, inspect_publisher_fn *fn, void *ctx);

@@ -210,9 +210,8 @@ static inline bool link_manages(const struct link *l)
 /* How its endpoint is opened; `name` as in struct endpoint_desc. */
 static inline struct endpoint_desc link_desc(const struct link *l, const char *name)
 {
-    return (struct endpoint_desc){.name = name,
-                                  .publish_rate = l->host->limits.publish_rate,
-                                  .manages = link_manages(l)};
+    return (struct endpoint_desc){
+        .name = name, .publish_rate = l->host->limits.publish_rate, .manages = link_manages(l)};
 }
 
 enum door_match { DOOR_NO, DOOR_YES, DOOR_MORE };

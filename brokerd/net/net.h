@@ -142,8 +142,8 @@ struct net_conn_info {
     const char *state;       /* static: "new", "open", "closing" */
     int64_t since_ms;        /* wall clock */
     uint64_t bytes_in, bytes_out;
-    size_t pending_out; /* bytes that wait to be written */
-    bool is_reading;    /* false: not read until it takes its answers */
+    size_t pending_out;              /* bytes that wait to be written */
+    bool is_reading;                 /* false: not read until it takes its answers */
     const struct endpoint *endpoint; /* borrowed; NULL: it has none (yet) */
 };
 

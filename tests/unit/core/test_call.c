@@ -932,9 +932,9 @@ START_TEST(only_some_may_manage)
     start(&stages[0]);
     c = world.core[stages[0].server];
     ck_assert_int_eq(core_serve_own(c, "admin", &own, NULL), 0);
-    ck_assert_int_eq(core_endpoint_open(c, &(struct endpoint_desc){.name = "p"}, &world_peer_ops,
-                                        NULL, &plain),
-                     0);
+    ck_assert_int_eq(
+        core_endpoint_open(c, &(struct endpoint_desc){.name = "p"}, &world_peer_ops, NULL, &plain),
+        0);
     ck_assert_int_eq(core_endpoint_open(c, &(struct endpoint_desc){.name = "m", .manages = true},
                                         &world_peer_ops, NULL, &manager),
                      0);
