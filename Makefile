@@ -176,6 +176,8 @@ $(LOAD_BIN): $(call objects,$(BASE) $(SHARED_WIRE))
 
 # The simulation, and a door as a whole, are tried with each request for memory failing.
 $(SIM_BIN) $(OUT)/tests/unit/doors/test_json: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+# Something comes in behind each look into a mailbox.
+$(OUT)/tests/unit/worker/test_sleep: LDFLAGS += -Wl,--wrap=mailbox_is_empty
 
 ifeq ($(SANITIZE),fuzzer)
 FUZZ_MAIN := -fsanitize=fuzzer

@@ -82,12 +82,17 @@ static void say_byes(struct worker *w)
     }
 }
 
-bool worker_may_end(struct worker *w)
+/* Nobody has anything more to say to it, but for what is in its mailbox. */
+static bool has_heard_all(const struct worker *w)
 {
     if (atomic_load_explicit(&w->group->abort, memory_order_relaxed))
         return true;
-    return w->is_stopping && w->byes_to_say == 0 && w->byes_heard == w->group->n - 1 &&
-           mailbox_is_empty(&w->mailbox);
+    return w->is_stopping && w->byes_to_say == 0 && w->byes_heard == w->group->n - 1;
+}
+
+bool worker_may_end(struct worker *w)
+{
+    return has_heard_all(w) && mailbox_is_empty(&w->mailbox);
 }
 
 unsigned worker_load_after(unsigned load, unsigned busy, int64_t span_ms)
@@ -150,8 +155,11 @@ static void sleep_until(struct worker *w, int64_t due_ms, bool busy)
     busy = busy || due_ms <= w->now_ms;
     if (!busy) {
         mailbox_sleep(&w->mailbox);
+        /* Whoever has heard all would never be woken again: not asked whether it may end, for that
+         * looks at the mailbox once more, and what comes home between the two looks would keep it
+         * from ending, and wake nobody. */
         busy = !mailbox_is_empty(&w->mailbox) ||
-               (!w->is_stopping && atomic_load(&w->group->stop)) || worker_may_end(w);
+               (!w->is_stopping && atomic_load(&w->group->stop)) || has_heard_all(w);
     }
     if (!busy) {
         set_timer(w, due_ms);
