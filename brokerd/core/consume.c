@@ -263,6 +263,22 @@ void consumer_leave(struct consumer *k, bool with_connection)
     consumer_free(k);
 }
 
+uint64_t core_consumer_written(const struct consumer *k)
+{
+    return k->written;
+}
+
+void core_part(struct consumer *k, uint64_t upto)
+{
+    if (k->tap && !k->tap->queue->is_named)
+        end_own_queue(k, k->delivered - k->written);
+    else if (k->tap)
+        tap_part(k->tap, upto);
+    else if (is_away(k))
+        post_tap(k, MAIL_PART, upto, 0);
+    consumer_free(k);
+}
+
 void core_detach(struct consumer *k)
 {
     if (k)
@@ -652,7 +668,11 @@ void consumer_take_closed(struct core *c, const struct mail_closed *m)
 static void post_consumer(struct tap *t, enum mail_kind kind)
 {
     struct core *c = t->queue->core;
-    struct mail_tap *m = mail_post(c, handle_worker(t->custody->remote), kind, sizeof *m, true);
+    struct mail_tap *m;
+
+    if (t->parted)
+        return;
+    m = mail_post(c, handle_worker(t->custody->remote), kind, sizeof *m, true);
 
     if (!m) {
         c->count.reason[REASON_MEMORY]++;

@@ -8,6 +8,7 @@
 #include "brokerd/core/mail.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/opening.h"
+#include "brokerd/core/part.h"
 #include "brokerd/core/publish.h"
 #include "brokerd/core/queue.h"
 #include "brokerd/core/shared_policy.h"
@@ -263,6 +264,15 @@ void core_take(struct core *c, struct entry *e)
         break;
     case MAIL_DETACH:
         tap_take_detach(c, (const struct mail_tap *)e);
+        break;
+    case MAIL_PART:
+        part_take_part(c, (const struct mail_tap *)e);
+        break;
+    case MAIL_SETTLE:
+        part_take_settle(c, (const struct mail_settle *)e);
+        break;
+    case MAIL_RESOLVED:
+        part_take_resolved(c, (const struct mail_settle *)e);
         break;
     case MAIL_DELIVER:
         consumer_take_deliver(c, (struct mail_deliver *)e);

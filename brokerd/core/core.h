@@ -156,6 +156,9 @@ struct endpoint_ops {
     void (*granted)(void *publisher_ctx, uint32_t n);
     /* What core_barrier() asked for. */
     void (*barrier)(void *endpoint_ctx, uint64_t token);
+    /* What core_settle() asked for: whether the delivery was in flight, and is now settled as
+     * asked. NULL where nobody asks. */
+    void (*resolved)(void *endpoint_ctx, uint64_t token, bool settled);
     /* Who is at the other end, for people: the name of an endpoint that has none of its own. NULL
      * where all have. */
     const char *(*peer)(const void *endpoint_ctx);
@@ -289,6 +292,13 @@ int core_attach(struct endpoint *ep, const struct consume_options *o, void *ctx,
 const char *core_consumer_label(const struct consumer *k);
 /* No callback comes after; what it has unacknowledged returns to its queue. NULL is fine. */
 void core_detach(struct consumer *k);
+/* The number of the last delivery that the socket has taken whole; 0: none. */
+uint64_t core_consumer_written(const struct consumer *k);
+/* `k` goes, but the deliveries up to `upto` stay with whom they were passed on
+ * to: each is in flight until it is settled by core_settle() or its time is up. Those after it
+ * return to the queue, not counted as attempts. A subscription goes as with its connection: what
+ * was not written is lost. No callback comes after. */
+void core_part(struct consumer *k, uint64_t upto);
 /* `n` more messages may be delivered. */
 void core_grant(struct consumer *k, uint64_t n);
 
@@ -303,5 +313,31 @@ int core_ack(struct consumer *k, uint64_t first, uint32_t count, enum ack_verb v
 /* Whether acks of the endpoint's consumers wait, some milliseconds, to be carried out: until then
  * nothing more should be read from it. */
 bool core_is_behind(const struct endpoint *ep);
+
+/* What names a delivery in all cores, whoever it went to. Numbers that nobody should guess. */
+struct delivery_ref {
+    uint64_t tap, number;
+};
+
+/* The name of delivery `number` of `k`, which consumes a queue; may be asked from within deliver(),
+ * for those that it is handed. -ENOMEM. */
+int core_delivery_ref(struct consumer *k, uint64_t number, struct delivery_ref *ret);
+
+struct settlement {
+    struct slice queue; /* as it was attached to */
+    struct delivery_ref ref;
+    enum ack_verb verb;
+    uint32_t arg_ms; /* as of core_ack() */
+};
+
+/* Settle a delivery from anywhere; `ep` hears by resolved(token), perhaps from within this call.
+ * -EINVAL: such a name was never given; -EACCES, *ret_why; -ENOMEM. */
+int core_settle(struct endpoint *ep, const struct settlement *s, uint64_t token,
+                struct refusal *ret_why);
+/* Whoever got that delivery has come again, having seen all it was handed up to it: that is
+ * settled, what it was handed after it returns to its queue now, before what `ep` asks for next; if
+ * its consumer is still there it is closed with REASON_NONE. The verb counts for nothing. Errors as
+ * before. */
+int core_take_over(struct endpoint *ep, const struct settlement *s, struct refusal *ret_why);
 
 #endif

@@ -77,6 +77,13 @@ void tap_written(struct tap *t, uint64_t number);
 uint32_t tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb verb,
                  uint32_t arg_ms);
 
+/* Its consumer goes, and what it was handed up to `upto` stays in flight until that settles; then
+ * the tap goes, too. The rest goes back uncounted. */
+void tap_part(struct tap *t, uint64_t upto);
+
+/* What it handed out up to `upto` is settled, the rest goes back, the consumer is ended. */
+void tap_take_over(struct tap *t, uint64_t upto);
+
 /* Ack deadlines have come. */
 void tap_due(struct tap *t);
 

@@ -3,6 +3,7 @@
 #include "brokerd/core/arrears.h"
 #include "brokerd/core/consume.h"
 #include "brokerd/core/deliver.h"
+#include "brokerd/core/part.h"
 #include "brokerd/core/publish.h"
 #include "brokerd/core/service.h"
 #include "libbroker/base/out.h"
@@ -55,7 +56,7 @@ void endpoint_trim(struct endpoint *ep)
 {
     struct seldom *s = ep->seldom;
 
-    if (s == &seldom_none || s->barriers || s->calling || s->arrears)
+    if (s == &seldom_none || s->barriers || s->calling || s->arrears || s->handle)
         return;
     ep->seldom = (struct seldom *)(uintptr_t)&seldom_none;
     free(s);
@@ -119,6 +120,7 @@ static void free_own(struct endpoint *ep)
     }
     free_barriers(ep);
     arrears_free(ep);
+    part_forget(ep);
 }
 
 /* ------------------------------------------------------------------------------ life */

@@ -126,7 +126,7 @@ static void fill_queue(const struct queue *q, struct inspect_queue *ret)
         .unacked = q->backlog->inflight,
         .delayed = q->backlog->delayed_n,
         .held = deque_len(&q->backlog->held),
-        .consumers = taps_of(q),
+        .consumers = taps_of(q) - (q->is_named ? q->backlog->parted_n : 0),
         .hungry = hungry_of(q),
         .oldest_ms = oldest(q),
         .full_ms = is_full(q) ? age(q->core, q->backlog->full_since_ms) : -1,
@@ -354,7 +354,7 @@ void inspect_taps(const struct core *c, uint64_t queue, inspect_tap_fn *fn, void
             .stalled_ms = t->hungry ? -1 : age(c, t->starved_ms),
         };
 
-        if (!fn(ctx, &it))
+        if (!t->parted && !fn(ctx, &it))
             return;
     }
 }

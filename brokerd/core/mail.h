@@ -12,6 +12,7 @@
  *              run       publisher's -> queue's messages; settled: what became of them
  *              attach .. consumer's -> queue's  what the consumer did
  *              deliver.. queue's -> consumer's
+ *              settle    any -> queue's         a delivery, by its reference; resolved: back
  *              serve     server's -> 0 -> home  a server came; unserve: it went
  *              placed    home -> 0              the home of its service has a place for it
  *              service   0 -> all               where a service is at home, or that nobody serves
@@ -49,6 +50,9 @@ enum mail_kind {
     MAIL_WRITTEN,
     MAIL_ACK,
     MAIL_DETACH,
+    MAIL_PART,
+    MAIL_SETTLE,
+    MAIL_RESOLVED,
     MAIL_DELIVER,
     MAIL_CLOSED,
     MAIL_SERVE,
@@ -125,12 +129,12 @@ struct mail_attach {
     _Alignas(8) uint8_t bytes[];
 };
 
-/* attached (from the tap's side), ready, credit, written, detach: one struct, the fields
+/* attached (from the tap's side), ready, credit, written, detach, part: one struct, the fields
  * each needs. */
 struct mail_tap {
     struct entry head;
     handle_t tap, consumer;
-    uint64_t number; /* credit: how much; written, detach: up to which delivery */
+    uint64_t number; /* credit: how much; written, detach, part: up to which delivery */
     uint64_t bytes;  /* written: payload since the last */
 };
 
@@ -140,6 +144,16 @@ struct mail_ack {
     uint64_t first;
     uint32_t count, arg_ms;
     uint32_t verb;
+};
+
+/* settle, resolved. */
+struct mail_settle {
+    struct entry head;
+    handle_t tap, asker; /* the asker's endpoint; 0: nobody wants to know */
+    uint64_t number, token;
+    uint32_t verb; /* 0: the tap is taken over */
+    uint32_t arg_ms;
+    bool settled; /* resolved */
 };
 
 struct mail_deliver {

@@ -26,6 +26,7 @@ enum slot_kind {
     SLOT_SERVER,
     SLOT_PLACE,
     SLOT_REGISTRY,
+    SLOT_ENDPOINT,
 };
 
 /* 12 bytes, for as in index.h. */

@@ -133,6 +133,7 @@ struct backlog {
     struct list taps;      /* named: struct custody; a subscription has queue_own() */
     struct list hungry;    /* named: of these, in turn, those that would take a message */
     unsigned taps_n, hungry_n;
+    unsigned parted_n; /* of the taps, those without a consumer */
     struct settled_counters settled;
     struct losses *losses;  /* NULL: nothing was lost or refused yet */
     struct kept_wish *wish; /* NULL: none */
@@ -187,7 +188,7 @@ struct custody {
     uint64_t unsettled;       /* flights that are */
     uint64_t written;         /* deliveries known to have reached the socket */
     struct timer timer;       /* the earliest ack deadline */
-    handle_t handle;          /* 0 for a local tap: nobody asks */
+    handle_t handle;          /* 0 for a local tap that nobody has asked for */
     handle_t remote;          /* the consumer on another worker, or 0 */
     uint64_t unwritten_bytes; /* remote: payload on its way */
     unsigned unseen;          /* remote: workers that have yet to learn of its bindings */
@@ -201,6 +202,7 @@ struct tap {
     uint64_t numbered;         /* deliveries so far */
     int64_t starved_ms : 56;   /* out of credit or room since; 0: it is not */
     bool manual_ack : 1, stopped : 1;
+    bool parted : 1;          /* its consumer is gone and left what it had (part.h) */
     bool hungry : 1;          /* would take a message, if there is room */
     bool facts : 1;           /* wants sequence number, time and id of each message */
     struct custody custody[]; /* one of a named queue's tap, none of a subscription's */
@@ -266,6 +268,7 @@ struct seldom {
     struct barriers *barriers; /* NULL: it asks nothing */
     struct calling *calling;   /* NULL: it has no calls and serves nothing (service.h) */
     struct arrears *arrears;   /* verbs for many deliveries; NULL: none yet (arrears.h) */
+    handle_t handle;           /* by which other workers answer it; 0: it asked none (part.h) */
 };
 
 struct endpoint {

@@ -50,6 +50,7 @@ static bool leave(struct tap *t)
         return false;
     }
     list_remove(&t->custody->link);
+    q->backlog->parted_n -= t->parted;
     free(t);
     return --q->backlog->taps_n != 0;
 }
@@ -160,6 +161,33 @@ void tap_close(struct tap *t, uint64_t written)
     deliver_later(q);
 }
 
+/* Some of what it had has settled. One that has nothing left and nobody to have more goes. */
+static void settled_some(struct tap *t)
+{
+    flights_trim(&t->custody->flights, t->custody->unsettled);
+    tap_look(t);
+    deliver_later(t->queue);
+    if (t->parted && !t->custody->unsettled)
+        tap_close(t, UINT64_MAX);
+}
+
+void tap_part(struct tap *t, uint64_t upto)
+{
+    struct queue *q = t->queue;
+    struct flight *f;
+
+    for (uint64_t i = upto + 1; (f = flights_next(&t->custody->flights, &i, UINT64_MAX)) != NULL;
+         i++) {
+        give_back(q, f, false, 0);
+        t->custody->unsettled--;
+    }
+    t->consumer = NULL;
+    t->custody->remote = 0;
+    t->parted = t->stopped = true;
+    q->backlog->parted_n++;
+    settled_some(t);
+}
+
 /* ---------------------------------------------------------------------- appetite */
 
 bool tap_has_room(const struct tap *t)
@@ -261,9 +289,7 @@ uint32_t tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb ve
         t->custody->unsettled--;
     }
     q->backlog->settled.late += count - known;
-    flights_trim(&t->custody->flights, t->custody->unsettled);
-    tap_look(t);
-    deliver_later(q);
+    settled_some(t);
     return verb == ACK_EXTEND ? 0 : known;
 }
 
@@ -282,10 +308,8 @@ void tap_due(struct tap *t)
         t->custody->unsettled--;
         give_back(q, f, true, 0);
     }
-    flights_trim(&t->custody->flights, t->custody->unsettled);
     heap_update(&q->core->timers, &t->custody->timer.node, next);
-    tap_look(t);
-    deliver_later(q);
+    settled_some(t);
 }
 
 /* --------------------------------------------------------------------- end of a queue */
@@ -296,7 +320,7 @@ static void close_consumer(struct tap *t, const struct refusal *why, uint64_t lo
 
     if (t->consumer) {
         consumer_closed(t->consumer, why, lost);
-    } else {
+    } else if (!t->parted) {
         struct mail_closed *m =
             mail_post(c, handle_worker(t->custody->remote), MAIL_CLOSED, sizeof *m, true);
 
@@ -306,6 +330,21 @@ static void close_consumer(struct tap *t, const struct refusal *why, uint64_t lo
             m->why = *why;
         }
     }
+}
+
+void tap_take_over(struct tap *t, uint64_t upto)
+{
+    struct refusal elsewhere = {.reason = REASON_NONE,
+                                .text = "it goes on over another connection"};
+    struct queue *q = t->queue;
+    struct flight *f;
+
+    for (uint64_t i = 0; (f = flights_next(&t->custody->flights, &i, upto + 1)) != NULL; i++) {
+        settle(q, f);
+        t->custody->unsettled--;
+    }
+    close_consumer(t, &elsewhere, 0);
+    tap_close(t, UINT64_MAX);
 }
 
 static uint64_t lost_so_far(const struct queue *q)

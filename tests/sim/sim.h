@@ -23,7 +23,15 @@ void *__real_realloc(void *p, size_t n);
 
 #include "tests/unit/core/world.h"
 
-enum { PARTIES = 8, CONSUMERS = 24, PUBLISHERS = 12, UIDS = 8192, FILTERS = 3, QUEUES = 4 };
+enum {
+    PARTIES = 8,
+    CONSUMERS = 24,
+    PUBLISHERS = 12,
+    UIDS = 8192,
+    FILTERS = 3,
+    QUEUES = 4,
+    LEFT = 64
+};
 
 /* A connection. */
 struct party {
@@ -97,6 +105,9 @@ struct sim {
     struct eater eater[CONSUMERS];
     struct source source[PUBLISHERS];
     struct told told[64];
+    struct delivery_ref left[LEFT]; /* deliveries of consumers that parted */
+    bool took_over;
+    uint64_t asked, answered; /* of core_settle() */
     uint64_t deliveries, published, quiets, redeliveries, gaps, closings;
 };
 

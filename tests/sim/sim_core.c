@@ -246,6 +246,54 @@ static void detach(void)
     core_detach(k);
 }
 
+/* Go, and leave what was written with whoever got it: any party may settle it later. */
+static void part(void)
+{
+    struct eater *e = any_eater();
+    struct consumer *k = e ? e->k : NULL;
+    struct delivery_ref *ref = &PICK(sim.left);
+
+    if (!e || !e->manual)
+        return;
+    if (e->got && core_delivery_ref(k, 1 + below(e->got), ref) < 0)
+        must(sim.starving, "a delivery without a name");
+    forget_unwritten(e);
+    leave(e);
+    core_part(k, k->written);
+}
+
+static void settle(void)
+{
+    const struct settlement s = {.queue = SLICE("any"),
+                                 .ref = PICK(sim.left),
+                                 .verb = (enum ack_verb)(1 + below(4)),
+                                 .arg_ms = (uint32_t)below(300)};
+    struct party *p = any_party();
+    struct refusal why;
+    int r;
+
+    if (!p || !s.ref.tap)
+        return;
+    awake(p->core);
+    if (one_in(3)) {
+        sim.took_over = true;
+        r = core_take_over(p->ep, &s, &why);
+    } else {
+        sim.asked++;
+        r = core_settle(p->ep, &s, sim.asked, &why);
+    }
+    must(r == 0 || (r == -ENOMEM && sim.starving), "settle: %d", r);
+}
+
+/* The name of a delivery whose consumer goes on. */
+static void name_one(void)
+{
+    struct eater *e = any_eater();
+
+    if (e && e->manual && e->got && core_delivery_ref(e->k, e->got, &PICK(sim.left)) < 0)
+        must(sim.starving, "a delivery without a name");
+}
+
 static void grant(void)
 {
     struct eater *e = any_eater();
@@ -668,23 +716,16 @@ static void come_to_rest(void)
 static const struct {
     unsigned weight;
     void (*act)(void);
-} acts[] = {{20, connect_party},
-            {60, new_consumer},
-            {15, detach},
-            {120, grant},
-            {200, ack},
-            {5, ack_in_vain},
-            {150, write_output},
-            {10, ask_barrier},
-            {60, new_publisher},
-            {300, publish},
-            {10, trouble_publisher},
-            {250, hand_mail},
-            {250, tick},
-            {10, starve},
-            {2, manage_queue},
-            {1, configure},
-            {5, squeeze_memory}};
+} acts[] = {{20, connect_party}, {60, new_consumer},
+            {15, detach},        {10, part},
+            {10, name_one},      {30, settle},
+            {120, grant},        {200, ack},
+            {5, ack_in_vain},    {150, write_output},
+            {10, ask_barrier},   {60, new_publisher},
+            {300, publish},      {10, trouble_publisher},
+            {250, hand_mail},    {250, tick},
+            {10, starve},        {2, manage_queue},
+            {1, configure},      {5, squeeze_memory}};
 
 static void act_once(void)
 {

@@ -60,6 +60,8 @@ struct world_peer {
     char text[256];      /* its */
     uint64_t refused, dropped, accepted;
     uint64_t barrier;
+    unsigned resolved, settled_there; /* of core_settle(): answers; those that say yes */
+    uint64_t resolved_token;
 };
 
 static inline struct entry *world_post(void *ctx, unsigned to, size_t size, bool credited,
@@ -309,9 +311,25 @@ static inline void world_barrier(void *ctx, uint64_t token)
     ((struct world_peer *)ctx)->barrier = token;
 }
 
-static const struct endpoint_ops world_peer_ops = {"test",        world_deliver, world_ready,
-                                                   world_closed,  world_settled, world_granted,
-                                                   world_barrier, NULL};
+static inline void world_resolved(void *ctx, uint64_t token, bool settled)
+{
+    struct world_peer *p = ctx;
+
+    p->resolved++;
+    p->settled_there += settled;
+    p->resolved_token = token;
+}
+
+static const struct endpoint_ops world_peer_ops = {
+    .door = "test",
+    .deliver = world_deliver,
+    .ready = world_ready,
+    .closed = world_closed,
+    .settled = world_settled,
+    .granted = world_granted,
+    .barrier = world_barrier,
+    .resolved = world_resolved,
+};
 
 static inline void world_connect_as(struct world *w, struct world_peer *p, unsigned core,
                                     const struct endpoint_desc *d)

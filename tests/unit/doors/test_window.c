@@ -40,8 +40,14 @@ static void on_pause(void *ctx, bool paused)
 
 static const struct window_ops window_ops = {on_settled, on_pause, false};
 static const struct endpoint_ops party_ops = {
-    "test",         world_deliver,  world_ready,   world_closed,
-    window_settled, window_granted, world_barrier, NULL};
+    .door = "test",
+    .deliver = world_deliver,
+    .ready = world_ready,
+    .closed = world_closed,
+    .settled = window_settled,
+    .granted = window_granted,
+    .barrier = world_barrier,
+};
 
 static void start(unsigned cores, const char *settings)
 {
