@@ -1,6 +1,6 @@
 #include "brokerd/doors/json/calls.h"
 
-#include "brokerd/doors/json/body.h"
+#include "brokerd/doors/body.h"
 #include "brokerd/doors/json/publish.h"
 #include "brokerd/doors/server.h"
 

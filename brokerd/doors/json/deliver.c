@@ -4,19 +4,17 @@
  *
  * The topic is written once a run. A run that says nothing of one subscription only is encoded once
  * for all that get it (door_encoded): with 100 subscribers each payload is looked at once. */
-#include "brokerd/doors/json/body.h"
+#include "brokerd/doors/body.h"
+#include "brokerd/doors/facts.h"
 #include "brokerd/doors/json/consume.h"
 #include "brokerd/doors/json/json.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     HEAD_MAX = 6 + 6 * 255 + 16, /* a name of 255 bytes, each of them escaped */
     OWN_MAX = 256,               /* what we add to meta: six members, numbers mostly */
-    TIME_MAX = 48,
 };
 
 /* One delivery call: what holds for all its messages. */
@@ -26,7 +24,7 @@ struct job {
     struct jbody_type type; /* the run's */
     size_t head_n;
     uint8_t head[HEAD_MAX];
-    char time[TIME_MAX];
+    char time[FACT_TIME_MAX];
 };
 
 static struct jbody look_at(const struct job *j, uint32_t i)
@@ -134,17 +132,6 @@ static void say_gaps(const struct jsub *s, const struct delivery *d)
     }
 }
 
-static void format_time(int64_t wall_ms, char *buf, size_t size)
-{
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm tm;
-    size_t n;
-
-    if (!gmtime_r(&seconds, &tm) || (n = strftime(buf, size, "%Y-%m-%dT%H:%M:%S", &tm)) == 0)
-        buf[n = 0] = '\0';
-    (void)snprintf(buf + n, size - n, ".%03dZ", (int)(wall_ms % 1000));
-}
-
 static void job_init(struct job *j, const struct jsub *s, const struct delivery *d)
 {
     uint8_t *p = jput(j->head, SLICE("{\"id\":"));
@@ -156,7 +143,7 @@ static void job_init(struct job *j, const struct jsub *s, const struct delivery 
     p = jput(p, SLICE(",\"data\":"));
     j->head_n = (size_t)(p - j->head);
     if (s->facts)
-        format_time(d->time_ms, j->time, sizeof j->time);
+        fact_time(d->time_ms, j->time);
 }
 
 /* ----------------------------------------------------------------------- for several at once */

@@ -1,25 +1,7 @@
 #include "brokerd/doors/json/say.h"
 
-#include "brokerd/doors/json/body.h"
+#include "brokerd/doors/body.h"
 #include "libbroker/base/utf8.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-
-uint8_t *jput(uint8_t *p, struct slice s)
-{
-    if (s.n)
-        memcpy(p, s.p, s.n);
-    return p + s.n;
-}
-
-uint8_t *jput_number(uint8_t *p, uint64_t n)
-{
-    char text[24];
-    int size = snprintf(text, sizeof text, "%" PRIu64, n);
-
-    return jput(p, slice_of(text, (size_t)size));
-}
 
 void jsay_begin(struct jsaying *l, struct jpeer *c, const char *id)
 {

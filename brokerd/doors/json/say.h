@@ -53,8 +53,4 @@ void jsay_keepalive(struct jpeer *c);
 /* One error line, into any output. */
 void jsay_turn_away(struct out *o, const char *text);
 
-/* The same for writing elsewhere; each returns the byte after. */
-uint8_t *jput(uint8_t *p, struct slice s);
-uint8_t *jput_number(uint8_t *p, uint64_t n);
-
 #endif

@@ -12,6 +12,7 @@
  * 22.8 with 16 B, 326 instead of 378 with 1 KiB; 100 consumers of 128 B 29 instead of 42. */
 #include "brokerd/doors/rsocket/consume.h"
 
+#include "brokerd/doors/facts.h"
 #include "brokerd/doors/rsocket/rsocket.h"
 #include "brokerd/doors/rsocket/send.h"
 #include "libbroker/base/headers.h"
@@ -22,7 +23,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     TOPIC_ITEM_MAX = 5 + NAME_MAX_BYTES,
@@ -42,7 +42,7 @@ struct job {
                         * 0: none does */
     size_t head_n;     /* bytes of `head` */
     uint8_t head[RS_HEAD_SIZE + 3 + PREFIX_MAX]; /* before the payload, where the prefix says all */
-    char time[TEXT_MAX];                         /* with facts */
+    char time[FACT_TIME_MAX];                    /* with facts */
 };
 
 /* Of a queue, what was published to its own name need not be said to be. */
@@ -237,17 +237,6 @@ static bool has_own_headers(const struct job *j, uint32_t i)
            (j->c->metadata == METADATA_COMPOSITE && (j->d->attempt > 1 || j->s->base.facts));
 }
 
-static void format_time(int64_t wall_ms, char *buf, size_t size)
-{
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm tm;
-    size_t n;
-
-    if (!gmtime_r(&seconds, &tm) || (n = strftime(buf, size, "%Y-%m-%dT%H:%M:%S", &tm)) == 0)
-        buf[n = 0] = '\0';
-    (void)snprintf(buf + n, size - n, ".%03dZ", (int)(wall_ms % 1000));
-}
-
 /* What all messages of the run have before their payload. */
 static void make_head(struct job *j)
 {
@@ -370,7 +359,7 @@ uint64_t consume_deliver(void *ctx, const struct delivery *d)
     j.frame_max = send_frame_max(j.c);
     make_head(&j);
     if (s->base.facts)
-        format_time(d->time_ms, j.time, sizeof j.time);
+        fact_time(d->time_ms, j.time);
     if (has_own_headers(&j, 0) || !deliver_whole(&j))
         deliver_parts(&j);
     return j.c->link->out.end;

@@ -1,13 +1,15 @@
-/* body.h - a payload in a line: its shape, and what must be said of it besides.
+/* body.h - a message as members of a JSON object: its payload's shape, and what is said besides.
  *
+ * Why      The JSON door writes it so, and HTTP where it answers in JSON.
  * Shape    `data` is the payload, or null where it is base64; then come type, options, headers and
  *          base64, as far as there are any: in `meta` of an event, beside `data` in all else.
  * Owner    Everything borrows.
- * Thread   The connection's worker. */
-#ifndef BROKERD_DOORS_JSON_BODY_H
-#define BROKERD_DOORS_JSON_BODY_H
+ * Thread   Any; pure. */
+#ifndef BROKERD_DOORS_BODY_H
+#define BROKERD_DOORS_BODY_H
 
-#include "brokerd/doors/json/say.h"
+#include "brokerd/core/message.h"
+#include "libbroker/wire/json_line.h"
 
 struct jbody {
     struct slice payload, headers;
@@ -44,5 +46,9 @@ uint8_t *jbody_put_more(uint8_t *p, const struct jbody *b);
 
 /* A member: its name, after a comma unless a brace stands before `p`. */
 uint8_t *jput_name(uint8_t *p, struct slice name);
+
+/* Bytes as they are, and a number; each returns the byte after. */
+uint8_t *jput(uint8_t *p, struct slice s);
+uint8_t *jput_number(uint8_t *p, uint64_t n);
 
 #endif

@@ -1,7 +1,10 @@
-#include "brokerd/doors/json/body.h"
+#include "brokerd/doors/body.h"
 
 #include "brokerd/doors/options.h"
 #include "libbroker/base/headers.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 
 struct jbody_type jbody_type(struct ctype t)
 {
@@ -51,6 +54,21 @@ size_t jbody_more_room(const struct jbody *b)
 }
 
 /* ------------------------------------------------------------------------------------ writing */
+
+uint8_t *jput(uint8_t *p, struct slice s)
+{
+    if (s.n)
+        memcpy(p, s.p, s.n);
+    return p + s.n;
+}
+
+uint8_t *jput_number(uint8_t *p, uint64_t n)
+{
+    char text[24];
+    int size = snprintf(text, sizeof text, "%" PRIu64, n);
+
+    return jput(p, slice_of(text, (size_t)size));
+}
 
 uint8_t *jput_name(uint8_t *p, struct slice name)
 {
