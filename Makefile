@@ -57,7 +57,7 @@ ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(GUARD) $(SHARED) $(PROGR
 
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
 # What only the server speaks stays out of the library, with what it needs.
-SERVER_WIRE := $(addprefix libbroker/wire/,http.c handshake.c webhook_sign.c)
+SERVER_WIRE := $(addprefix libbroker/wire/,http.c http_chunks.c handshake.c webhook_sign.c)
 SHARED_WIRE := $(filter-out $(SERVER_WIRE),$(WIRE))
 LIB_OBJ    := $(call objects,$(BASE) $(SHARED_WIRE) $(CLIENT))
 BROKERD_OBJ := $(call objects,$(BASE) $(WIRE) $(DAEMON) $(wildcard brokerd/main.c))

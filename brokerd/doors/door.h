@@ -107,6 +107,7 @@ struct door_site {
     uint16_t doors;             /* served there: a bit for each of doors[] */
     uint16_t carried;           /* by WebSocket there: the same */
     bool http, websocket;       /* whether these are, WebSocket carrying the others */
+    bool is_loopback;           /* only this host's programs come there, by TCP */
     bool echo;                  /* WebSocket at /echo, that says everything back */
     bool stomp_binary;          /* STOMP in binary messages of WebSocket */
     bool manages;               /* who comes this way may manage the broker */

@@ -50,6 +50,21 @@ static bool take_protocols(const struct net_listener_desc *d, struct door_site *
     return true;
 }
 
+/* A TCP socket that only this host's programs reach? */
+static bool is_loopback(int fd)
+{
+    struct sockaddr_storage at = {.ss_family = AF_UNSPEC};
+    const struct sockaddr_in *four = (const void *)&at;
+    const struct sockaddr_in6 *six = (const void *)&at;
+    socklen_t n = sizeof at;
+
+    if (getsockname(fd, (struct sockaddr *)&at, &n) < 0)
+        return false;
+    return at.ss_family == AF_INET
+               ? ntohl(four->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET
+               : at.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&six->sin6_addr);
+}
+
 static void site_free(struct site *s)
 {
     for (size_t i = 0; i < s->door.origins_n; i++)
@@ -90,8 +105,10 @@ static int site_add(struct net *net, const struct net_listener_desc *d, char *er
     snprintf(err, err_size, "out of memory");
     if (!s)
         return r;
-    s->door =
-        (struct door_site){.echo = d->echo, .stomp_binary = d->stomp_binary, .manages = d->manages};
+    s->door = (struct door_site){.echo = d->echo,
+                                 .stomp_binary = d->stomp_binary,
+                                 .manages = d->manages,
+                                 .is_loopback = true}; /* until a socket is not */
     if (!take_protocols(d, &s->door)) {
         snprintf(err, err_size, "a protocol that this version does not have");
         r = -EPROTONOSUPPORT;
@@ -154,6 +171,7 @@ static int listener_add(struct net *net, int fd, uint16_t site, bool is_adopted,
         return -ENOMEM;
     }
     *l = (struct listener){.net = net, .fd = fd, .site = site};
+    net->site[site]->door.is_loopback &= is_loopback(fd);
     event_assign(&l->ev, worker_base(workers_get(net->ws, 0)), fd, EV_READ | EV_PERSIST,
                  on_listener, l);
     r = net_socket_url(fd, url, sizeof url);

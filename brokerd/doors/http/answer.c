@@ -25,26 +25,6 @@ static const struct {
 
 enum { PATHS = sizeof paths / sizeof *paths, NAMES = sizeof subprotocols / sizeof *subprotocols };
 
-const char *answer_phrase(int status)
-{
-    switch (status) {
-    case 400:
-        return "Bad Request";
-    case 403:
-        return "Forbidden";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 426:
-        return "Upgrade Required";
-    case 431:
-        return "Request Header Fields Too Large";
-    default:
-        return "Internal Server Error";
-    }
-}
-
 __attribute__((format(printf, 3, 4))) static void say(struct answer *a, int status,
                                                       const char *format, ...)
 {
@@ -146,6 +126,14 @@ static void answer_websocket(const struct http_request *r, unsigned path,
         }
     }
     choose(r, site, all, a);
+}
+
+bool answer_is_websocket(const struct http_request *r, const struct door_site *site)
+{
+    unsigned path = path_of(r, site);
+
+    /* At the root there is something else too. */
+    return site->websocket && path != PATHS && (path > 0 || handshake_is_asked(r));
 }
 
 void answer_request(const struct http_request *r, const struct door_site *site,

@@ -22,7 +22,8 @@ struct answer {
 void answer_request(const struct http_request *r, const struct door_site *site,
                     const struct door_ops *const *all, struct answer *ret);
 
-/* The reason phrase of a status this door answers with; static. */
-const char *answer_phrase(int status);
+/* Is that for answer_request()? A WebSocket is asked for at one of its paths; or nothing is at one
+ * that has nothing else. */
+bool answer_is_websocket(const struct http_request *r, const struct door_site *site);
 
 #endif

@@ -1,18 +1,21 @@
+/* The door's table, and a connection's life. */
 #include "brokerd/doors/http/http.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "brokerd/doors/http/answer.h"
+#include "brokerd/doors/http/peer.h"
+#include "brokerd/doors/http/status.h"
+#include "brokerd/doors/refuse.h"
+#include "libbroker/base/log.h"
 
-struct door_conn {
-    struct link *link;
-    size_t seen; /* of the head: no end before */
-    bool is_over;
-};
+static struct hpeer *peer_of(struct door_conn *d)
+{
+    return (struct hpeer *)(void *)d;
+}
+
+/* ---- the beginning */
 
 /* A method and the blank behind it. */
 static enum door_match recognise(struct slice first)
@@ -32,138 +35,259 @@ static enum door_match recognise(struct slice first)
     return found;
 }
 
-static struct door_conn *http_open(struct link *l)
+static struct door_conn *peer_open(struct link *l)
 {
-    struct door_conn *c = malloc(sizeof *c);
+    struct hpeer *c = calloc(1, sizeof *c);
 
-    if (c)
-        *c = (struct door_conn){.link = l};
-    return c;
+    if (!c)
+        return NULL;
+    c->link = l;
+    c->since_ms = core_now(l->host->core);
+    list_init(&c->queue);
+    list_init(&c->ended);
+    list_init(&c->spare);
+    return (struct door_conn *)(void *)c;
 }
 
-__attribute__((format(printf, 2, 3))) static void put(struct out *o, const char *format, ...)
+int hpeer_open(struct hpeer *c, struct refusal *ret_why)
 {
-    char line[512];
-    va_list args;
-    int n;
+    const struct endpoint_desc desc = link_desc(c->link, NULL);
+    int r = 0;
 
-    va_start(args, format);
-    n = vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    (void)out_copy(o, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+    if (c->opened)
+        return 0;
+    if (!c->link->endpoint)
+        r = core_endpoint_open(c->link->host->core, &desc, &hendpoint, c, &c->link->endpoint);
+    if (r == 0)
+        r = window_init(&c->window, c->link->endpoint, &hwindow, c);
+    c->opened = r == 0;
+    if (r == -EPIPE)
+        refuse(ret_why, REASON_DRAINING, "the broker is about to stop");
+    else if (r < 0)
+        refuse_memory(ret_why);
+    return r;
 }
 
-/* A status, its text, and the end. */
-static void put_answer(struct out *o, int status, const char *text, bool has_body)
+/* ---- what net is told */
+
+void hpeer_close(struct hpeer *c, const char *why, bool clean)
 {
-    put(o, "HTTP/1.1 %d %s\r\n", status, answer_phrase(status));
-    put(o, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: %zu\r\n", strlen(text) + 1);
-    if (status == 426)
-        put(o, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
-    if (status == 405)
-        put(o, "Allow: GET\r\n");
-    put(o, "Connection: %s\r\n\r\n", status == 426 ? "Upgrade, close" : "close");
-    if (has_body)
-        put(o, "%s\n", text);
+    c->closing = true;
+    if (c->over)
+        return;
+    c->over = true;
+    link_close(c->link, why, clean);
 }
 
-static void refuse(struct door_conn *c, int status, enum door_refusal what, const char *text,
-                   bool has_body)
+void hpeer_refuse(struct hpeer *c, enum door_refusal what, const char *why)
 {
-    char why[300];
-
-    c->is_over = true;
-    (void)snprintf(why, sizeof why, "%d, %s", status, text);
-    put_answer(&c->link->out, status, text, has_body);
-    out_end(&c->link->out);
+    c->closing = true;
+    if (c->over)
+        return;
+    c->over = true;
     link_refuse(c->link, what, why);
 }
 
-static void upgrade(struct door_conn *c, const struct answer *a)
+void hpeer_pause(struct hpeer *c, unsigned why, bool on)
+{
+    c->pauses = (uint8_t)(on ? c->pauses | why : c->pauses & ~why);
+    if (!c->pauses) /* it could not be heard: that was no silence */
+        c->since_ms = core_now(c->link->host->core);
+    link_pause(c->link, c->pauses != 0);
+}
+
+void hpeer_go_on(struct hpeer *c)
+{
+    if (!c->stuck || c->over)
+        return;
+    c->stuck = false;
+    if (!c->pauses)
+        link_pause(c->link, true); /* what net has kept comes again when it is read again */
+    hpeer_pause(c, PAUSE_BEHIND, false);
+}
+
+void hpeer_charge(struct hpeer *c, size_t n)
+{
+    if (n == c->charged)
+        return;
+    core_charge(c->link->host->core, (int64_t)n - (int64_t)c->charged);
+    c->charged = n;
+}
+
+void hpeer_note(struct hpeer *c, int status, const char *text)
+{
+    struct door_scratch *s = c->link->host->scratch;
+    char left_out[LOG_LEFT_OUT_MAX];
+    uint64_t more;
+
+    if (log_limit_pass(&s->wrong, core_now(c->link->host->core), &more))
+        log_notice("%s: answered %d: %s (http%s)", link_peer(c->link), status, text,
+                   log_left_out(left_out, more));
+}
+
+void hpeer_upgrade(struct hpeer *c, struct exchange *x, const struct answer *a)
 {
     struct out *o = &c->link->out;
+    char text[512];
+    int n;
 
-    c->is_over = true;
-    put(o, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
-    put(o, "Sec-WebSocket-Accept: %s\r\n", a->accept);
-    if (a->subprotocol.n)
-        put(o, "Sec-WebSocket-Protocol: %.*s\r\n", (int)a->subprotocol.n,
-            (const char *)a->subprotocol.p);
-    put(o, "\r\n");
+    x->answered = x->body_done = true;
+    c->is_websocket = c->over = true;
+    n = snprintf(text, sizeof text,
+                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                 "Sec-WebSocket-Accept: %s\r\n%s%.*s%s\r\n",
+                 a->accept, a->subprotocol.n ? "Sec-WebSocket-Protocol: " : "",
+                 (int)a->subprotocol.n, (const char *)a->subprotocol.p,
+                 a->subprotocol.n ? "\r\n" : "");
+    (void)out_copy(o, text, (size_t)n);
     out_end(o);
     link_upgrade(c->link, &a->upgrade);
 }
 
-static size_t on_bytes(struct door_conn *c, struct slice bytes, struct block *block)
-{
-    size_t n = c->is_over ? 0 : http_head_end(bytes, &c->seen);
-    struct http_request r;
-    struct answer a;
-    const char *why;
-    int err;
+/* ---- exchanges that have ended */
 
-    (void)block;
-    if (c->is_over)
-        return bytes.n;
-    if (n > HTTP_HEAD_MAX || (n == 0 && bytes.n > HTTP_HEAD_MAX)) {
-        refuse(c, 431, DOOR_REFUSED_HTTP, "the head of a request may have 16 KiB", true);
-        return bytes.n;
-    }
-    if (n == 0)
-        return 0;
-    err = http_parse(slice_of(bytes.p, n), &r, &why);
-    if (err < 0) {
-        refuse(c, err == -EMSGSIZE ? 431 : 400, DOOR_REFUSED_HTTP, why, true);
-        return bytes.n;
-    }
-    answer_request(&r, link_site(c->link), doors, &a);
-    if (a.status == 101) {
-        upgrade(c, &a);
-        return n;
-    }
-    refuse(c, a.status, a.refusal, a.text, !slice_eq(r.method, SLICE("HEAD")));
-    return bytes.n;
-}
-
-static int64_t on_time(struct door_conn *c, int64_t now_ms)
+void hpeer_spare(struct hpeer *c, struct exchange *x)
 {
-    (void)c;
-    (void)now_ms;
-    return INT64_MAX; /* net's handshake time-out is all there is */
-}
-
-static void on_drain(struct door_conn *c)
-{
-    if (c->is_over)
+    exchange_drop_held(x);
+    if (c->spare_n == SPARE_MAX) {
+        free(x);
         return;
-    c->is_over = true;
-    link_close(c->link, "the broker drains", true);
+    }
+    list_push_back(&c->spare, &x->link);
+    c->spare_n++;
 }
 
-static bool is_established(const struct door_conn *c)
+static void call_over(struct exchange *x)
 {
-    (void)c;
-    return false;
+    const struct route *route = x->route;
+
+    x->route = NULL;
+    if (route && route->handler->over)
+        route->handler->over(x);
 }
 
-static void http_free(struct door_conn *c)
+void hpeer_sweep(struct hpeer *c)
 {
+    struct list_node *l, *next;
+
+    for (l = list_first(&c->ended); l; l = next) {
+        struct exchange *x = LIST_ITEM(l, struct exchange, link);
+
+        next = list_next(&c->ended, l);
+        call_over(x);
+        if (x->unsettled)
+            continue;
+        list_remove(l);
+        hpeer_spare(c, x);
+    }
+}
+
+static void free_all(struct list *l)
+{
+    struct list_node *n;
+
+    while ((n = list_pop(l)) != NULL) {
+        struct exchange *x = LIST_ITEM(n, struct exchange, link);
+
+        x->gone = x->gone || !x->answered;
+        x->is_over = true;
+        call_over(x);
+        exchange_drop_held(x);
+        free(x);
+    }
+}
+
+/* Give up all: the core knows nothing of the connection any more. */
+static void release(struct hpeer *c)
+{
+    if (c->opened)
+        window_fini(&c->window);
+    c->opened = false;
+    free_all(&c->ended);
+    free_all(&c->queue);
+    free_all(&c->spare);
+    c->alone = c->asking = NULL;
+    core_endpoint_close(c->link->endpoint);
+    c->link->endpoint = NULL;
+    free(c->head);
+    c->head = NULL;
+    block_unref(c->gathered);
+    c->gathered = NULL;
+    hpeer_charge(c, 0);
+}
+
+/* ---- the door */
+
+static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *block)
+{
+    struct hpeer *c = peer_of(d);
+
+    c->link->need = 0;
+    hpeer_sweep(c);
+    return hread(c, bytes, block);
+}
+
+static int64_t on_time(struct door_conn *d, int64_t now_ms)
+{
+    struct hpeer *c = peer_of(d);
+
+    hpeer_sweep(c);
+    return c->over ? INT64_MAX : now_ms + 1000;
+}
+
+static void on_drain(struct door_conn *d)
+{
+    struct hpeer *c = peer_of(d);
+
+    c->draining = true;
+    if (list_empty(&c->queue))
+        hpeer_close(c, "the broker drains", true);
+}
+
+/* A head has come whole: what follows has deadlines of ours. */
+static bool is_established(const struct door_conn *d)
+{
+    return ((const struct hpeer *)(const void *)d)->spoken;
+}
+
+static void peer_free(struct door_conn *d)
+{
+    struct hpeer *c = peer_of(d);
+
+    if (!c)
+        return;
+    release(c);
     free(c);
+}
+
+/* Between requests, nothing is open and all it holds is its own. */
+static bool may_move(const struct door_conn *d)
+{
+    const struct hpeer *c = (const struct hpeer *)(const void *)d;
+
+    return list_empty(&c->queue) && list_empty(&c->ended) && !c->pauses && !c->over;
 }
 
 static void turn_away(struct out *o, const char *text)
 {
-    put_answer(o, 404, text, true);
+    char answer[1024];
+    int n = snprintf(answer, sizeof answer,
+                     "HTTP/1.1 404 %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                     "Content-Length: %zu\r\nConnection: close\r\n\r\n%s\n",
+                     status_phrase(404), strlen(text) + 1, text);
+
+    (void)out_copy(o, answer, (size_t)n < sizeof answer ? (size_t)n : sizeof answer - 1);
 }
 
 const struct door_ops http_door = {
     .name = "http",
     .recognise = recognise,
-    .open = http_open,
+    .open = peer_open,
     .on_bytes = on_bytes,
     .on_time = on_time,
     .on_drain = on_drain,
     .established = is_established,
-    .free = http_free,
+    .free = peer_free,
+    .may_move = may_move,
     .turn_away = turn_away,
 };

@@ -1,0 +1,12 @@
+/* handlers.h - the tables of routes, one of each file of handlers; each ends with a NULL pattern.
+ *
+ * Thread   Constant. */
+#ifndef BROKERD_DOORS_HTTP_HANDLERS_H
+#define BROKERD_DOORS_HTTP_HANDLERS_H
+
+#include "brokerd/doors/http/route.h"
+
+extern const struct route publish_routes[]; /* messages, one at a time (publish.c) */
+extern const struct route service_routes[]; /* calls to services (service.c) */
+
+#endif
