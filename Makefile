@@ -60,8 +60,12 @@ objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
 SERVER_WIRE := $(addprefix libbroker/wire/,http.c http_chunks.c handshake.c webhook_sign.c)
 SHARED_WIRE := $(filter-out $(SERVER_WIRE),$(WIRE))
 LIB_OBJ    := $(call objects,$(BASE) $(SHARED_WIRE) $(CLIENT))
-BROKERD_OBJ := $(call objects,$(BASE) $(WIRE) $(DAEMON) $(wildcard brokerd/main.c))
-INNER_OBJ  := $(LIB_OBJ) $(call objects,$(SERVER_WIRE) $(DAEMON) $(filter-out %/main.c,$(CLI)) $(SHARED))
+# The dashboard's files go into the program as they are.
+PAGE     := $(wildcard brokerd/admin/page/*)
+PAGE_OBJ := $(OBJ)/brokerd/admin/page_files.o
+BROKERD_OBJ := $(call objects,$(BASE) $(WIRE) $(DAEMON) $(wildcard brokerd/main.c)) $(PAGE_OBJ)
+INNER_OBJ  := $(LIB_OBJ) $(call objects,$(SERVER_WIRE) $(DAEMON) $(filter-out %/main.c,$(CLI)) $(SHARED)) \
+              $(PAGE_OBJ)
 
 SONAME  := libbroker.so.$(firstword $(subst ., ,$(VERSION)))
 LIB     := $(if $(CLIENT),$(OUT)/libbroker.a $(OUT)/libbroker.so)
@@ -124,6 +128,11 @@ $(OBJ)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
 	@$(compile) $(PIC) -MMD -MP -c -o $@ $<
+
+$(PAGE_OBJ): brokerd/admin/page_files.S brokerd/admin/page_files.h $(PAGE) Makefile
+	@mkdir -p $(@D)
+	@echo "  AS    $<"
+	@$(CC) $(CPPFLAGS) -c -o $@ $<
 
 -include $(patsubst %.c,$(OBJ)/%.d,$(ALL_C))
 

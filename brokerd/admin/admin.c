@@ -57,6 +57,7 @@ const struct command admin_commands[] = {
                             {"if_unused", FIELD_FLAG, false},
                             {0}},
      cmd_queue_rm},
+    {"page", (const struct field[]){{"path", FIELD_TEXT, false}, {0}}, cmd_page},
     {NULL, NULL, NULL},
 };
 

@@ -202,12 +202,16 @@ void ask_answer(struct ask *a, struct desk *d)
         ask_refused(a, d);
         return;
     }
-    if (a->call)
-        (void)core_call_next(
-            a->call, &(struct call_payload){.data = slice_str(text), .type = {.id = CONTENT_JSON}},
-            true);
-    ask_free(a);
+    ask_answer_with(a, &(struct call_payload){.data = slice_str(text ? text : ""),
+                                              .type = {.id = CONTENT_JSON}});
     free(text);
+}
+
+void ask_answer_with(struct ask *a, const struct call_payload *p)
+{
+    if (a->call)
+        (void)core_call_next(a->call, p, true);
+    ask_free(a);
 }
 
 /* ---------------------------------------------------------------------------------- travelling */

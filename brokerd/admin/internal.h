@@ -144,6 +144,8 @@ void ask_resume_stranded(struct desk *d);
 
 /* Send a->answer, free the ask. At home. */
 void ask_answer(struct ask *a, struct desk *d);
+/* The same with something else than JSON. */
+void ask_answer_with(struct ask *a, const struct call_payload *p);
 
 /* Note why it is refused; the text begins with the reason's word. Anywhere in visit or then;
  * in `open` and `then` ask_refused() must follow. */
@@ -162,6 +164,7 @@ ask_fn cmd_info, cmd_top, cmd_route, cmd_why;
 ask_fn cmd_connections, cmd_connection, cmd_kill, cmd_consumers, cmd_subscriptions, cmd_services;
 ask_fn cmd_queue_ls, cmd_queue_info, cmd_queue_peek, cmd_queue_purge, cmd_queue_rm;
 ask_fn cmd_queue_add, cmd_queue_move;
+ask_fn cmd_page;
 
 /* --------------------------------------------------------------------------------- requests */
 

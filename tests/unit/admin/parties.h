@@ -6,6 +6,7 @@
 #include "brokerd/admin/admin.h"
 #include "brokerd/core/call.h"
 #include "brokerd/core/inspect.h"
+#include "libbroker/base/headers.h"
 
 #include <check.h>
 #include <errno.h>
@@ -230,13 +231,37 @@ struct question {
     unsigned done;
 };
 
+static json_t *json_of(struct slice s)
+{
+    return json_stringn((const char *)s.p, s.n);
+}
+
+/* What is not JSON: its type, its data, and its headers as members. */
+static json_t *wrapped(const struct call_payload *p)
+{
+    json_t *o = json_object();
+    struct slice rest = p->headers;
+    struct header h;
+
+    ck_assert_uint_eq(p->type.id, CTYPE_NAMED);
+    json_object_set_new(o, "type", json_of(p->type.name));
+    json_object_set_new(o, "data", json_of(p->data));
+    while (headers_next(&rest, &h) > 0) {
+        char name[HEADERS_NAME_MAX + 1];
+
+        snprintf(name, sizeof name, "%.*s", (int)h.name.n, (const char *)h.name.p);
+        json_object_set_new(o, name, json_of(h.value));
+    }
+    return o;
+}
+
 static void on_next(void *ctx, const struct call_payload *p, bool complete)
 {
     struct question *q = ctx;
 
     ck_assert(complete);
-    ck_assert_uint_eq(p->type.id, 0x05);
-    q->answer = json_loadb((const char *)p->data.p, p->data.n, 0, NULL);
+    q->answer =
+        p->type.id == 0x05 ? json_loadb((const char *)p->data.p, p->data.n, 0, NULL) : wrapped(p);
 }
 
 static void on_error(void *ctx, const struct call_error *e)

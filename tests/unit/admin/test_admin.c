@@ -307,6 +307,45 @@ START_TEST(what_is_not_consumed)
 }
 END_TEST
 
+START_TEST(the_page_is_part_of_the_program)
+{
+    static const struct {
+        const char *request, *type, *begins;
+    } files[] = {
+        {"{}", "text/html; charset=utf-8", "<!doctype html>"},
+        {"{\"path\":\"index.html\"}", "text/html; charset=utf-8", "<!doctype html>"},
+        {"{\"path\":\"style.css\"}", "text/css; charset=utf-8", "/*"},
+        {"{\"path\":\"app.js\"}", "text/javascript; charset=utf-8", "//"},
+        {"{\"path\":\"icon.svg\"}", "image/svg+xml", "<svg"},
+    };
+    static const char *const no_files[] = {"../page.c", "brokerd/admin/page/app.js", "/",
+                                           "app.jsx"};
+
+    start();
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        json_t *a = must(i % WORKERS, "page", files[i].request);
+
+        ck_assert_str_eq(text(a, "type"), files[i].type);
+        ck_assert_msg(strncmp(text(a, "data"), files[i].begins, strlen(files[i].begins)) == 0,
+                      "%s: %.40s", files[i].request, text(a, "data"));
+        ck_assert(strncmp(text(a, "content-security-policy"), "default-src 'none'; ", 20) == 0);
+        ck_assert(!strstr(text(a, "content-security-policy"), "unsafe"));
+        ck_assert_str_eq(text(a, "x-content-type-options"), "nosniff");
+        ck_assert_str_eq(text(a, "referrer-policy"), "no-referrer");
+        ck_assert_str_eq(text(a, "cache-control"), "no-store");
+        json_decref(a);
+    }
+    for (size_t i = 0; i < sizeof no_files / sizeof no_files[0]; i++) {
+        char request[80];
+
+        snprintf(request, sizeof request, "{\"path\":\"%s\"}", no_files[i]);
+        ck_assert_ptr_null(ask(0, "page", request));
+        ck_assert_int_eq(refusal.reason, REASON_NOT_FOUND);
+    }
+    stop();
+}
+END_TEST
+
 /* ---- callers that ask too much, or go */
 
 enum { MANY = 65 };
@@ -536,6 +575,7 @@ int main(void)
     tcase_add_test(t, lists_and_routes);
     tcase_add_test(t, why_names_the_bottleneck);
     tcase_add_test(t, what_is_not_consumed);
+    tcase_add_test(t, the_page_is_part_of_the_program);
     tcase_add_test(t, calls_under_way_have_a_limit);
     tcase_add_loop_test(t, a_caller_that_goes_hears_nothing, 0, 3);
     tcase_add_test(t, stopping_with_calls_under_way);

@@ -1,0 +1,16 @@
+/* page_files.h - the files of the dashboard, once for the assembler and once for C.
+ *
+ * Why      They are part of the program, byte for byte: nothing to install, nothing to generate.
+ * Shape    FILE(symbol, path, content type); page_files.S has the bytes, page.c the table. */
+#ifndef BROKERD_ADMIN_PAGE_FILES_H
+#define BROKERD_ADMIN_PAGE_FILES_H
+
+/* clang-format off */
+#define PAGE_FILES \
+    FILE(index_html, "brokerd/admin/page/index.html", "text/html; charset=utf-8") \
+    FILE(style_css, "brokerd/admin/page/style.css", "text/css; charset=utf-8") \
+    FILE(icon_svg, "brokerd/admin/page/icon.svg", "image/svg+xml") \
+    FILE(app_js, "brokerd/admin/page/app.js", "text/javascript; charset=utf-8")
+/* clang-format on */
+
+#endif
