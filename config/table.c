@@ -157,6 +157,11 @@ static const struct setting rows[] = {
      POLICY("Topic for what was rejected, expired, dropped or delivered too often; "
             "empty: none.")},
     {"queue", "expires", POLICY("The queue is deleted after so long without a consumer.")},
+    {"queue", "dedup-window",
+     POLICY("For so long the id ($dedup) of a message taken is remembered: one that comes again is "
+            "accepted, and not taken again.")},
+    {"queue", "dedup-max",
+     POLICY("Ids remembered, 48 bytes of memory each; of more, the oldest are forgotten earlier.")},
 
     {"subscription", "max-messages", POLICY("Messages that may wait.")},
     {"subscription", "max-bytes", POLICY("Bytes of them.")},
@@ -169,6 +174,11 @@ static const struct setting rows[] = {
      POLICY("With block: the longest wait, then block-fallback decides.")},
     {"subscription", "block-fallback",
      POLICY("After that wait: reject, drop-oldest or drop-newest.")},
+    {"subscription", "dedup-window",
+     POLICY("For so long the id ($dedup) of a message is remembered: one that comes again is "
+            "accepted, and not delivered again.")},
+    {"subscription", "dedup-max",
+     POLICY("Ids remembered, 48 bytes of memory each; of more, the oldest are forgotten earlier.")},
 
     {"store", "", .type = SETTING_LATER},
     {"webhook", "", .type = SETTING_LATER},

@@ -20,6 +20,9 @@ static const struct event_kind {
     [EVENT_DEAD_LETTER] = {"dead_letter", "messages became dead letters", LEVEL_WARNING},
     [EVENT_REFUSED] = {"refused", "publishes were refused", LEVEL_WARNING},
     [EVENT_CALL_FAILED] = {"call_failed", "calls failed", LEVEL_WARNING},
+    [EVENT_IDS_FORGOTTEN] = {"ids_forgotten",
+                             "ids of messages were forgotten before dedup-window was over",
+                             LEVEL_WARNING},
     [EVENT_CONNECTED] = {"connected", "client connected", LEVEL_DEBUG},
     [EVENT_DISCONNECTED] = {"disconnected", "client disconnected", LEVEL_DEBUG},
 };

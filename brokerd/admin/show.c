@@ -122,6 +122,7 @@ json_t *json_counters(const struct inspect_counters *c)
         {"late", c->late},
         {"timeouts", c->timeouts},
         {"dead_lettered", c->dead_lettered},
+        {"duplicates", c->duplicates},
         {"unroutable", c->unroutable},
     };
     json_t *o = json_object();
@@ -165,6 +166,10 @@ json_t *json_queue(const struct inspect_queue *q)
         json_object_set_new(o, "full_ms", json_integer(q->full_ms));
     if (q->stuck)
         json_object_set_new(o, "stuck", json_true());
+    if (q->ids)
+        json_object_set_new(o, "ids", json_number(q->ids));
+    if (q->ids_forgotten)
+        json_object_set_new(o, "ids_forgotten", json_number(q->ids_forgotten));
     json_object_set_new(o, "counters", json_counters(&q->count));
     return o;
 }

@@ -13,6 +13,7 @@ static void add_counters(struct inspect_counters *to, const struct inspect_count
     to->late += from->late;
     to->timeouts += from->timeouts;
     to->dead_lettered += from->dead_lettered;
+    to->duplicates += from->duplicates;
     to->unroutable += from->unroutable;
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++)
         to->reason[r] += from->reason[r];

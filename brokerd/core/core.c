@@ -2,6 +2,7 @@
 #include "brokerd/core/arrears.h"
 #include "brokerd/core/call.h"
 #include "brokerd/core/consume.h"
+#include "brokerd/core/dedup.h"
 #include "brokerd/core/deliver.h"
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/loss.h"
@@ -307,6 +308,7 @@ static void queue_due(struct queue *q)
 {
     struct core *c = q->core;
 
+    dedup_expire(q);
     queue_expire(q);
     offer_admit(q);
     offer_hold_due(q);

@@ -40,9 +40,10 @@ enum core_event_kind {
     EVENT_QUEUE_GONE,
     EVENT_QUEUE_STUCK, /* a block queue's hold ended and nothing had left it */
     EVENT_DEAD_LETTER,
-    EVENT_REFUSED,     /* a publish was refused */
-    EVENT_CALL_FAILED, /* a call was refused, or failed by the broker's word */
-    EVENT_CONNECTED,   /* a client's endpoint was opened */
+    EVENT_REFUSED,       /* a publish was refused */
+    EVENT_CALL_FAILED,   /* a call was refused, or failed by the broker's word */
+    EVENT_IDS_FORGOTTEN, /* a queue forgot ids (dedup.h) before their time */
+    EVENT_CONNECTED,     /* a client's endpoint was opened */
     EVENT_DISCONNECTED,
 };
 

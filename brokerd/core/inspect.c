@@ -42,6 +42,7 @@ void inspect_totals(const struct core *c, struct inspect_totals *ret)
     memcpy(ret->count.reason, c->count.reason, sizeof ret->count.reason);
     add_settled(&ret->count, &c->count.gone);
     ret->count.dead_lettered = c->count.gone_dead_letters;
+    ret->count.duplicates = c->count.repeats;
     for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;) {
         add_settled(&ret->count, &q->backlog->settled);
         if (q->backlog->losses)
@@ -138,6 +139,11 @@ static void fill_queue(const struct queue *q, struct inspect_queue *ret)
     if (q->backlog->losses) {
         memcpy(ret->count.reason, q->backlog->losses->total, sizeof ret->count.reason);
         ret->count.dead_lettered = q->backlog->losses->dead_letters;
+    }
+    if (q->backlog->dedup) {
+        ret->count.duplicates = q->backlog->dedup->repeats;
+        ret->ids = deque_len(&q->backlog->dedup->ids);
+        ret->ids_forgotten = q->backlog->dedup->forgotten;
     }
 }
 

@@ -21,6 +21,7 @@ struct inspect_counters {
     uint64_t published; /* messages that came in */
     uint64_t delivered; /* repeated deliveries included */
     uint64_t acked, nacked, redelivered, late, timeouts, dead_lettered;
+    uint64_t duplicates;                /* accepted by their ids, and not taken again */
     uint64_t unroutable;                /* of the core: matched no queue */
     uint64_t reason[REASON_TABLE_SIZE]; /* refused and lost */
 };
@@ -67,10 +68,12 @@ struct inspect_queue {
     uint64_t depth, bytes; /* wait to be delivered, delayed ones included */
     uint64_t unacked, delayed, held;
     unsigned consumers;
-    unsigned hungry;   /* of them: would take a message now */
-    int64_t oldest_ms; /* how long the first message has waited; -1: none does */
-    int64_t full_ms;   /* how long it has been full; -1: it is not */
-    bool stuck;        /* a hold ended and nothing had left meanwhile */
+    unsigned hungry;        /* of them: would take a message now */
+    int64_t oldest_ms;      /* how long the first message has waited; -1: none does */
+    int64_t full_ms;        /* how long it has been full; -1: it is not */
+    bool stuck;             /* a hold ended and nothing had left meanwhile */
+    uint64_t ids;           /* of messages, remembered */
+    uint64_t ids_forgotten; /* before their time */
     const struct queue_policy *policy;
     struct inspect_counters count;
 };

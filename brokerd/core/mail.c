@@ -19,7 +19,7 @@ struct packed_msg {
     uint32_t len;
     uint16_t headers_n;
     uint8_t type_id, type_n;
-    bool has_meta;
+    bool has_meta, dedup;
 };
 
 static size_t pad8(size_t n)
@@ -127,6 +127,7 @@ static uint8_t *pack_one(uint8_t *to, const struct msg_view *v)
     if (v->meta) {
         p->has_meta = true;
         p->ttl_ms = v->meta->ttl_ms;
+        p->dedup = v->meta->dedup;
         p->headers_n = (uint16_t)v->meta->headers.n;
         p->type_id = v->meta->type.id;
         p->type_n = (uint8_t)type_name_n(v->meta->type);
@@ -204,6 +205,7 @@ static void unpack_one(const struct packed_msg *m, struct msg_view *v, struct ms
             .headers = slice_of(at, m->headers_n),
             .type = {m->type_id, slice_of(at + m->headers_n, m->type_n)},
             .ttl_ms = m->ttl_ms,
+            .dedup = m->dedup,
         };
         v->meta = meta;
     }

@@ -68,6 +68,7 @@ struct msg_meta {
     struct ctype type;    /* in place of the run's; CTYPE_NONE: as the run says */
     int64_t ttl_ms;       /* 0: lives on */
     bool require;         /* refuse `no-match` where no queue matches */
+    bool dedup;           /* `$dedup` is among the headers, and counts (dedup.h) */
 };
 
 /* One message, borrowed for the length of a call. */

@@ -24,7 +24,7 @@ struct parked {
     struct msg *msg;
     handle_t publisher;
     uint64_t number;
-    bool may_hold;
+    bool may_hold, dedup;
 };
 
 struct named {

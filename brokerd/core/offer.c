@@ -167,7 +167,8 @@ static enum put hold(struct offer *o, uint32_t i, struct queue *q, struct msg *m
 
     if (!h)
         return refuse(q, REASON_MEMORY);
-    *h = (struct held){msg_ref(m), o->publisher, o->first + i, q->core->now_ms, queue_left(q)};
+    *h = (struct held){msg_ref(m),      o->publisher,  o->first + i,
+                       q->core->now_ms, queue_left(q), o->dedup};
     b->charged += m->charge + PLACE_CHARGE;
     budget_charge(q->core, PLACE_CHARGE);
     if (!list_linked(&b->holding))
@@ -226,18 +227,33 @@ static enum put put(struct offer *o, uint32_t i, struct queue *q, enum reason *r
     return push(q, m);
 }
 
+/* Is that all the queue has to do with a message that has an id? It took it before, or cannot
+ * remember it. */
+static bool offer_id(struct offer *o, struct queue *q)
+{
+    int r = dedup_add(q, o->id_key);
+
+    if (r < 0)
+        note(o, 0, refuse(q, REASON_MEMORY), REASON_MEMORY);
+    return r != 0;
+}
+
 void offer_to(struct offer *o, struct queue *q)
 {
-    uint32_t i = deliver_direct(o, q);
     bool holds = false;
+    uint32_t i;
 
     o->matched++;
-    for (; i < o->run->n; i++) {
+    if (o->dedup && offer_id(o, q))
+        return;
+    for (i = deliver_direct(o, q); i < o->run->n; i++) {
         enum reason reason;
         enum put what = put(o, i, q, &reason);
 
         if (what == PUT_ACCEPTED)
             continue;
+        if (o->dedup)
+            dedup_undo(q);
         note(o, i, what, reason);
         holds |= what == PUT_HELD;
         if (what == PUT_REFUSED && !o->refuser)
@@ -281,6 +297,41 @@ static struct msg *uncharge_held(struct queue *q)
     return h->msg;
 }
 
+static struct dedup_key key_of(const struct queue *q, const struct held *h)
+{
+    return dedup_key(q->core, msg_headers(h->msg));
+}
+
+/* Settle the first of those held if the queue has taken its like meanwhile: one that was held
+ * before it, most likely. */
+static bool settle_repeat(struct queue *q)
+{
+    const struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
+
+    if (!h->dedup || !dedup_repeats(q, key_of(q, h)))
+        return false;
+    uncharge_held(q);
+    answer_held(q, PUT_ACCEPTED, REASON_NONE);
+    return true;
+}
+
+/* Let the first of those held in, or do with it what `fallback` says, which is never to hold. */
+static enum put admit_first(struct queue *q, const enum overflow *fallback, enum reason *ret_reason)
+{
+    const struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
+    bool remembers = h->dedup;
+    struct msg *m = uncharge_held(q);
+    enum put what;
+
+    *ret_reason = REASON_MEMORY;
+    if (remembers && dedup_add(q, key_of(q, h)) < 0)
+        return refuse(q, REASON_MEMORY);
+    what = fallback ? overflow(q, m, *fallback, REASON_FULL, ret_reason) : push(q, m);
+    if (remembers && what != PUT_ACCEPTED)
+        dedup_undo(q);
+    return what;
+}
+
 void offer_admit(struct queue *q)
 {
     bool any = false;
@@ -288,16 +339,20 @@ void offer_admit(struct queue *q)
     while (deque_len(&q->backlog->held)) {
         struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
         struct msg *m = h->msg;
+        enum reason reason;
         enum put what;
 
+        if (settle_repeat(q)) {
+            any = true;
+            continue;
+        }
         /* What it costs is charged already, so admitting it takes nothing from anybody. But then
          * its publisher sends another: with more than its share of the budget a queue must drain
          * first. An empty one takes any message. */
         if (queue_at_limit(q, m->len) || (q->backlog->waiting && !queue_affords(q)))
             break;
-        uncharge_held(q);
-        what = push(q, m);
-        answer_held(q, what, REASON_MEMORY);
+        what = admit_first(q, NULL, &reason);
+        answer_held(q, what, reason);
         any = true;
     }
     if (!any)
@@ -309,14 +364,17 @@ void offer_admit(struct queue *q)
 
 static void end_first_hold(struct queue *q, enum reason reason)
 {
-    struct msg *m = uncharge_held(q);
     enum reason why = reason;
     enum put what;
 
-    if (reason == REASON_FULL)
-        what = overflow(q, m, q->policy->block_fallback, REASON_FULL, &why);
-    else
+    if (settle_repeat(q))
+        return;
+    if (reason == REASON_FULL) {
+        what = admit_first(q, &q->policy->block_fallback, &why);
+    } else {
+        uncharge_held(q);
         what = refuse(q, reason);
+    }
     answer_held(q, what, why);
 }
 

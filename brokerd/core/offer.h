@@ -10,7 +10,7 @@
 #ifndef BROKERD_CORE_OFFER_H
 #define BROKERD_CORE_OFFER_H
 
-#include "brokerd/core/state.h"
+#include "brokerd/core/dedup.h"
 
 struct offer {
     struct core *core;
@@ -18,16 +18,29 @@ struct offer {
     struct topic *topic;
     uint64_t id; /* of the first message; the others follow */
     int64_t time_ms;
-    uint64_t number;             /* where it is for several queues: its own, else 0 */
-    handle_t publisher;          /* who is told what became of held ones; 0 nobody */
-    uint64_t first;              /* number of the first message */
-    bool may_hold;               /* somebody waits for an answer */
+    uint64_t number;    /* where it is for several queues: its own, else 0 */
+    handle_t publisher; /* who is told what became of held ones; 0 nobody */
+    uint64_t first;     /* number of the first message */
+    bool may_hold;      /* somebody waits for an answer */
+    bool dedup;         /* it is one message, and has an id: */
+    struct dedup_key id_key;
     uint32_t matched;            /* queues it was offered to */
     bool exceptional;            /* the core's verdicts count */
     bool keeps;                  /* the core's kept messages count */
     struct msg_origin from;      /* theirs, while keeps */
     const struct queue *refuser; /* the first that refused a message, or NULL */
 };
+
+/* If the run is one message with an id that counts: note it. */
+static inline void offer_note_id(struct offer *o)
+{
+    const struct msg_meta *meta = o->run->n == 1 ? o->run->v->meta : NULL;
+
+    if (!meta || !meta->dedup)
+        return;
+    o->dedup = true;
+    o->id_key = dedup_key(o->core, meta->headers);
+}
 
 /* Offer the run to one queue, and deliver what can be. */
 void offer_to(struct offer *o, struct queue *q);

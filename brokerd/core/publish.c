@@ -311,7 +311,7 @@ static int park(struct publisher *p, struct offer *o)
             publish_answer(c, o->publisher, o->first + i, 1, &lost, NULL);
             continue;
         }
-        *k = (struct parked){{0}, m, o->publisher, o->first + i, o->may_hold};
+        *k = (struct parked){{0}, m, o->publisher, o->first + i, o->may_hold, o->dedup};
         budget_charge(c, PLACE_CHARGE);
         list_push_back(&n->parked, &k->link);
         c->parked++;
@@ -371,6 +371,7 @@ static int publish_some(struct publisher *p, const struct run *run)
                       .first = p->next,
                       .may_hold = p->may_hold};
 
+    offer_note_id(&o);
     c->next_id += run->n;
     p->next += run->n;
     p->count += run->n;
@@ -479,18 +480,44 @@ static void learn_size(struct publisher *p, const struct run *run)
         p->window = CORE_WINDOW_MAX;
 }
 
-static bool headers_fit(const struct run *run)
+static bool headers_fit(const struct run *run, bool *ret_ids)
 {
-    for (uint32_t i = 0; i < run->n; i++)
-        if (run->v[i].meta && run->v[i].meta->headers.n > HEADERS_BYTES_MAX)
+    for (uint32_t i = 0; i < run->n; i++) {
+        const struct msg_meta *meta = run->v[i].meta;
+
+        if (meta && meta->headers.n > HEADERS_BYTES_MAX)
             return false;
+        *ret_ids |= meta && meta->dedup;
+    }
     return true;
+}
+
+static int publish_at_rate(struct publisher *p, const struct run *run)
+{
+    return p->ep->publishing->rate.per_s ? publish_rated(p, run) : publish_run(p, run);
+}
+
+/* Some have ids, which queues look up for one message at a time. */
+static int publish_singly(struct publisher *p, const struct run *run)
+{
+    int r = 0;
+
+    for (uint32_t i = 0; i < run->n && r == 0; i++) {
+        struct run one = *run;
+
+        one.v = &run->v[i];
+        one.n = 1;
+        one.bytes = one.v->len;
+        r = publish_at_rate(p, &one);
+    }
+    return r;
 }
 
 int core_publish(struct publisher *p, const struct target *to, const struct run *run,
                  struct refusal *ret_why)
 {
     struct core *c = p->ep->core;
+    bool ids = false;
     int r;
 
     if (c->draining) {
@@ -500,7 +527,7 @@ int core_publish(struct publisher *p, const struct target *to, const struct run 
         return -EPIPE;
     }
     r = aim(p, to, ret_why);
-    if (r == 0 && !headers_fit(run))
+    if (r == 0 && !headers_fit(run, &ids))
         r = bad_name(ret_why, "headers of one message may have 60 KiB");
     if (r < 0) {
         c->count.reason[r == -ENOMEM ? REASON_MEMORY : ret_why->reason] += run->n;
@@ -514,7 +541,9 @@ int core_publish(struct publisher *p, const struct target *to, const struct run 
     }
     if (p->kind != PUBLISH_FORGET)
         publisher_has_news(p);
-    return p->ep->publishing->rate.per_s ? publish_rated(p, run) : publish_run(p, run);
+    if (ids && run->n > 1)
+        return publish_singly(p, run);
+    return publish_at_rate(p, run);
 }
 
 void core_foresee(struct core *c, const struct slice *topics, unsigned n)
@@ -663,6 +692,7 @@ void publish_take_run(struct core *c, struct mail_run *m)
     struct route *r = route_get(c->routes, topic);
 
     run.head_room = mail_unpack(&packed, c->in_views, c->in_metas);
+    offer_note_id(&o);
     if (!r) {
         answer_refused(&o, REASON_MEMORY, 1);
     } else if (m->queue) {
@@ -683,7 +713,8 @@ void publish_unpark(struct core *c, struct named *n)
     while ((l = list_pop(&n->parked)) != NULL) {
         struct parked *k = LIST_ITEM(l, struct parked, link);
         struct msg *m = k->msg;
-        struct msg_meta meta = {.headers = msg_headers(m), .type = {.id = CTYPE_NONE}};
+        struct msg_meta meta = {
+            .headers = msg_headers(m), .type = {.id = CTYPE_NONE}, .dedup = k->dedup};
         struct msg_view v = {m->data, m->len, &meta, m->block};
         struct run run = {.v = &v, .n = 1, .bytes = m->len, .type = msg_type(m)};
         struct offer o = {.core = c,
@@ -698,6 +729,7 @@ void publish_unpark(struct core *c, struct named *n)
 
         if (m->expires_ms != INT64_MAX)
             meta.ttl_ms = m->expires_ms > c->now_ms ? m->expires_ms - c->now_ms : 1;
+        offer_note_id(&o);
         budget_charge(c, -PLACE_CHARGE);
         c->parked--;
         if (n->state != NAMED_KNOWN) {

@@ -1,5 +1,6 @@
 #include "brokerd/core/queue.h"
 
+#include "brokerd/core/dedup.h"
 #include "brokerd/core/loss.h"
 #include "brokerd/core/shared_policy.h"
 
@@ -53,6 +54,7 @@ static void backlog_free(struct queue *q)
     deque_fini(&b->held);
     heap_remove(&q->core->timers, &b->timer.node);
     list_remove(&b->holding);
+    dedup_free(q);
     free(b->losses);
     free(b->wish);
     free(b);
@@ -432,6 +434,10 @@ void queue_arm(struct queue *q)
     int64_t due = q->backlog->waiting ? q->backlog->expiry_ms : INT64_MAX;
     int64_t at;
 
+    if (q->backlog->dedup) {
+        at = dedup_due(q);
+        due = at < due ? at : due;
+    }
     if (deque_len(&q->backlog->held) && q->policy->block_timeout_ms != POLICY_NEVER) {
         const struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
 

@@ -84,6 +84,7 @@ struct held {
     uint64_t number;
     int64_t since_ms;
     uint64_t left; /* queue_left() at that time */
+    bool dedup;    /* it has an id that counts */
 };
 
 /* What a queue lost and refused, by reason; most never do. */
@@ -136,6 +137,7 @@ struct backlog {
     unsigned parted_n; /* of the taps, those without a consumer */
     struct settled_counters settled;
     struct losses *losses;  /* NULL: nothing was lost or refused yet */
+    struct dedup *dedup;    /* NULL: no message had an id yet (dedup.h) */
     struct kept_wish *wish; /* NULL: none */
 };
 
@@ -381,6 +383,7 @@ struct core_counters {
     uint64_t published, published_bytes;
     uint64_t delivered, delivered_bytes;
     uint64_t unroutable;
+    uint64_t repeats;                   /* accepted, and not taken again, all queues */
     uint64_t reason[REASON_TABLE_SIZE]; /* refused and lost, all queues */
     uint64_t stale_handles;             /* entries that found nothing */
     uint64_t endpoints;                 /* ever opened */

@@ -78,6 +78,16 @@ static int take_wait(const struct header *h, struct options *o, struct refusal *
     return 0;
 }
 
+static int take_dedup(const struct header *h, struct options *o, struct refusal *why)
+{
+    if (h->value.n == 0 || h->value.n > OPTION_DEDUP_MAX) {
+        refuse(why, REASON_INVALID, "header $dedup: an id has 1 to %d bytes", OPTION_DEDUP_MAX);
+        return -EINVAL;
+    }
+    o->dedup = true;
+    return 0;
+}
+
 static int take_nothing(const struct header *h, struct options *o, struct refusal *why)
 {
     (void)h, (void)o, (void)why;
@@ -96,6 +106,7 @@ static const struct {
     {"$confirm", OPTION_CONFIRM, false, take_confirm},
     {"$wait", OPTION_WAIT, false, take_wait},
     {"$facts", OPTION_FACTS, true, take_facts},
+    {"$dedup", OPTION_DEDUP, true, take_dedup},
 };
 
 /* 1: taken. 0: it stays. -EINVAL. */
@@ -113,11 +124,7 @@ static int option_take(const struct header *h, unsigned allowed, struct options 
     }
     if (allowed & OPTION_OTHERS)
         return 0;
-    if (slice_eq(h->name, SLICE("$dedup")))
-        refuse(why, REASON_INVALID, "header $dedup: deduplication is not supported yet");
-    else
-        refuse(why, REASON_INVALID, "header %s is not known here",
-               shown(h->name, name, sizeof name));
+    refuse(why, REASON_INVALID, "header %s is not known here", shown(h->name, name, sizeof name));
     return -EINVAL;
 }
 

@@ -17,15 +17,17 @@ enum option {
     OPTION_CONFIRM = 8,
     OPTION_FACTS = 16, /* stays too: the core must keep them */
     OPTION_WAIT = 64,
+    OPTION_DEDUP = 128, /* stays: the queues look it up, and consumers may do the same */
     OPTION_OTHERS = 32, /* names we do not know stay among the headers: the core's to judge */
 
-    OPTIONS_MESSAGE = OPTION_TTL | OPTION_REQUIRE | OPTION_REPLY_TO,
+    OPTIONS_MESSAGE = OPTION_TTL | OPTION_REQUIRE | OPTION_REPLY_TO | OPTION_DEDUP,
+    OPTION_DEDUP_MAX = 512, /* bytes of its value */
 };
 
 struct options {
     int64_t ttl_ms;  /* 0: none */
     int64_t wait_ms; /* -1: not said */
-    bool require, facts;
+    bool require, facts, dedup;
     bool confirm_loss;    /* `$confirm: loss` */
     struct slice headers; /* what is left */
 };

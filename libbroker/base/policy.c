@@ -17,6 +17,9 @@ struct queue_policy policy_default(enum policy_kind kind)
         .expires_ms = POLICY_NEVER,
         .max_deliveries = 20,
         .max_inflight = 10000,
+        /* Every subscriber remembers for itself, and there may be many of them. */
+        .dedup_max = kind == POLICY_SUBSCRIPTION ? 10000 : 100000,
+        .dedup_window_ms = 120000,
         .overflow = kind == POLICY_SUBSCRIPTION ? OVERFLOW_DROP_OLDEST : OVERFLOW_REJECT,
         .block_fallback = OVERFLOW_REJECT,
         .durable = DURABLE_MEMORY,
@@ -42,6 +45,7 @@ bool policy_equal(const struct queue_policy *a, const struct queue_policy *b)
            a->message_ttl_ms == b->message_ttl_ms && a->block_timeout_ms == b->block_timeout_ms &&
            a->ack_timeout_ms == b->ack_timeout_ms && a->expires_ms == b->expires_ms &&
            a->max_deliveries == b->max_deliveries && a->max_inflight == b->max_inflight &&
+           a->dedup_max == b->dedup_max && a->dedup_window_ms == b->dedup_window_ms &&
            a->overflow == b->overflow && a->block_fallback == b->block_fallback &&
            a->durable == b->durable && a->replicas == b->replicas &&
            strcmp(a->dead_letter, b->dead_letter) == 0;
@@ -90,6 +94,8 @@ static const struct key keys[] = {
     {"max-inflight", KEY_COUNT32, IN_QUEUE, 0, FIELD(max_inflight)},
     {"dead-letter", KEY_TOPIC, IN_QUEUE, 0, FIELD(dead_letter)},
     {"expires", KEY_TIME, IN_QUEUE, 0, FIELD(expires_ms)},
+    {"dedup-window", KEY_TIME, IN_BOTH, 0, FIELD(dedup_window_ms)},
+    {"dedup-max", KEY_COUNT32, IN_BOTH, 0, FIELD(dedup_max)},
 };
 
 #undef FIELD
@@ -325,6 +331,8 @@ void policy_clamp(struct queue_policy *own, const struct queue_policy *configure
     at_most_time(&own->expires_ms, configured->expires_ms);
     at_most32(&own->max_deliveries, configured->max_deliveries);
     at_most32(&own->max_inflight, configured->max_inflight);
+    at_most32(&own->dedup_max, configured->dedup_max);
+    at_most_time(&own->dedup_window_ms, configured->dedup_window_ms);
     own->durable = configured->durable;
     own->replicas = configured->replicas;
 }

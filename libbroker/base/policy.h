@@ -49,6 +49,8 @@ struct queue_policy {
     int64_t expires_ms;           /* delete after so long without a consumer; or POLICY_NEVER */
     uint32_t max_deliveries;      /* then a message is dead; or POLICY_UNLIMITED32 */
     uint32_t max_inflight;        /* unacknowledged, of one consumer; or POLICY_UNLIMITED32 */
+    uint32_t dedup_max;           /* ids remembered, at least 1; or POLICY_UNLIMITED32 */
+    int64_t dedup_window_ms;      /* for so long; or POLICY_NEVER: they are never too old */
     enum overflow overflow;       /* OVERFLOW_DISCONNECT only for subscriptions */
     enum overflow block_fallback; /* after a hold: reject, drop-oldest or drop-newest */
     enum durable durable;

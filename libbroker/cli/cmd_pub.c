@@ -39,7 +39,7 @@ static const struct cli_option options[] = {
     {"ttl", 0, CLI_TIME, offsetof(struct pub_options, ttl_ms), "TIME",
      "the message expires after TIME (500ms, 30, 2h)", NULL},
     {"dedup", 0, CLI_TEXT, offsetof(struct pub_options, dedup), "ID",
-     "queues that took ID lately skip it (brokerd 0.1 refuses this)", NULL},
+     "queues that took ID lately accept it, and do not take it again", NULL},
     {"require", 0, CLI_FLAG, offsetof(struct pub_options, require), NULL,
      "refuse messages that match no queue", NULL},
     {"queue", 0, CLI_TEXT, offsetof(struct pub_options, queue), "QUEUE",

@@ -46,6 +46,7 @@ void cli_json_counters(FILE *f, const json_t *counters, int indent)
         {"redelivered", "redelivered"},
         {"late", "late acks"},
         {"dead_lettered", "dead-lettered"},
+        {"duplicates", "duplicates"},
         {"unroutable", "matched nothing"},
     };
     char number[CLI_NUMBER_MAX];

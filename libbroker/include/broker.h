@@ -336,10 +336,10 @@ BROKER_API void broker_message_unref(broker_message *m);
 
 /* What goes with one message. NULL instead of it: nothing of all this. */
 struct broker_publish_options {
-    const char *content_type; /* default: broker_options.data_type */
-    const char *dedup;        /* an id: for brokers that know repeats by it; 0.1 refuses it */
-    const char *reply_to;     /* where an answer is awaited */
-    uint64_t ttl_ms;          /* the message expires after this time; 0: never */
+    const char *content_type;            /* default: broker_options.data_type */
+    const char *dedup;                   /* an id: a queue that took it takes no other with it */
+    const char *reply_to;                /* where an answer is awaited */
+    uint64_t ttl_ms;                     /* the message expires after this time; 0: never */
     const struct broker_header *headers; /* `header_count`; none may begin with `$` */
     size_t header_count;
     bool require;  /* refuse (no-match) where no queue matches */

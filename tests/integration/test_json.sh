@@ -136,8 +136,8 @@ assert_grep '"reason":"full","text":"full: .*"queue":"small"' "$TMP/refused"
 assert_grep '"reason":"no-match","text":"no-match: no queue matched","confirm":1' "$TMP/refused"
 assert_grep '"confirm":2,"matched":0,"accepted":0' "$TMP/refused"
 seen[w]=$((seen[w] + 3))
-say w '{"id":"$publish","data":{"topic":"x","data":1,"dedup":"d"}}'
-expect w '{"id":"$error","data":{"reason":"invalid","text":"invalid: header $dedup: deduplication is not supported yet","topic":"x","line":13}}'
+say w '{"id":"$publish","data":{"topic":"x","data":1,"dedup":""}}'
+expect w '{"id":"$error","data":{"reason":"invalid","text":"invalid: header $dedup: an id has 1 to 512 bytes","topic":"x","line":13}}'
 
 echo "== services: asked"
 background broker serve upper -- tr a-z A-Z 2>"$TMP/serve.log"

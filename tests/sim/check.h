@@ -3,6 +3,7 @@
 #define TESTS_SIM_CHECK_H
 
 #include "brokerd/core/budget.h"
+#include "brokerd/core/dedup.h"
 #include "brokerd/core/deliver.h"
 #include "brokerd/core/queue.h"
 #include "tests/sim/sim.h"
@@ -11,7 +12,7 @@
 struct found {
     const struct msg **msg;
     size_t n, cap;
-    int64_t places;
+    int64_t places, ids;
 };
 
 static void find_msg(struct found *f, const struct msg *m)
@@ -46,7 +47,7 @@ static void count_once(struct found *f)
 
 static int64_t cost_of(const struct found *f)
 {
-    int64_t sum = f->places * PLACE_CHARGE;
+    int64_t sum = f->places * PLACE_CHARGE + f->ids * DEDUP_CHARGE;
 
     for (size_t i = 0; i < f->n; i++)
         sum += f->msg[i]->charge;
@@ -130,6 +131,29 @@ static void check_balance(const struct queue *q)
          (unsigned long long)sum);
 }
 
+/* Each id can be found, and they will be forgotten. */
+static void check_ids(const struct queue *q, struct found *f)
+{
+    const struct dedup *d = q->backlog->dedup;
+    uint64_t n = d ? deque_len(&d->ids) : 0;
+
+    must(!d || d->index.n == n, "%s: %llu ids, %zu in the index", q->label, (unsigned long long)n,
+         d->index.n);
+    must(sim.configured || n <= q->policy->dedup_max, "%s: above dedup-max", q->label);
+    must(!n || q->backlog->timer.node.key <= dedup_due(q), "%s: ids are kept for ever", q->label);
+    for (uint64_t i = n ? deque_first(&d->ids) : 0; n && i != deque_end(&d->ids); i++) {
+        /* It begins with its hash. */
+        const struct dedup_key *key = deque_slot(&d->ids, i);
+        const void *thing;
+        size_t at = key->hash;
+
+        while ((thing = index_next(&d->index, key->hash, &at)) != NULL && thing != key)
+            continue;
+        must(thing, "%s: an id that is not found", q->label);
+    }
+    f->ids += (int64_t)n;
+}
+
 static void check_queue(const struct queue *q, struct found *f)
 {
     struct sum s = {0};
@@ -161,6 +185,7 @@ static void check_queue(const struct queue *q, struct found *f)
          (long long)q->backlog->charged, (long long)s.charged);
     must(list_linked(&q->backlog->holding) == (deque_len(&q->backlog->held) > 0), "%s: holding",
          q->label);
+    check_ids(q, f);
     check_balance(q);
 }
 
@@ -285,7 +310,8 @@ static void check_subscription(const struct eater *e)
     const struct queue *q = e->k->tap->queue;
     /* What was rejected is the publisher's to know: counted, but no gap. */
     uint64_t sum = e->got + e->gaps + q->backlog->waiting + deque_len(&q->backlog->held) +
-                   (q->backlog->losses ? q->backlog->losses->total[REASON_FULL] : 0);
+                   (q->backlog->losses ? q->backlog->losses->total[REASON_FULL] : 0) +
+                   (q->backlog->dedup ? q->backlog->dedup->repeats : 0);
 
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++)
         sum += (q->backlog->losses ? q->backlog->losses->gap[r] : 0);

@@ -3,6 +3,7 @@
 #ifndef TESTS_SIM_MODEL_H
 #define TESTS_SIM_MODEL_H
 
+#include "brokerd/core/dedup.h"
 #include "tests/sim/sim.h"
 
 /* --------------------------------------------------------------------------- memory */
@@ -116,17 +117,20 @@ static void disturbed(struct eater *e)
 
 /* --------------------------------------------------------------------------- callbacks */
 
-static uint64_t key_of(const struct msg_view *v, bool *ret_dead)
+static uint64_t key_of(const struct msg_view *v, bool *ret_dead, uint64_t *ret_id)
 {
     struct slice rest = v->meta ? v->meta->headers : slice_of(NULL, 0);
     struct header h;
     uint64_t key = 0;
 
     *ret_dead = false;
+    *ret_id = 0;
     while (headers_next(&rest, &h) > 0) {
         *ret_dead |= slice_eq(h.name, SLICE("$dead-reason"));
         if (slice_eq(h.name, SLICE("key")))
             memcpy(&key, h.value.p, 8);
+        if (slice_eq(h.name, SLICE("$dedup")))
+            memcpy(ret_id, h.value.p, 8);
     }
     if (v->len >= 8)
         memcpy(&key, v->data, 8);
@@ -136,7 +140,23 @@ static uint64_t key_of(const struct msg_view *v, bool *ret_dead)
     return key;
 }
 
-static void take_from_queue(struct eater *e, uint64_t key, uint32_t attempt)
+/* A queue that forgets no ids delivers one message of each. */
+static void take_id(const struct eater *e, struct told *p, uint64_t key, uint64_t id)
+{
+    const struct queue *q =
+        slots_get(&sim.w.core[handle_worker(e->queue)]->slots, SLOT_QUEUE, e->queue);
+    struct record *r;
+
+    if (!id || !sim.remembers || !q || !q->backlog->dedup || q->backlog->dedup->forgotten)
+        return;
+    r = record_of(p, KEY_OF_ID | id);
+    must(!r->first || r->first == key, "%s: %llx came though %llx had its id", q->label,
+         (unsigned long long)key, (unsigned long long)r->first);
+    r->first = key;
+    sim.ids++;
+}
+
+static void take_from_queue(struct eater *e, uint64_t key, uint64_t id, uint32_t attempt)
 {
     struct told *p = e->queue ? told_of(e->queue) : NULL;
     struct record *r;
@@ -144,6 +164,8 @@ static void take_from_queue(struct eater *e, uint64_t key, uint32_t attempt)
     /* To other cores a delivery travels while its ack times out, another overtakes it, and so on:
      * what a consumer sees of the attempts is then anything. */
     sim.redeliveries += attempt > 1;
+    if (p)
+        take_id(e, p, key, id);
     if (!p || sim.cores > 1 || sim.starving)
         return;
     r = record_of(p, key);
@@ -206,14 +228,14 @@ static uint64_t on_deliver(void *ctx, const struct delivery *d)
     }
     for (uint32_t i = 0; i < d->run.n; i++) {
         bool dead;
-        uint64_t key = key_of(&d->run.v[i], &dead);
+        uint64_t id, key = key_of(&d->run.v[i], &dead, &id);
 
         /* As doors do: what is there may be written over. */
         memset((uint8_t *)(uintptr_t)d->run.v[i].data - d->run.head_room, 0xaa, d->run.head_room);
         party->out += d->run.v[i].len + 9;
         bytes += d->run.v[i].len;
         if (!dead && e->is_queue)
-            take_from_queue(e, key, d->attempt);
+            take_from_queue(e, key, id, d->attempt);
         else if (!dead)
             take_from_subscription(e, key, d->topic->name);
         note_delivery(e, dead ? 0 : key, d->attempt);

@@ -71,11 +71,14 @@ struct source {
     size_t expect_cap;
 };
 
+#define KEY_OF_ID (UINT64_C(1) << 63) /* no publisher's number has it */
+
 /* What the model knows of a message in a named queue. */
 struct record {
     uint64_t key;
     uint32_t low, high; /* attempts that counted so far, at least and at most */
     bool final;         /* acked or rejected while in flight */
+    uint64_t first;     /* of an id (KEY_OF_ID and the id): the message that had it first */
 };
 
 struct told {
@@ -100,6 +103,7 @@ struct sim {
     bool configured; /* other settings since the start */
     bool tight_mail; /* runs that nobody pays for are refused now and then */
     bool lossless;   /* every loss is one that a gap tells of */
+    bool remembers;  /* queues never forget the id of a message */
     uint32_t uids;
     struct party party[PARTIES];
     struct eater eater[CONSUMERS];
@@ -108,7 +112,7 @@ struct sim {
     struct delivery_ref left[LEFT]; /* deliveries of consumers that parted */
     bool took_over;
     uint64_t asked, answered; /* of core_settle() */
-    uint64_t deliveries, published, quiets, redeliveries, gaps, closings;
+    uint64_t deliveries, published, quiets, redeliveries, gaps, closings, ids;
 };
 
 extern struct sim sim;

@@ -56,6 +56,8 @@ static struct queue_policy random_policy(enum policy_kind kind)
     if (one_in(3))
         p.message_ttl_ms = 1 + (int64_t)below(500);
     p.block_timeout_ms = one_in(3) ? POLICY_NEVER : 1 + (int64_t)below(500);
+    p.dedup_window_ms = sim.remembers ? POLICY_NEVER : 1 + (int64_t)below(500);
+    p.dedup_max = sim.remembers ? POLICY_UNLIMITED32 : 1 + (uint32_t)below(one_in(2) ? 5 : 300);
     if (kind == POLICY_SUBSCRIPTION)
         return p;
     p.ack_timeout_ms = one_in(3) ? POLICY_NEVER : 1 + (int64_t)below(500);
@@ -464,8 +466,22 @@ struct letter_box {
     uint8_t headers[600][64];
     uint8_t *bytes;
     uint8_t head_room;
+    bool ids; /* some have one: then each goes by itself */
     struct block *block;
 };
+
+/* Messages of one publisher share one here and there, and some are everybody's. */
+static void add_id(struct letter_box *b, uint32_t i, uint64_t key)
+{
+    uint64_t id = one_in(4) ? 1 + below(50) : (key & ~UINT64_C(7)) | 1;
+    struct msg_meta *meta = &b->meta[i];
+    uint8_t *end = b->headers[i] + meta->headers.n;
+
+    end = headers_put(end, SLICE("$dedup"), slice_of(&id, 8));
+    meta->headers = slice_of(b->headers[i], (size_t)(end - b->headers[i]));
+    meta->dedup = true;
+    b->v[i].meta = meta;
+}
 
 static void write_message(struct letter_box *b, uint32_t i, uint64_t key, uint32_t len)
 {
@@ -485,6 +501,8 @@ static void write_message(struct letter_box *b, uint32_t i, uint64_t key, uint32
         b->meta[i].headers = slice_of(b->headers[i], (size_t)(h - b->headers[i]));
         b->v[i].meta = &b->meta[i];
     }
+    if (b->ids && one_in(3))
+        add_id(b, i, key);
     if (one_in(30)) {
         b->meta[i].ttl_ms = 1 + (int64_t)below(300);
         b->v[i].meta = &b->meta[i];
@@ -508,6 +526,7 @@ static struct run random_run(struct letter_box *b, const struct source *s, uint3
     for (uint32_t i = 0; i < n; i++)
         run.bytes += size[i] = random_size();
     run.head_room = b->head_room = one_in(2) ? 0 : 9;
+    b->ids = one_in(6);
     SAFELY(b->block = block_new(run.bytes + n * run.head_room + 1));
     b->bytes = b->block->bytes;
     for (uint32_t i = 0; i < n; i++)
@@ -773,6 +792,7 @@ static void start(uint64_t seed, unsigned cores)
     sim.tight_mail = one_in(3);
     sim.lossless = !sim.tight_mail;
     sim.starving = one_in(5);
+    sim.remembers = one_in(2);
     sim.policies = random_policies();
     sim.budget = one_in(3) ? INT64_C(1) << (20 + below(5)) : INT64_C(1) << 40;
     world_start(&sim.w, sim.cores, sim.policies, sim.budget);
@@ -838,11 +858,12 @@ static void run(uint64_t seed, uint64_t steps, unsigned cores, bool talk)
     come_to_rest();
     if (talk)
         printf("seed %llu: %u cores, %llu steps: %llu published, %llu deliveries (%llu again), "
-               "%llu lost and told, %llu consumers ended, %llu times at rest\n",
+               "%llu lost and told, %llu with ids, %llu consumers ended, %llu times at rest\n",
                (unsigned long long)seed, sim.cores, (unsigned long long)steps,
                (unsigned long long)sim.published, (unsigned long long)sim.deliveries,
                (unsigned long long)sim.redeliveries, (unsigned long long)sim.gaps,
-               (unsigned long long)sim.closings, (unsigned long long)sim.quiets);
+               (unsigned long long)sim.ids, (unsigned long long)sim.closings,
+               (unsigned long long)sim.quiets);
     if (one_in(2))
         empty_world();
     stop();

@@ -49,6 +49,7 @@ static int publish(struct exchange *x, struct slice data, struct block *block, s
         meta.headers = options.headers;
         meta.ttl_ms = options.ttl_ms;
         meta.require = options.require;
+        meta.dedup = options.dedup;
         v.meta = &meta;
     }
     x->note = meta.require ? REQUIRE : 0;

@@ -179,7 +179,8 @@ static int publish_asked(struct jpeer *c, struct jask *a, struct slice data,
         meta = (struct msg_meta){.headers = options.headers,
                                  .type = payload.type,
                                  .ttl_ms = options.ttl_ms,
-                                 .require = options.require};
+                                 .require = options.require,
+                                 .dedup = options.dedup};
         asked->require = options.require;
         r = publish(c, to, &payload, &meta, block, asked, why);
     }

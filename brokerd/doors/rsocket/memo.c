@@ -58,6 +58,7 @@ int memo_read(struct memo **m, const struct peer *c, struct slice metadata, unsi
         .type = meta.type,
         .ttl_ms = o->options.ttl_ms,
         .require = o->options.require,
+        .dedup = o->options.dedup,
     };
     o->has_meta = o->meta.headers.n > 0 || o->meta.ttl_ms > 0 || o->meta.require;
     o->valid = true;

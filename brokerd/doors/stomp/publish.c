@@ -229,7 +229,8 @@ static bool take_options(struct stomp_peer *c, const struct stomp_frame *f, stru
     m->meta = (struct msg_meta){.headers = options.headers,
                                 .type = {.id = CTYPE_NONE},
                                 .ttl_ms = options.ttl_ms,
-                                .require = options.require};
+                                .require = options.require,
+                                .dedup = options.dedup};
     m->wait_ms = options.wait_ms;
     m->has_meta = options.headers.n || options.ttl_ms || options.require;
     return true;

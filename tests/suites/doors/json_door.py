@@ -61,12 +61,13 @@ class Json(Party):
         what = {"topic": topic, "confirm": self.confirms + 1}
         self.ask(**what, data="x" * (size - len(self.line("$publish", **what, data=""))))
 
-    def publish(self, topic, data, queue=False, headers=None, kind=None, require=False):
+    def publish(self, topic, data, queue=False, headers=None, kind=None, require=False, dedup=None):
         number = self.confirms + 1
         what = {"queue" if queue else "topic": topic, "confirm": number}
         what.update({"headers": headers} if headers else {})
         what.update({"type": kind} if kind else {})
         what.update({"require": True} if require else {})
+        what.update({"dedup": dedup} if dedup else {})
         what.update(self.payload(data, kind))
         return self.ask(**what)
 

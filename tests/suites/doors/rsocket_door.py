@@ -160,10 +160,12 @@ class RSocket(Party):
     def barrier(self):
         self.request(metadata(["admin/ping"]))
 
-    def publish(self, topic, data, queue=False, headers=None, kind=None, require=False):
+    def publish(self, topic, data, queue=False, headers=None, kind=None, require=False, dedup=None):
         headers = dict(headers or {})
         if require:
             headers["$require"] = "1"
+        if dedup:
+            headers["$dedup"] = dedup
         route = ("send/" if queue else "publish/") + topic
         return struct.unpack(">II", self.request(metadata([route], headers, kind), data))
 

@@ -84,9 +84,10 @@ class Stomp(Party):
         if receipt not in self.receipts:
             raise self.error
 
-    def publish(self, topic, data, queue=False, headers=None, kind=None, require=False):
+    def publish(self, topic, data, queue=False, headers=None, kind=None, require=False, dedup=None):
         headers = dict(headers or {})
         headers.update({"content-type": kind} if kind else {})
+        headers.update({"broker-dedup": dedup} if dedup else {})
         self.ask("SEND", data, destination=("/queue/" if queue else "/topic/") + topic, **headers)
 
     def open(self, destination, **headers):

@@ -168,6 +168,26 @@ def check_require(door):
     p.close()
 
 
+def check_dedup(door):
+    """The same id by every door there is: one message, whoever says it first."""
+    topic, queue = fresh("once"), fresh("once")
+    s = door(address)
+    sub, work = s.subscribe([topic]), s.consume(queue)
+    parties = [door(address), *(d(address) for d in DOORS.values())]
+    for name, is_queue in ((topic, False), (queue, True)):
+        for i, p in enumerate(parties):
+            got = p.publish(name, b"%d" % i, queue=is_queue, dedup="one id")
+            same(got or (1, 1), (1, 1), f"what {p.name} is told")
+        parties[-1].publish(name, b"other", queue=is_queue, dedup="another id")
+        parties[0].publish(name, b"none", queue=is_queue)
+    same([d.data for d in sub.take(3)], [b"0", b"other", b"none"], "a subscription")
+    same([d.data for d in work.take(3)], [b"0", b"other", b"none"], "a queue")
+    q = admin("queue-info", queue=queue)
+    same((q["counters"]["duplicates"], q["ids"]), (len(parties) - 1, 2), "what it counts")
+    for one in (s, *parties):
+        one.close()
+
+
 @needs("credit")
 def check_credit(door):
     p, s = door(address), door(address)

@@ -46,6 +46,11 @@ static const struct {
     {QUEUE, "dead-letter", "dead..x", -EINVAL, "dead-letter: topic has an empty level"},
     {QUEUE, "dead-letter", "$SYS.dead", -EINVAL, "reserved"},
     {QUEUE, "expires", "7d", 0, "7d"},
+    {QUEUE, "dedup-window", "5m", 0, "5m"},
+    {SUB, "dedup-window", "never", 0, "never"},
+    {SUB, "dedup-window", "0s", -EINVAL, "longer than 0"},
+    {QUEUE, "dedup-max", "unlimited", 0, "unlimited"},
+    {SUB, "dedup-max", "0", -EINVAL, "1 or more"},
     {QUEUE, "durable", "memory", 0, "memory"},
     {QUEUE, "durable", "journal", -ENOTSUP, "not supported by this version"},
     {QUEUE, "durable", "redis+2", -ENOTSUP, "not supported by this version"},
@@ -89,7 +94,7 @@ START_TEST(every_key_reads_what_it_writes)
         ck_assert_int_eq(policy_set_key(&p, kind, key, slice_str(value), err, sizeof err), 0);
     }
     ck_assert(memcmp(&p, &before, sizeof p) == 0);
-    ck_assert_uint_eq(n, kind == POLICY_QUEUE ? 12 : 6);
+    ck_assert_uint_eq(n, kind == POLICY_QUEUE ? 14 : 8);
 }
 END_TEST
 
@@ -126,6 +131,9 @@ START_TEST(defaults)
     ck_assert_uint_eq(q.max_deliveries, 20);
     ck_assert_uint_eq(q.max_inflight, 10000);
     ck_assert_str_eq(q.dead_letter, "");
+    ck_assert_int_eq(q.dedup_window_ms, 120000);
+    ck_assert_uint_eq(q.dedup_max, 100000);
+    ck_assert_uint_eq(s.dedup_max, 10000);
 }
 END_TEST
 
@@ -140,6 +148,8 @@ START_TEST(clamp)
     own.message_ttl_ms = 1;
     own.expires_ms = POLICY_NEVER;
     own.max_inflight = POLICY_UNLIMITED32;
+    own.dedup_window_ms = POLICY_NEVER;
+    own.dedup_max = 7;
     own.overflow = OVERFLOW_BLOCK;
     own.durable = DURABLE_JOURNAL;
     policy_clamp(&own, &configured);
@@ -148,6 +158,8 @@ START_TEST(clamp)
     ck_assert_int_eq(own.message_ttl_ms, 1);
     ck_assert_int_eq(own.expires_ms, 5000);
     ck_assert_uint_eq(own.max_inflight, 10000);
+    ck_assert_int_eq(own.dedup_window_ms, 120000);
+    ck_assert_uint_eq(own.dedup_max, 7);
     ck_assert_int_eq(own.overflow, OVERFLOW_BLOCK);
     ck_assert_int_eq(own.durable, DURABLE_MEMORY);
 }
@@ -248,7 +260,8 @@ START_TEST(equal_is_equal_in_every_key)
         {"ack-timeout", "7s"},   {"expires", "7s"},
         {"max-deliveries", "7"}, {"max-inflight", "7"},
         {"overflow", "block"},   {"block-fallback", "drop-newest"},
-        {"dead-letter", "x"},
+        {"dead-letter", "x"},    {"dedup-window", "7s"},
+        {"dedup-max", "7"},
     };
     char err[POLICY_ERROR_MAX];
 

@@ -265,6 +265,8 @@ static void trace_view(const struct msg_view *v)
             trace(" ttl=%" PRId64, v->meta->ttl_ms);
         if (v->meta->require)
             trace(" require");
+        if (v->meta->dedup)
+            trace(" dedup");
         if (v->meta->headers.n)
             trace(" headers=%zu", v->meta->headers.n);
         trace(" }");

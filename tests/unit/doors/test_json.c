@@ -165,6 +165,8 @@ static const struct {
      "{\"id\":\"a\",\"data\":1,\"meta\":{\"ttl\":50,\"require\":true,\"headers\":{\"k\":\"v\","
      "\"m\":[\"1\",\"2\"]}}}",
      "= p1 publish topic=a type=0x05 { ttl=50 require headers=15 } '1'\n", ""},
+    {"an id", "{\"id\":\"a\",\"data\":1,\"meta\":{\"dedup\":\"7\"}}",
+     "= p1 publish topic=a type=0x05 { dedup headers=10 } '1'\n", ""},
     {"into a queue", PUB("\"queue\":\"q\",\"data\":[],\"confirm\":7"),
      "= p1 publish queue=q type=0x05 '[]'\n", ""},
     {"to nowhere", PUB("\"data\":1"), "", ERR("topic is missing", "\"line\":1")},

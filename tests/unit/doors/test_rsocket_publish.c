@@ -127,6 +127,18 @@ START_TEST(once_may_require_a_match)
 }
 END_TEST
 
+/* It stays among the headers. */
+START_TEST(once_may_have_an_id)
+{
+    struct talk *t = talk_setup(_i);
+
+    talk(t, "> RR 1 route=publish/a h=$dedup:7 h=colour:red 'x'\n"
+            "= p1 opened once\n"
+            "= p1 publish topic=a type=0x06 { dedup headers=22 } 'x'\n");
+    talk_end(t);
+}
+END_TEST
+
 START_TEST(once_may_be_cancelled)
 {
     struct talk *t = talk_setup(_i);
@@ -144,7 +156,7 @@ static const struct {
     const char *headers, *why;
 } bad_headers[] = {
     {"h=$odd:1", "invalid: header $odd is not known here"},
-    {"h=$dedup:7", "invalid: header $dedup: deduplication is not supported yet"},
+    {"h=$dedup:", "invalid: header $dedup: an id has 1 to 512 bytes"},
     {"h=$ttl:0", "invalid: header $ttl is a number of milliseconds, at least 1, not \"0\""},
     {"h=$ttl:soon", "invalid: header $ttl is a number of milliseconds, at least 1, not \"soon\""},
     {"h=$require:yes", "invalid: header $require is 1 or 0, not \"yes\""},
@@ -784,6 +796,7 @@ int main(void)
     tcase_add_loop_test(tc, forget_in_fragments, 0, 2);
     tcase_add_loop_test(tc, once_is_answered_when_settled, 0, 2 * ROWS(receipts));
     tcase_add_loop_test(tc, once_may_require_a_match, 0, 2);
+    tcase_add_loop_test(tc, once_may_have_an_id, 0, 2);
     tcase_add_loop_test(tc, once_may_be_cancelled, 0, 2);
     tcase_add_loop_test(tc, bad_options_are_refused, 0, 2 * ROWS(bad_headers));
     tcase_add_loop_test(tc, reply_to_passes_through, 0, 2);
