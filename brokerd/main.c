@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,6 +56,8 @@ struct broker {
     struct event *look; /* at the end of phases */
     struct event *watchdog;
     struct event *trim;
+    struct event *orders; /* of admin's */
+    int orders_fd;        /* by which it wakes us */
     int64_t unused_least; /* bytes held and not used, since the last trim */
     enum phase phase;
     int64_t deadline_ms; /* of the phase */
@@ -188,12 +191,6 @@ static void complain(void *ctx, const char *text)
     fprintf(stderr, "brokerd: %s\n", text);
 }
 
-static void complain_to_log(void *ctx, const char *text)
-{
-    (void)ctx;
-    log_error("settings: %s", text);
-}
-
 static uint32_t at_most_32(uint64_t n)
 {
     return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
@@ -249,19 +246,46 @@ static void take_policies(void *arg, struct worker *w)
     policy_set_unref(set);
 }
 
-static void tell_change(void *ctx, const struct settings_change *ch)
+/* Who asked for it over the network hears of it, too. */
+struct reloading {
+    const struct admin_listener *asker; /* NULL: it was a signal */
+    bool restart;                       /* of which kind of change is told */
+    bool is_done;                       /* it is done, and not only looked at */
+};
+
+static void complain_to_both(void *ctx, const char *text)
 {
-    if (!ch->restart)
-        log_notice("reload: %s = %s (was %s)", ch->what, ch->after, ch->before);
-    (void)ctx;
+    const struct reloading *r = ctx;
+
+    if (r->is_done)
+        log_error("settings: %s", text);
+    if (r->asker)
+        r->asker->mistake(r->asker->ctx, text);
 }
 
-static void tell_restart(void *ctx, const struct settings_change *ch)
+static void tell_change(void *ctx, const struct settings_change *ch)
 {
-    if (ch->restart)
+    const struct reloading *r = ctx;
+    struct admin_change c = {ch->what, ch->before, ch->after, ch->restart};
+
+    if (ch->restart != r->restart)
+        return;
+    if (r->is_done && ch->restart)
         log_warning("reload: %s = %s takes a restart; it stays %s", ch->what, ch->after,
                     ch->before);
-    (void)ctx;
+    else if (r->is_done)
+        log_notice("reload: %s = %s (was %s)", ch->what, ch->after, ch->before);
+    if (r->asker)
+        r->asker->change(r->asker->ctx, &c);
+}
+
+/* What takes a restart is still as it was at the start. */
+static void tell_changes(const struct broker *b, const struct settings *s, struct reloading *r)
+{
+    r->restart = false;
+    settings_diff(b->settings, s, tell_change, r);
+    r->restart = true;
+    settings_diff(b->started, s, tell_change, r);
 }
 
 static int apply(struct broker *b, const struct settings *s)
@@ -284,30 +308,32 @@ static int apply(struct broker *b, const struct settings *s)
     return failed;
 }
 
-static void reload(struct broker *b)
+/* -EPIPE; -errno: the old settings stay. */
+static int reload(struct broker *b, const struct admin_listener *asker)
 {
+    struct reloading told = {.asker = asker, .is_done = true};
     struct settings *s = NULL;
-    int r;
+    int r, failed;
 
     if (b->phase != RUNNING)
-        return;
+        return -EPIPE;
     systemd_notify_reloading();
-    r = settings_load(b->options.file, &b->options.overrides, complain_to_log, NULL, &s);
+    r = settings_load(b->options.file, &b->options.overrides, complain_to_both, &told, &s);
     if (r < 0) {
         log_error("reload: the settings are not as they should be; the old ones stay: %s",
                   strerror(-r));
     } else {
-        settings_diff(b->settings, s, tell_change, NULL);
-        settings_diff(b->started, s, tell_restart, NULL);
-        r = apply(b, s);
-        if (r < 0)
-            log_error("reload: not everywhere: %s; reload again", strerror(-r));
+        tell_changes(b, s, &told);
+        failed = apply(b, s);
+        if (failed < 0)
+            log_error("reload: not everywhere: %s; reload again", strerror(-failed));
         if (b->settings != b->started)
             settings_free(b->settings);
         b->settings = s;
         log_notice("reloaded %s", s->file ? s->file : "the defaults");
     }
     systemd_notify("READY=1");
+    return r;
 }
 
 /* ---- stopping */
@@ -410,7 +436,7 @@ static void on_signal(evutil_socket_t signal, short what, void *ctx)
     (void)what;
     switch (signal) {
     case SIGHUP:
-        reload(b);
+        (void)reload(b, NULL);
         break;
     case SIGUSR2:
         evict(b);
@@ -433,6 +459,74 @@ static void on_watchdog(evutil_socket_t fd, short what, void *ctx)
     if (all_said_yes(&b->alive, b))
         systemd_notify("WATCHDOG=1");
     round_start(&b->alive, b, answer_alive);
+}
+
+/* ---- what admin asks of us */
+
+static void wake(void *ctx)
+{
+    const struct broker *b = ctx;
+    uint64_t one = 1;
+
+    (void)!write(b->orders_fd, &one, sizeof one); /* full: it is awake anyway */
+}
+
+static void on_orders(evutil_socket_t fd, short what, void *ctx)
+{
+    const struct broker *b = ctx;
+    uint64_t n;
+
+    (void)what;
+    if (read(fd, &n, sizeof n) > 0)
+        admin_orders(b->admin);
+}
+
+static void tell_setting(void *ctx, const struct settings_told *t)
+{
+    const struct admin_listener *to = ctx;
+    struct admin_setting s = {.section = t->section,
+                              .title = t->title,
+                              .key = t->key,
+                              .value = t->value,
+                              .fallback = t->fallback,
+                              .is_list = t->is_list,
+                              .restart = t->restart};
+
+    to->setting(to->ctx, &s);
+}
+
+/* What is in force, and what the file would change by now. */
+static const char *tell_settings(void *ctx, const struct admin_listener *to)
+{
+    const struct broker *b = ctx;
+    struct reloading told = {.asker = to};
+    struct settings *now = NULL;
+
+    settings_tell(b->settings, b->started, tell_setting, (void *)(uintptr_t)to);
+    if (settings_load(b->options.file, &b->options.overrides, complain_to_both, &told, &now) == 0)
+        tell_changes(b, now, &told);
+    settings_free(now);
+    return b->settings->file;
+}
+
+static int reload_for(void *ctx, const struct admin_listener *to)
+{
+    log_notice("reload: asked for by an admin call");
+    return reload(ctx, to);
+}
+
+static void drain_for(void *ctx)
+{
+    log_notice("drain: asked for by an admin call");
+    evict(ctx);
+}
+
+static const struct admin_main admin_main = {wake, tell_settings, reload_for, drain_for};
+
+static int watch_orders(struct broker *b)
+{
+    b->orders = event_new(b->base, b->orders_fd, EV_READ | EV_PERSIST, on_orders, b);
+    return b->orders && event_add(b->orders, NULL) == 0 ? 0 : -ENOMEM;
 }
 
 /* ---- memory that nobody uses */
@@ -644,11 +738,18 @@ static int make_pieces(struct broker *b)
                                  .memory = s->memory,
                                  .policies = s->policies,
                                  .event = admin_event};
-    struct admin_options ao = {
-        .version = BROKER_BUILD_VERSION, .workers = s->workers, .net = &admin_net, .net_ctx = b};
+    struct admin_options ao = {.version = BROKER_BUILD_VERSION,
+                               .workers = s->workers,
+                               .net = &admin_net,
+                               .net_ctx = b,
+                               .main = &admin_main,
+                               .main_ctx = b};
     struct net_options no = net_options_of(s);
     int r;
 
+    b->orders_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (b->orders_fd < 0)
+        return -errno;
     clock_gettime(CLOCK_REALTIME, &wall);
     wo.id_base = (uint64_t)wall.tv_sec * 1000000 + (uint64_t)wall.tv_nsec / 1000;
     r = admin_new(&ao, &b->admin);
@@ -663,6 +764,7 @@ static int make_pieces(struct broker *b)
     if (r == 0)
         r = admin_start(b->admin, b->workers);
     r = r < 0 ? r : watch_signals(b);
+    r = r < 0 ? r : watch_orders(b);
     return r < 0 ? r : watch_memory(b);
 }
 
@@ -677,11 +779,15 @@ static void free_pieces(struct broker *b)
         event_free(b->watchdog);
     if (b->trim)
         event_free(b->trim);
+    if (b->orders)
+        event_free(b->orders);
     if (b->base)
         event_base_free(b->base);
     net_free(b->net);
     admin_free(b->admin);
     workers_free(b->workers);
+    if (b->orders_fd >= 0)
+        close(b->orders_fd);
     if (b->started != b->settings)
         settings_free(b->started);
     settings_free(b->settings);
@@ -748,7 +854,7 @@ static int prepare(struct broker *b, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct broker b = {0};
+    struct broker b = {.orders_fd = -1};
     int status;
 
     signal(SIGPIPE, SIG_IGN);

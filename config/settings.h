@@ -137,6 +137,23 @@ typedef void settings_change_fn(void *ctx, const struct settings_change *change)
 size_t settings_diff(const struct settings *before, const struct settings *after,
                      settings_change_fn *change, void *ctx);
 
+/* One value, as the file would write it; borrowed for the call. */
+struct settings_told {
+    const char *section; /* "" at the top */
+    const char *title;   /* of a section that may be repeated; NULL: it may not */
+    const char *key;
+    const char *value;    /* of a list: one element; NULL: the list is empty */
+    const char *fallback; /* the default; NULL with a title */
+    bool is_list, restart;
+};
+
+/* Tell all that is in force, what has its default too, section by section: `settings`, but what
+ * takes a restart as it was at the start. No secret is among it: keys that hold some are left out.
+ */
+typedef void settings_told_fn(void *ctx, const struct settings_told *t);
+void settings_tell(const struct settings *settings, const struct settings *started,
+                   settings_told_fn *fn, void *ctx);
+
 /* Read a listener's URL: tcp://HOST[:PORT], HOST a name, an IPv4 address or an IPv6 one in
  * brackets, or unix:///PATH. What the URL says is set in *ret; ret->url is a copy. -EINVAL, and
  * what was expected in `err`; -ENOMEM. */

@@ -15,6 +15,9 @@
 const struct command admin_commands[] = {
     {"info", NULL, cmd_info},
     {"top", (const struct field[]){{"limit", FIELD_COUNT, false}, {0}}, cmd_top},
+    {"config", NULL, cmd_config},
+    {"reload", NULL, cmd_reload},
+    {"drain", NULL, cmd_drain},
     {"connections", (const struct field[]){{"client", FIELD_TEXT, false}, PAGED, {0}},
      cmd_connections},
     {"connection", (const struct field[]){{"connection", FIELD_TEXT, true}, {0}}, cmd_connection},

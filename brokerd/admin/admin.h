@@ -44,11 +44,50 @@ struct admin_net {
     void (*counts)(void *ctx, unsigned worker, admin_count_fn *fn, void *fn_ctx);
 };
 
+/* A value of the settings, as the file would write it; borrowed for a call. */
+struct admin_setting {
+    const char *section, *title; /* "" at the top; title NULL: it may not be repeated */
+    const char *key, *value;     /* value NULL: an empty list */
+    const char *fallback;        /* the default; NULL: not said */
+    bool is_list, restart;
+};
+
+/* What a reload changed, or would; borrowed for a call. */
+struct admin_change {
+    const char *what, *before, *after;
+    bool restart; /* takes a restart; else it applies now */
+};
+
+/* Whom main tells. */
+struct admin_listener {
+    void (*setting)(void *ctx, const struct admin_setting *s);
+    void (*change)(void *ctx, const struct admin_change *c);
+    void (*mistake)(void *ctx, const char *text); /* in the file; FILE:LINE: KEY: .. */
+    void *ctx;
+};
+
+/* What admin asks of main, who alone reads settings and ends things. */
+struct admin_main {
+    /* Have main call admin_orders(), soon. Any thread. */
+    void (*wake)(void *ctx);
+    /* The rest runs in main's thread, within admin_orders(). */
+    /* The settings in force, and each change that a reload or a restart would bring now. Returns
+     * the file's name, NULL: there is none. */
+    const char *(*settings)(void *ctx, const struct admin_listener *to);
+    /* Read the file again and apply it; each change is told. -EPIPE draining; else -errno: nothing
+     * has changed, each mistake was told. */
+    int (*reload)(void *ctx, const struct admin_listener *to);
+    /* As SIGUSR2. */
+    void (*drain)(void *ctx);
+};
+
 struct admin_options {
     const char *version;         /* static */
     unsigned workers;            /* how many there will be */
     const struct admin_net *net; /* outlives the admin; NULL: none (tests) */
     void *net_ctx;
+    const struct admin_main *main; /* the same; NULL: none (tests) */
+    void *main_ctx;
 };
 
 /* An admin that hears events but answers nobody yet. -ENOMEM. */
@@ -59,6 +98,9 @@ int admin_start(struct admin *a, struct workers *ws);
 
 /* The placement that info tells. Any thread. */
 void admin_set_placement(struct admin *a, enum placement placement);
+
+/* Do what was asked of main. Main's thread. */
+void admin_orders(struct admin *a);
 
 /* Free it, and what has not been answered. After workers_join() and after the connections are
  * closed, before workers_free(). NULL is fine. */

@@ -61,8 +61,12 @@ struct desk {
     struct stats stats;
 };
 
+struct order;
+
 struct admin {
     struct admin_options o;
+    _Atomic(struct order *) orders; /* for main, the last one first (orders.c) */
+    atomic_bool drain_wanted;
     struct workers *workers;
     int64_t started_ms, started_wall_ms; /* when it was made */
     atomic_uint placement;
@@ -161,6 +165,7 @@ void desk_add_job(struct desk *d, struct job *j);
 extern const struct command admin_commands[];
 
 ask_fn cmd_info, cmd_top, cmd_route, cmd_why;
+ask_fn cmd_config, cmd_reload, cmd_drain;
 ask_fn cmd_connections, cmd_connection, cmd_kill, cmd_consumers, cmd_subscriptions, cmd_services;
 ask_fn cmd_queue_ls, cmd_queue_info, cmd_queue_peek, cmd_queue_purge, cmd_queue_rm;
 ask_fn cmd_queue_add, cmd_queue_move;

@@ -418,6 +418,50 @@ START_TEST(change)
 }
 END_TEST
 
+static void on_told(void *ctx, const struct settings_told *t)
+{
+    struct told *told = ctx;
+    size_t n = strlen(told->text);
+
+    ck_assert_ptr_nonnull(setting_find(t->section, t->key));
+    (void)snprintf(told->text + n, sizeof told->text - n, "%s%s%s %s%s= %s%s\n", t->section,
+                   t->title ? " " : "", t->title ? t->title : "", t->key, t->is_list ? " [] " : " ",
+                   t->value ? t->value : "(none)", t->restart ? ", restart" : "");
+}
+
+START_TEST(what_is_in_force)
+{
+    struct settings *started = load("workers = 2 memory = 2GiB listen \"tcp://127.0.0.1:1\" {}");
+    struct settings *now = load("workers = 3 memory = 3GiB listen \"tcp://127.0.0.1:2\" {}"
+                                "queue \"a.*\" { bind = { \"x\", \"y\" } max-messages = 5 }"
+                                "subscription \"b\" { max-bytes = 1KiB }");
+    static const char *const wanted[] = {
+        " workers = 2, restart\n",
+        " memory = 3GiB\n",
+        "limits max-streams = 10000\n",
+        "listen tcp://127.0.0.1:1 protocols [] = (none), restart\n",
+        "listen tcp://127.0.0.1:1 manage = true, restart\n",
+        "queue a.* bind [] = x, restart\nqueue a.* bind [] = y, restart\n",
+        "queue a.* max-messages = 5\n",
+        "subscription b max-bytes = 1KiB\n",
+    };
+    struct told told = {""};
+    const struct setting *row;
+    char line[80];
+
+    settings_tell(now, started, on_told, &told);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        ck_assert_msg(strstr(told.text, wanted[i]) != NULL, "%s in %s", wanted[i], told.text);
+    for (size_t i = 0; (row = setting_at(i)) != NULL; i++) { /* no key is forgotten */
+        (void)snprintf(line, sizeof line, " %s ", row->key);
+        if (row->type != SETTING_LATER)
+            ck_assert_msg(strstr(told.text, line) != NULL, "%s %s", row->section, row->key);
+    }
+    settings_free(started);
+    settings_free(now);
+}
+END_TEST
+
 /* The table and its neighbours agree. */
 START_TEST(table)
 {
@@ -464,6 +508,7 @@ int main(void)
     tcase_add_test(tc, overrides);
     tcase_add_test(tc, files);
     tcase_add_loop_test(tc, change, 0, ROWS(changes));
+    tcase_add_test(tc, what_is_in_force);
     tcase_add_test(tc, table);
     suite_add_tcase(s, tc);
     runner = srunner_create(s);

@@ -1,0 +1,102 @@
+/* What is in force, told key by key. */
+#include <string.h>
+
+#include "config/settings.h"
+#include "config/table.h"
+
+struct telling {
+    settings_told_fn *fn;
+    void *ctx;
+    const char *section, *title;
+};
+
+static void tell_one(const struct telling *t, const char *key, const char *value)
+{
+    struct settings_told told = {.section = t->section,
+                                 .title = t->title,
+                                 .key = key,
+                                 .value = value,
+                                 .restart = setting_find(t->section, key)->restart};
+
+    t->fn(t->ctx, &told);
+}
+
+static void tell_list(const struct telling *t, const char *key, const char *const *values, size_t n)
+{
+    struct settings_told told = {.section = t->section,
+                                 .title = t->title,
+                                 .key = key,
+                                 .is_list = true,
+                                 .restart = setting_find(t->section, key)->restart};
+
+    for (size_t i = 0; i < n || (i == 0 && n == 0); i++) {
+        told.value = n ? values[i] : NULL;
+        t->fn(t->ctx, &told);
+    }
+}
+
+static void tell_scalars(const struct settings *s, const struct settings *started,
+                         settings_told_fn *fn, void *ctx)
+{
+    const struct setting *row;
+    char value[64];
+
+    for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
+        struct settings_told told = {.section = row->section,
+                                     .key = row->key,
+                                     .value = value,
+                                     .fallback = row->fallback,
+                                     .restart = row->restart};
+
+        if (!setting_is_scalar(row->type))
+            continue;
+        (void)setting_format(row, row->restart ? started : s, value, sizeof value);
+        fn(ctx, &told);
+    }
+}
+
+static const char *truth(bool b)
+{
+    return b ? "true" : "false";
+}
+
+static void tell_listener(const struct settings_listener *l, settings_told_fn *fn, void *ctx)
+{
+    struct telling t = {fn, ctx, "listen", l->url};
+
+    tell_list(&t, "protocols", l->protocols, l->n_protocols);
+    tell_list(&t, "origins", (const char *const *)l->origins, l->n_origins);
+    tell_one(&t, "echo", truth(l->echo));
+    tell_one(&t, "stomp-binary", truth(l->stomp_binary));
+    tell_one(&t, "insecure", truth(l->insecure));
+    tell_one(&t, "manage", truth(l->manage));
+}
+
+static void tell_rules(const struct settings *s, enum policy_kind kind, settings_told_fn *fn,
+                       void *ctx)
+{
+    const char *section = kind == POLICY_QUEUE ? "queue" : "subscription", *key;
+    const struct policy_rule *rule;
+    char value[POLICY_ERROR_MAX];
+
+    for (size_t i = 0; (rule = policy_set_rule(s->policies, kind, i)) != NULL; i++) {
+        struct telling t = {fn, ctx, section, rule->filter};
+
+        if (kind == POLICY_QUEUE)
+            tell_list(&t, "bind", rule->binds, rule->n_binds);
+        for (size_t k = 0; (key = policy_key_name(kind, k)) != NULL; k++) {
+            (void)policy_get_key(&rule->policy, kind, slice_str(key), value, sizeof value);
+            tell_one(&t, key, value);
+        }
+    }
+}
+
+void settings_tell(const struct settings *settings, const struct settings *started,
+                   settings_told_fn *fn, void *ctx)
+{
+    tell_scalars(settings, started, fn, ctx);
+    for (size_t i = 0; i < started->n_listeners; i++)
+        tell_listener(&started->listeners[i], fn, ctx);
+    tell_rules(settings, POLICY_QUEUE, fn, ctx);
+    tell_rules(settings, POLICY_SUBSCRIPTION, fn, ctx);
+}
