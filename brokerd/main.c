@@ -223,7 +223,9 @@ static struct net_options net_options_of(const struct settings *s)
                                          .sessions_max = l->resume_max_sessions,
                                          .lease_requests = l->lease_requests,
                                          .lease_ms = l->lease_ttl_ms,
-                                         .json_keepalive_ms = l->json_keepalive_ms}};
+                                         .json_keepalive_ms = l->json_keepalive_ms,
+                                         .first_frame_ms = l->first_frame_ms,
+                                         .http_idle_ms = l->http_idle_ms}};
 }
 
 static void set_log(const struct settings *s)

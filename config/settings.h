@@ -74,6 +74,7 @@ struct settings_limits {
     uint32_t lease_requests;      /* of one lease */
     int64_t lease_ttl_ms;
     int64_t json_keepalive_ms; /* interval at which the JSON door says one */
+    int64_t http_idle_ms;      /* an HTTP connection without a request is kept so long */
 };
 
 struct settings {

@@ -103,6 +103,13 @@ static const struct setting rows[] = {
      .text = "How often the JSON door says a keep-alive; a client that says them too and then "
              "nothing for three times as long is gone."},
 
+    {"limits", "http-idle", SETTING_TIME, "75s", 100, DAY, FIELD(limits.http_idle_ms),
+     .text =
+         "How long an HTTP connection is kept open without a request. Once it has made one, the "
+         "head of the next may take as long as first-frame-timeout from its first byte on; a "
+         "body, or a client that reads its answers, that much longer than it takes at 500 "
+         "bytes a second."},
+
     {"limits", "websocket-ping", SETTING_TIME, "30s", 50, UINT64_MAX,
      FIELD(limits.websocket_ping_ms),
      .text = "A WebSocket from which nothing was heard for so long is pinged; one that does not "

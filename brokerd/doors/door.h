@@ -35,6 +35,8 @@ struct door_limits {
     uint32_t lease_requests;   /* requests of one lease, for who wants to be told how many */
     int64_t lease_ms;          /* and how long it lasts */
     int64_t json_keepalive_ms; /* interval of the JSON door's own */
+    int64_t first_frame_ms;    /* of net; for doors whose every request has a head that must end */
+    int64_t http_idle_ms;      /* without a request */
 };
 
 /* So that small messages too make runs worth a write of their own: 50 KiB of them with 16 B. */
@@ -140,6 +142,7 @@ struct link_host {
     const struct door_site *(*site)(const struct link *l); /* link_site(); NULL: none (tests) */
     void (*refuse)(struct link *l, enum door_refusal what, const char *why); /* link_refuse() */
     void (*upgrade)(struct link *l, const struct door_upgrade *u);           /* link_upgrade() */
+    void (*wake)(struct link *l);                                            /* link_wake() */
 };
 
 /* What net lends a door for one connection. */
@@ -208,6 +211,14 @@ static inline bool link_manages(const struct link *l)
     return l->host->site && link_site(l)->manages;
 }
 
+/* Have on_bytes() called soon, but not from within this, with what it left; perhaps with nothing:
+ * to do what could not be done in the core's callbacks. At any time. Doors that WebSockets carry
+ * have it not. */
+static inline void link_wake(struct link *l)
+{
+    l->host->wake(l);
+}
+
 /* How its endpoint is opened; `name` as in struct endpoint_desc. */
 static inline struct endpoint_desc link_desc(const struct link *l, const char *name)
 {
@@ -266,6 +277,9 @@ struct door_ops {
      * that connection and endpoint may go to another worker. Then host and id of its link are
      * others. NULL: it never may. */
     bool (*may_move)(const struct door_conn *c);
+    /* It judges itself how the peer takes its answers: on_time() is called also while that is not
+     * read because it does not. */
+    bool is_watchful;
     /* NULL: it is not carried by WebSocket. */
     const struct door_units *units;
     /* Its first bytes were recognised, but its listener does not serve it: say so (`text`, a line

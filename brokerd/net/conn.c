@@ -119,6 +119,16 @@ void conn_pause_link(struct link *l, bool pause)
     conn_mark_dirty(c); /* there it is seen: we may be within the door, or the core */
 }
 
+void conn_wake_link(struct link *l)
+{
+    struct conn *c = (struct conn *)l;
+
+    if (c->state >= CONN_CLOSING)
+        return;
+    c->is_resumed = c->is_woken = true;
+    conn_mark_dirty(c);
+}
+
 void conn_refuse_link(struct link *l, enum door_refusal what, const char *why)
 {
     conn_close((struct conn *)l, what == DOOR_REFUSED_ORIGIN ? NET_END_ORIGIN : NET_END_HTTP, why);
@@ -172,8 +182,9 @@ void conn_on_time(struct conn *c, int64_t now_ms)
     if (c->deadline_ms <= now_ms)
         deadline_passed(c);
     else if (c->state == CONN_OPEN)
-        door_due_ms =
-            c->reading_stopped ? now_ms + UNREAD_GRACE_MS : c->door->on_time(c->door_conn, now_ms);
+        door_due_ms = c->reading_stopped && !c->door->is_watchful
+                          ? now_ms + UNREAD_GRACE_MS
+                          : c->door->on_time(c->door_conn, now_ms);
     if (c->state != CONN_DEAD)
         conn_set_timer(c, door_due_ms);
 }

@@ -234,10 +234,12 @@ static size_t read_anew(struct conn *c)
 /* What the door left when it paused, once more. */
 static void offer_again(struct conn *c)
 {
-    c->is_resumed = false;
+    bool is_woken = c->is_woken;
+
+    c->is_resumed = c->is_woken = false;
     if (c->kept_n) {
         feed(c, c->kept, c->kept_n);
-    } else if (c->is_websocket) { /* it has what it left itself */
+    } else if (c->is_websocket || is_woken) { /* it has what it left itself */
         (void)c->door->on_bytes(c->door_conn, slice_of(NULL, 0), NULL);
         look_at_handshake(c);
     }

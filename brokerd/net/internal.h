@@ -101,6 +101,7 @@ struct conn {
     uint8_t bulk : 4;      /* large reads left */
     bool is_paused : 1;    /* the door does not want it read */
     bool is_resumed : 1;   /* now it does: what it left comes again */
+    bool is_woken : 1;     /* and is called even if it left nothing */
     bool is_websocket : 1; /* its door_conn is a struct websocket */
     char peer[];           /* of 16 bytes, as a rule, and all this is 256 of heap */
 };
@@ -223,6 +224,9 @@ const char *conn_link_peer(const struct link *l);
 
 /* Not to read it, or to do so again: the same. */
 void conn_pause_link(struct link *l, bool pause);
+
+/* Have its door called: the same. */
+void conn_wake_link(struct link *l);
 
 /* A connection for a socket, which it takes over also on failure. */
 void conn_start(struct net_worker *nw, const struct accepted *a);

@@ -130,7 +130,8 @@ struct host *host_new(const struct net_worker *nw, const struct net_options *o)
                                     .pause = conn_pause_link,
                                     .site = conn_link_site,
                                     .refuse = conn_refuse_link,
-                                    .upgrade = conn_upgrade_link},
+                                    .upgrade = conn_upgrade_link,
+                                    .wake = conn_wake_link},
                            .carried = {.core = worker_core(nw->w),
                                        .scratch = nw->scratch,
                                        .limits = o->door,
@@ -157,7 +158,8 @@ bool host_same(const struct host *a, const struct host *b)
            d->keepalive_min_ms == e->keepalive_min_ms && d->idle_max_ms == e->idle_max_ms &&
            d->session_bytes == e->session_bytes && d->session_ms == e->session_ms &&
            d->sessions_max == e->sessions_max && d->lease_requests == e->lease_requests &&
-           d->lease_ms == e->lease_ms && d->json_keepalive_ms == e->json_keepalive_ms;
+           d->lease_ms == e->lease_ms && d->json_keepalive_ms == e->json_keepalive_ms &&
+           d->first_frame_ms == e->first_frame_ms && d->http_idle_ms == e->http_idle_ms;
 }
 
 void host_drop(struct host *h)

@@ -45,6 +45,8 @@ struct handler {
     bool
         alone; /* begins when all before it are answered, nothing after it is looked at meanwhile */
     uint64_t body_max; /* bytes; 0: max-message. A longer body is refused. BODY_PARTS: no limit */
+    /* Another handler for some requests, by what their heads say. NULL: none. */
+    const struct handler *(*choose)(const struct terms *t);
     /* The head is there. May answer: then body() is not called. NULL is fine. */
     void (*begin)(struct exchange *x);
     /* Some of the body, perhaps none, lying in `block` (NULL: nowhere that can be referred to).
@@ -61,6 +63,7 @@ struct exchange {
     struct list_node link; /* of the engine */
     struct hpeer *peer;    /* the same */
     const struct route *route;
+    const struct handler *handler; /* the route's, or the one it chose */
     /* NULL outside of begin() and, but for BODY_PARTS, body(). As long as that: the args, what
      * stood in the path for each * of the route's pattern, percent-decoded; and the query, as it
      * came (exchange_query()). */

@@ -101,9 +101,8 @@ void hpeer_go_on(struct hpeer *c)
     if (!c->stuck || c->over)
         return;
     c->stuck = false;
-    if (!c->pauses)
-        link_pause(c->link, true); /* what net has kept comes again when it is read again */
     hpeer_pause(c, PAUSE_BEHIND, false);
+    link_wake(c->link);
 }
 
 void hpeer_charge(struct hpeer *c, size_t n)
@@ -159,11 +158,11 @@ void hpeer_spare(struct hpeer *c, struct exchange *x)
 
 static void call_over(struct exchange *x)
 {
-    const struct route *route = x->route;
+    const struct handler *handler = x->handler;
 
-    x->route = NULL;
-    if (route && route->handler->over)
-        route->handler->over(x);
+    x->handler = NULL;
+    if (handler && handler->over)
+        handler->over(x);
 }
 
 void hpeer_sweep(struct hpeer *c)
@@ -232,7 +231,7 @@ static int64_t on_time(struct door_conn *d, int64_t now_ms)
     struct hpeer *c = peer_of(d);
 
     hpeer_sweep(c);
-    return c->over ? INT64_MAX : now_ms + 1000;
+    return hpatience(c, now_ms);
 }
 
 static void on_drain(struct door_conn *d)
@@ -289,5 +288,6 @@ const struct door_ops http_door = {
     .established = is_established,
     .free = peer_free,
     .may_move = may_move,
+    .is_watchful = true,
     .turn_away = turn_away,
 };

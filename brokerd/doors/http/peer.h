@@ -4,7 +4,8 @@
  * and what waits is bounded: PIPELINE_MAX requests, HELD_MAX bytes of answers before their turn,
  *          OUTPUT_MAX of those that are written. Beyond that the connection is not read.
  * Shape    read.c takes requests apart and calls the handlers, say.c writes what they answer and
- *          keeps the order, ask.c is what else a handler may ask, http.c the connection's life.
+ *          keeps the order, ask.c is what else a handler may ask, patience.c how slow a client may
+ *          be, http.c the connection's life.
  *              bytes --> read.c --> handler --> say.c --> the link's output
  *                         [queue of struct exchange]
  * Owner    The connection has its exchanges: in the queue; or ended, until over() was called.
@@ -110,6 +111,9 @@ void hpeer_sweep(struct hpeer *c);
 
 size_t hread(struct hpeer *c, struct slice bytes, struct block *block);
 
+/* One more in the queue; NULL without memory. */
+struct exchange *exchange_new(struct hpeer *c);
+
 /* ---- say.c */
 
 /* Something may have been answered wholly: what waits behind it goes on. Nothing happens while a
@@ -131,6 +135,12 @@ static inline bool exchange_is_first(const struct exchange *x)
 {
     return x->peer->queue.head.next == &x->link;
 }
+
+/* ---- patience.c */
+
+/* Is it too slow, or silent for too long? Then it is told, or closed. Returns when to look again.
+ */
+int64_t hpatience(struct hpeer *c, int64_t now_ms);
 
 /* ---- ask.c */
 

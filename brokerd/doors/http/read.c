@@ -23,9 +23,7 @@ static int64_t now_of(const struct hpeer *c)
     return core_now(c->link->host->core);
 }
 
-/* ---- exchanges */
-
-static struct exchange *exchange_new(struct hpeer *c)
+struct exchange *exchange_new(struct hpeer *c)
 {
     struct list_node *l = list_pop(&c->spare);
     struct exchange *x = l ? LIST_ITEM(l, struct exchange, link) : malloc(sizeof *x);
@@ -93,11 +91,11 @@ static void skip_body(struct hpeer *c, struct exchange *x)
 
 static void call_begin(struct hpeer *c, struct exchange *x, const struct head *h)
 {
-    if (!x->route->handler->begin)
+    if (!x->handler->begin)
         return;
     c->inside = true;
     lend_head(x, h);
-    x->route->handler->begin(x);
+    x->handler->begin(x);
     lend_head(x, NULL);
     c->inside = false;
 }
@@ -109,7 +107,7 @@ static size_t call_body(struct hpeer *c, struct exchange *x, const struct head *
 
     c->inside = true;
     lend_head(x, h);
-    used = x->route->handler->body(x, part, block, last);
+    used = x->handler->body(x, part, block, last);
     lend_head(x, NULL);
     c->inside = false;
     return used;
@@ -169,13 +167,13 @@ static bool is_preflight(const struct head *h)
 /* What can be said of a request before a handler sees it. False: it was said. */
 static bool admit(struct hpeer *c, struct exchange *x, const struct head *h)
 {
-    const struct handler *handler = h->to.route ? h->to.route->handler : NULL;
+    const struct handler *handler = x->handler;
     uint64_t max = c->link->host->limits.message_max;
     struct refusal why;
 
     if (is_preflight(h)) {
         exchange_answer(x, &(struct response){.status = 204, .is_preflight = true});
-    } else if (!handler || !link_site(c->link)->http) {
+    } else if (!handler) {
         refuse_path(x, h);
     } else if (handler->kind == BODY_NONE && (h->t.length || h->t.is_chunked)) {
         refuse(&why, REASON_INVALID, "this request has no body");
@@ -208,6 +206,13 @@ static bool took_websocket(struct hpeer *c, struct exchange *x, const struct hea
     return true;
 }
 
+static const struct handler *handler_of(const struct route *r, const struct terms *t)
+{
+    const struct handler *other = r->handler->choose ? r->handler->choose(t) : NULL;
+
+    return other ? other : r->handler;
+}
+
 /* Must it wait until all before it are answered? */
 static bool must_wait(const struct hpeer *c, const struct head *h)
 {
@@ -215,7 +220,7 @@ static bool must_wait(const struct hpeer *c, const struct head *h)
 
     if (first)
         return false;
-    return h->t.upgrades || (h->to.route && h->to.route->handler->alone);
+    return h->t.upgrades || (h->to.route && handler_of(h->to.route, &h->t)->alone);
 }
 
 /* Not now: it is read again when the queue is empty. */
@@ -231,7 +236,7 @@ static void put_back(struct hpeer *c, struct exchange *x)
 /* How the body is read: what follows the head. */
 static void expect_body(struct hpeer *c, struct exchange *x, const struct head *h, size_t head_n)
 {
-    bool whole = x->route && x->route->handler->kind == BODY_WHOLE;
+    bool whole = x->handler && x->handler->kind == BODY_WHOLE;
 
     c->asking = x;
     c->left = h->t.length;
@@ -248,7 +253,7 @@ static void expect_body(struct hpeer *c, struct exchange *x, const struct head *
 /* The head of a request whose body comes in chunks is kept, if that is wanted whole. */
 static bool keep_head(struct hpeer *c, const struct exchange *x, struct slice head)
 {
-    if (c->reading != READ_CHUNKS || x->route->handler->kind != BODY_WHOLE)
+    if (c->reading != READ_CHUNKS || x->handler->kind != BODY_WHOLE)
         return true;
     c->head = malloc(head.n);
     if (!c->head)
@@ -275,7 +280,7 @@ static size_t begin(struct hpeer *c, struct exchange *x, struct slice rest, size
         skip_body(c, x);
         return head_n;
     }
-    if (x->route->handler->alone)
+    if (x->handler->alone)
         c->alone = x;
     call_begin(c, x, h);
     if (!x->answered && !keep_head(c, x, slice_of(rest.p, head_n)))
@@ -324,6 +329,7 @@ static size_t on_head(struct hpeer *c, struct slice rest, size_t head_n, struct 
     if (took_websocket(c, x, &h))
         return head_n;
     x->route = link_site(c->link)->http ? h.to.route : NULL;
+    x->handler = x->route ? handler_of(x->route, &h.t) : NULL;
     expect_body(c, x, &h, head_n);
     return begin(c, x, rest, head_n, &h, block);
 }
@@ -419,7 +425,7 @@ static size_t read_skip(struct hpeer *c, struct slice rest)
 
 static uint64_t body_max(const struct hpeer *c)
 {
-    uint64_t max = c->link->host->limits.message_max, own = c->asking->route->handler->body_max;
+    uint64_t max = c->link->host->limits.message_max, own = c->asking->handler->body_max;
 
     return own && own < max ? own : max;
 }
@@ -468,7 +474,7 @@ static void last_chunk(struct hpeer *c)
     struct head h;
 
     x->body_done = true;
-    if (x->route->handler->kind == BODY_PARTS) {
+    if (x->handler->kind == BODY_PARTS) {
         (void)call_body(c, x, NULL, all, NULL, true);
     } else {
         if (c->gathered)
@@ -495,7 +501,7 @@ static size_t read_chunks(struct hpeer *c, struct slice rest, struct block *bloc
     case WIRE_FRAME:
         break;
     }
-    if (piece.n && x->route->handler->kind == BODY_PARTS) {
+    if (piece.n && x->handler->kind == BODY_PARTS) {
         used = call_body(c, x, NULL, piece, block, false);
         http_chunks_back(&c->chunks, piece.n - used);
     } else if (piece.n) {
@@ -524,8 +530,7 @@ static bool is_stuck(struct hpeer *c)
         return true;
     if (c->link->out.pending <= OUTPUT_MAX)
         return false;
-    link_pause(c->link, true); /* then net offers it again, when the socket has taken some */
-    link_pause(c->link, false);
+    link_wake(c->link); /* net does so when the socket has taken some */
     return true;
 }
 

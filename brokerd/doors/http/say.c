@@ -205,14 +205,17 @@ void exchange_drop_held(struct exchange *x)
 static void retire(struct hpeer *c, struct exchange *x)
 {
     list_remove(&x->link);
-    c->queue_n--;
+    if (--c->queue_n == 0)
+        c->since_ms = core_now(c->link->host->core);
     if (c->alone == x)
         c->alone = NULL;
     if (c->asking == x)
         c->asking = NULL;
-    if (x->unsettled || (x->route && x->route->handler->over)) {
+    if (x->unsettled || (x->handler && x->handler->over)) {
         x->is_over = true;
         list_push_back(&c->ended, &x->link);
+        if (!x->unsettled)
+            link_wake(c->link);
     } else {
         hpeer_spare(c, x);
     }
