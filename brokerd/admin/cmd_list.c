@@ -90,21 +90,15 @@ static bool add_publisher(void *ctx, const struct inspect_publisher *p)
     return json_array_size(list) < PARTS_MAX;
 }
 
-/* What it consumes: the name of a queue, or the id and the first filter of a subscription. */
-static void set_source(json_t *o, const struct inspect_consumer *k)
-{
-    json_object_set_new(o, "queue", k->is_named ? json_text(k->label) : json_id('q', k->queue));
-    if (!k->is_named)
-        json_object_set_new(o, "filter", json_text(k->label));
-}
-
 /* As far as the connection's side knows it. */
 static json_t *json_own_consumer(const struct inspect_consumer *k)
 {
     json_t *o = json_object(), *counters = json_object();
 
     json_object_set_new(o, "id", json_id('k', k->id));
-    set_source(o, k);
+    json_object_set_new(o, "queue", json_text(k->label));
+    if (k->queue)
+        json_object_set_new(o, "queue_id", json_id('q', k->queue));
     json_object_set_new(o, "worker", json_number(inspect_home(k->id)));
     json_object_set_new(o, "ack", json_string(k->manual_ack ? "manual" : "auto"));
     json_object_set_new(counters, "delivered", json_number(k->delivered));
@@ -250,34 +244,38 @@ static void visit_consumers(struct ask *a, struct desk *d)
     inspect_endpoints(d->core, list_consumers_of, &l);
 }
 
+struct taps {
+    const struct core *core;
+    const struct listing *of;
+    uint64_t queue;
+};
+
 static bool add_tap(void *ctx, const struct inspect_tap *t)
 {
-    json_t *k = listing_find(ctx, t->consumer), *more;
+    const struct taps *taps = ctx;
+    json_t *k = listing_find(taps->of, t->consumer), *more;
 
     if (!k)
         return true;
     more = json_tap(t);
     json_object_update(k, more);
     json_decref(more);
+    json_object_set_new(k, "queue_id", json_id('q', taps->queue));
     return true;
 }
 
-struct taps {
-    const struct core *core;
-    struct listing *of;
-};
-
 static bool add_taps(void *ctx, const struct inspect_queue *q)
 {
-    const struct taps *t = ctx;
+    struct taps *t = ctx;
 
-    inspect_taps(t->core, q->id, add_tap, t->of);
+    t->queue = q->id;
+    inspect_taps(t->core, q->id, add_tap, t);
     return true;
 }
 
 static void visit_taps(struct ask *a, struct desk *d)
 {
-    struct taps t = {d->core, a->data};
+    struct taps t = {d->core, a->data, 0};
 
     a->cursor = inspect_queues(d->core, a->cursor, WALK_STEPS, add_taps, &t);
     a->again = a->cursor != 0;

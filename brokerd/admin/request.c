@@ -126,6 +126,8 @@ json_t *request_parse(const struct command *c, struct slice data, struct refusal
     if (!json_is_object(request)) {
         if (request)
             refuse(why, "%s wants a JSON object", c->name);
+        else if (json_error_code(&error) == json_error_duplicate_key)
+            refuse(why, "%s: a member comes twice", c->name);
         else
             refuse(why, "%s wants a JSON object, and byte %d is not JSON", c->name, error.position);
         json_decref(request);

@@ -8,5 +8,6 @@
 
 extern const struct route publish_routes[]; /* messages, one at a time (publish.c) */
 extern const struct route service_routes[]; /* calls to services (service.c) */
+extern const struct route manage_routes[];  /* looking after the broker (manage.c) */
 
 #endif

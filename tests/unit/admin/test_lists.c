@@ -148,10 +148,10 @@ START_TEST(consumers_of_all_workers)
     json_decref(a);
     a = must(1, "consumers", "{\"client\":\"party0\"}");
     k = row(a, "consumers", 1);
-    ck_assert_str_eq(text(k, "filter"), "s.#");
+    ck_assert_str_eq(text(k, "queue"), "s.#");
     ck_assert_str_eq(text(k, "ack"), "auto");
     ck_assert_ptr_null(json_object_get(k, "stalled_ms"));
-    snprintf(request, sizeof request, "{\"queue\":\"%s\"}", text(k, "queue"));
+    snprintf(request, sizeof request, "{\"queue\":\"%s\"}", text(k, "queue_id"));
     json_decref(must(1, "queue-info", request)); /* which the id leads to */
     json_decref(must(1, "consumers", request));
     json_decref(a);
@@ -184,7 +184,7 @@ START_TEST(one_connection_and_what_it_does)
     ck_assert_str_eq(text(a, "client"), "party1");
     ck_assert_int_eq(number(a, "published"), 2);
     ck_assert_str_eq(text(row(a, "publishers", 0), "topic"), "t.a");
-    ck_assert_str_eq(text(row(a, "consumers", 0), "filter"), "s.#");
+    ck_assert_str_eq(text(row(a, "consumers", 0), "queue"), "s.#");
     ck_assert_str_eq(json_string_value(row(a, "services", 0)), "math");
     json_decref(a);
     ck_assert_ptr_null(ask(1, "connection", "{\"connection\":\"n1-9\"}"));
