@@ -16,6 +16,7 @@ static uint64_t poor_pair(uint64_t seed, uint64_t a, uint64_t b)
 #define hash_pair poor_pair
 #include "brokerd/core/route.c"
 #include "brokerd/core/tree.c"
+#include "brokerd/core/tree_match.c"
 
 #include <check.h>
 #include <stdio.h>
