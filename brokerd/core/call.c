@@ -4,6 +4,7 @@
 #include "brokerd/core/call_mail.h"
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/opening.h"
+#include "libbroker/base/name.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -57,7 +58,7 @@ void calling_trim(struct endpoint *ep)
 {
     struct calling *a = ep->seldom->calling;
 
-    if (!a || a->calls_n || a->servers_n)
+    if (!a || a->calls_n || a->served_n || a->servers_n)
         return;
     free(a);
     ep->seldom->calling = NULL;
@@ -82,10 +83,18 @@ void calling_free(struct endpoint *ep)
 
 /* ------------------------------------------------------------------------------------- life */
 
-struct call *call_new(struct core *c, struct endpoint *ep, enum call_model model, bool is_caller)
+/* Each way has its own: who serves many may still call. */
+static unsigned *count_of(struct calling *a, const struct call *k)
+{
+    return k->is_caller ? &a->calls_n : &a->served_n;
+}
+
+struct call *call_new(struct core *c, struct endpoint *ep, enum call_model model,
+                      struct slice service)
 {
     struct calling *a = ep ? calling_of(ep) : NULL;
-    struct call *k = !ep || a ? calloc(1, sizeof *k) : NULL;
+    struct call *k = !ep || a ? calloc(1, sizeof *k + service.n) : NULL;
+    bool is_caller = service.n > 0;
 
     if (!k) {
         if (a)
@@ -102,10 +111,13 @@ struct call *call_new(struct core *c, struct endpoint *ep, enum call_model model
         .may_hear = model != CALL_FNF && (is_caller || model == CALL_CHANNEL),
         .window = CALL_WINDOW_FIRST,
         .timer = {.kind = TIMER_CALL},
+        .name_n = (uint8_t)service.n,
     };
+    if (is_caller)
+        memcpy(k->name, service.p, service.n);
     if (a) {
         list_push_back(&a->calls, &k->link);
-        a->calls_n++;
+        ++*count_of(a, k);
     }
     return k;
 }
@@ -120,7 +132,7 @@ static void leave(struct call *k)
     k->ep = NULL;
     list_remove(&k->link);
     list_remove(&k->thirsty);
-    ep->seldom->calling->calls_n--;
+    --*count_of(ep->seldom->calling, k);
     k->core->count.calls_open -= k->counted;
     calling_trim(ep);
 }
@@ -392,7 +404,7 @@ static void end_with(struct call *k, const struct call_error *e)
 {
     k->ops->error(k->ctx, e);
     if (k->is_caller && !k->lingering)
-        call_count_failed(k->core, k->ep, e->reason, k->service);
+        call_count_failed(k->core, k->ep, e->reason, slice_of(k->name, k->name_n));
     call_end(k);
 }
 
@@ -403,16 +415,19 @@ void call_hear_error(struct call *k, const struct call_error *e)
 }
 
 void call_count_failed(struct core *c, const struct endpoint *ep, enum reason reason,
-                       const struct service *s)
+                       struct slice service)
 {
+    char name[CALL_NAMES_MAX + 1] = "";
     struct core_event ev = {.kind = EVENT_CALL_FAILED,
                             .reason = reason,
                             .count = 1,
                             .queue = "",
                             .topic = "",
                             .client = ep ? endpoint_name(ep) : "",
-                            .service = s ? s->entry->key : ""};
+                            .service = name};
 
+    if (service.n < sizeof name && !name_service_error(service, NAME_OF_CLIENT))
+        memcpy(name, service.p, service.n);
     c->count.calls_failed[reason]++;
     if (reason != REASON_NONE)
         c->ops->event(c->ctx, &ev);

@@ -37,7 +37,7 @@ static int hand_to(struct core *c, const struct server_ops *ops, void *server_ct
         give_back(c, place, err < 0);
         return err;
     }
-    b = call_new(c, ep, r->model, false);
+    b = call_new(c, ep, r->model, slice_of(NULL, 0));
     if (b && caller) {
         b->handle = slots_put(&c->slots, SLOT_CALL, b);
         b->remote = caller;
@@ -388,11 +388,11 @@ int core_call_open(struct endpoint *ep, const struct call_request *given,
     int err = check_open(ep, &r, why);
 
     if (err == 0) {
-        k = call_new(c, ep, r.model, true);
+        k = call_new(c, ep, r.model, r.service);
         err = k ? 0 : refuse_no_memory(why);
     }
     if (err < 0) {
-        call_count_failed(c, ep, why->reason, service_find(c, r.service));
+        call_count_failed(c, ep, why->reason, r.service);
         return err;
     }
     k->counted = !is_own(c, r.service);
@@ -412,7 +412,7 @@ int core_call_open(struct endpoint *ep, const struct call_request *given,
     err = place_call(k, &r, why);
     if (err < 0 && !k->ended) { /* nothing is called back: it is told by what is returned */
         k->opening = false;
-        call_count_failed(c, ep, why->reason, service_find(c, r.service));
+        call_count_failed(c, ep, why->reason, r.service);
         call_drop(k);
         return err;
     }
@@ -500,7 +500,7 @@ static void refuse_remote(struct core *c, handle_t caller, const struct call_req
     const struct call_error e = {call_code(why->reason, false), why->reason, slice_str(why->text)};
 
     if (!caller)
-        call_count_failed(c, NULL, why->reason, service_find(c, r->service));
+        call_count_failed(c, NULL, why->reason, r->service);
     else if (!call_mail_error(c, caller, &e))
         mail_lost(c);
 }
@@ -511,7 +511,7 @@ static void bounce(struct core *c, handle_t caller, const struct call_request *r
     const struct call_route at = {.caller = caller};
 
     if (!caller)
-        call_count_failed(c, NULL, REASON_NO_SERVER, service_find(c, r->service));
+        call_count_failed(c, NULL, REASON_NO_SERVER, r->service);
     else if (!call_mail_open(c, handle_worker(caller), MAIL_CALL_BACK, &at, r))
         mail_lost(c);
 }

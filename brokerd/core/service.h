@@ -84,8 +84,9 @@ struct service {
 struct calling {
     struct endpoint *ep;
     struct list calls, servers;
-    struct list thirsty; /* struct call that lend no credit while the output is full */
-    unsigned calls_n, servers_n;
+    struct list thirsty;        /* struct call that lend no credit while the output is full */
+    unsigned calls_n, served_n; /* calls: opened by it, and those it serves */
+    unsigned servers_n;
     uint64_t waiting_bytes;
     uint64_t unread_bytes; /* of openings, given to its servers since its output is full */
 };
@@ -131,12 +132,16 @@ struct call {
     struct timer timer;        /* while it waits */
     int64_t until_ms;          /* caller's: how long it waits for a server */
     uint8_t tries;
+    uint8_t name_n; /* caller's: bytes of the service's name */
+    uint8_t name[];
 };
 
 /* ------------------------------------------------------------------------------------ sides */
 
-/* A side of `ep` (NULL: of the process). NULL without memory. */
-struct call *call_new(struct core *c, struct endpoint *ep, enum call_model model, bool is_caller);
+/* A side of `ep` (NULL: of the process): the caller's of `service`, or, where that is empty, the
+ * server's. NULL without memory. */
+struct call *call_new(struct core *c, struct endpoint *ep, enum call_model model,
+                      struct slice service);
 /* It is gone: `closed` is called, the other side hears nothing. */
 void call_end(struct call *k);
 /* The same, and nothing is called. */
@@ -147,10 +152,9 @@ void call_fail(struct call *k, const struct refusal *why, bool partly);
 void call_pay(struct call *k);
 /* Credit of an opening: what may be lent at once. */
 uint64_t call_lend_first(struct call *k, uint64_t wanted);
-/* A call of `ep` (NULL: of another worker) came to nothing; `s`: of this service, if that is known.
- */
+/* A call of `ep` (NULL: of another worker) to `service`, whatever that is, came to nothing. */
 void call_count_failed(struct core *c, const struct endpoint *ep, enum reason reason,
-                       const struct service *s);
+                       struct slice service);
 uint32_t call_code(enum reason reason, bool partly);
 
 /* The other side has said so. */

@@ -587,6 +587,57 @@ START_TEST(waiting_ends_in_every_way)
 }
 END_TEST
 
+/* The event names the service, whatever is known of it where the call came to nothing. */
+START_TEST(failures_name_the_service)
+{
+    const struct call_request wrong = {.model = CALL_RESPONSE, .service = SLICE("no name")};
+    struct call_request r = {.model = CALL_RESPONSE, .service = SLICE("nobody")};
+    struct refusal why;
+    struct side s;
+
+    start_served(&stages[_i]);
+    ck_assert_int_eq(try_call(&s, &r, &why), -ENOENT);
+    ck_assert_uint_eq(world.events[EVENT_CALL_FAILED], 1);
+    ck_assert_str_eq(world.event_service, "nobody");
+    r.service = SLICE("math");
+    server.refuse = true;
+    (void)try_call(&s, &r, &why);
+    world_run(&world);
+    ck_assert_uint_eq(world.events[EVENT_CALL_FAILED], 2);
+    ck_assert_str_eq(world.event_service, "math");
+    ck_assert_int_eq(try_call(&s, &wrong, &why), -EINVAL);
+    ck_assert_str_eq(world.event_service, ""); /* it is not for a log */
+    no_calls_left();
+    stop();
+}
+END_TEST
+
+/* max_calls is of those a client opens; what it serves does not count. */
+START_TEST(who_serves_may_call)
+{
+    const struct call_request r = {.model = CALL_STREAM, .service = SLICE("math"), .credit = 1};
+    struct side s[8];
+    struct call *call;
+    struct refusal why;
+
+    start_served(&stages[_i]);
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_int_eq(try_call(&s[i], &r, &why), 0);
+    world_run(&world);
+    for (unsigned i = 4; i < 8; i++) {
+        memset(&s[i], 0, sizeof s[i]);
+        ck_assert_int_eq(core_call_open(server.peer.ep, &r, &ops, &s[i], &s[i].call, &why), 0);
+    }
+    ck_assert_int_eq(core_call_open(server.peer.ep, &r, &ops, &s[0], &call, &why), -EMFILE);
+    world_run(&world);
+    ck_assert_uint_eq(server.calls, 8);
+    for (unsigned i = 0; i < 8; i++)
+        core_call_cancel(s[i].call);
+    no_calls_left();
+    stop();
+}
+END_TEST
+
 START_TEST(two_share_the_load)
 {
     struct side s[4];
@@ -826,6 +877,7 @@ START_TEST(what_is_lost_is_counted)
     ck_assert_uint_eq(server.calls, 0);
     ck_assert_uint_eq(world.core[apart.home]->count.calls_failed[REASON_NO_SERVER], 1);
     ck_assert_uint_eq(world.events[EVENT_CALL_FAILED], 1);
+    ck_assert_str_eq(world.event_service, "math");
     no_calls_left();
     stop();
 }
@@ -975,6 +1027,8 @@ int main(void)
     tcase_add_loop_test(tc, a_caller_that_goes, 0, STAGES);
     tcase_add_loop_test(tc, nobody_serves_it, 0, STAGES);
     tcase_add_loop_test(tc, waiting_ends_in_every_way, 0, STAGES);
+    tcase_add_loop_test(tc, failures_name_the_service, 0, STAGES);
+    tcase_add_loop_test(tc, who_serves_may_call, 0, STAGES);
     tcase_add_loop_test(tc, two_share_the_load, 0, STAGES);
     tcase_add_loop_test(tc, who_refuses_is_asked_last, 0, STAGES);
     tcase_add_loop_test(tc, a_server_that_does_not_read, 0, STAGES);

@@ -37,6 +37,7 @@ struct world {
     uint64_t uncredited; /* bytes posted that nobody has given credit for */
     bool cannot_post;    /* no memory for mail */
     uint64_t events[EVENT_DISCONNECTED + 1];
+    char event_service[256]; /* of the last one */
 };
 
 /* A connection: its endpoint, and what its one consumer and publisher were told. */
@@ -96,6 +97,8 @@ static inline void world_event(void *ctx, const struct core_event *ev)
     struct world_port *p = ctx;
 
     p->w->events[ev->kind]++;
+    (void)snprintf(p->w->event_service, sizeof p->w->event_service, "%s",
+                   ev->service ? ev->service : "");
 }
 
 static const struct core_ops world_ops = {world_post, world_memory, world_event};
