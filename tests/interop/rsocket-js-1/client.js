@@ -2,8 +2,10 @@
 // A connection to brokerd through the 1.0 line of rsocket-js, which may serve; sides of a channel
 // that count what they ask for and get; waiting with a deadline.
 
+const WebSocket = require('ws');
 const { RSocketConnector } = require('rsocket-core');
 const { TcpClientTransport } = require('rsocket-tcp-client');
+const { WebsocketClientTransport } = require('rsocket-websocket-client');
 const {
   encodeCompositeMetadata,
   decodeCompositeMetadata,
@@ -43,9 +45,19 @@ function routeOf(p) {
   return undefined;
 }
 
+function transport(url) {
+  if (url.startsWith('ws:')) {
+    return new WebsocketClientTransport({ url, wsCreator: (u) => new WebSocket(u) });
+  }
+  const { hostname, port } = new URL(url.replace(/^tcp:/, 'http:'));
+  return new TcpClientTransport({
+    // Small frames both ways: with Nagle each turn of 16 takes a delayed ACK, 40 ms.
+    connectionOptions: { host: hostname, port: Number(port), noDelay: true },
+  });
+}
+
 // Connect; `responder` answers calls, `serve` is what it serves from SETUP on.
 function connect(url, responder, serve) {
-  const { hostname, port } = new URL(url.replace(/^tcp:/, 'http:'));
   return new RSocketConnector({
     setup: {
       dataMimeType: 'application/octet-stream',
@@ -55,10 +67,7 @@ function connect(url, responder, serve) {
       payload: serve && { data: null, metadata: metadata(`serve/${serve}`) },
     },
     responder,
-    transport: new TcpClientTransport({
-      // Small frames both ways: with Nagle each turn of 16 takes a delayed ACK, 40 ms.
-      connectionOptions: { host: hostname, port: Number(port), noDelay: true },
-    }),
+    transport: transport(url),
   }).connect();
 }
 
@@ -163,4 +172,4 @@ class Side {
   }
 }
 
-module.exports = { connect, payload, routeOf, ask, within, Side };
+module.exports = { transport, connect, payload, routeOf, ask, within, Side };

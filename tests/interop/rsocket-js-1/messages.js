@@ -1,46 +1,16 @@
 'use strict';
-// What the 1.0 line of rsocket-js and brokerd say to each other. Usage: node talk.js URL
+// What the 1.0 line of rsocket-js and brokerd say to each other. Usage: node messages.js URL
 // Each conversation has a connection of its own; the first that fails ends the run with 1.
 
 const assert = require('assert');
-const WebSocket = require('ws');
-const { RSocketConnector } = require('rsocket-core');
-const { TcpClientTransport } = require('rsocket-tcp-client');
-const { WebsocketClientTransport } = require('rsocket-websocket-client');
-const {
-  encodeCompositeMetadata,
-  encodeRoute,
-  WellKnownMimeType,
-} = require('rsocket-composite-metadata');
+const client = require('./client');
 
+const { payload } = client;
 const url = process.argv[2];
 const PATIENCE_MS = 10000 * Number(process.env.SLOW || 1);
 
-function transport() {
-  if (url.startsWith('ws:')) {
-    return new WebsocketClientTransport({ url, wsCreator: (u) => new WebSocket(u) });
-  }
-  const { hostname, port } = new URL(url.replace(/^tcp:/, 'http:'));
-  return new TcpClientTransport({ connectionOptions: { host: hostname, port: Number(port) } });
-}
-
-const connect = () =>
-  new RSocketConnector({
-    setup: {
-      keepAlive: 500,
-      lifetime: 20000,
-      dataMimeType: 'application/octet-stream',
-      metadataMimeType: WellKnownMimeType.MESSAGE_RSOCKET_COMPOSITE_METADATA.string,
-    },
-    transport: transport(),
-  }).connect();
-
-const payload = (route, data = '') => ({
-  data: Buffer.from(data),
-  metadata: encodeCompositeMetadata([
-    [WellKnownMimeType.MESSAGE_RSOCKET_ROUTING, encodeRoute(route)],
-  ]),
-});
+const connect = () => client.connect(url);
+const ask = (rsocket, route, data) => client.ask(rsocket, payload(route, data), route);
 
 // What comes down a stream: all of it, and waiting for it with a deadline.
 class Received {
@@ -77,14 +47,6 @@ class Received {
   texts() {
     return this.got.map((p) => p.data.toString());
   }
-}
-
-async function ask(rsocket, route, data) {
-  const r = new Received();
-  rsocket.requestResponse(payload(route, data), r);
-  await r.until((x) => x.ended || x.error, route);
-  if (r.error) throw r.error;
-  return r.got[0];
 }
 
 async function subscribeUnderCredit() {

@@ -5,12 +5,8 @@
 const assert = require('assert');
 const net = require('net');
 const { RSocketConnector } = require('rsocket-core');
-const { TcpClientTransport } = require('rsocket-tcp-client');
-const {
-  encodeCompositeMetadata,
-  encodeRoute,
-  WellKnownMimeType,
-} = require('rsocket-composite-metadata');
+const { WellKnownMimeType } = require('rsocket-composite-metadata');
+const { transport, payload } = require('./client');
 
 const broker = new URL(process.argv[2].replace(/^tcp:/, 'http:'));
 const PATIENCE_MS = 20000 * Number(process.env.SLOW || 1);
@@ -64,7 +60,7 @@ const connect = (port, more = {}) =>
       dataMimeType: 'application/octet-stream',
       metadataMimeType: WellKnownMimeType.MESSAGE_RSOCKET_COMPOSITE_METADATA.string,
     },
-    transport: new TcpClientTransport({ connectionOptions: { host: broker.hostname, port } }),
+    transport: transport(`tcp://${broker.hostname}:${port}`),
     ...more,
   }).connect();
 
@@ -78,13 +74,6 @@ const resumable = (proxy, token) =>
       },
     },
   });
-
-const payload = (route, data = '') => ({
-  data: Buffer.from(data),
-  metadata: encodeCompositeMetadata([
-    [WellKnownMimeType.MESSAGE_RSOCKET_ROUTING, encodeRoute(route)],
-  ]),
-});
 
 const quiet = { onError() {}, onComplete() {}, onNext() {}, onExtension() {} };
 

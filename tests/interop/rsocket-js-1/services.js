@@ -1,5 +1,5 @@
 'use strict';
-// Services between clients nobody here wrote. Usage: node talk.js URL
+// Services between clients nobody here wrote. Usage: node services.js URL
 // Each conversation stands alone; the first that fails ends the run with 1.
 
 const assert = require('assert');
