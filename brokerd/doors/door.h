@@ -111,7 +111,7 @@ struct door_site {
     bool http, websocket;       /* whether these are, WebSocket carrying the others */
     bool is_loopback;           /* only this host's programs come there, by TCP */
     bool echo;                  /* WebSocket at /echo, that says everything back */
-    bool stomp_binary;          /* STOMP in binary messages of WebSocket */
+    bool as_binary;             /* units that may be binary are: see struct door_units */
     bool manages;               /* who comes this way may manage the broker */
     const char *const *origins; /* whose pages may come, besides the host's own; "*": all */
     size_t origins_n;
@@ -242,8 +242,9 @@ struct door_units {
     /* Bytes of a unit that its message does not have: before it (RSocket's length), and behind it
      * (the end of the line). */
     uint8_t front, back;
-    bool text;        /* sent as text where it is UTF-8; else always as binary */
-    bool binary_only; /* a text message is none of this protocol's */
+    bool text;          /* sent as text where it is UTF-8; else always as binary */
+    bool may_be_binary; /* though they are text: as binary, where the listener was told so */
+    bool binary_only;   /* a text message is none of this protocol's */
     /* Of output: how many of `bytes` (at least one) belong to the unit at which `s` is; all, or as
      * many as there are to its end: then *ret_end. */
     size_t (*scan)(struct unit_scan *s, struct slice bytes, bool *ret_end);
@@ -255,6 +256,7 @@ struct door_units {
 
 struct door_ops {
     const char *name; /* as in the settings: "rsocket" */
+    bool upgrades;    /* it says link_upgrade(): WebSocket begins with it */
     /* Do a connection's first bytes (at least one) speak this protocol? */
     enum door_match (*recognise)(struct slice first);
     /* The door's part of a connection, or NULL without memory. */

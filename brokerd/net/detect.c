@@ -24,9 +24,7 @@ static void names(const struct door_site *site, char *buf, size_t size)
     size_t at = 0;
 
     for (unsigned i = 0; doors[i] && n < 16; i++) {
-        bool is_http = strcmp(doors[i]->name, "http") == 0;
-
-        if (is_http ? site->http : site->doors >> i & 1)
+        if (doors[i]->upgrades ? site->http : site->doors >> i & 1)
             name[n++] = doors[i]->name;
     }
     if (site->websocket)

@@ -27,7 +27,7 @@ static bool take_protocols(const struct net_listener_desc *d, struct door_site *
     uint16_t http = 0;
 
     for (unsigned j = 0; doors[j]; j++)
-        if (strcmp(doors[j]->name, "http") == 0)
+        if (doors[j]->upgrades)
             http = (uint16_t)(1U << j);
     s->http = s->websocket = d->n_protocols == 0;
     s->doors = d->n_protocols ? 0 : UINT16_MAX;
@@ -106,7 +106,7 @@ static int site_add(struct net *net, const struct net_listener_desc *d, char *er
     if (!s)
         return r;
     s->door = (struct door_site){.echo = d->echo,
-                                 .stomp_binary = d->stomp_binary,
+                                 .as_binary = d->stomp_binary,
                                  .manages = d->manages,
                                  .is_loopback = true}; /* until a socket is not */
     if (!take_protocols(d, &s->door)) {

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 static struct websocket *of(struct door_conn *d)
 {
@@ -57,7 +56,7 @@ void websocket_mirror(struct websocket *ws)
 
 int websocket_open(struct websocket *ws, const struct door_ops *door)
 {
-    bool as_binary = conn_site(ws->conn)->stomp_binary && strcmp(door->name, "stomp") == 0;
+    bool as_binary = conn_site(ws->conn)->as_binary && door->units->may_be_binary;
 
     ws->door_conn = door->open(&ws->link);
     if (!ws->door_conn)

@@ -280,6 +280,7 @@ static void turn_away(struct out *o, const char *text)
 
 const struct door_ops http_door = {
     .name = "http",
+    .upgrades = true,
     .recognise = recognise,
     .open = peer_open,
     .on_bytes = on_bytes,

@@ -70,7 +70,8 @@ static int make(uint8_t *p, size_t n)
     return 0;
 }
 
-const struct door_units stomp_units = {.text = true, .scan = scan, .make = make};
+const struct door_units stomp_units = {
+    .text = true, .may_be_binary = true, .scan = scan, .make = make};
 
 void stomp_turn_away(struct out *o, const char *text)
 {
