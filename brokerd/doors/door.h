@@ -123,6 +123,14 @@ struct door_upgrade {
     bool is_echo;                /* it carries none, and says everything back */
 };
 
+/* Why a door ends a connection: what net counts it as. */
+enum link_end {
+    LINK_WRONG,  /* the peer broke the protocol, or a limit of it */
+    LINK_ASKED,  /* the peer asked for it: not worth a warning */
+    LINK_SILENT, /* the peer was silent for too long */
+    LINK_DRAINED /* the broker is about to stop: not worth a warning */
+};
+
 /* Why a door sends somebody away: what net counts it as. */
 enum door_refusal {
     DOOR_REFUSED_ORIGIN, /* a page of an origin that is not allowed */
@@ -136,7 +144,7 @@ struct link_host {
     struct door_limits limits;
     uint64_t seed; /* for hashes of names that peers choose; the same on all workers */
     /* Net's own; used by link_close(). */
-    void (*close)(struct link *l, const char *why, bool clean);
+    void (*close)(struct link *l, const char *why, enum link_end end);
     const char *(*peer)(const struct link *l);             /* used by link_peer() */
     void (*pause)(struct link *l, bool pause);             /* used by link_pause() */
     const struct door_site *(*site)(const struct link *l); /* link_site(); NULL: none (tests) */
@@ -162,11 +170,11 @@ struct link {
 };
 
 /* End the connection after what is in the output has been written (shut down for writing
- * first, so that a reset does not destroy the last words). `why` (copied) goes to the log;
- * `clean`: asked for by the peer, not worth a warning. on_bytes is not called again. */
-static inline void link_close(struct link *l, const char *why, bool clean)
+ * first, so that a reset does not destroy the last words). `why` (copied) goes to the log.
+ * on_bytes is not called again. */
+static inline void link_close(struct link *l, const char *why, enum link_end end)
 {
-    l->host->close(l, why, clean);
+    l->host->close(l, why, end);
 }
 
 /* Who is at the other end, for logs: "127.0.0.1:4242", "unix:pid=77,uid=0". */

@@ -29,3 +29,8 @@ const char *shown(struct slice s, char *buf, size_t size)
     buf[s.n] = '\0';
     return buf;
 }
+
+enum link_end refusal_end(const struct refusal *why)
+{
+    return why->reason == REASON_DRAINING ? LINK_DRAINED : LINK_WRONG;
+}

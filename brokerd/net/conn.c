@@ -100,9 +100,14 @@ void conn_close(struct conn *c, enum net_end end, const char *why)
     conn_mark_dirty(c);
 }
 
-void conn_close_link(struct link *l, const char *why, bool clean)
+void conn_close_link(struct link *l, const char *why, enum link_end end)
 {
-    conn_close((struct conn *)l, clean ? NET_END_ASKED : NET_END_DOOR, why);
+    static const enum net_end as[] = {[LINK_WRONG] = NET_END_DOOR,
+                                      [LINK_ASKED] = NET_END_ASKED,
+                                      [LINK_SILENT] = NET_END_SILENT,
+                                      [LINK_DRAINED] = NET_END_DRAINED};
+
+    conn_close((struct conn *)l, as[end], why);
 }
 
 void conn_pause_link(struct link *l, bool pause)

@@ -217,7 +217,7 @@ const struct door_site *conn_link_site(const struct link *l);
 void conn_upgrade_link(struct link *l, const struct door_upgrade *u);
 
 /* End the connection of a link: struct link_host. */
-void conn_close_link(struct link *l, const char *why, bool clean);
+void conn_close_link(struct link *l, const char *why, enum link_end end);
 
 /* Who is at its other end: the same. */
 const char *conn_link_peer(const struct link *l);
@@ -302,7 +302,7 @@ void conn_unwatch(struct conn *c);
 
 /* ---- websocket.c: as link_host has them, for the doors that WebSockets carry */
 
-void websocket_close_link(struct link *l, const char *why, bool clean);
+void websocket_close_link(struct link *l, const char *why, enum link_end end);
 const char *websocket_link_peer(const struct link *l);
 void websocket_pause_link(struct link *l, bool pause);
 const struct door_site *websocket_link_site(const struct link *l);

@@ -43,7 +43,7 @@ struct net_options {
     X(TLS, "tls", "it speaks TLS, which is not served here")                                       \
     X(ORIGIN, "origin", "a page of an origin that may not come")                                   \
     X(HTTP, "http", "an HTTP request for what is not here")                                        \
-    X(SILENT, "silent", "it did not answer two pings")                                             \
+    X(SILENT, "silent", "it was silent for too long")                                              \
     X(FIRST_TIME, "first-frame-time", "no complete first frame in time")                           \
     X(FIRST_SIZE, "first-frame-size", "the first frame is too large")                              \
     X(MEMORY, "memory", "there was no memory")                                                     \

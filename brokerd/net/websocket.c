@@ -17,9 +17,9 @@ static struct websocket *of_link(const struct link *l)
 
 /* ---- what the carried door may ask of its link */
 
-void websocket_close_link(struct link *l, const char *why, bool clean)
+void websocket_close_link(struct link *l, const char *why, enum link_end end)
 {
-    conn_close(of_link(l)->conn, clean ? NET_END_ASKED : NET_END_DOOR, why);
+    conn_close_link(&of_link(l)->conn->link, why, end);
     websocket_mirror(of_link(l)); /* the endpoint may be another connection's by now */
 }
 
@@ -124,7 +124,7 @@ static int64_t ping(struct websocket *ws, int64_t now_ms)
     if (now_ms - since < every_ms)
         return since + every_ms;
     if (ws->pings == WEBSOCKET_PINGS) {
-        conn_close(ws->conn, NET_END_SILENT, NULL);
+        conn_close(ws->conn, NET_END_SILENT, "two pings without an answer");
         return INT64_MAX;
     }
     ws->pings++;

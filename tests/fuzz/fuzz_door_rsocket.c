@@ -46,11 +46,11 @@ struct side {
     bool closed;
 };
 
-static void side_close(struct link *l, const char *why, bool clean)
+static void side_close(struct link *l, const char *why, enum link_end end)
 {
     struct side *s = (struct side *)l;
 
-    (void)clean;
+    (void)end;
     must(!s->closed && *why);
     s->closed = true;
 }

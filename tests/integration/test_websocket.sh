@@ -66,5 +66,5 @@ start '
 limits { first-frame-timeout = "300ms" websocket-ping = "200ms" }
 listen "tcp://127.0.0.1:0" { echo = true }'
 ask silence
-assert_grep 'closed: it did not answer two pings' "$brokerd_log"
+assert_grep 'closed: it was silent for too long: two pings without an answer' "$brokerd_log"
 brokerd_stop

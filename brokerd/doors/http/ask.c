@@ -87,7 +87,7 @@ int exchange_publish(struct exchange *x, const struct target *to, const struct r
         r = window_await_one(&c->window, i - 1, (uint64_t)(uintptr_t)x);
     if (r < 0) {
         refuse_memory(ret_why);
-        hpeer_close(c, ret_why->text, false); /* the window cannot go on */
+        hpeer_close(c, ret_why->text, LINK_WRONG); /* the window cannot go on */
     }
     return r;
 }

@@ -70,13 +70,13 @@ int hpeer_open(struct hpeer *c, struct refusal *ret_why)
 
 /* ---- what net is told */
 
-void hpeer_close(struct hpeer *c, const char *why, bool clean)
+void hpeer_close(struct hpeer *c, const char *why, enum link_end end)
 {
     c->closing = true;
     if (c->over)
         return;
     c->over = true;
-    link_close(c->link, why, clean);
+    link_close(c->link, why, end);
 }
 
 void hpeer_refuse(struct hpeer *c, enum door_refusal what, const char *why)
@@ -240,7 +240,7 @@ static void on_drain(struct door_conn *d)
 
     c->draining = true;
     if (list_empty(&c->queue))
-        hpeer_close(c, "the broker drains", true);
+        hpeer_close(c, "the broker is about to stop", LINK_DRAINED);
 }
 
 /* A head has come whole: what follows has deadlines of ours. */

@@ -79,7 +79,7 @@ struct hpeer {
 /* ---- http.c */
 
 /* End it, when what was said is out. */
-void hpeer_close(struct hpeer *c, const char *why, bool clean);
+void hpeer_close(struct hpeer *c, const char *why, enum link_end end);
 
 /* The same, counted as this. */
 void hpeer_refuse(struct hpeer *c, enum door_refusal what, const char *why);

@@ -312,7 +312,7 @@ static size_t on_head(struct hpeer *c, struct slice rest, size_t head_n, struct 
     const char *why;
 
     if (!x) {
-        hpeer_close(c, "there was no memory", false);
+        hpeer_close(c, "there was no memory", LINK_WRONG);
         return 0;
     }
     h.to = (struct routed){.route = NULL};
@@ -347,7 +347,7 @@ static size_t read_head(struct hpeer *c, struct slice rest, struct block *block)
         if (x)
             hsay_trouble(c, x, 431, "the head of a request may have 16 KiB");
         else
-            hpeer_close(c, "there was no memory", false);
+            hpeer_close(c, "there was no memory", LINK_WRONG);
         return 0;
     }
     if (n == 0) {

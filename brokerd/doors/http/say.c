@@ -165,7 +165,7 @@ static void hold(struct exchange *x, const struct response *r, enum framing fram
     uint8_t *end;
 
     if (!h) {
-        hpeer_close(x->peer, "there was no memory", false);
+        hpeer_close(x->peer, "there was no memory", LINK_WRONG);
         return;
     }
     end = put_head(h->bytes, x, r, framing);
@@ -236,7 +236,8 @@ static void end(struct hpeer *c)
     char why[200];
 
     if (!c->trouble) {
-        hpeer_close(c, c->draining ? "drained" : "asked for", true);
+        hpeer_close(c, c->draining ? "all is answered" : "asked for",
+                    c->draining ? LINK_DRAINED : LINK_ASKED);
         return;
     }
     (void)snprintf(why, sizeof why, "%d, %s", c->trouble, c->why);

@@ -24,22 +24,27 @@ static int64_t now_of(const struct jpeer *c)
 
 /* ---------------------------------------------------------------------------------- the end */
 
-void jpeer_close(struct jpeer *c, const char *why, bool clean)
+static void close_as(struct jpeer *c, const char *why, enum link_end end)
 {
     if (c->over)
         return;
     c->over = true;
-    link_close(c->link, why, clean);
+    link_close(c->link, why, end);
 }
 
-void jpeer_fail(struct jpeer *c, const struct refusal *why)
+static void fail_as(struct jpeer *c, const struct refusal *why, enum link_end end)
 {
     struct jabout about = {.line = c->framer.line_n};
 
     if (c->over)
         return;
     jsay_error(c, why, &about);
-    jpeer_close(c, why->text, false);
+    close_as(c, why->text, end);
+}
+
+void jpeer_fail(struct jpeer *c, const struct refusal *why)
+{
+    fail_as(c, why, refusal_end(why));
 }
 
 void jpeer_sweep(struct jpeer *c)
@@ -85,7 +90,7 @@ static void leave(struct jpeer *c)
     jpeer_sweep(c);
     if (c->draining && map_len(&c->subs) == 0 && map_len(&c->requests) == 0 &&
         map_len(&c->calls) == 0 && (!c->has_window || window_idle(&c->window)))
-        jpeer_close(c, "drained", true);
+        close_as(c, "nothing is open any more", LINK_DRAINED);
     if (c->over)
         release(c);
 }
@@ -354,7 +359,7 @@ static void look_at_silence(struct jpeer *c, int64_t now_ms)
     if (c->paused || now_ms - c->heard_ms < patience(c))
         return;
     refuse(&why, REASON_LIMIT, "nothing came for %" PRId64 " ms", patience(c));
-    jpeer_fail(c, &why);
+    fail_as(c, &why, LINK_SILENT);
 }
 
 static int64_t on_time(struct door_conn *d, int64_t now_ms)

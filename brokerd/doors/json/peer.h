@@ -70,9 +70,6 @@ void jpeer_fail(struct jpeer *c, const struct refusal *why);
 /* The line was wrong in `about`: say so. Too many in a row, and it is closed. */
 void jpeer_wrong(struct jpeer *c, const struct refusal *why, struct jabout *about);
 
-/* Close without a word. */
-void jpeer_close(struct jpeer *c, const char *why, bool clean);
-
 /* Free the subscriptions that have ended. Not from the core's callbacks. */
 void jpeer_sweep(struct jpeer *c);
 

@@ -23,20 +23,25 @@ static struct peer *peer_of(struct door_conn *d)
     return (struct peer *)(void *)d;
 }
 
-void peer_close(struct peer *c, const char *why, bool clean)
+void peer_close(struct peer *c, const char *why, enum link_end end)
 {
     if (c->over)
         return;
     c->over = true;
-    link_close(c->link, why, clean);
+    link_close(c->link, why, end);
 }
 
-void peer_fail(struct peer *c, uint32_t code, const char *text)
+static void fail_as(struct peer *c, uint32_t code, const char *text, enum link_end end)
 {
     if (c->over)
         return;
     send_error(c, 0, code, slice_str(text));
-    peer_close(c, text, false);
+    peer_close(c, text, end);
+}
+
+void peer_fail(struct peer *c, uint32_t code, const char *text)
+{
+    fail_as(c, code, text, LINK_WRONG);
 }
 
 /* ------------------------------------------------------------------------ frames of a stream */
@@ -248,12 +253,12 @@ static void on_peer_error(struct peer *c, const struct rs_frame *f)
 
     switch (f->number) {
     case RS_CONNECTION_CLOSE: /* what runs may end, then we close */
-        c->draining = true;
+        c->draining = c->leaving = true;
         serve_drain(c);
         break;
     case RS_CONNECTION_ERROR:
         (void)snprintf(why, sizeof why, "the peer ended it: %s", shown(f->data, text, sizeof text));
-        peer_close(c, why, true);
+        peer_close(c, why, LINK_ASKED);
         break;
     default: /* setup codes, and those of streams, mean nothing here */
         break;
@@ -361,7 +366,7 @@ static void leave(struct peer *c)
 {
     peer_sweep(c);
     if (c->draining && c->streams.n == 0)
-        peer_close(c, "drained", true);
+        peer_close(c, "all its streams have ended", c->leaving ? LINK_ASKED : LINK_DRAINED);
     if (c->over)
         peer_release(c);
 }
@@ -474,7 +479,7 @@ static void on_silence(struct peer *c)
     if (c->resumable)
         session_silent(c, text);
     else
-        peer_fail(c, RS_CONNECTION_ERROR, text);
+        fail_as(c, RS_CONNECTION_ERROR, text, LINK_SILENT);
 }
 
 static int64_t on_time(struct door_conn *d, int64_t now_ms)
@@ -508,7 +513,7 @@ static void on_drain(struct door_conn *d)
     if (c->over)
         return;
     if (!c->established) {
-        peer_fail(c, RS_REJECTED_SETUP, "draining: the broker is about to stop");
+        fail_as(c, RS_REJECTED_SETUP, "draining: the broker is about to stop", LINK_DRAINED);
         return;
     }
     c->draining = true;

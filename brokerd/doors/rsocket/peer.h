@@ -60,6 +60,7 @@ struct peer {
     bool established : 1;
     bool over : 1;     /* net has been told to close */
     bool draining : 1; /* takes no new requests; closed with its last stream */
+    bool leaving : 1;  /* and that is what the peer asked for */
     bool leased : 1;
     bool carries : 1;
     bool resumable : 1; /* this is a session's: its connection is another peer */
@@ -76,7 +77,7 @@ void peer_fini(struct peer *c);
 void peer_fail(struct peer *c, uint32_t code, const char *text);
 
 /* Close without a word: what is in the output is still written. */
-void peer_close(struct peer *c, const char *why, bool clean);
+void peer_close(struct peer *c, const char *why, enum link_end end);
 
 /* Free the streams that have ended and close what they held in the core. Not from the core's
  * callbacks. */

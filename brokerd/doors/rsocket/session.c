@@ -142,7 +142,7 @@ static void go_away(struct session *s)
 }
 
 /* As a link's host does: the session's peer wants to end. */
-static void close_link(struct link *l, const char *why, bool clean)
+static void close_link(struct link *l, const char *why, enum link_end end)
 {
     struct session *s = (struct session *)((char *)l - offsetof(struct session, link));
     struct peer *carrier = s->carrier;
@@ -154,7 +154,7 @@ static void close_link(struct link *l, const char *why, bool clean)
     }
     carrier->over = true;
     carrier->link->endpoint = NULL;
-    link_close(carrier->link, why, clean);
+    link_close(carrier->link, why, end);
 }
 
 static const char *peer_name(const struct link *l)
@@ -334,7 +334,7 @@ void session_silent(struct peer *c, const char *why)
 
     detach(s);
     go_away(s);
-    link_close(carrier->link, why, false);
+    link_close(carrier->link, why, LINK_SILENT);
 }
 
 /* ----------------------------------------------------------------------------- made and freed */
@@ -603,10 +603,10 @@ void session_resume(struct peer *carrier, const struct rs_frame *f)
     old = s->carrier;
     if (old) { /* "the server has not noticed the drop yet: take over" */
         detach(s);
-        link_close(old->link, "its session goes on over another connection", true);
+        link_close(old->link, "its session goes on over another connection", LINK_ASKED);
     }
     if (!can_go_on(s, f)) {
-        peer_close(&s->peer, "what it missed is not there", false);
+        peer_close(&s->peer, "what it missed is not there", LINK_WRONG);
         reject_resume(carrier, "what was missed is not there");
         return;
     }

@@ -85,7 +85,7 @@ static void send_ready(struct stomp_peer *c)
             write_receipt(c, receipt_of(a));
         if (a->leave) {
             c->over = true;
-            link_close(c->link, "DISCONNECT", true);
+            link_close(c->link, "DISCONNECT", LINK_ASKED);
         }
         drop_first(c);
     }

@@ -4,6 +4,7 @@
 #include "brokerd/doors/stomp/subscribe.h"
 #include "libbroker/base/utf8.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 enum {
@@ -77,6 +78,14 @@ static void beat_out(struct stomp_peer *c, int64_t now_ms)
     c->beat_end = o->end;
 }
 
+static void silent(struct stomp_peer *c, int64_t ms)
+{
+    char text[64];
+
+    (void)snprintf(text, sizeof text, "nothing was heard of you for %" PRId64 " ms\n", ms);
+    stomp_end(c, LINK_SILENT, slice_of(NULL, 0), "Heart-beat timeout", slice_str(text));
+}
+
 int64_t stomp_beat(struct stomp_peer *c, int64_t now_ms)
 {
     int64_t due = INT64_MAX;
@@ -86,8 +95,7 @@ int64_t stomp_beat(struct stomp_peer *c, int64_t now_ms)
     if (c->beat_in) {
         due = c->heard_ms + patience(c);
         if (now_ms >= due) {
-            stomp_fail(c, NULL, "Heart-beat timeout", "nothing was heard of you for %lld ms\n",
-                       (long long)(now_ms - c->heard_ms));
+            silent(c, now_ms - c->heard_ms);
             return INT64_MAX;
         }
     }

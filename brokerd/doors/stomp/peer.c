@@ -19,7 +19,8 @@ enum { ERROR_TEXT = 1024 };
 /* ------------------------------------------------------------------------------------ the end */
 
 /* For the log: the short text and the first line of the body, which may begin with it. */
-static void close_with(struct stomp_peer *c, const char *message, struct slice body)
+static void close_with(struct stomp_peer *c, enum link_end as, const char *message,
+                       struct slice body)
 {
     const uint8_t *end = body.n ? memchr(body.p, '\n', body.n) : NULL;
     int n = (int)(end ? (size_t)(end - body.p) : body.n);
@@ -28,11 +29,11 @@ static void close_with(struct stomp_peer *c, const char *message, struct slice b
 
     (void)snprintf(why, sizeof why, "%s%s%.*s", is_there ? "" : message, is_there ? "" : ": ", n,
                    n ? (const char *)body.p : "");
-    link_close(c->link, why, false);
+    link_close(c->link, why, as);
 }
 
-void stomp_fail_answer(struct stomp_peer *c, struct slice receipt, const char *message,
-                       struct slice body)
+void stomp_end(struct stomp_peer *c, enum link_end as, struct slice receipt, const char *message,
+               struct slice body)
 {
     struct out *o = &c->link->out;
     uint8_t *to, *p;
@@ -55,7 +56,13 @@ void stomp_fail_answer(struct stomp_peer *c, struct slice receipt, const char *m
         out_commit(o, (size_t)(p - to));
         out_end(o);
     }
-    close_with(c, message, body);
+    close_with(c, as, message, body);
+}
+
+void stomp_fail_answer(struct stomp_peer *c, struct slice receipt, const char *message,
+                       struct slice body)
+{
+    stomp_end(c, LINK_WRONG, receipt, message, body);
 }
 
 void stomp_fail(struct stomp_peer *c, const struct stomp_frame *f, const char *message,
@@ -73,7 +80,11 @@ void stomp_fail(struct stomp_peer *c, const struct stomp_frame *f, const char *m
 
 void stomp_refuse(struct stomp_peer *c, const struct stomp_frame *f, const struct refusal *why)
 {
-    stomp_fail(c, f, reason_name(why->reason), "%s\n", why->text);
+    struct slice receipt = f ? stomp_get(f, SLICE("receipt")) : slice_of(NULL, 0);
+    char text[ERROR_TEXT];
+
+    (void)snprintf(text, sizeof text, "%s\n", why->text);
+    stomp_end(c, refusal_end(why), receipt, reason_name(why->reason), slice_str(text));
 }
 
 void stomp_complain(struct stomp_peer *c, const struct stomp_frame *f,
@@ -278,7 +289,8 @@ static void on_drain(struct door_conn *d)
     /* STOMP has no other way to say so. Who consumes, or waits for a
      * receipt or the answer to a call, goes on until it is closed. */
     if (!c->consumers && list_empty(&c->calls) && !stomp_answers_wait(c))
-        stomp_fail(c, NULL, reason_name(REASON_DRAINING), "the broker is about to stop\n");
+        stomp_end(c, LINK_DRAINED, slice_of(NULL, 0), reason_name(REASON_DRAINING),
+                  SLICE("the broker is about to stop\n"));
 }
 
 static bool is_established(const struct door_conn *d)

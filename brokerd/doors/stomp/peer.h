@@ -63,7 +63,9 @@ struct stomp_peer {
 void stomp_fail(struct stomp_peer *c, const struct stomp_frame *f, const char *message,
                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-/* The same with a receipt's text, which may be empty. */
+/* The same with a receipt's text, which may be empty; and counted as `as`. */
+void stomp_end(struct stomp_peer *c, enum link_end as, struct slice receipt, const char *message,
+               struct slice body);
 void stomp_fail_answer(struct stomp_peer *c, struct slice receipt, const char *message,
                        struct slice body);
 

@@ -113,9 +113,9 @@ static void flush(struct out *o)
 
 static struct out_host outs = {flush, mark_dirty, .pool = &pool};
 
-static void closed(struct link *l, const char *why, bool clean)
+static void closed(struct link *l, const char *why, enum link_end end)
 {
-    (void)l, (void)clean;
+    (void)l, (void)end;
     die("the door closed a connection: %s", why);
 }
 

@@ -35,17 +35,18 @@ struct talk {
     struct block *block;   /* what is being fed lies here */
     size_t kept;           /* bytes not used yet, at its start */
     bool chopped, routing; /* byte by byte; the client's metadata are tags only */
-    bool closed, clean;
+    bool closed;
+    enum link_end end; /* once it is */
     char why[256];
     char heard[FAKE_TEXT];
 };
 
-static void talk_close(struct link *l, const char *why, bool clean)
+static void talk_close(struct link *l, const char *why, enum link_end end)
 {
     struct talk *t = (struct talk *)l;
 
     t->closed = true;
-    t->clean = clean;
+    t->end = end;
     (void)snprintf(t->why, sizeof t->why, "%s", why);
 }
 

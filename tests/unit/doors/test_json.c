@@ -23,7 +23,8 @@ struct talk {
     struct door_conn *conn;
     struct block *block;
     size_t kept;
-    bool closed, clean, paused;
+    bool closed, paused;
+    enum link_end end; /* once it is closed */
     char heard[FAKE_TEXT];
 };
 
@@ -34,13 +35,13 @@ static void must(bool so)
         abort();
 }
 
-static void on_close(struct link *l, const char *why, bool clean)
+static void on_close(struct link *l, const char *why, enum link_end end)
 {
     struct talk *t = (struct talk *)l;
 
     must(*why);
     t->closed = true;
-    t->clean = clean;
+    t->end = end;
 }
 
 static const char *on_peer(const struct link *l)
@@ -542,7 +543,7 @@ START_TEST(a_line_of_the_longest_length_and_one_longer)
         ck_assert(!t->closed && strstr(asked(), "publish"));
         memcpy(line + 2046, "x\"}\n", 5);
         say(t, line, step);
-        ck_assert(t->closed && !t->clean);
+        ck_assert(t->closed && t->end == LINK_WRONG);
         ck_assert_str_eq(hear(t), "{\"id\":\"$error\",\"data\":{\"reason\":\"too-large\",\"text\":"
                                   "\"too-large: a line may have 2048 bytes\",\"line\":2}}\n");
         talk_end(t);
@@ -587,7 +588,7 @@ START_TEST(keep_alives)
     ck_assert_int_eq(json_door.on_time(t->conn, 63800), 63900);
     ck_assert(!t->closed);
     ck_assert_int_eq(json_door.on_time(t->conn, 63900), INT64_MAX);
-    ck_assert(t->closed && !t->clean);
+    ck_assert(t->closed && t->end == LINK_SILENT);
     ck_assert(strstr(hear(t), "nothing came for 3000 ms"));
     talk_end(t);
 }
@@ -621,7 +622,7 @@ START_TEST(drain)
     say(t, "{\"id\":\"a\",\"data\":1}\n", BYTES);
     ck_assert(strncmp(hear(t), word, strlen(word)) == 0);
     say(t, "{\"id\":\"$unsubscribe\",\"data\":{\"subscription\":1}}\n", BYTES);
-    ck_assert(t->closed && t->clean);
+    ck_assert(t->closed && t->end == LINK_DRAINED);
     talk_end(t);
 }
 END_TEST

@@ -249,7 +249,7 @@ START_TEST(taken_over_from_a_connection_that_seems_open)
     one("1");
     resume(u, 0, 0, "< RESUME_OK 0 position=29\n< PAYLOAD 1 NEXT '1'\n");
     ck_assert(t->closed);
-    ck_assert(t->clean);
+    ck_assert_int_eq(t->end, LINK_ASKED);
     ck_assert_ptr_null(t->link.endpoint);
     cut(t); /* which is no news to the session */
     one("2");
@@ -327,6 +327,7 @@ START_TEST(silence_ends_the_connection_only)
     fake.now_ms += 5000;
     (void)rsocket_door.on_time(t->conn, fake.now_ms);
     ck_assert(t->closed);
+    ck_assert_int_eq(t->end, LINK_SILENT);
     hear(t);
     ck_assert_str_eq(t->heard, "");
     cut(t);
@@ -345,6 +346,7 @@ START_TEST(drain_ends_who_is_away)
     rsocket_door.on_drain(u->conn);
     hear(u);
     ck_assert_str_eq(u->heard, "< ERROR 0 code=0x102 'draining: the broker is about to stop'\n");
+    ck_assert(u->closed && u->end == LINK_DRAINED);
     cut(t);
     t->scratch.rooms->ops->on_drain(t->scratch.rooms);
     ck_assert(!fake.endpoint_open);

@@ -66,7 +66,7 @@ START_TEST(setup_is_refused)
                    refused[row].heard);
     talk(t, lines);
     ck_assert(t->closed);
-    ck_assert(!t->clean);
+    ck_assert_int_eq(t->end, LINK_WRONG);
     ck_assert(!rsocket_door.established(t->conn));
     talk_end(t);
 }
@@ -155,7 +155,7 @@ START_TEST(ends_the_connection)
                    fatal[_i / 2].said, fatal[_i / 2].heard);
     talk(t, lines);
     ck_assert(t->closed);
-    ck_assert(!t->clean);
+    ck_assert_int_eq(t->end, LINK_WRONG);
     ck_assert_ptr_null(t->link.endpoint);
     talk_end(t);
 }
@@ -205,6 +205,7 @@ START_TEST(a_silent_peer_is_dead)
     talk(t, "= endpoint closed\n"
             "< ERROR 0 code=0x101 'No keep-alive acks for 2000 ms'\n");
     ck_assert(t->closed);
+    ck_assert_int_eq(t->end, LINK_SILENT);
     talk_end(t);
 }
 END_TEST
@@ -235,7 +236,7 @@ START_TEST(the_peer_says_goodbye)
     talk(t, "> ERROR 0 code=0x101 'had enough'\n"
             "= endpoint closed\n");
     ck_assert(t->closed);
-    ck_assert(t->clean);
+    ck_assert_int_eq(t->end, LINK_ASKED);
     ck_assert_str_eq(t->why, "the peer ended it: had enough");
     talk_end(t);
 }
@@ -255,6 +256,7 @@ START_TEST(the_peer_closes_when_its_streams_have_ended)
             "= k1 detach\n"
             "= endpoint closed\n");
     ck_assert(t->closed);
+    ck_assert_int_eq(t->end, LINK_ASKED);
     talk_end(t);
 }
 END_TEST
@@ -283,6 +285,7 @@ START_TEST(drain_tells_the_client)
             "= k1 detach\n"
             "= endpoint closed\n");
     ck_assert(t->closed);
+    ck_assert_int_eq(t->end, LINK_DRAINED);
     talk_end(t);
 }
 END_TEST
@@ -326,6 +329,7 @@ START_TEST(drain_closes_the_idle)
     rsocket_door.on_drain(t->conn);
     talk(t, "< ERROR 0 code=0x003 'draining: the broker is about to stop'\n");
     ck_assert(t->closed);
+    ck_assert_int_eq(t->end, LINK_DRAINED);
     talk_end(t);
 }
 END_TEST

@@ -57,7 +57,7 @@ static void echo_frame(struct door_conn *c, struct slice frame, struct block *bl
     c->established = true;
     if (slice_eq(body, SLICE("quit"))) {
         out_copy(&c->link->out, "bye!", 4);
-        link_close(c->link, "asked to", true);
+        link_close(c->link, "asked to", LINK_ASKED);
     } else if (slice_eq(body, SLICE("short life"))) {
         c->lifetime_ms = 300;
     } else if (slice_eq(body, SLICE("much"))) {
@@ -81,7 +81,7 @@ static void echo_frame(struct door_conn *c, struct slice frame, struct block *bl
         c->is_upgraded = true;
         link_upgrade(c->link, &(struct door_upgrade){.door = &echo_door});
     } else if (slice_eq(body, SLICE("bad"))) {
-        link_close(c->link, "bad frame", false);
+        link_close(c->link, "bad frame", LINK_WRONG);
     } else if (frame.n >= OUT_BY_REFERENCE) {
         out_block(&c->link->out, block, frame);
     } else {
@@ -107,7 +107,7 @@ static size_t echo_on_bytes(struct door_conn *c, struct slice bytes, struct bloc
         size_t n = ECHO_HEAD + ((size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3]);
 
         if (p[0] != 'E') {
-            link_close(c->link, "no frame", false);
+            link_close(c->link, "no frame", LINK_WRONG);
             return used;
         }
         if (n > bytes.n - used) {
@@ -129,7 +129,7 @@ static int64_t echo_on_time(struct door_conn *c, int64_t now_ms)
     if (!c->lifetime_ms)
         return now_ms + 100;
     if (c->heard_ms && now_ms - c->heard_ms >= c->lifetime_ms)
-        link_close(c->link, "nothing heard", false);
+        link_close(c->link, "nothing heard", LINK_SILENT);
     if (!c->heard_ms)
         c->heard_ms = now_ms;
     return c->heard_ms + c->lifetime_ms;

@@ -638,7 +638,7 @@ START_TEST(who_is_not_read_is_not_silent)
     close(fd);
     end();
     ck_assert_uint_ge(all.reads_paused, 1);
-    ck_assert_uint_eq(all.ended[NET_END_DOOR], 1);
+    ck_assert_uint_eq(all.ended[NET_END_SILENT], 1);
 }
 END_TEST
 
