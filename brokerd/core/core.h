@@ -253,6 +253,10 @@ struct target {
 int core_publish(struct publisher *p, const struct target *to, const struct run *run,
                  struct refusal *ret_why);
 
+/* Is it a name, and one that the endpoint may use? For who has to know of several before it
+ * publishes to the first. -EINVAL, -EACCES with *ret_why. */
+int core_may_publish(const struct endpoint *ep, const struct target *to, struct refusal *ret_why);
+
 enum { CORE_FORESEE_MAX = 32 };
 
 /* Messages to these topics (any bytes, at most CORE_FORESEE_MAX) are published next: have what

@@ -102,19 +102,40 @@ static int bad_name(struct refusal *why, const char *text)
     return -EINVAL;
 }
 
+static int check_topic(const struct endpoint *ep, struct slice name, struct refusal *why)
+{
+    const char *error = name_topic_error(name, NAME_OF_BROKER);
+
+    if (error)
+        return bad_name(why, error);
+    return access_allowed(ep, ACCESS_PUBLISH, name) ? 0 : access_denied(name, why);
+}
+
+static int check_queue(const struct endpoint *ep, struct slice name, struct refusal *why)
+{
+    const char *error = name_queue_error(name, NAME_OF_BROKER);
+
+    if (error)
+        return bad_name(why, error);
+    return access_allowed(ep, ACCESS_SEND, name) ? 0 : access_denied(name, why);
+}
+
+int core_may_publish(const struct endpoint *ep, const struct target *to, struct refusal *why)
+{
+    return to->is_queue ? check_queue(ep, to->name, why) : check_topic(ep, to->name, why);
+}
+
 static int aim_at_topic(struct publisher *p, struct slice name, struct refusal *why)
 {
     struct core *c = p->ep->core;
-    const char *error;
     struct route *r;
+    int err;
 
     if (p->route && slice_eq(topic_slice(p->route->topic), name))
         return 0;
-    error = name_topic_error(name, NAME_OF_BROKER);
-    if (error)
-        return bad_name(why, error);
-    if (!access_allowed(p->ep, ACCESS_PUBLISH, name))
-        return access_denied(name, why);
+    err = check_topic(p->ep, name, why);
+    if (err < 0)
+        return err;
     r = route_get(c->routes, name);
     if (!r)
         return -ENOMEM;
@@ -128,16 +149,14 @@ static int aim_at_topic(struct publisher *p, struct slice name, struct refusal *
 static int aim_at_queue(struct publisher *p, struct slice name, struct refusal *why)
 {
     struct core *c = p->ep->core;
-    const char *error;
     struct named *n;
+    int err;
 
     if (p->queue && slice_eq(map_key(p->queue->entry), name))
         return 0;
-    error = name_queue_error(name, NAME_OF_BROKER);
-    if (error)
-        return bad_name(why, error);
-    if (!access_allowed(p->ep, ACCESS_SEND, name))
-        return access_denied(name, why);
+    err = check_queue(p->ep, name, why);
+    if (err < 0)
+        return err;
     n = names_get(c, name);
     if (!n)
         return -ENOMEM;

@@ -86,6 +86,7 @@ struct door_room_ops {
     X(SESSION_BYTES, "sessions-too-far-behind", "sessions dropped beyond `resume-max-bytes`")      \
     X(SESSION_EXPIRED, "sessions-expired", "sessions not resumed within `resume-timeout`")         \
     X(LEASE, "requests-beyond-lease", "requests refused or dropped, the lease being used up")      \
+    X(LATE_REPLIES, "late-replies", "answers to who has gone, and their reply queue with it")      \
     X(ERRORS, "errors", "requests answered with an error, or dropped where none can be said")
 
 enum door_count {

@@ -126,6 +126,13 @@ uint64_t stomp_answer_new(struct stomp_peer *c, struct slice receipt, uint32_t l
     return deque_end(&c->answers) - 1;
 }
 
+struct slice stomp_answer_receipt(struct stomp_peer *c, uint64_t answer)
+{
+    const struct stomp_answer *a = deque_at(&c->answers, answer);
+
+    return a ? receipt_of(a) : slice_of(NULL, 0);
+}
+
 void stomp_answer_done(struct stomp_peer *c, uint64_t answer)
 {
     struct stomp_answer *a = deque_at(&c->answers, answer);

@@ -89,6 +89,9 @@ void stomp_receipt(struct stomp_peer *c, const struct stomp_frame *f);
  * before it are sent. STOMP_NO_ANSWER: no memory, the connection is over. */
 uint64_t stomp_answer_new(struct stomp_peer *c, struct slice receipt, uint32_t left);
 
+/* The receipt asked for, borrowed; empty for STOMP_NO_ANSWER. */
+struct slice stomp_answer_receipt(struct stomp_peer *c, uint64_t answer);
+
 /* One of these things was done. STOMP_NO_ANSWER is fine. */
 void stomp_answer_done(struct stomp_peer *c, uint64_t answer);
 

@@ -294,14 +294,35 @@ static void publish_failed(struct stomp_peer *c, int error, struct refusal *why,
     message = error == -EINVAL   ? "Invalid destination"
               : error == -EACCES ? "access_refused"
                                  : reason_name(why->reason);
-    stomp_fail_answer(c, receipt, message, slice_str(why->text));
+    stomp_end(c, refusal_end(why), receipt, message, slice_str(why->text));
 }
 
-bool stomp_is_missing(const struct stomp_peer *c, const struct stomp_memo *m, bool *ret_no_error)
+bool stomp_is_late(struct stomp_peer *c, const struct stomp_memo *m, uint32_t n)
 {
-    *ret_no_error = m->place == PLACE_REPLY_QUEUE;
-    return (m->place == PLACE_KNOWN || m->place == PLACE_REPLY_QUEUE) &&
-           !core_queue_known(c->link->host->core, m->target.name);
+    if (m->place != PLACE_REPLY_QUEUE || core_queue_known(c->link->host->core, m->target.name))
+        return false;
+    c->link->host->scratch->count[DOOR_COUNT_LATE_REPLIES] += n;
+    log_debug("%s: %u messages to reply queue %.*s, which is gone", link_peer(c->link), n,
+              (int)m->target.name.n, m->name);
+    return true;
+}
+
+bool stomp_is_missing(struct stomp_peer *c, const struct stomp_memo *m, struct slice receipt)
+{
+    if (m->place != PLACE_KNOWN || core_queue_known(c->link->host->core, m->target.name))
+        return false;
+    stomp_fail_answer(c, receipt, "not_found", SLICE("there is no such queue\n"));
+    return true;
+}
+
+bool stomp_may_publish(struct stomp_peer *c, const struct stomp_memo *m, struct slice receipt)
+{
+    struct refusal why = {REASON_NONE, ""};
+    int r = core_may_publish(c->link->endpoint, &m->target, &why);
+
+    if (r < 0)
+        publish_failed(c, r, &why, receipt);
+    return r == 0 && !stomp_is_missing(c, m, receipt);
 }
 
 bool stomp_publish(struct stomp_peer *c, const struct stomp_memo *m, const struct msg_view *v,
@@ -340,8 +361,6 @@ static void answer_each(struct stomp_peer *c, const struct stomp_memo *m, const 
 /* Who asked has gone, and with it its queue: nobody waits for the answer. */
 static void drop_replies(struct stomp_peer *c, const struct stomp_memo *m, const struct batch *b)
 {
-    log_debug("%s: %u messages to reply queue %.*s, which is gone", link_peer(c->link), b->n,
-              (int)m->target.name.n, m->name);
     for (uint32_t i = 0; m->has_receipt && i < b->n && !c->over; i++) {
         uint64_t a = stomp_answer_new(c, b->receipt[i], 1);
 
@@ -354,16 +373,11 @@ static void publish_batch(struct stomp_peer *c, const struct stomp_memo *m,
                           const struct msg_view *v, const struct batch *b)
 {
     struct slice first = m->has_receipt ? b->receipt[0] : slice_of(NULL, 0);
-    bool no_error;
 
-    if (stomp_is_missing(c, m, &no_error)) {
-        if (no_error)
-            drop_replies(c, m, b);
-        else
-            stomp_fail_answer(c, first, "not_found", SLICE("there is no such queue\n"));
-        return;
-    }
-    if (stomp_publish(c, m, v, b->n, first) && m->has_receipt)
+    if (stomp_is_late(c, m, b->n))
+        drop_replies(c, m, b);
+    else if (!stomp_is_missing(c, m, first) && stomp_publish(c, m, v, b->n, first) &&
+             m->has_receipt)
         answer_each(c, m, b);
 }
 

@@ -49,9 +49,15 @@ bool stomp_publish(struct stomp_peer *c, const struct stomp_memo *m, const struc
 /* Is it a header of users, one that MESSAGE does not have for itself? */
 bool stomp_is_carried(struct slice name);
 
-/* It goes to a queue that must be there, and is not: *ret_no_error tells whether that is no error,
- * for who asked has gone. */
-bool stomp_is_missing(const struct stomp_peer *c, const struct stomp_memo *m, bool *ret_no_error);
+/* Do `n` messages answer somebody who has gone, and the reply queue too? That is no error: they are
+ * counted, and dropped. */
+bool stomp_is_late(struct stomp_peer *c, const struct stomp_memo *m, uint32_t n);
+
+/* It goes to a queue that must be there, and is not: the peer was told. */
+bool stomp_is_missing(struct stomp_peer *c, const struct stomp_memo *m, struct slice receipt);
+
+/* Whether it may be published, as far as that can be told before. False: the peer was told. */
+bool stomp_may_publish(struct stomp_peer *c, const struct stomp_memo *m, struct slice receipt);
 
 /* A message of what `m` and `body` say. */
 struct msg_view stomp_view(const struct stomp_memo *m, struct slice body, struct block *block);

@@ -240,18 +240,30 @@ bool stomp_abort(struct stomp_peer *c, const struct stomp_frame *f)
     return true;
 }
 
+/* What can be wrong is said before anything is done: what was published cannot be taken back. */
+static bool check_sends(struct stomp_peer *c, const struct stomp_transaction *t)
+{
+    struct slice receipt = stomp_answer_receipt(c, t->answer);
+
+    for (struct list_node *n = list_first(&t->steps); n; n = list_next(&t->steps, n)) {
+        const struct step *s = LIST_ITEM(n, struct step, link);
+
+        if (s->memo && !stomp_may_publish(c, s->memo, receipt))
+            return false;
+    }
+    return true;
+}
+
 /* Publish a message. False: not now, or never. */
 static bool do_send(struct stomp_peer *c, const struct stomp_transaction *t, const struct step *s)
 {
     struct msg_view v = stomp_view(s->memo, slice_of(s->body, s->body_n), NULL);
-    bool no_error;
+    struct slice receipt = stomp_answer_receipt(c, t->answer);
 
-    if (stomp_is_missing(c, s->memo, &no_error)) {
-        if (!no_error)
-            stomp_fail(c, NULL, "not_found", "there is no such queue\n");
-        return no_error;
-    }
-    if (!window_room(&c->window) || !stomp_publish(c, s->memo, &v, 1, slice_of(NULL, 0)))
+    if (stomp_is_late(c, s->memo, 1))
+        return true;
+    if (stomp_is_missing(c, s->memo, receipt) || !window_room(&c->window) ||
+        !stomp_publish(c, s->memo, &v, 1, receipt))
         return false;
     if (s->memo->meta.require)
         stomp_answer_requires(c, t->answer);
@@ -283,6 +295,8 @@ bool stomp_commit(struct stomp_peer *c, const struct stomp_frame *f)
         t->committing = true;
         t->answer = stomp_find(f, SLICE("receipt"), &receipt) ? stomp_answer_new(c, receipt, 1)
                                                               : STOMP_NO_ANSWER;
+        if (c->over || !check_sends(c, t))
+            return true;
     }
     while (!c->over && list_first(&t->steps))
         if (!do_step(c, t))

@@ -538,6 +538,37 @@ def bad_transactions():
     c.error("limit", "at most 64", "r")
 
 
+def what_can_be_wrong_is_said_before():
+    q, receipt = filled(1), "commit"
+    for bad, message in ((f"/amq/queue/{name('none')}", "not_found"),
+                         ("/topic/a%20b", "Invalid destination"),
+                         ("/queue/$SYS", "access_refused")):
+        c = Client()
+        c.send("BEGIN", transaction="t")
+        c.ask("SEND", b"first", destination=f"/queue/{q}", transaction="t")
+        c.ask("SEND", b"bad", destination=bad, transaction="t")
+        c.send("COMMIT", transaction="t", receipt=receipt)
+        c.error(message, receipt=receipt)
+    assert left_in(q) == ["0"]
+    c = Client()
+    c.send("BEGIN", transaction="t")
+    c.send("SEND", b"late", destination=f"/reply-queue/{name('gone')}", transaction="t")
+    c.send("SEND", b"1", destination=f"/queue/{q}", transaction="t")
+    c.ask("COMMIT", transaction="t")
+    assert left_in(q) == ["1"]
+
+
+def what_fails_later_says_so():
+    q = name("small")
+    c = Client()
+    c.send("BEGIN", transaction="t")
+    for i in range(2):
+        c.ask("SEND", b"%d" % i, destination=f"/queue/{q}", transaction="t")
+    c.send("COMMIT", transaction="t", receipt="commit")
+    c.error("full", receipt="commit")
+    assert left_in(q) == ["0"]
+
+
 def a_large_transaction():
     q = name("q")
     c = Client()
