@@ -25,6 +25,7 @@
 #include "brokerd/admin/admin.h"
 #include "brokerd/net/net.h"
 #include "brokerd/net/systemd.h"
+#include "brokerd/webhooks/webhooks.h"
 #include "brokerd/worker/worker.h"
 #include "config/options.h"
 #include "libbroker/base/log.h"
@@ -32,6 +33,7 @@
 enum {
     LINGER_MS = 2000,    /* for a peer to read our last words */
     CLOSING_MS = 3000,   /* for all of them */
+    BEGIN_MS = 2000,     /* for webhooks to have their queues */
     LOOK_MS = 20,        /* how often it is looked whether a phase is over */
     LISTEN_FDS_MAX = 64, /* sockets taken over from a service manager */
 };
@@ -50,6 +52,7 @@ struct broker {
     struct workers *workers;
     struct net *net;
     struct admin *admin;
+    struct webhooks *webhooks;
 
     struct event_base *base;
     struct event *signals[5];
@@ -183,6 +186,20 @@ static int kill_connection(void *ctx, uint64_t id)
 static const struct admin_net admin_net = {tell_connections,   tell_ended,      tell_listener,
                                            home_of_connection, kill_connection, tell_counts};
 
+/* ---- between admin and the webhooks */
+
+static const struct admin_webhooks admin_webhooks = {
+    webhooks_home,   webhooks_list,   webhooks_info, webhooks_add,
+    webhooks_remove, webhooks_enable, webhooks_test};
+
+static void tell_webhook(void *ctx, struct worker *w, const struct webhook_event *e)
+{
+    const struct broker *b = ctx;
+    struct admin_notice n = {e->kind, e->level, e->what, e->webhook, e->text};
+
+    admin_notice(b->admin, w, &n);
+}
+
 /* ---- settings */
 
 static void complain(void *ctx, const char *text)
@@ -307,6 +324,8 @@ static int apply(struct broker *b, const struct settings *s)
             failed = r;
         }
     }
+    if (webhooks_apply(b->webhooks, s->webhooks, s->n_webhooks) < 0)
+        failed = -ENOMEM;
     return failed;
 }
 
@@ -354,6 +373,7 @@ static void set_phase(struct broker *b, enum phase phase, int64_t lasts_ms)
 
 static void begin_drain(struct broker *b)
 {
+    webhooks_drain(b->webhooks);
     if (net_drain(b->net) < 0)
         log_error("out of memory: not every connection was told that we drain");
 }
@@ -419,7 +439,7 @@ static void on_look(evutil_socket_t fd, short what, void *ctx)
         }
         return;
     case CLOSING:
-        if (net_connections(b->net) != 0 && !is_late)
+        if ((net_connections(b->net) != 0 || webhooks_under_way(b->webhooks)) && !is_late)
             return;
         if (is_late && net_connections(b->net))
             log_warning("stopping: %u connections did not take what was left for them",
@@ -745,7 +765,10 @@ static int make_pieces(struct broker *b)
                                .net = &admin_net,
                                .net_ctx = b,
                                .main = &admin_main,
-                               .main_ctx = b};
+                               .main_ctx = b,
+                               .hooks = &admin_webhooks};
+    struct webhooks_options ho = {
+        .agent = "brokerd/" BROKER_BUILD_VERSION, .event = tell_webhook, .ctx = b};
     struct net_options no = net_options_of(s);
     int r;
 
@@ -754,6 +777,10 @@ static int make_pieces(struct broker *b)
         return -errno;
     clock_gettime(CLOCK_REALTIME, &wall);
     wo.id_base = (uint64_t)wall.tv_sec * 1000000 + (uint64_t)wall.tv_nsec / 1000;
+    r = webhooks_new(&ho, &b->webhooks);
+    if (r < 0)
+        return r;
+    ao.webhooks = b->webhooks;
     r = admin_new(&ao, &b->admin);
     if (r < 0)
         return r;
@@ -763,6 +790,8 @@ static int make_pieces(struct broker *b)
     if (r < 0)
         return r;
     r = net_new(b->workers, &no, &b->net);
+    if (r == 0)
+        r = webhooks_start(b->webhooks, b->workers);
     if (r == 0)
         r = admin_start(b->admin, b->workers);
     r = r < 0 ? r : watch_signals(b);
@@ -787,6 +816,7 @@ static void free_pieces(struct broker *b)
         event_base_free(b->base);
     net_free(b->net);
     admin_free(b->admin);
+    webhooks_free(b->webhooks);
     workers_free(b->workers);
     if (b->orders_fd >= 0)
         close(b->orders_fd);
@@ -795,6 +825,17 @@ static void free_pieces(struct broker *b)
     settings_free(b->settings);
     options_fini(&b->options);
     libevent_global_shutdown();
+}
+
+/* What is published once we are ready shall find their queues. */
+static void begin_webhooks(struct broker *b)
+{
+    const struct settings *s = b->settings;
+
+    if (webhooks_apply(b->webhooks, s->webhooks, s->n_webhooks) < 0)
+        log_error("out of memory: not every webhook was begun with");
+    for (int ms = 0; !webhooks_have_begun(b->webhooks) && ms < BEGIN_MS; ms++)
+        (void)usleep(1000);
 }
 
 static int run(struct broker *b)
@@ -815,6 +856,7 @@ static int run(struct broker *b)
         fprintf(stderr, "brokerd: cannot start a thread: %s\n", strerror(-r));
         return EXIT_SYSTEM_ERROR;
     }
+    begin_webhooks(b);
     say_ready(b);
     event_base_dispatch(b->base);
     workers_stop(b->workers);

@@ -211,6 +211,66 @@ static void diff_rules(struct diff *d, enum policy_kind kind)
     }
 }
 
+/* ---- webhooks ---- */
+
+static const struct webhook_spec *find_webhook(const struct settings *s, const char *name)
+{
+    for (size_t i = 0; i < s->n_webhooks; i++) {
+        if (strcmp(s->webhooks[i]->name, name) == 0)
+            return s->webhooks[i];
+    }
+    return NULL;
+}
+
+static bool same_values(const struct spec_list *a, const struct spec_list *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (size_t i = 0; i < a->n; i++) {
+        if (strcmp(a->v[i], b->v[i]) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Both are sections of the same name. Secrets are not told, nor fields that may have some. */
+static void diff_webhook(struct diff *d, const struct webhook_spec *a, const struct webhook_spec *b)
+{
+    char what[256], before[1024], after[1024];
+    const char *key;
+
+    for (size_t i = 0; (key = spec_key_name(i)) != NULL; i++) {
+        bool hidden = strcmp(key, "headers") == 0 || strcmp(key, "url") == 0;
+
+        if (same_values(spec_said(a, key), spec_said(b, key)))
+            continue;
+        (void)snprintf(what, sizeof what, "webhook \"%s\" %s", a->name, key);
+        tell(d, what, hidden ? "{..}" : spec_text(a, key, before, sizeof before),
+             hidden ? "{..}" : spec_text(b, key, after, sizeof after), false);
+    }
+}
+
+static void diff_webhooks(struct diff *d)
+{
+    const struct settings *before = d->before, *after = d->after;
+    char what[256];
+
+    for (size_t i = 0; i < before->n_webhooks; i++) {
+        const struct webhook_spec *a = before->webhooks[i], *b = find_webhook(after, a->name);
+
+        (void)snprintf(what, sizeof what, "webhook \"%s\"", a->name);
+        if (b)
+            diff_webhook(d, a, b);
+        else
+            tell(d, what, "{..}", "", false);
+    }
+    for (size_t i = 0; i < after->n_webhooks; i++) {
+        (void)snprintf(what, sizeof what, "webhook \"%s\"", after->webhooks[i]->name);
+        if (!find_webhook(before, after->webhooks[i]->name))
+            tell(d, what, "", "{..}", false);
+    }
+}
+
 size_t settings_diff(const struct settings *before, const struct settings *after,
                      settings_change_fn *change, void *ctx)
 {
@@ -221,5 +281,6 @@ size_t settings_diff(const struct settings *before, const struct settings *after
     diff_listeners(&d, after, true);
     diff_rules(&d, POLICY_QUEUE);
     diff_rules(&d, POLICY_SUBSCRIPTION);
+    diff_webhooks(&d);
     return d.n;
 }

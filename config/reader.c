@@ -218,6 +218,62 @@ static int check_rule(cfg_t *sec, char *err, size_t err_size)
     return -EINVAL;
 }
 
+/* All that a key of a webhook's section says. */
+static int read_webhook_key(cfg_t *sec, const char *key, struct webhook_spec *s, char *err,
+                            size_t err_size)
+{
+    int r = 0;
+
+    for (unsigned i = 0; i < cfg_size(sec, key) && r == 0; i++)
+        r = spec_add(s, key, slice_str(cfg_getnstr(sec, key, i)), err, err_size);
+    return r;
+}
+
+/* One reference in *ret. -EINVAL with an empty text: on_value() has said what is wrong. */
+static int read_webhook(cfg_t *sec, struct webhook_spec **ret, char *err, size_t err_size)
+{
+    const char *why = spec_name_error(slice_str(cfg_title(sec))), *key;
+    struct webhook_spec *s;
+    int r = 0;
+
+    err[0] = '\0';
+    if (why) {
+        (void)snprintf(err, err_size, "%s, found \"%.120s\"", why, cfg_title(sec));
+        return -EINVAL;
+    }
+    s = spec_new(cfg_title(sec));
+    if (!s)
+        return -ENOMEM;
+    for (size_t i = 0; r == 0 && (key = spec_key_name(i)) != NULL; i++)
+        r = read_webhook_key(sec, key, s, err, err_size);
+    if (r == -EINVAL)
+        err[0] = '\0';
+    if (r == 0)
+        r = spec_finish(s, err, err_size);
+    if (r < 0) {
+        spec_unref(s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+static int check_webhook(cfg_t *sec, char *err, size_t err_size)
+{
+    struct webhook_spec *s;
+    int r = read_webhook(sec, &s, err, err_size);
+
+    if (r == 0)
+        spec_unref(s);
+    return r;
+}
+
+static int too_many(unsigned most, char *err, size_t err_size)
+{
+    (void)snprintf(err, err_size, "expected at most %u of them", most);
+    return -EINVAL;
+}
+
 /* A section with a title has been read; it is the last of its kind. */
 static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 {
@@ -225,17 +281,19 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
     char err[SETTINGS_ERROR_MAX - 64], text[SETTINGS_ERROR_MAX];
     int r;
 
-    if (strcmp(opt->name, "listen") != 0) {
+    if (strcmp(opt->name, "webhook") == 0)
+        r = cfg_opt_size(opt) <= SETTINGS_WEBHOOKS_MAX
+                ? check_webhook(sec, err, sizeof err)
+                : too_many(SETTINGS_WEBHOOKS_MAX, err, sizeof err);
+    else if (strcmp(opt->name, "listen") == 0)
+        r = cfg_opt_size(opt) <= SETTINGS_LISTENERS_MAX
+                ? check_listener(sec, err, sizeof err)
+                : too_many(SETTINGS_LISTENERS_MAX, err, sizeof err);
+    else
         r = check_rule(sec, err, sizeof err);
-    } else if (cfg_opt_size(opt) <= SETTINGS_LISTENERS_MAX) {
-        r = check_listener(sec, err, sizeof err);
-    } else {
-        (void)snprintf(err, sizeof err, "expected at most %d of them", SETTINGS_LISTENERS_MAX);
-        r = -EINVAL;
-    }
     if (r == -ENOMEM) {
         at_work->no_memory = true;
-    } else if (r < 0) {
+    } else if (r < 0 && *err) {
         (void)snprintf(text, sizeof text, "%s: %s", opt->name, err);
         note(at_work, opening_line(at_work->text, cfg_title(sec), cfg->line), text);
     }
@@ -352,6 +410,22 @@ static int make_policies(cfg_t *cfg, struct settings *s)
     return r;
 }
 
+static int make_webhooks(cfg_t *cfg, struct settings *s)
+{
+    unsigned n = cfg_size(cfg, "webhook");
+    char err[SETTINGS_ERROR_MAX];
+    int r = 0;
+
+    s->webhooks = calloc(n + 1, sizeof *s->webhooks);
+    if (!s->webhooks)
+        return -ENOMEM;
+    for (unsigned i = 0; i < n && r == 0; i++) {
+        r = read_webhook(cfg_getnsec(cfg, "webhook", i), &s->webhooks[i], err, sizeof err);
+        s->n_webhooks += r == 0;
+    }
+    return r;
+}
+
 /* ---- all of it ---- */
 
 /* What no single key can tell. */
@@ -458,6 +532,8 @@ int reader_read(const char *name, const char *text, struct settings *settings,
         r = make_listeners(cfg, settings);
     if (r == 0)
         r = make_policies(cfg, settings);
+    if (r == 0)
+        r = make_webhooks(cfg, settings);
     (void)cfg_free(cfg);
     return r;
 }

@@ -208,6 +208,9 @@ struct settings *settings_free(struct settings *settings)
     if (!settings)
         return NULL;
     drop_listeners(settings);
+    for (size_t i = 0; i < settings->n_webhooks; i++)
+        spec_unref(settings->webhooks[i]);
+    free(settings->webhooks);
     policy_set_unref(settings->policies);
     free(settings->file);
     free(settings);

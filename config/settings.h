@@ -18,16 +18,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "brokerd/webhooks/spec.h"
 #include "libbroker/base/log.h"
 #include "libbroker/base/policy.h"
 
 enum {
-    SETTINGS_FILE_MAX = 1 << 20, /* bytes of a settings file */
-    SETTINGS_WORKERS_MAX = 64,   /* workers */
-    SETTINGS_LISTENERS_MAX = 64, /* listeners */
-    SETTINGS_PROTOCOLS_MAX = 8,  /* names in one listener's `protocols` */
-    SETTINGS_ERROR_MAX = 768,    /* bytes of an error text, terminator included */
-    SETTINGS_PORT = 7070,        /* where a tcp:// URL names none */
+    SETTINGS_FILE_MAX = 1 << 20,  /* bytes of a settings file */
+    SETTINGS_WORKERS_MAX = 64,    /* workers */
+    SETTINGS_LISTENERS_MAX = 64,  /* listeners */
+    SETTINGS_WEBHOOKS_MAX = 1024, /* webhooks */
+    SETTINGS_PROTOCOLS_MAX = 8,   /* names in one listener's `protocols` */
+    SETTINGS_ERROR_MAX = 768,     /* bytes of an error text, terminator included */
+    SETTINGS_PORT = 7070,         /* where a tcp:// URL names none */
 };
 
 #define SETTINGS_FILE_DEFAULT "/etc/brokerd/brokerd.conf" /* read if it exists */
@@ -91,7 +93,9 @@ struct settings {
     struct settings_listener *listeners; /* at least one */
     size_t n_listeners;
     struct policy_set *policies; /* rules of queues and subscriptions, max_message, create_queues */
-    char *file;                  /* they were read from; NULL: none */
+    struct webhook_spec **webhooks; /* references */
+    size_t n_webhooks;
+    char *file; /* they were read from; NULL: none */
 };
 
 /* What the command line says instead of the file, checked by options_parse(). Zeroed: nothing. */

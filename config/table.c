@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "brokerd/webhooks/spec.h"
 #include "libbroker/base/units.h"
 
 static const char *const placements[] = {
@@ -38,6 +39,9 @@ static const struct section sections[] = {
     {"subscription", "#",
      "The same for plain subscriptions, by their filter: a section is for all whose messages its "
      "own filter would match too. May be repeated."},
+    {"webhook", "billing",
+     "Messages delivered to an HTTP endpoint, from the queue webhook.NAME; docs/webhooks.md tells "
+     "more. May be repeated. url and topic have no defaults: these are examples."},
 };
 
 static const struct setting rows[] = {
@@ -187,8 +191,50 @@ static const struct setting rows[] = {
     {"subscription", "dedup-max",
      POLICY("Ids remembered, 48 bytes of memory each; of more, the oldest are forgotten earlier.")},
 
+    {"webhook", "topic", SETTING_WEBHOOKS, "{ \"billing.#\" }",
+     .text = "Filters of the messages that are delivered; one, or a list."},
+    {"webhook", "url", SETTING_WEBHOOK, "https://billing.example.com/events",
+     .text = "Where they are posted to."},
+    {"webhook", "secret", SETTING_WEBHOOK, "",
+     .text =
+         "Signs each request (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes, or whsk_ "
+         "and an Ed25519 key. Empty: nothing is signed."},
+    {"webhook", "secret-old", SETTING_WEBHOOK, "",
+     .text = "Signs too, while receivers learn the new one."},
+    {"webhook", "format", SETTING_WEBHOOK, "plain",
+     .text = "plain (the payload as it is), cloudevents (with its attributes as header fields) or "
+             "cloudevents-json (one JSON object around it)."},
+    {"webhook", "source", SETTING_WEBHOOK, "/brokerd",
+     .text = "The attribute source of CloudEvents: a URI reference."},
+    {"webhook", "headers", SETTING_WEBHOOKS, "{}",
+     .text = "Further header fields of each request, \"NAME: VALUE\"."},
+    {"webhook", "window", SETTING_WEBHOOK, "64",
+     .text =
+         "Most requests at once. It begins with 4, grows with success and shrinks with trouble."},
+    {"webhook", "timeout", SETTING_WEBHOOK, "20s",
+     .text = "How long one request may take, the answer's head included."},
+    {"webhook", "connect-timeout", SETTING_WEBHOOK, "5s",
+     .text = "How long it may take to be connected."},
+    {"webhook", "retry", SETTING_WEBHOOKS, "{ 5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h }",
+     .text =
+         "How long before each further attempt, more or less a fifth. After the last the message "
+         "goes to the queue webhook.NAME.dead. never: there is none."},
+    {"webhook", "break-after", SETTING_WEBHOOK, "10",
+     .text = "After so many failures in a row it is not called for a while."},
+    {"webhook", "break-time", SETTING_WEBHOOK, "1s",
+     .text = "That while, at first; twice as long each time that it fails again."},
+    {"webhook", "break-time-max", SETTING_WEBHOOK, "5m", .text = "And at most."},
+    {"webhook", "allow", SETTING_WEBHOOKS, "{}",
+     .text = "Ranges of addresses (\"10.0.0.0/8\") that it may be sent to, although they are not "
+             "public ones."},
+    {"webhook", "insecure", SETTING_WEBHOOK, "false",
+     .text = "http:// is allowed: sent in the clear."},
+    {"webhook", "ca", SETTING_WEBHOOK, "",
+     .text = "File with the certificates that are trusted. Empty: the system's."},
+    {"webhook", "enabled", SETTING_WEBHOOK, "true",
+     .text = "false: its queue collects, nothing is sent."},
+
     {"store", "", .type = SETTING_LATER},
-    {"webhook", "", .type = SETTING_LATER},
     {"user", "", .type = SETTING_LATER},
 };
 
@@ -226,7 +272,8 @@ bool setting_is_scalar(enum setting_type type)
 
 bool setting_is_list(enum setting_type type)
 {
-    return type == SETTING_FILTERS || type == SETTING_PROTOCOLS || type == SETTING_ORIGINS;
+    return type == SETTING_FILTERS || type == SETTING_PROTOCOLS || type == SETTING_ORIGINS ||
+           type == SETTING_WEBHOOKS;
 }
 
 enum policy_kind setting_policy_kind(const char *section)
@@ -407,6 +454,9 @@ int setting_check(const struct setting *row, struct slice value, char *err, size
         return check_protocol(row, value, err, err_size);
     case SETTING_ORIGINS:
         return check_origin(row, value, err, err_size);
+    case SETTING_WEBHOOK:
+    case SETTING_WEBHOOKS:
+        return spec_value_check(row->key, value, err, err_size) < 0 ? -EINVAL : 0;
     case SETTING_LATER:
         break;
     }
@@ -442,6 +492,8 @@ void setting_store(const struct setting *row, struct slice value, struct setting
     case SETTING_PROTOCOLS:
     case SETTING_FLAG:
     case SETTING_ORIGINS:
+    case SETTING_WEBHOOK:
+    case SETTING_WEBHOOKS:
     case SETTING_LATER:
         break; /* not scalars */
     }

@@ -27,6 +27,8 @@ enum setting_type {
     SETTING_PROTOCOLS, /* a list of names: a listener's `protocols` */
     SETTING_FLAG,      /* a listener's own bool: `insecure` */
     SETTING_ORIGINS,   /* a list: a listener's `origins` */
+    SETTING_WEBHOOK,   /* a key of struct webhook_spec */
+    SETTING_WEBHOOKS,  /* one that is a list */
     SETTING_LATER,     /* a key, or with an empty one a section, that this version lacks */
 };
 

@@ -1,4 +1,5 @@
 /* What is in force, told key by key. */
+#include <stdio.h>
 #include <string.h>
 
 #include "config/settings.h"
@@ -91,6 +92,34 @@ static void tell_rules(const struct settings *s, enum policy_kind kind, settings
     }
 }
 
+/* A query may have secrets. */
+static const char *base_text(const struct webhook_spec *s, char *buf, size_t size)
+{
+    (void)snprintf(buf, size, "%.*s", (int)s->url_base.n, (const char *)s->url_base.p);
+    return buf;
+}
+
+/* No secrets, nor header fields, which may be some. */
+static void tell_webhook(const struct webhook_spec *s, settings_told_fn *fn, void *ctx)
+{
+    struct telling t = {fn, ctx, "webhook", s->name};
+    char value[SPEC_VALUE_MAX + 64];
+    const char *key;
+
+    for (size_t i = 0; (key = spec_key_name(i)) != NULL; i++) {
+        const struct spec_list *l = spec_said(s, key);
+
+        if (strcmp(key, "headers") == 0)
+            tell_list(&t, key, (const char *const[]){"(hidden)"}, l->n > 0);
+        else if (strcmp(key, "url") == 0)
+            tell_one(&t, key, base_text(s, value, sizeof value));
+        else if (spec_key_is_list(key))
+            tell_list(&t, key, (const char *const *)l->v, l->n);
+        else
+            tell_one(&t, key, spec_text(s, key, value, sizeof value));
+    }
+}
+
 void settings_tell(const struct settings *settings, const struct settings *started,
                    settings_told_fn *fn, void *ctx)
 {
@@ -99,4 +128,6 @@ void settings_tell(const struct settings *settings, const struct settings *start
         tell_listener(&started->listeners[i], fn, ctx);
     tell_rules(settings, POLICY_QUEUE, fn, ctx);
     tell_rules(settings, POLICY_SUBSCRIPTION, fn, ctx);
+    for (size_t i = 0; i < settings->n_webhooks; i++)
+        tell_webhook(settings->webhooks[i], fn, ctx);
 }

@@ -13,6 +13,9 @@
 #define BROKERD_ADMIN_ADMIN_H
 
 #include "brokerd/worker/worker.h"
+#include "libbroker/base/log.h"
+
+#include <jansson.h>
 
 struct admin;
 
@@ -81,6 +84,31 @@ struct admin_main {
     void (*drain)(void *ctx);
 };
 
+struct webhooks;
+
+/* What admin asks of the webhooks, which it does not know; the room that does says what each means.
+ * Answers are JSON, a new reference each. All but home() run on the worker in question. */
+struct admin_webhooks {
+    unsigned (*home)(const struct webhooks *wh, const char *name); /* any thread */
+    void (*list)(const struct webhooks *wh, unsigned worker, json_t *array);
+    json_t *(*info)(const struct webhooks *wh, const char *name);
+    int (*add)(struct webhooks *wh, const char *name, const json_t *settings, bool replace,
+               bool rotate, char *ret_secret, struct refusal *why);
+    int (*remove)(struct webhooks *wh, const char *name, struct refusal *why);
+    int (*enable)(struct webhooks *wh, const char *name, bool enable, struct refusal *why);
+    int (*test)(struct webhooks *wh, const char *name, void (*done)(void *ctx, json_t *told),
+                void *ctx, struct refusal *why);
+};
+
+/* Something that another room tells: a log line, and a message on `$SYS`. Borrowed. */
+struct admin_notice {
+    const char *kind; /* static: "webhook_opened" */
+    enum log_level level;
+    const char *what;    /* for the log; static */
+    const char *webhook; /* its name */
+    const char *text;    /* more, or "" */
+};
+
 struct admin_options {
     const char *version;         /* static */
     unsigned workers;            /* how many there will be */
@@ -88,6 +116,8 @@ struct admin_options {
     void *net_ctx;
     const struct admin_main *main; /* the same; NULL: none (tests) */
     void *main_ctx;
+    const struct admin_webhooks *hooks; /* the same; NULL: none (tests) */
+    struct webhooks *webhooks;
 };
 
 /* An admin that hears events but answers nobody yet. -ENOMEM. */
@@ -109,5 +139,8 @@ void admin_free(struct admin *a);
 /* What workers_options.event wants; `ctx` is the admin. Writes a log line and lets the turn
  * publish it on `$SYS`. The worker's thread, from within its core. */
 void admin_event(void *ctx, struct worker *w, const struct core_event *ev);
+
+/* Likewise; not from within its core. */
+void admin_notice(struct admin *a, struct worker *w, const struct admin_notice *n);
 
 #endif

@@ -73,26 +73,32 @@ static const char *keep(char **at, const char *text)
     return copy;
 }
 
-static void queue_event(struct desk *d, const struct core_event *ev)
+/* Have what `what` tells published, its texts copied; counted as lost without room. */
+static void queue_event(struct desk *d, const struct event *what)
 {
-    const char *service = ev->service ? ev->service : "";
-    size_t n = strlen(ev->queue) + strlen(ev->topic) + strlen(ev->client) + strlen(service) + 4;
-    struct event *e = d->events_n < EVENTS_MAX ? malloc(sizeof *e + n) : NULL;
+    const char *const texts[] = {what->queue,   what->topic,   what->client,
+                                 what->service, what->webhook, what->text};
+    size_t n = 0;
+    struct event *e;
     char *at;
 
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        n += strlen(texts[i]) + 1;
+    e = d->events_n < EVENTS_MAX ? malloc(sizeof *e + n) : NULL;
     if (!e) {
         d->events_lost++;
         return;
     }
     at = e->bytes;
-    *e = (struct event){.kind = kinds[ev->kind].word,
-                        .reason = ev->reason,
-                        .count = ev->count,
-                        .wall_ms = worker_wall(d->worker)};
-    e->queue = keep(&at, ev->queue);
-    e->topic = keep(&at, ev->topic);
-    e->client = keep(&at, ev->client);
-    e->service = keep(&at, service);
+    *e = *what;
+    e->link = (struct list_node){0};
+    e->wall_ms = worker_wall(d->worker);
+    e->queue = keep(&at, what->queue);
+    e->topic = keep(&at, what->topic);
+    e->client = keep(&at, what->client);
+    e->service = keep(&at, what->service);
+    e->webhook = keep(&at, what->webhook);
+    e->text = keep(&at, what->text);
     list_push_back(&d->events, &e->link);
     d->events_n++;
 }
@@ -109,11 +115,37 @@ void admin_event(void *ctx, struct worker *w, const struct core_event *ev)
 {
     struct admin *a = ctx;
     struct desk *d = &a->desk[worker_id(w)];
+    const struct event e = {.kind = kinds[ev->kind].word,
+                            .reason = ev->reason,
+                            .count = ev->count,
+                            .queue = ev->queue,
+                            .topic = ev->topic,
+                            .client = ev->client,
+                            .service = ev->service ? ev->service : "",
+                            .webhook = "",
+                            .text = ""};
 
     if (!d->worker || was_asked_for(ev))
         return;
     log_event(d, ev);
-    queue_event(d, ev);
+    queue_event(d, &e);
+}
+
+void admin_notice(struct admin *a, struct worker *w, const struct admin_notice *n)
+{
+    struct desk *d = &a->desk[worker_id(w)];
+    const struct event e = {.kind = n->kind,
+                            .queue = "",
+                            .topic = "",
+                            .client = "",
+                            .service = "",
+                            .webhook = n->webhook,
+                            .text = n->text};
+
+    log_line(n->level, "%s: webhook \"%s\"%s%s", n->what, n->webhook, *n->text ? ": " : "",
+             n->text);
+    if (d->worker)
+        queue_event(d, &e);
 }
 
 /* ------------------------------------------------------------------------------------ publish */
@@ -159,6 +191,8 @@ static char *event_text(struct desk *d, const struct event *e)
     set_text(o, "topic", e->topic);
     set_text(o, "service", e->service);
     set_text(o, "client", e->client);
+    set_text(o, "webhook", e->webhook);
+    set_text(o, "text", e->text);
     if (d->events_lost) {
         snprintf(missed, sizeof missed, "%llu events before this one were not told",
                  (unsigned long long)d->events_lost);

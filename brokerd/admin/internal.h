@@ -32,7 +32,7 @@ struct event {
     enum reason reason;
     uint64_t count;
     int64_t wall_ms;
-    const char *queue, *topic, *client, *service; /* in bytes, or "" */
+    const char *queue, *topic, *client, *service, *webhook, *text; /* in bytes, or "" */
     char bytes[];
 };
 
@@ -97,7 +97,7 @@ struct command {
     ask_fn *open;               /* at the caller's worker */
 };
 
-enum field_type { FIELD_TEXT, FIELD_FLAG, FIELD_COUNT, FIELD_TEXTS, FIELD_SETTINGS };
+enum field_type { FIELD_TEXT, FIELD_FLAG, FIELD_COUNT, FIELD_TEXTS, FIELD_SETTINGS, FIELD_LISTS };
 
 struct field {
     const char *name;
@@ -170,6 +170,8 @@ ask_fn cmd_connections, cmd_connection, cmd_kill, cmd_consumers, cmd_subscriptio
 ask_fn cmd_queue_ls, cmd_queue_info, cmd_queue_peek, cmd_queue_purge, cmd_queue_rm;
 ask_fn cmd_queue_add, cmd_queue_move;
 ask_fn cmd_page;
+ask_fn cmd_webhook_ls, cmd_webhook_info, cmd_webhook_add, cmd_webhook_rm, cmd_webhook_test;
+ask_fn cmd_webhook_enable, cmd_webhook_disable, cmd_webhook_replay;
 
 /* --------------------------------------------------------------------------------- requests */
 
@@ -228,6 +230,10 @@ void sums_tell(json_t *to, const struct inspect_totals *sum, const struct desk *
 
 /* Add what this worker knows of services to those there by name, no more than `max`. */
 void services_add(json_t *services, const struct desk *d, size_t max);
+
+/* Add this worker's webhooks to a list, with the depths of those queues of theirs that live here.
+ */
+void hooks_add(json_t *list, const struct desk *d);
 
 /* ----------------------------------------------------------------------------------- events */
 

@@ -10,6 +10,7 @@ static const char *const type_names[] = {
     [FIELD_COUNT] = "a whole number, not negative",
     [FIELD_TEXTS] = "an array of texts",
     [FIELD_SETTINGS] = "an object of texts",
+    [FIELD_LISTS] = "an object of texts and arrays of texts",
 };
 
 static bool all_texts(const json_t *value)
@@ -31,6 +32,19 @@ static bool all_texts(const json_t *value)
     return true;
 }
 
+static bool all_lists(const json_t *object)
+{
+    const char *key;
+    json_t *item;
+
+    json_object_foreach((json_t *)(uintptr_t)object, key, item)
+    {
+        if (!json_is_string(item) && !(json_is_array(item) && all_texts(item)))
+            return false;
+    }
+    return true;
+}
+
 static bool has_type(const json_t *value, enum field_type type)
 {
     switch (type) {
@@ -44,6 +58,8 @@ static bool has_type(const json_t *value, enum field_type type)
         return json_is_array(value) && all_texts(value);
     case FIELD_SETTINGS:
         return json_is_object(value) && all_texts(value);
+    case FIELD_LISTS:
+        return json_is_object(value) && all_lists(value);
     }
     return false;
 }

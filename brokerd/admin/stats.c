@@ -11,13 +11,12 @@
 
 enum { STATS_MS = 1000, STATS_LIMIT = 200 };
 
-enum stat { BROKER, QUEUES, CONSUMERS, CLIENTS, TOPICS };
+enum stat { BROKER, QUEUES, CONSUMERS, CLIENTS, WEBHOOKS, TOPICS };
 
 static const char *const topics[TOPICS] = {
-    [BROKER] = "$SYS.stats.broker",
-    [QUEUES] = "$SYS.stats.queues",
-    [CONSUMERS] = "$SYS.stats.consumers",
-    [CLIENTS] = "$SYS.stats.clients",
+    [BROKER] = "$SYS.stats.broker",       [QUEUES] = "$SYS.stats.queues",
+    [CONSUMERS] = "$SYS.stats.consumers", [CLIENTS] = "$SYS.stats.clients",
+    [WEBHOOKS] = "$SYS.stats.webhooks",
 };
 
 /* --------------------------------------------------------------------------------- one round */
@@ -25,6 +24,7 @@ static const char *const topics[TOPICS] = {
 struct round {
     struct desk *desk;
     struct top *top;
+    json_t *webhooks;
     unsigned heard; /* a bit for each topic */
 };
 
@@ -34,6 +34,7 @@ static void free_round(void *data)
 
     r->desk->stats.under_way = false;
     top_free(r->top);
+    json_decref(r->webhooks);
     free(r);
 }
 
@@ -76,6 +77,7 @@ static void then_say(struct ask *a, struct desk *d)
     say(r, QUEUES, list_of("queues", &t->queues));
     say(r, CONSUMERS, list_of("consumers", &t->consumers));
     say(r, CLIENTS, list_of("clients", &t->clients));
+    say(r, WEBHOOKS, json_incref(r->webhooks));
     ask_free(a);
 }
 
@@ -83,6 +85,8 @@ static void visit(struct ask *a, struct desk *d)
 {
     struct round *r = a->data;
 
+    if (a->cursor == 0 && is_heard(r, WEBHOOKS))
+        hooks_add(json_object_get(r->webhooks, "webhooks"), d);
     top_visit(a, d, r->top);
 }
 
@@ -116,11 +120,14 @@ static void begin(struct desk *d, unsigned heard)
 
     if (r) {
         *r = (struct round){.desk = d, .heard = heard};
+        r->webhooks = json_pack("{s:[]}", "webhooks");
         r->top = top_new(limit_of(r, QUEUES), limit_of(r, CLIENTS), limit_of(r, CONSUMERS));
     }
     if (!a || !r || !r->top) { /* without memory this second has no figures */
         if (a)
             ask_free(a);
+        if (r)
+            json_decref(r->webhooks);
         free(r);
         return;
     }

@@ -200,7 +200,16 @@ static const struct {
     {"listen \"tcp://127.0.0.1:1\" { certificate = \"x\" }\n",
      "t.conf:1: certificate: not supported by this version\n"},
     {"store \"journal\" { path = \"/x\" }\n", "t.conf:1: store: not supported by this version\n"},
-    {"webhook \"b\" { }\n", "t.conf:1: webhook: not supported by this version\n"},
+    {"webhook \"b\" { }\n", "t.conf:1: webhook: url: expected one\n"},
+    {"webhook \"b.c\" { url = \"https://x.y/\" topic = a }\n",
+     "t.conf:1: webhook: a webhook's name has letters, digits, '-' and '_' only, found \"b.c\"\n"},
+    {"webhook \"b\" {\n url = \"https://x.y/\" topic = \"a.#.b\"\n secret = whsec_short\n }\n",
+     "t.conf:2: topic: filter has # before its last level, found \"a.#.b\"\n"
+     "t.conf:3: secret: expected whsec_ and base64 of 24 to 64 bytes, or whsk_ and an Ed25519 "
+     "key\n"},
+    {"webhook \"b\" { url = \"http://x.y/\" topic = a }\n",
+     "t.conf:1: webhook: url: expected https:// (or insecure = true, for what is sent in the "
+     "clear)\n"},
     {"user \"alice\" { publish = { \"#\" } }\n", "t.conf:1: user: not supported by this version\n"},
     {"memory = 1MiB\nmax-message = 2MiB\n", "~t.conf:2: max-message: expected at most memory"},
     {"max-message = 129MiB\n", "~t.conf:1: max-message: expected at most limits reassembly-max"},
