@@ -441,9 +441,13 @@ static void on_told(void *ctx, const struct settings_told *t)
 START_TEST(what_is_in_force)
 {
     struct settings *started = load("workers = 2 memory = 2GiB listen \"tcp://127.0.0.1:1\" {}");
-    struct settings *now = load("workers = 3 memory = 3GiB listen \"tcp://127.0.0.1:2\" {}"
-                                "queue \"a.*\" { bind = { \"x\", \"y\" } max-messages = 5 }"
-                                "subscription \"b\" { max-bytes = 1KiB }");
+    struct settings *now =
+        load("workers = 3 memory = 3GiB listen \"tcp://127.0.0.1:2\" {}"
+             "queue \"a.*\" { bind = { \"x\", \"y\" } max-messages = 5 }"
+             "subscription \"b\" { max-bytes = 1KiB }"
+             "webhook \"c\" { url = \"https://x.y/z?token=tell-nobody\" topic = t "
+             "headers = \"A: tell-nobody\" "
+             "secret = \"whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODk=\" }");
     static const char *const wanted[] = {
         " workers = 2, restart\n",
         " memory = 3GiB\n",
@@ -453,6 +457,8 @@ START_TEST(what_is_in_force)
         "queue a.* bind [] = x, restart\nqueue a.* bind [] = y, restart\n",
         "queue a.* max-messages = 5\n",
         "subscription b max-bytes = 1KiB\n",
+        "webhook c topic [] = t\nwebhook c url = https://x.y/z\nwebhook c secret = (hidden)\n",
+        "webhook c headers [] = (hidden)\n",
     };
     struct told told = {""};
     const struct setting *row;
@@ -461,6 +467,7 @@ START_TEST(what_is_in_force)
     settings_tell(now, started, on_told, &told);
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         ck_assert_msg(strstr(told.text, wanted[i]) != NULL, "%s in %s", wanted[i], told.text);
+    ck_assert_ptr_null(strstr(told.text, "tell-nobody"));
     for (size_t i = 0; (row = setting_at(i)) != NULL; i++) { /* no key is forgotten */
         (void)snprintf(line, sizeof line, " %s ", row->key);
         if (row->type != SETTING_LATER)
