@@ -42,7 +42,7 @@ struct net_options {
     X(NARROWED, "protocol-not-served", "it speaks a protocol that the listener does not serve")    \
     X(TLS, "tls", "it speaks TLS, which is not served here")                                       \
     X(ORIGIN, "origin", "a page of an origin that may not come")                                   \
-    X(HTTP, "http", "an HTTP request for what is not here")                                        \
+    X(HTTP, "http", "an HTTP request that breaks the rules")                                       \
     X(SILENT, "silent", "it was silent for too long")                                              \
     X(FIRST_TIME, "first-frame-time", "no complete first frame in time")                           \
     X(FIRST_SIZE, "first-frame-size", "the first frame is too large")                              \

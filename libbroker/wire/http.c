@@ -108,6 +108,19 @@ static int on_end(http_parser *p)
     return 2;
 }
 
+/* The parser bears lines that end with LF alone; the one in front of us may not. */
+static bool lines_end_well(struct slice head)
+{
+    const uint8_t *lf;
+
+    for (; (lf = memchr(head.p, '\n', head.n)) != NULL;
+         head = slice_from(head, (size_t)(lf - head.p) + 1)) {
+        if (lf == head.p || lf[-1] != '\r')
+            return false;
+    }
+    return true;
+}
+
 int http_parse(struct slice head, struct http_request *ret, const char **ret_why)
 {
     static const http_parser_settings settings = {.on_url = on_url,
@@ -121,6 +134,10 @@ int http_parse(struct slice head, struct http_request *ret, const char **ret_why
 
     ret->fields_n = 0;
     ret->method = ret->target = slice_of(head.p, 0);
+    if (!lines_end_well(head)) {
+        *ret_why = "a line does not end with CR and LF";
+        return -EPROTO;
+    }
     http_parser_init(&p, HTTP_REQUEST);
     p.data = &f;
     used = http_parser_execute(&p, &settings, (const char *)head.p, head.n);
