@@ -361,6 +361,7 @@ static int attach_here(struct consumer *k, struct queue *q, struct refusal *why)
         return bind_refused(unseen < 0 ? unseen : -ENOMEM, why);
     k->tap->manual_ack = k->manual_ack;
     k->tap->facts = k->facts;
+    k->tap->custody->ack_ms = k->errand->ack_ms;
     k->tap->credit = k->errand->granted;
     k->unseen += (unsigned)unseen;
     k->state = CONSUMER_LIVE;
@@ -386,6 +387,7 @@ static int attach_there(struct consumer *k, handle_t queue, struct refusal *why)
     m->credit = e->lent;
     m->manual_ack = k->manual_ack;
     m->facts = k->facts;
+    m->ack_ms = e->ack_ms;
     m->filters_n = (uint32_t)e->filters_n;
     memcpy(m->bytes, e->wants, e->filters_n);
     return 0;
@@ -466,6 +468,7 @@ static int consume(struct consumer *k, const struct consume_options *o, struct r
     if (!k->errand)
         return -ENOMEM;
     k->errand->granted = add_credit(0, 0, o->credit);
+    k->errand->ack_ms = o->ack_ms;
     k->manual_ack = o->manual_ack;
     k->facts = facts;
     n = names_get(c, o->queue);
@@ -718,6 +721,7 @@ void tap_take_attach(struct core *c, const struct mail_attach *m)
     }
     t->manual_ack = m->manual_ack;
     t->facts = m->facts;
+    t->custody->ack_ms = m->ack_ms;
     t->credit = m->credit;
     t->custody->unseen = (unsigned)unseen;
     post_consumer(t, MAIL_ATTACHED);

@@ -274,6 +274,7 @@ struct consume_options {
     const struct slice *filters; /* subscribe: 1 or more; consume: bindings to add, 0 or more */
     unsigned filters_n;
     bool manual_ack;      /* consume only: settled by core_ack(), else when written */
+    uint32_t ack_ms;      /* with that: its own ack-timeout; 0: the queue's */
     uint64_t credit;      /* messages; CORE_UNLIMITED and above: no limit */
     struct slice headers; /* neutral form; the `$` names among them are own settings. With `$bind:
                            * none` a queue that is made for this is not bound to the topic of its

@@ -103,7 +103,7 @@ static bool send(struct tap *t, struct delivery *d)
 /* When what is delivered now must be settled; the tap's timer is set to it. */
 static int64_t ack_deadline(struct tap *t)
 {
-    int64_t timeout = t->queue->policy->ack_timeout_ms;
+    int64_t own = t->custody->ack_ms, timeout = own ? own : t->queue->policy->ack_timeout_ms;
     int64_t at = INT64_MAX;
 
     if (t->manual_ack && timeout != POLICY_NEVER)

@@ -124,7 +124,7 @@ struct mail_attach {
     struct entry head;
     handle_t queue, consumer;
     uint64_t credit;
-    uint32_t filters_n;
+    uint32_t filters_n, ack_ms;
     uint8_t manual_ack, facts;
     _Alignas(8) uint8_t bytes[];
 };

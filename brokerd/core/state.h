@@ -193,6 +193,7 @@ struct custody {
     handle_t handle;          /* 0 for a local tap that nobody has asked for */
     handle_t remote;          /* the consumer on another worker, or 0 */
     uint64_t unwritten_bytes; /* remote: payload on its way */
+    uint32_t ack_ms;          /* its own ack-timeout; 0: the queue's */
     unsigned unseen;          /* remote: workers that have yet to learn of its bindings */
 };
 
@@ -345,6 +346,7 @@ struct errand {
     uint64_t granted;            /* credit so far */
     uint64_t lent;               /* of that, to the remote tap */
     const char *queue;           /* its name, behind the rest */
+    uint32_t ack_ms;             /* as of consume_options */
     size_t filters_n, headers_n; /* bytes of each in `wants` */
     uint8_t wants[];             /* bindings and own settings, packed (mail.h) */
 };

@@ -247,7 +247,7 @@ void tap_arm(struct tap *t, int64_t due_ms)
 
 static void extend(struct tap *t, struct flight *f, uint32_t ms)
 {
-    int64_t own = t->queue->policy->ack_timeout_ms;
+    int64_t own = t->custody->ack_ms ? t->custody->ack_ms : t->queue->policy->ack_timeout_ms;
     int64_t by = ms ? (int64_t)ms : own;
 
     f->deadline_ms = by == POLICY_NEVER ? INT64_MAX : t->queue->core->now_ms + by;

@@ -144,6 +144,30 @@ START_TEST(time_runs_for_what_was_given)
 }
 END_TEST
 
+/* A consumer may have a time-out of its own, with which its deliveries begin and may be extended.
+ */
+START_TEST(its_own_time)
+{
+    struct consume_options o = {
+        .queue = SLICE("work"), .manual_ack = true, .ack_ms = 500, .credit = 2};
+    struct refusal why;
+
+    start(_i);
+    ck_assert_int_eq(core_attach(a.ep, &o, &a, &a.consumer, &why), 0);
+    world_run(&w);
+    world_advance(&w, 400);
+    ck_assert_int_eq(core_ack(a.consumer, 2, 1, ACK_EXTEND, 0), 0);
+    world_run(&w);
+    world_advance(&w, 99);
+    ck_assert_uint_eq(work()->backlog->settled.timeouts, 0);
+    world_advance(&w, 1);
+    ck_assert_uint_eq(work()->backlog->settled.timeouts, 1);
+    world_advance(&w, 400);
+    ck_assert_uint_eq(work()->backlog->settled.timeouts, 2);
+    teardown();
+}
+END_TEST
+
 static bool count(void *ctx, const struct inspect_tap *t)
 {
     (void)t;
@@ -253,6 +277,7 @@ int main(void)
     tcase_add_loop_test(tc, what_was_not_given_returns_uncounted, 0, 2);
     tcase_add_test(tc, what_is_on_its_way_returns_uncounted);
     tcase_add_loop_test(tc, time_runs_for_what_was_given, 0, 2);
+    tcase_add_loop_test(tc, its_own_time, 0, 2);
     tcase_add_loop_test(tc, who_parted_is_no_consumer, 0, 2);
     tcase_add_loop_test(tc, who_comes_again_takes_over, 0, 4);
     tcase_add_test(tc, made_up_names_find_nothing);
