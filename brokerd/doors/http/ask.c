@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "brokerd/doors/http/peer.h"
+#include "brokerd/doors/http/settle.h"
 #include "brokerd/doors/refuse.h"
 #include "libbroker/base/headers.h"
 
@@ -44,6 +45,11 @@ static void closed(void *consumer_ctx, const struct refusal *why, uint64_t lost)
         k->closed(k, why, lost);
 }
 
+static void resolved(void *ctx, uint64_t token, bool settled)
+{
+    settle_resolved(((const struct hpeer *)ctx)->link, token, settled);
+}
+
 static const char *peer_text(const void *ctx)
 {
     return link_peer(((const struct hpeer *)ctx)->link);
@@ -56,6 +62,7 @@ const struct endpoint_ops hendpoint = {
     .closed = closed,
     .settled = window_settled,
     .granted = window_granted,
+    .resolved = resolved,
     .peer = peer_text,
 };
 
