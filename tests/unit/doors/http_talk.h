@@ -34,21 +34,21 @@ static inline struct http_talk *http_talk_of(const struct link *l)
     return (struct http_talk *)(uintptr_t)l;
 }
 
-static inline void http_talk_close(struct link *l, const char *why, bool clean)
+static inline void http_talk_close(struct link *l, const char *why, enum link_end end)
 {
     struct http_talk *t = http_talk_of(l);
 
     if (t->closed)
         abort();
     t->closed = true;
-    t->clean = clean;
+    t->clean = end != LINK_WRONG;
     (void)snprintf(t->why, sizeof t->why, "%s", why);
 }
 
 static inline void http_talk_refuse(struct link *l, enum door_refusal what, const char *why)
 {
     (void)what;
-    http_talk_close(l, why, false);
+    http_talk_close(l, why, LINK_WRONG);
     http_talk_of(l)->refused = true;
 }
 
