@@ -20,10 +20,10 @@ struct talk {
     char heard[FAKE_TEXT];
 };
 
-static void on_close(struct link *l, const char *why, bool clean)
+static void on_close(struct link *l, const char *why, enum link_end end)
 {
     (void)why;
-    (void)clean;
+    (void)end;
     ((struct talk *)l)->closed = true;
 }
 
@@ -70,7 +70,9 @@ static struct talk *talk_open(void)
                                             .frame_max = 1 << 20,
                                             .message_max = 1 << 20,
                                             .streams_max = 100,
-                                            .idle_max_ms = 60000},
+                                            .idle_max_ms = 60000,
+                                            .first_frame_ms = 10000,
+                                            .http_idle_ms = 75000},
                                  .scratch = &t->scratch,
                                  .close = on_close,
                                  .refuse = on_refuse,
