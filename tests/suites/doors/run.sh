@@ -7,7 +7,7 @@ conf='max-message = "4MiB"
 queue "#" { dead-letter = "dead.letters" }
 queue "small.#" { max-messages = 1 overflow = reject }
 subscription "slow.#" { max-messages = 64 overflow = drop-oldest }'
-read -ra doors <<<"${DOORS:-rsocket rsocket-ws json json-ws stomp stomp-ws}"
+read -ra doors <<<"${DOORS:-rsocket rsocket-ws json json-ws stomp stomp-ws http http-events}"
 brokerd_start
 SLOW=$SLOW python3 tests/suites/doors/suite.py "${BROKER_URL#tcp://}" "${doors[@]}"
 brokerd_stop

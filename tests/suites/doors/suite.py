@@ -13,12 +13,13 @@ import sys
 import time
 import traceback
 
+from http_door import Http, HttpEvents
 from json_door import Json, JsonWs
 from party import PATIENCE, Closed, Refused
 from rsocket_door import RSocket, RSocketWs, metadata
 from stomp_door import Stomp, StompWs
 
-DOORS = {d.name: d for d in (RSocket, RSocketWs, Json, JsonWs, Stomp, StompWs)}
+DOORS = {d.name: d for d in (RSocket, RSocketWs, Json, JsonWs, Stomp, StompWs, Http, HttpEvents)}
 MAX_MESSAGE = 4 << 20  # as in run.sh
 RATE, FRAME_MAX = 20, 64 << 10  # likewise, for --limited
 address = None
