@@ -1,5 +1,6 @@
 #!/bin/bash
-# brokerd and a page in Chromium: JSON by the browser's WebSocket, STOMP by @stomp/stompjs.
+# brokerd and a page in Chromium: JSON by its WebSocket, STOMP by @stomp/stompjs, server-sent events by its
+# EventSource and by that of npm.
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$0")/../../integration/lib.sh"
 
@@ -10,4 +11,5 @@ if [ ! $here/node_modules/.package-lock.json -nt $here/package-lock.json ]; then
 fi
 brokerd_start
 SLOW=$SLOW node $here/browse.js "${BROKER_URL#tcp://}"
+SLOW=$SLOW node $here/events.js "${BROKER_URL#tcp://}"
 brokerd_stop
