@@ -6,10 +6,10 @@
  *
  * A browser acknowledges nothing. It comes again when its stream was cut, and says the last event
  * it saw. So of a named queue each event stays in flight for `settle` after it was written, and is
- * settled if the connection is still there by then. What a cut stream leaves stays in flight for
- * about as long: if the reader comes again meanwhile and names an event, that and those before it
- * are settled and those after it come again at once; else all of them come again, to whoever
- * consumes the queue.
+ * settled if the connection is still there by then, or AHEAD_MAX more have been written. What a cut
+ * stream leaves stays in flight for about as long: if the reader comes again meanwhile and names an
+ * event, that and those before it are settled and those after it come again at once; else all of
+ * them come again, to whoever consumes the queue.
  *
  *      written 1..40 | 41..60 | 61..75     a mark is made every `settle`, and says how far was
  *          settled   ^ older  ^ newer      written: what the older one says is settled at the next
@@ -31,6 +31,8 @@ enum {
     KEEPALIVE_MS = 15000, /* a comment, so that who stands between does not think it dead */
     RETRY_MS = 2000,      /* when a browser whose stream ended comes again */
     SETTLE_MS = 10000,
+    AHEAD_MAX =
+        4096, /* and there are more than that, before it passes: max-inflight would be the pace */
     WRITTEN_MS = 20, /* between looks at how far the last events are */
     SETTLE_MOST_MS = 3600 * 1000,
 };
@@ -237,7 +239,7 @@ static uint64_t deliver(struct hconsumer *k, const struct delivery *d)
     if (s->left != UINT64_MAX)
         s->left -= d->run.n;
     s->got += d->run.n;
-    if (s->left == 0 && s->is_queue)
+    if (s->is_queue && (s->left == 0 || s->got - s->settled > 2 * AHEAD_MAX))
         (void)alarm_set(s->alarms, &s->alarm, 0);
     else if (s->left == 0)
         finish_credit(s);
@@ -266,14 +268,25 @@ static void closed(struct hconsumer *k, const struct refusal *why, uint64_t lost
 
 /* ------------------------------------------------------------------------------------ in time */
 
-/* What was written since the last mark has `settle` to be settled; what was marked then, is. */
+static void settle_upto(struct stream *s, uint64_t number)
+{
+    if (number > s->settled)
+        (void)core_ack(s->k, s->settled + 1, (uint32_t)(number - s->settled), ACK_DONE, 0);
+    s->settled = number > s->settled ? number : s->settled;
+}
+
+/* When a mark is due, what was written since the last has `settle` to be settled; what was marked
+ * then, is. What was written long before the last is in any case. */
 static void settle(struct stream *s, int64_t now_ms)
 {
     uint64_t written = core_consumer_written(s->k);
 
-    if (s->marked > s->settled)
-        (void)core_ack(s->k, s->settled + 1, (uint32_t)(s->marked - s->settled), ACK_DONE, 0);
-    s->settled = s->marked;
+    if (written > AHEAD_MAX)
+        settle_upto(s, written - AHEAD_MAX);
+    if (now_ms < s->mark_ms)
+        return;
+    settle_upto(s, s->marked);
+    s->marked = s->settled > s->marked ? s->settled : s->marked;
     if (written > s->marked)
         (void)core_ack(s->k, s->marked + 1, (uint32_t)(written - s->marked), ACK_EXTEND,
                        (uint32_t)(2 * s->settle_ms));
@@ -289,7 +302,7 @@ static void end_with_credit(struct stream *s, int64_t now_ms)
         return;
     }
     if (s->k && s->settle_ms)
-        (void)core_ack(s->k, s->settled + 1, (uint32_t)(s->got - s->settled), ACK_DONE, 0);
+        settle_upto(s, s->got);
     core_detach(s->k);
     s->k = NULL;
     finish_credit(s);
@@ -302,6 +315,21 @@ static void keep_alive(struct stream *s, int64_t now_ms)
         put(s, SLICE(":\n\n"));
 }
 
+/* It is cut, or ends. What was written stays in flight for a while. */
+static void leave(struct stream *s)
+{
+    uint64_t written;
+
+    if (!s->k)
+        return;
+    written = core_consumer_written(s->k);
+    if (s->settle_ms && written > s->marked)
+        (void)core_ack(s->k, s->marked + 1, (uint32_t)(written - s->marked), ACK_EXTEND,
+                       (uint32_t)(2 * s->settle_ms));
+    core_part(s->k, written);
+    s->k = NULL;
+}
+
 static void ring(struct alarm *a, int64_t now_ms)
 {
     struct stream *s = (struct stream *)((char *)a - offsetof(struct stream, alarm));
@@ -311,6 +339,7 @@ static void ring(struct alarm *a, int64_t now_ms)
         return;
     if (s->alarms->draining) {
         begin(s);
+        leave(s);
         finish(s, reason_name(REASON_DRAINING), "draining: the broker is about to stop", 0);
         return;
     }
@@ -318,7 +347,7 @@ static void ring(struct alarm *a, int64_t now_ms)
         end_with_credit(s, now_ms);
         return;
     }
-    if (s->settle_ms && s->k && now_ms >= s->mark_ms)
+    if (s->settle_ms && s->k)
         settle(s, now_ms);
     if (now_ms - s->said_ms >= KEEPALIVE_MS)
         keep_alive(s, now_ms);
@@ -465,25 +494,13 @@ static size_t stream_body(struct exchange *x, struct slice part, struct block *b
     return part.n;
 }
 
-/* The connection has gone. What was written stays in flight for a while. */
-static void leave(struct stream *s)
-{
-    uint64_t written = core_consumer_written(s->k);
-
-    if (s->settle_ms && written > s->marked)
-        (void)core_ack(s->k, s->marked + 1, (uint32_t)(written - s->marked), ACK_EXTEND,
-                       (uint32_t)(2 * s->settle_ms));
-    core_part(s->k, written);
-}
-
 static void stream_over(struct exchange *x)
 {
     struct stream *s = x->state;
 
     if (!s)
         return;
-    if (s->k)
-        leave(s);
+    leave(s);
     stream_free(s);
 }
 
