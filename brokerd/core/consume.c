@@ -27,7 +27,7 @@ static int refuse(struct refusal *why, enum reason reason, int error, const char
 static bool is_option(struct slice name)
 {
     return slice_eq(name, SLICE("$facts")) || slice_eq(name, SLICE("$from")) ||
-           slice_eq(name, SLICE("$bind"));
+           slice_eq(name, SLICE("$bind")) || slice_eq(name, SLICE("$make"));
 }
 
 static int check_option(struct slice name, struct slice value, bool *facts, struct refusal *why)
@@ -40,6 +40,8 @@ static int check_option(struct slice name, struct slice value, bool *facts, stru
         return slice_eq(value, SLICE("none"))
                    ? 0
                    : refuse(why, REASON_INVALID, -EINVAL, "$bind: only \"none\" is possible");
+    if (slice_eq(name, SLICE("$make")))
+        return 0;
     if (slice_eq(value, SLICE("new")))
         return 0;
     return refuse(why, REASON_INVALID, -EINVAL,
@@ -114,6 +116,7 @@ static int check_names(const struct endpoint *ep, const struct consume_options *
                        struct refusal *why)
 {
     const char *error = NULL;
+    struct slice make;
 
     if (o->queue.n)
         error = name_queue_error(o->queue, NAME_OF_BROKER);
@@ -123,6 +126,8 @@ static int check_names(const struct endpoint *ep, const struct consume_options *
         error = "a subscription needs a filter";
     if (error)
         return refuse(why, REASON_INVALID, -EINVAL, error);
+    if (!ep->is_broker && headers_find(o->headers, SLICE("$make"), &make))
+        return refuse(why, REASON_INVALID, -EINVAL, "$make: no such setting");
     if (o->queue.n && !access_allowed(ep, ACCESS_CONSUME, o->queue))
         return access_denied(o->queue, why);
     for (unsigned i = 0; i < o->filters_n; i++)

@@ -278,7 +278,8 @@ struct consume_options {
     uint64_t credit;      /* messages; CORE_UNLIMITED and above: no limit */
     struct slice headers; /* neutral form; the `$` names among them are own settings. With `$bind:
                            * none` a queue that is made for this is not bound to the topic of its
-                           * own name */
+                           * own name; with the broker's own `$make: 1` it is made whatever the
+                           * settings say of clients */
 };
 
 #define CORE_UNLIMITED UINT64_C(0x7fffffff)

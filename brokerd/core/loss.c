@@ -7,6 +7,7 @@
 #include "brokerd/core/queue.h"
 #include "libbroker/base/headers.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -78,20 +79,44 @@ static bool died_here_before(const struct queue *q, const struct msg *m)
 }
 
 /* What a letter says of its death, in front of the headers that the message had. */
+enum { DEATH_FACTS = 5 };
+
 struct death {
-    struct header h[4];
-    char attempts[16];
+    struct header h[DEATH_FACTS];
+    char attempts[16], id[24];
 };
 
 static void describe(struct death *d, const struct queue *q, const struct msg *m, uint32_t attempts,
                      enum reason reason)
 {
     int n = snprintf(d->attempts, sizeof d->attempts, "%u", attempts);
+    int id = snprintf(d->id, sizeof d->id, "%" PRIu64, m->id);
 
     d->h[0] = (struct header){SLICE("$dead-reason"), slice_str(reason_name(reason))};
     d->h[1] = (struct header){SLICE("$dead-queue"), slice_str(q->label)};
     d->h[2] = (struct header){SLICE("$dead-topic"), topic_slice(m->topic)};
     d->h[3] = (struct header){SLICE("$dead-attempts"), slice_of(d->attempts, (size_t)n)};
+    d->h[4] = (struct header){SLICE("$dead-id"), slice_of(d->id, (size_t)id)};
+}
+
+bool loss_undo(struct slice queue, struct loss_life *l)
+{
+    static const char *const names[DEATH_FACTS] = {"$dead-reason", "$dead-queue", "$dead-topic",
+                                                   "$dead-attempts", "$dead-id"};
+    struct slice rest = l->headers, value[DEATH_FACTS];
+    char id[24];
+    struct header h;
+
+    for (unsigned i = 0; i < DEATH_FACTS; i++) {
+        if (headers_next(&rest, &h) <= 0 || !slice_eq(h.name, slice_str(names[i])))
+            return false;
+        value[i] = h.value;
+    }
+    if (!slice_eq(value[1], queue))
+        return false;
+    (void)snprintf(id, sizeof id, "%.*s", (int)value[4].n, (const char *)value[4].p);
+    *l = (struct loss_life){value[2], rest, strtoull(id, NULL, 10)};
+    return true;
 }
 
 static void write_letter(struct queue *q, struct msg *m, uint32_t attempts, enum reason reason)
@@ -103,7 +128,7 @@ static void write_letter(struct queue *q, struct msg *m, uint32_t attempts, enum
     uint8_t *p;
 
     describe(&d, q, m, attempts, reason);
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < DEATH_FACTS; i++)
         size += headers_size(d.h[i].name.n, d.h[i].value.n);
     if (size > UINT16_MAX) { /* it has died in too many queues already */
         loss_count(q, REASON_TOO_LARGE, 1);
@@ -118,7 +143,7 @@ static void write_letter(struct queue *q, struct msg *m, uint32_t attempts, enum
         return;
     }
     p = l->headers;
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < DEATH_FACTS; i++)
         p = headers_put(p, d.h[i].name, d.h[i].value);
     if (old.n)
         memcpy(p, old.p, old.n);

@@ -16,6 +16,17 @@ void loss_gap(struct queue *q, enum reason reason, uint64_t n);
  * should know, and send it to the queue's dead-letter topic if there is one. Borrowed. */
 void loss_message(struct queue *q, struct msg *m, uint32_t attempts, enum reason reason);
 
+/* What a message is besides its payload. */
+struct loss_life {
+    struct slice topic, headers;
+    uint64_t id;
+};
+
+/* Is a message with those headers one that died in `queue`, and not since anywhere else? Then what
+ * it was before, borrowed from the headers: brought back there it may die again, as it is no letter
+ * any more. False: *l is unchanged. */
+bool loss_undo(struct slice queue, struct loss_life *l);
+
 /* Publish the dead letters gathered in this turn. */
 void loss_send_letters(struct core *c);
 

@@ -52,6 +52,8 @@ struct move {
     uint64_t left, done;
     enum reason reason;
     bool ended; /* no more are taken */
+    size_t name_n;
+    char name[]; /* of the queue they go to */
 };
 
 static void not_accepted(struct move *m, enum reason reason)
@@ -129,12 +131,14 @@ int core_move_open(struct core *c, uint64_t queue, struct slice to, uint64_t n, 
 
     if (!q || !target || target->state != NAMED_KNOWN)
         return -ENOENT;
-    m = calloc(1, sizeof *m);
+    m = calloc(1, sizeof *m + to.n);
     if (!m)
         return -ENOMEM;
     m->core = c;
     m->queue = queue;
     m->to = target->queue;
+    m->name_n = to.n;
+    memcpy(m->name, to.p, to.n);
     m->left = queue_ready(q) < n ? queue_ready(q) : n;
     deque_init(&m->flights, sizeof(struct flight));
     deque_start_at(&m->flights, 1);
@@ -171,7 +175,7 @@ static bool move_one(struct move *m, struct queue *q, uint64_t *bytes)
     q->backlog->inflight++;
     m->left--;
     *bytes += f->msg->len;
-    if (publish_moved(m->publisher, m->to, f->msg) < 0) {
+    if (publish_moved(m->publisher, m->to, slice_of(m->name, m->name_n), f->msg) < 0) {
         settle_one(m, f, false);
         not_accepted(m, REASON_MEMORY);
     }

@@ -222,23 +222,34 @@ static void tell_askers(struct core *c, struct named *n)
     names_release(c, n);
 }
 
-static bool may_make(struct core *c, struct slice name, enum reason *ret)
+struct wish {
+    struct slice name;
+    const uint8_t *wants;
+    size_t filters_n, headers_n;
+};
+
+/* Is there that header? */
+static bool wish_says(const struct wish *w, struct slice name, struct slice wanted)
 {
-    const struct policy_rule *rule = policy_set_find_queue(c->policies, name);
+    struct slice value;
+
+    return w->headers_n &&
+           headers_find(slice_of(w->wants + w->filters_n, w->headers_n), name, &value) &&
+           slice_eq(value, wanted);
+}
+
+static bool may_make(struct core *c, const struct wish *w, enum reason *ret)
+{
+    const struct policy_rule *rule = policy_set_find_queue(c->policies, w->name);
 
     if (map_len(&c->names) > NAMES_MAX) {
         *ret = REASON_LIMIT;
         return false;
     }
     *ret = REASON_NOT_FOUND;
-    return c->globals.create_queues || slice_eq(slice_str(rule->filter), name);
+    return c->globals.create_queues || slice_eq(slice_str(rule->filter), w->name) ||
+           wish_says(w, SLICE("$make"), SLICE("1"));
 }
-
-struct wish {
-    struct slice name;
-    const uint8_t *wants;
-    size_t filters_n, headers_n;
-};
 
 static int post_wish(struct core *c, unsigned to, enum mail_kind kind, const struct wish *w)
 {
@@ -278,7 +289,7 @@ static void decide(struct core *c, unsigned asker, const struct wish *w)
     n->askers |= UINT64_C(1) << asker;
     if (n->making)
         return;
-    if (n->queue || !may_make(c, w->name, &n->reason)) {
+    if (n->queue || !may_make(c, w, &n->reason)) {
         uint64_t askers = n->askers;
 
         n->askers = 0;
@@ -333,11 +344,7 @@ static void report_made(struct core *c, struct slice name, handle_t queue, enum 
 
 static bool is_unbound(const struct wish *w)
 {
-    struct slice how;
-
-    return w->headers_n &&
-           headers_find(slice_of(w->wants + w->filters_n, w->headers_n), SLICE("$bind"), &how) &&
-           slice_eq(how, SLICE("none"));
+    return wish_says(w, SLICE("$bind"), SLICE("none"));
 }
 
 /* The filters its maker named, else those of the settings, else its own name as a topic, unless

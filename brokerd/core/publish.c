@@ -5,6 +5,7 @@
 #include "brokerd/core/deliver.h"
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/follow.h"
+#include "brokerd/core/loss.h"
 #include "brokerd/core/mail.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/queue.h"
@@ -592,35 +593,48 @@ void core_foresee_mail(struct core *c, struct entry *const *e, unsigned n)
         core_foresee(c, topic, topics);
 }
 
-int publish_moved(struct publisher *p, handle_t queue, struct msg *m)
+/* To a queue of this worker or another. */
+static int send_moved(struct publisher *p, struct offer *o, handle_t queue)
 {
     struct core *c = p->ep->core;
-    struct msg_meta meta = {.headers = msg_headers(m), .type = {.id = CTYPE_NONE}};
+    struct queue *q = slots_get(&c->slots, SLOT_QUEUE, queue);
+
+    publisher_has_news(p);
+    if (handle_worker(queue) != c->id) {
+        if (post_run(o, handle_worker(queue), queue) == 0)
+            return enter(p, o, 1);
+        refused_there(o);
+        return enter(p, o, 0);
+    }
+    if (!q)
+        return refuse_run(p, o, REASON_NOT_FOUND);
+    offer_to(o, q);
+    return enter(p, o, 0);
+}
+
+int publish_moved(struct publisher *p, handle_t queue, struct slice name, struct msg *m)
+{
+    struct core *c = p->ep->core;
+    struct loss_life life = {topic_slice(m->topic), msg_headers(m), m->id};
+    struct route *r = loss_undo(name, &life) ? route_get(c->routes, life.topic) : NULL;
+    struct msg_meta meta = {.headers = life.headers, .type = {.id = CTYPE_NONE}};
     struct msg_view v = {m->data, m->len, &meta, m->block};
     struct run run = {.v = &v, .n = 1, .bytes = m->len, .type = msg_type(m)};
     struct offer o = {.core = c,
                       .run = &run,
-                      .topic = m->topic,
-                      .id = m->id,
+                      .topic = r ? r->topic : m->topic,
+                      .id = life.id,
                       .time_ms = m->time_ms,
                       .publisher = p->handle,
                       .first = p->next++,
                       .may_hold = true};
-    struct queue *q = slots_get(&c->slots, SLOT_QUEUE, queue);
+    int error;
 
     if (m->expires_ms != INT64_MAX)
         meta.ttl_ms = m->expires_ms > c->now_ms ? m->expires_ms - c->now_ms : 1;
-    publisher_has_news(p);
-    if (handle_worker(queue) != c->id) {
-        if (post_run(&o, handle_worker(queue), queue) == 0)
-            return enter(p, &o, 1);
-        refused_there(&o);
-        return enter(p, &o, 0);
-    }
-    if (!q)
-        return refuse_run(p, &o, REASON_NOT_FOUND);
-    offer_to(&o, q);
-    return enter(p, &o, 0);
+    error = send_moved(p, &o, queue);
+    route_unref(r);
+    return error;
 }
 
 void publish_internal(struct core *c, struct slice topic, const struct run *run)

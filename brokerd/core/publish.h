@@ -15,10 +15,11 @@ struct parked;
 /* The core's own publishing (dead letters): never holds, hears nothing. */
 void publish_internal(struct core *c, struct slice topic, const struct run *run);
 
-/* Publish a kept message, borrowed, straight to a queue (a handle, perhaps of another worker): it
- * keeps topic, id and time. It gets the publisher's next number and needs no credit. -ENOMEM:
- * what becomes of it will not be told. */
-int publish_moved(struct publisher *p, handle_t queue, struct msg *m);
+/* Publish a kept message, borrowed, straight to the queue called `name` (a handle, perhaps of
+ * another worker): it keeps topic, id and time; a dead letter that died there has those it had
+ * before, but for the time. It gets the publisher's next number and needs no credit. -ENOMEM: what
+ * becomes of it will not be told. */
+int publish_moved(struct publisher *p, handle_t queue, struct slice name, struct msg *m);
 
 /* An answer for messages of a publisher, on this worker or another, that came by itself;
  * neighbours are gathered until publish_flush(). 0: nobody waits. `full`: the queue that refused

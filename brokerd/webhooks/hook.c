@@ -101,7 +101,7 @@ static int attach(struct hook *h, bool is_dead, struct consumer **ret)
     const struct spec_list *topics = spec_said(h->spec, "topic");
     char queue[SPEC_QUEUE_MAX], dead[SPEC_QUEUE_MAX];
     struct slice filters[SPEC_LIST_MAX];
-    uint8_t headers[3 * 32 + SPEC_QUEUE_MAX], *p = headers;
+    uint8_t headers[4 * 32 + SPEC_QUEUE_MAX], *p = headers;
     struct consume_options o = {.filters = filters, .manual_ack = true};
     struct refusal why = {.text = ""};
     int r;
@@ -110,6 +110,7 @@ static int attach(struct hook *h, bool is_dead, struct consumer **ret)
     (void)spec_dead_queue(h->spec->name, dead);
     for (size_t i = 0; !is_dead && i < topics->n; i++)
         filters[o.filters_n++] = slice_str(topics->v[i]);
+    p = put_text(p, "$make", "1");
     if (!is_dead) { /* facts: each delivery's own id and time */
         p = put_text(p, "$facts", "1");
         p = put_text(p, "$dead-letter", dead);

@@ -223,8 +223,12 @@ START_TEST(ack_times_out)
     ck_assert_str_eq(a.got, "x *x ");
     world_advance(&world, 1000);
     ck_assert_str_eq(b.got, "x ");
-    ck_assert_str_eq(b.headers, "$dead-reason=attempts;$dead-queue=work;$dead-topic=work;"
-                                "$dead-attempts=2;");
+    ck_assert_int_eq(strncmp(b.headers,
+                             "$dead-reason=attempts;$dead-queue=work;$dead-topic=work;"
+                             "$dead-attempts=2;$dead-id=",
+                             strlen("$dead-reason=attempts;$dead-queue=work;$dead-topic=work;"
+                                    "$dead-attempts=2;$dead-id=")),
+                     0);
     teardown();
 }
 END_TEST

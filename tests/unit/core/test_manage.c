@@ -180,6 +180,38 @@ START_TEST(finds_who_waits_for_whom) /* _i: the consumer's core */
 }
 END_TEST
 
+/* A dead letter that is moved back is what it was: with its topic, and able to die again. */
+START_TEST(a_dead_letter_comes_back) /* _i: cores */
+{
+    uint64_t dead, work;
+    char first[512];
+    struct move *m;
+
+    start((unsigned)_i, "max-deliveries=1 dead-letter=dead");
+    dead = make(&b, "dead");
+    ck_assert_int_eq(world_consume(&a, "to.w", true, 100), 0);
+    world_run(&world);
+    work = inspect_find_queue(a.ep->core, SLICE("to.w"));
+    world_publish(&pub, PUBLISH_WINDOW, false, "to.w", "x");
+    world_run(&world);
+    ck_assert_int_eq(core_ack(a.consumer, 1, 1, ACK_REJECT, 0), 0);
+    world_run(&world);
+    snprintf(first, sizeof first, "%s", peek(dead, 9));
+    ck_assert_str_eq(first, "x:waiting:dead ");
+    ck_assert_int_eq(core_move_open(world.core[inspect_home(dead)], dead, SLICE("to.w"), 9, &m), 0);
+    run_move(m);
+    core_move_close(m);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "x x ");
+    ck_assert_str_eq(peek(work, 9), "x:unacked:to.w ");
+    ck_assert_str_eq(a.headers, "");
+    ck_assert_int_eq(core_ack(a.consumer, 2, 1, ACK_REJECT, 0), 0);
+    world_run(&world);
+    ck_assert_str_eq(peek(dead, 9), first);
+    teardown();
+}
+END_TEST
+
 START_TEST(moves_all_to_another_queue) /* _i: the core it lives on */
 {
     struct move *m;
@@ -326,6 +358,7 @@ int main(void)
     tcase_add_loop_test(t, a_queue_without_room_is_full, 0, 4);
     tcase_add_test(t, sees_what_waits);
     tcase_add_loop_test(t, finds_who_waits_for_whom, 0, 2);
+    tcase_add_loop_test(t, a_dead_letter_comes_back, 1, 3);
     tcase_add_loop_test(t, moves_all_to_another_queue, 0, 2);
     tcase_add_loop_test(t, what_is_refused_stays_in_its_place, 0, 2);
     tcase_add_test(t, a_queue_deleted_in_the_middle_of_a_move);
