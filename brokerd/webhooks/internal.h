@@ -180,6 +180,8 @@ uint32_t desk_random(struct desk *d);
  */
 
 json_t *hook_json(const struct hook *h);
+/* Its URL; of a query, which may have secrets, only that there is one. */
+json_t *url_json(const struct webhook_spec *s);
 /* The same with its settings. */
 json_t *hook_json_whole(const struct hook *h);
 

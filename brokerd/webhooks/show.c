@@ -121,6 +121,15 @@ json_t *hook_json(const struct hook *h)
     return o;
 }
 
+json_t *url_json(const struct webhook_spec *s)
+{
+    char text[SPEC_VALUE_MAX + 16];
+
+    (void)snprintf(text, sizeof text, "%.*s%s", (int)s->url_base.n, (const char *)s->url_base.p,
+                   s->url[s->url_base.n] ? "?(hidden)" : "");
+    return json_string(text);
+}
+
 /* Header fields may be as secret as keys: their names are enough. */
 static json_t *names_json(const struct spec_list *l)
 {
@@ -142,6 +151,8 @@ json_t *hook_json_whole(const struct hook *h)
 
         if (strcmp(key, "headers") == 0)
             json_object_set_new(settings, key, names_json(l));
+        else if (strcmp(key, "url") == 0)
+            json_object_set_new(settings, key, url_json(h->spec));
         else if (spec_key_is_list(key) && l->n)
             json_object_set_new(settings, key, texts_json(l));
         else

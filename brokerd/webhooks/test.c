@@ -103,7 +103,7 @@ static json_t *told_request(const struct test *t)
         at += strlen(at) + 1;
     }
     json_object_set_new(o, "method", json_string("POST"));
-    json_object_set_new(o, "url", json_string(t->hook->spec->url));
+    json_object_set_new(o, "url", url_json(t->hook->spec));
     json_object_set_new(o, "headers", headers);
     json_object_set_new(o, "body", shown((const char *)r->body.p, r->body.n));
     return o;

@@ -20,6 +20,15 @@ _broker() {
         "queue purge") path="queue purge" ;;
         "queue move") path="queue move" ;;
         "queue rm") path="queue rm" ;;
+        "webhook") path="webhook" ;;
+        "webhook ls") path="webhook ls" ;;
+        "webhook add") path="webhook add" ;;
+        "webhook info") path="webhook info" ;;
+        "webhook test") path="webhook test" ;;
+        "webhook enable") path="webhook enable" ;;
+        "webhook disable") path="webhook disable" ;;
+        "webhook replay") path="webhook replay" ;;
+        "webhook rm") path="webhook rm" ;;
         "bench") path="bench" ;;
         "bench pub") path="bench pub" ;;
         "bench sub") path="bench sub" ;;
@@ -41,13 +50,14 @@ _broker() {
         "request --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         "stream --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         "channel --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+        "webhook add --secret-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         "bench pub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
         "bench sub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
         "bench pubsub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
         "bench request --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
     esac
     case "$path" in
-        "") words=" pub sub request stream channel serve queue bench top why ping info events route completion --help --version" ;;
+        "") words=" pub sub request stream channel serve queue webhook bench top why ping info events route completion --help --version" ;;
         "pub") words=" --lines -l --file -f --count -n --rate --header -H --type --ttl --dedup --require --queue --confirm --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "sub") words=" --count -n --credit -c --raw -r --no-newline --hex -x --queue --ack --overflow --max-messages --set --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "request") words=" --header -H --type --file -f --wait -w --hex -x --no-newline --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
@@ -62,6 +72,15 @@ _broker() {
         "queue purge") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "queue move") words=" --count -n --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "queue rm") words=" --if-empty --if-unused --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "webhook") words=" ls add info test enable disable replay rm" ;;
+        "webhook ls") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "webhook add") words=" --topic -t --set --header -H --allow --insecure --secret-file --no-secret --replace --rotate --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "webhook info") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "webhook test") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "webhook enable") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "webhook disable") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "webhook replay") words=" --count -n --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "webhook rm") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "bench") words=" pub sub pubsub request" ;;
         "bench pub") words=" --count -n --seconds --size --topics --topic --publishers -P --subscribers -S --window -w --rate --overflow --slow --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "bench sub") words=" --count -n --seconds --size --topics --topic --publishers -P --subscribers -S --window -w --rate --overflow --slow --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;

@@ -85,7 +85,7 @@ int64_t cli_now_ns(void);
 
 /* A handler per command, each in the file of its name. */
 extern const struct cli_command cli_pub, cli_sub, cli_request, cli_stream, cli_channel, cli_serve,
-    cli_queue, cli_bench, cli_ping, cli_info, cli_events, cli_top, cli_why, cli_route,
+    cli_queue, cli_webhook, cli_bench, cli_ping, cli_info, cli_events, cli_top, cli_why, cli_route,
     cli_completion;
 
 #endif
