@@ -11,6 +11,7 @@
  * has its deadline; a second SIGTERM ends at once. */
 #include <errno.h>
 #include <event2/event.h>
+#include <limits.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -270,6 +271,7 @@ struct reloading {
     const struct admin_listener *asker; /* NULL: it was a signal */
     bool restart;                       /* of which kind of change is told */
     bool is_done;                       /* it is done, and not only looked at */
+    uint64_t changed, kept;             /* settings that differ: in force now, or not yet */
 };
 
 static void complain_to_both(void *ctx, const char *text)
@@ -282,18 +284,32 @@ static void complain_to_both(void *ctx, const char *text)
         r->asker->mistake(r->asker->ctx, text);
 }
 
+static void log_change(const struct settings_change *ch)
+{
+    const struct log_fact facts[] = {{"setting", ch->what, 0},
+                                     {"value", ch->restart ? ch->before : ch->after, 0},
+                                     {"before", ch->restart ? "" : ch->before, 0},
+                                     {"wanted", ch->restart ? ch->after : "", 0},
+                                     {0}};
+
+    if (ch->restart)
+        log_event(LEVEL_WARNING, "setting_kept", facts,
+                  "reload: %s = %s takes a restart; it stays %s", ch->what, ch->after, ch->before);
+    else
+        log_event(LEVEL_NOTICE, "setting_changed", facts, "reload: %s = %s (was %s)", ch->what,
+                  ch->after, ch->before);
+}
+
 static void tell_change(void *ctx, const struct settings_change *ch)
 {
-    const struct reloading *r = ctx;
+    struct reloading *r = ctx;
     struct admin_change c = {ch->what, ch->before, ch->after, ch->restart};
 
     if (ch->restart != r->restart)
         return;
-    if (r->is_done && ch->restart)
-        log_warning("reload: %s = %s takes a restart; it stays %s", ch->what, ch->after,
-                    ch->before);
-    else if (r->is_done)
-        log_notice("reload: %s = %s (was %s)", ch->what, ch->after, ch->before);
+    ++*(ch->restart ? &r->kept : &r->changed);
+    if (r->is_done)
+        log_change(ch);
     if (r->asker)
         r->asker->change(r->asker->ctx, &c);
 }
@@ -329,11 +345,23 @@ static int apply(struct broker *b, const struct settings *s)
     return failed;
 }
 
+static void tell_reloaded(struct broker *b, const char *file, uint64_t changed, uint64_t restart)
+{
+    char text[PATH_MAX + 16];
+
+    snprintf(text, sizeof text, "reloaded %s", file ? file : "the defaults");
+    admin_tell(b->admin, LEVEL_NOTICE, "reloaded",
+               LOG_FACTS({"file", file ? file : "", 0}, {"changed", NULL, changed},
+                         {"take_restart", NULL, restart}),
+               text);
+}
+
 /* -EPIPE; -errno: the old settings stay. */
 static int reload(struct broker *b, const struct admin_listener *asker)
 {
     struct reloading told = {.asker = asker, .is_done = true};
     struct settings *s = NULL;
+    char text[128];
     int r, failed;
 
     if (b->phase != RUNNING)
@@ -341,8 +369,11 @@ static int reload(struct broker *b, const struct admin_listener *asker)
     systemd_notify_reloading();
     r = settings_load(b->options.file, &b->options.overrides, complain_to_both, &told, &s);
     if (r < 0) {
-        log_error("reload: the settings are not as they should be; the old ones stay: %s",
-                  strerror(-r));
+        snprintf(text, sizeof text,
+                 "reload: the settings are not as they should be; the old ones stay: %s",
+                 strerror(-r));
+        admin_tell(b->admin, LEVEL_ERROR, "reload_failed",
+                   LOG_FACTS({"file", b->settings->file ? b->settings->file : "", 0}), text);
     } else {
         tell_changes(b, s, &told);
         failed = apply(b, s);
@@ -351,7 +382,7 @@ static int reload(struct broker *b, const struct admin_listener *asker)
         if (b->settings != b->started)
             settings_free(b->settings);
         b->settings = s;
-        log_notice("reloaded %s", s->file ? s->file : "the defaults");
+        tell_reloaded(b, s->file, told.changed, told.kept);
     }
     systemd_notify("READY=1");
     return r;
@@ -371,8 +402,16 @@ static void set_phase(struct broker *b, enum phase phase, int64_t lasts_ms)
         event_add(b->look, &look);
 }
 
-static void begin_drain(struct broker *b)
+/* Said before the workers are told: who listens on `$SYS` shall hear it. */
+static void begin_drain(struct broker *b, const char *text)
 {
+    if (b->phase == EVICTING)
+        log_notice("%s", text);
+    else
+        admin_tell(b->admin, LEVEL_NOTICE, "drain",
+                   LOG_FACTS({"connections", NULL, net_connections(b->net)},
+                             {"within_ms", NULL, (uint64_t)b->settings->drain_ms}),
+                   text);
     webhooks_drain(b->webhooks);
     if (net_drain(b->net) < 0)
         log_error("out of memory: not every connection was told that we drain");
@@ -382,10 +421,8 @@ static void evict(struct broker *b)
 {
     if (b->phase != RUNNING)
         return;
-    log_notice("draining: %u connections have %lld ms", net_connections(b->net),
-               (long long)b->settings->drain_ms);
     systemd_notify("STOPPING=1\nSTATUS=Draining");
-    begin_drain(b);
+    begin_drain(b, "draining: connections are closed by and by");
     (void)net_close_all(b->net, b->settings->drain_ms);
     set_phase(b, EVICTING, b->settings->drain_ms + CLOSING_MS);
 }
@@ -397,9 +434,8 @@ static void stop(struct broker *b, int signal)
         set_phase(b, ENDED, 0);
         return;
     }
-    log_notice("stopping (%s)", signal == SIGINT ? "SIGINT" : "SIGTERM");
     systemd_notify("STOPPING=1\nSTATUS=Stopping");
-    begin_drain(b);
+    begin_drain(b, signal == SIGINT ? "stopping (SIGINT)" : "stopping (SIGTERM)");
     round_start(&b->drained, b, answer_drained);
     set_phase(b, DRAINING, b->settings->drain_ms);
 }

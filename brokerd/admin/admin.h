@@ -136,6 +136,11 @@ void admin_orders(struct admin *a);
  * closed, before workers_free(). NULL is fine. */
 void admin_free(struct admin *a);
 
+/* Something that no core tells has happened: write a line in the log, and publish it on
+ * `$SYS.EVENT` (a static word). Any thread, before workers_join(). */
+void admin_tell(struct admin *a, enum log_level level, const char *event,
+                const struct log_fact *facts, const char *text);
+
 /* What workers_options.event wants; `ctx` is the admin. Writes a log line and lets the turn
  * publish it on `$SYS`. The worker's thread, from within its core. */
 void admin_event(void *ctx, struct worker *w, const struct core_event *ev);

@@ -1,4 +1,5 @@
-/* What the core tells: a line in the log at once, a message on `$SYS` at the end of the turn.
+/* What happens: a line in the log at once, a message on `$SYS` at the end of the turn, with the
+ * same facts.
  *
  * The core may not be called while it tells something, so events wait in a short list; what
  * finds no room there is counted, and the next one published says how many. */
@@ -7,12 +8,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { FACTS_MAX = 12 };
+
 static const struct event_kind {
     const char *word;
     const char *text; /* for the log */
     enum log_level level;
 } kinds[] = {
-    [EVENT_SLOW_CONSUMER] = {"slow_consumer", "messages were lost", LEVEL_WARNING},
+    [EVENT_SLOW_CONSUMER] = {"slow_consumer", "messages were lost: a consumer is too slow",
+                             LEVEL_WARNING},
+    [EVENT_SLOW_ENDED] = {"slow_consumer_ended", "a consumer keeps up again", LEVEL_NOTICE},
+    [EVENT_DROPPED] = {"dropped", "messages were lost", LEVEL_WARNING},
     [EVENT_QUEUE_MADE] = {"queue_made", "queue made", LEVEL_INFO},
     [EVENT_QUEUE_GONE] = {"queue_gone", "queue deleted", LEVEL_INFO},
     [EVENT_QUEUE_STUCK] = {"queue_stuck", "a queue is stuck: its consumers take nothing",
@@ -27,86 +33,69 @@ static const struct event_kind {
     [EVENT_DISCONNECTED] = {"disconnected", "client disconnected", LEVEL_DEBUG},
 };
 
-/* ---------------------------------------------------------------------------------------- log */
-
-/* ` key "value"`, if there is one. */
-static size_t add_fact(char *line, size_t size, size_t n, const char *key, const char *value)
-{
-    int more = *value ? snprintf(line + n, size - n, " %s \"%s\"", key, value) : 0;
-
-    return n + (size_t)more < size ? n + (size_t)more : size - 1;
-}
-
-static void log_event(struct desk *d, const struct core_event *ev)
-{
-    const struct event_kind *kind = &kinds[ev->kind];
-    char facts[3 * 300] = "";
-    uint64_t more;
-    size_t n;
-
-    if (!log_enabled(kind->level) ||
-        !log_limit_pass(&d->limits[ev->kind], worker_now(d->worker), &more))
-        return;
-    n = add_fact(facts, sizeof facts, 0, "queue", ev->queue);
-    n = add_fact(facts, sizeof facts, n, "topic", ev->topic);
-    n = add_fact(facts, sizeof facts, n, "service", ev->service ? ev->service : "");
-    n = add_fact(facts, sizeof facts, n, "client", ev->client);
-    if (ev->reason != REASON_NONE)
-        n = add_fact(facts, sizeof facts, n, "reason", reason_name(ev->reason));
-    if (ev->count)
-        n += (size_t)snprintf(facts + n, sizeof facts - n, " count %llu",
-                              (unsigned long long)ev->count);
-    if (more && n < sizeof facts)
-        snprintf(facts + n, sizeof facts - n, " (%llu more of the kind)", (unsigned long long)more);
-    log_line(kind->level, "%s:%s", kind->text, facts);
-}
-
 /* -------------------------------------------------------------------------------------- queue */
 
-static const char *keep(char **at, const char *text)
+static size_t text_bytes(const struct log_fact *facts)
 {
-    char *copy = *at;
-    size_t n = strlen(text) + 1;
+    size_t n = 0;
 
-    memcpy(copy, text, n);
-    *at += n;
-    return copy;
+    for (; facts->key; facts++)
+        n += facts->text ? strlen(facts->text) + 1 : 0;
+    return n;
 }
 
-/* Have what `what` tells published, its texts copied; counted as lost without room. */
-static void queue_event(struct desk *d, const struct event *what)
+static size_t count_facts(const struct log_fact *facts)
 {
-    const char *const texts[] = {what->queue,   what->topic,   what->client,
-                                 what->service, what->webhook, what->text};
     size_t n = 0;
-    struct event *e;
+
+    while (facts[n].key)
+        n++;
+    return n;
+}
+
+struct event *event_make(const char *word, const struct log_fact *facts, const char *text)
+{
+    size_t n = count_facts(facts), text_n = strlen(text) + 1;
+    struct event *e = malloc(sizeof *e + (n + 1) * sizeof e->facts[0] + text_bytes(facts) + text_n);
     char *at;
 
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        n += strlen(texts[i]) + 1;
-    e = d->events_n < EVENTS_MAX ? malloc(sizeof *e + n) : NULL;
-    if (!e) {
+    if (!e)
+        return NULL;
+    *e = (struct event){.word = word};
+    memcpy(e->facts, facts, (n + 1) * sizeof e->facts[0]);
+    at = (char *)&e->facts[n + 1];
+    for (size_t i = 0; i < n; i++) {
+        size_t size = facts[i].text ? strlen(facts[i].text) + 1 : 0;
+
+        if (size) {
+            memcpy(at, facts[i].text, size);
+            e->facts[i].text = at;
+            at += size;
+        }
+    }
+    memcpy(at, text, text_n);
+    e->text = at;
+    return e;
+}
+
+void events_add(struct desk *d, struct event *e)
+{
+    if (!e || d->events_n >= EVENTS_MAX) {
+        free(e);
         d->events_lost++;
         return;
     }
-    at = e->bytes;
-    *e = *what;
-    e->link = (struct list_node){0};
     e->wall_ms = worker_wall(d->worker);
-    e->queue = keep(&at, what->queue);
-    e->topic = keep(&at, what->topic);
-    e->client = keep(&at, what->client);
-    e->service = keep(&at, what->service);
-    e->webhook = keep(&at, what->webhook);
-    e->text = keep(&at, what->text);
     list_push_back(&d->events, &e->link);
     d->events_n++;
 }
 
+/* --------------------------------------------------------------------------------- from a core */
+
 /* Lost because somebody wanted it so. */
 static bool was_asked_for(const struct core_event *ev)
 {
-    return ev->kind == EVENT_SLOW_CONSUMER &&
+    return ev->kind == EVENT_DROPPED &&
            (ev->reason == REASON_PURGED || ev->reason == REASON_DELETED ||
             ev->reason == REASON_DISCONNECTED);
 }
@@ -115,37 +104,73 @@ void admin_event(void *ctx, struct worker *w, const struct core_event *ev)
 {
     struct admin *a = ctx;
     struct desk *d = &a->desk[worker_id(w)];
-    const struct event e = {.kind = kinds[ev->kind].word,
-                            .reason = ev->reason,
-                            .count = ev->count,
-                            .queue = ev->queue,
-                            .topic = ev->topic,
-                            .client = ev->client,
-                            .service = ev->service ? ev->service : "",
-                            .webhook = "",
-                            .text = ""};
+    const struct event_kind *kind = &kinds[ev->kind];
+    uint64_t left_out = 0;
+    const struct log_fact facts[FACTS_MAX] = {
+        {"reason", ev->reason == REASON_NONE ? "" : reason_name(ev->reason), 0},
+        {"count", NULL, ev->count},
+        {"queue", ev->queue, 0},
+        {"topic", ev->topic, 0},
+        {"service", ev->service ? ev->service : "", 0},
+        {"client", ev->client, 0},
+        {"why", ev->why ? ev->why : "", 0},
+        {"for_ms", NULL, (uint64_t)ev->for_ms},
+        {"left_out", NULL, 0},
+    };
+    struct log_fact said[FACTS_MAX];
 
     if (!d->worker || was_asked_for(ev))
         return;
-    log_event(d, ev);
-    queue_event(d, &e);
+    if (log_enabled(kind->level) &&
+        log_limit_pass(&d->limits[ev->kind], worker_now(d->worker), &left_out)) {
+        memcpy(said, facts, sizeof said);
+        said[count_facts(said) - 1].number = left_out;
+        log_event(kind->level, kind->word, said, "%s", kind->text);
+    }
+    events_add(d, event_make(kind->word, facts, ""));
+}
+
+/* ---------------------------------------------------------------------------- from other rooms */
+
+/* On its way to worker 0. */
+struct telling {
+    struct admin *admin;
+    struct event *event;
+};
+
+static void arrive(void *arg, struct worker *w)
+{
+    struct telling *t = arg;
+    struct desk *d = &t->admin->desk[worker_id(w)];
+
+    events_add(d, t->event);
+    free(t);
+    (void)events_publish(d); /* now: the next that this worker is told may be to drain */
+}
+
+void admin_tell(struct admin *a, enum log_level level, const char *event,
+                const struct log_fact *facts, const char *text)
+{
+    struct telling *t = malloc(sizeof *t);
+
+    log_event(level, event, facts, "%s", text);
+    if (!t)
+        return;
+    *t = (struct telling){a, event_make(event, facts, text)};
+    if (t->event && workers_call(a->workers, 0, arrive, t) == 0)
+        return;
+    free(t->event);
+    free(t);
 }
 
 void admin_notice(struct admin *a, struct worker *w, const struct admin_notice *n)
 {
+    const struct log_fact *facts = LOG_FACTS({"webhook", n->webhook, 0});
     struct desk *d = &a->desk[worker_id(w)];
-    const struct event e = {.kind = n->kind,
-                            .queue = "",
-                            .topic = "",
-                            .client = "",
-                            .service = "",
-                            .webhook = n->webhook,
-                            .text = n->text};
 
-    log_line(n->level, "%s: webhook \"%s\"%s%s", n->what, n->webhook, *n->text ? ": " : "",
-             n->text);
+    log_event(n->level, n->kind, facts, "%s%s%s", n->what, *n->text ? ": " : "", n->text);
     if (d->worker)
-        queue_event(d, &e);
+        events_add(d, event_make(n->kind, facts, n->text));
 }
 
 /* ------------------------------------------------------------------------------------ publish */
@@ -157,10 +182,18 @@ static bool is_of_sys(void *ctx, struct slice filter)
     return !*(bool *)ctx;
 }
 
+static const char *queue_of(const struct event *e)
+{
+    for (const struct log_fact *f = e->facts; f->key; f++)
+        if (f->text && strcmp(f->key, "queue") == 0)
+            return f->text;
+    return "";
+}
+
 /* An event of a queue that events flow into would only feed it: the log is enough. */
 static bool would_loop(const struct desk *d, const struct event *e)
 {
-    struct slice name = slice_str(e->queue);
+    struct slice name = slice_str(queue_of(e));
     uint64_t id = name.n ? inspect_find_queue(d->core, name) : 0;
     bool sys = slice_starts(name, SLICE("$SYS"));
 
@@ -169,35 +202,21 @@ static bool would_loop(const struct desk *d, const struct event *e)
     return sys;
 }
 
-static void set_text(json_t *o, const char *key, const char *text)
-{
-    if (*text)
-        json_object_set_new(o, key, json_text(text));
-}
-
 static char *event_text(struct desk *d, const struct event *e)
 {
-    char time[TIME_TEXT_MAX], missed[64];
+    char time[TIME_TEXT_MAX];
     json_t *o = json_object();
     char *text;
 
     json_object_set_new(o, "time", json_string(time_text(e->wall_ms, time)));
-    json_object_set_new(o, "event", json_string(e->kind));
-    if (e->reason != REASON_NONE)
-        json_object_set_new(o, "reason", json_string(reason_name(e->reason)));
-    if (e->count)
-        json_object_set_new(o, "count", json_number(e->count));
-    set_text(o, "queue", e->queue);
-    set_text(o, "topic", e->topic);
-    set_text(o, "service", e->service);
-    set_text(o, "client", e->client);
-    set_text(o, "webhook", e->webhook);
-    set_text(o, "text", e->text);
-    if (d->events_lost) {
-        snprintf(missed, sizeof missed, "%llu events before this one were not told",
-                 (unsigned long long)d->events_lost);
-        set_text(o, "text", missed);
-    }
+    json_object_set_new(o, "event", json_string(e->word));
+    for (const struct log_fact *f = e->facts; f->key; f++)
+        if (!log_fact_is_empty(f))
+            json_object_set_new(o, f->key, f->text ? json_text(f->text) : json_number(f->number));
+    if (*e->text)
+        json_object_set_new(o, "text", json_text(e->text));
+    if (d->events_lost) /* before this one */
+        json_object_set_new(o, "missed", json_number(d->events_lost));
     text = json_dumps(o, JSON_COMPACT);
     json_decref(o);
     return text;
@@ -222,7 +241,7 @@ static void publish(struct desk *d, const struct event *e)
         return;
     }
     d->events_lost = 0;
-    snprintf(topic, sizeof topic, "$SYS.%s", e->kind);
+    snprintf(topic, sizeof topic, "$SYS.%s", e->word);
     if (desk_publish(d, topic, text) < 0)
         d->events_lost++; /* it drains: nobody is to listen any more */
     free(text);

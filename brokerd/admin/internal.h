@@ -28,12 +28,10 @@ enum {
 
 struct event {
     struct list_node link;
-    const char *kind; /* static */
-    enum reason reason;
-    uint64_t count;
+    const char *word; /* static */
+    const char *text; /* for people, or "" */
     int64_t wall_ms;
-    const char *queue, *topic, *client, *service, *webhook, *text; /* in bytes, or "" */
-    char bytes[];
+    struct log_fact facts[]; /* ended by one without a key; then the bytes of all texts */
 };
 
 /* What is published on `$SYS.stats`: stats.c's own. Worker 0. */
@@ -240,6 +238,10 @@ void hooks_add(json_t *list, const struct desk *d);
 /* Publish a text, JSON, on a topic of the broker's. -errno: it was not taken. */
 int desk_publish(struct desk *d, const char *topic, const char *text);
 
+/* An event with copies of its facts; NULL without memory. */
+struct event *event_make(const char *word, const struct log_fact *facts, const char *text);
+/* Let it wait to be published, if there is room. NULL: it is lost, and counted. */
+void events_add(struct desk *d, struct event *e);
 /* Publish what waits. True if something was. */
 bool events_publish(struct desk *d);
 void events_free(struct desk *d);

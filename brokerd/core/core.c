@@ -21,9 +21,10 @@
 
 static void init_lists(struct core *c)
 {
-    struct list *lists[] = {&c->endpoints, &c->letters,   &c->pump,   &c->news,     &c->starved,
-                            &c->lossy,     &c->holding,   &c->doomed, &c->barriers, &c->wakeful,
-                            &c->readies,   &c->unhurried, &c->behind, &c->owing,    &c->parting};
+    struct list *lists[] = {&c->endpoints, &c->letters, &c->pump,    &c->news,
+                            &c->starved,   &c->lossy,   &c->holding, &c->doomed,
+                            &c->barriers,  &c->wakeful, &c->readies, &c->unhurried,
+                            &c->behind,    &c->owing,   &c->parting, &c->slow};
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
@@ -429,6 +430,6 @@ int64_t core_tick(struct core *c)
         consumer_tell_ready(c);
     if (!list_empty(&c->barriers))
         endpoint_barriers(c);
-    return next_due(c, list_empty(&c->lossy) ? INT64_MAX : loss_announce(c),
+    return next_due(c, list_empty(&c->lossy) && list_empty(&c->slow) ? INT64_MAX : loss_announce(c),
                     c->owes && !services_pay(c));
 }

@@ -35,7 +35,9 @@ struct refusal {
 /* ------------------------------------------------------------------ the core and its worker */
 
 enum core_event_kind {
-    EVENT_SLOW_CONSUMER, /* a queue lost messages: count of reason */
+    EVENT_SLOW_CONSUMER, /* a queue lost messages, being full: count of reason, and why */
+    EVENT_SLOW_ENDED,    /* that is over: the same queue has room again, having lost count */
+    EVENT_DROPPED,       /* a queue lost messages for another reason */
     EVENT_QUEUE_MADE,
     EVENT_QUEUE_GONE,
     EVENT_QUEUE_STUCK, /* a block queue's hold ended and nothing had left it */
@@ -54,6 +56,8 @@ struct core_event {
     uint64_t count;
     const char *queue, *topic, *client;
     const char *service; /* calls; may be NULL */
+    const char *why;     /* what the consumer lacks: "credit", "output", "inflight"; may be NULL */
+    int64_t for_ms;      /* how long it lasted; 0: not known */
 };
 
 struct core_ops {

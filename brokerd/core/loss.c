@@ -190,34 +190,111 @@ void loss_send_letters(struct core *c)
 
 /* -------------------------------------------------------------------------- events */
 
-static void announce(struct queue *q)
+const char *loss_why(const struct queue *q)
 {
-    struct core *c = q->core;
-    struct losses *l = q->backlog->losses;
-    struct core_event ev = {
-        .kind = EVENT_SLOW_CONSUMER, .queue = q->label, .topic = "", .client = ""};
+    const struct tap *t = tap_first(q);
+    const struct endpoint *ep = t && t->consumer ? t->consumer->ep : NULL;
+
+    if (!t)
+        return "no-consumer";
+    if (q->is_named && t->custody->unsettled >= q->policy->max_inflight)
+        return "inflight";
+    if (ep && !(ep->writable && ep->roomy))
+        return "output";
+    return t->credit ? "rate" : "credit";
+}
+
+static struct core_event event_of(const struct queue *q, enum core_event_kind kind)
+{
     const struct tap *t = tap_first(q);
 
-    if (t && t->consumer)
-        ev.client = endpoint_name(t->consumer->ep);
+    return (struct core_event){.kind = kind,
+                               .queue = q->label,
+                               .topic = "",
+                               .client = t && t->consumer ? endpoint_name(t->consumer->ep) : ""};
+}
+
+/* Its consumer is too slow for it; the end of that will be told. */
+static void note_slow(struct losses *l, uint64_t n)
+{
+    struct core *c = l->queue->core;
+
+    if (!list_linked(&l->slow)) {
+        if (list_empty(&c->slow))
+            c->slow_due_ms = c->now_ms + LOSS_EVENT_MS;
+        list_push_back(&c->slow, &l->slow);
+        l->slow_since_ms = c->now_ms;
+        l->slow_count = 0;
+    }
+    l->slow_count += n;
+}
+
+static void announce_lost(struct queue *q, enum reason reason, uint64_t n)
+{
+    struct core_event ev = event_of(q, EVENT_DROPPED);
+
+    ev.reason = reason;
+    ev.count = n;
+    if (reason == REASON_DROP_OLDEST || reason == REASON_DROP_NEWEST) {
+        ev.kind = EVENT_SLOW_CONSUMER;
+        ev.why = loss_why(q);
+        note_slow(q->backlog->losses, n);
+    } else if (reason_is_refusal(reason)) {
+        ev.kind = EVENT_REFUSED;
+        ev.why = reason == REASON_FULL ? loss_why(q) : NULL;
+    }
+    q->core->ops->event(q->core->ctx, &ev);
+}
+
+static void announce(struct queue *q)
+{
+    struct losses *l = q->backlog->losses;
+    struct core *c = q->core;
+
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++) {
-        if (!l->unannounced[r])
-            continue;
-        ev.kind = reason_is_refusal((enum reason)r) ? EVENT_REFUSED : EVENT_SLOW_CONSUMER;
-        ev.reason = (enum reason)r;
-        ev.count = l->unannounced[r];
+        uint64_t n = l->unannounced[r];
+
         l->unannounced[r] = 0;
-        c->ops->event(c->ctx, &ev);
+        if (n)
+            announce_lost(q, (enum reason)r, n);
     }
     if (l->dead_letters != l->announced_letters) {
-        ev.kind = EVENT_DEAD_LETTER;
-        ev.reason = REASON_NONE;
+        struct core_event ev = event_of(q, EVENT_DEAD_LETTER);
+
         ev.count = l->dead_letters - l->announced_letters;
         ev.topic = q->policy->dead_letter;
         l->announced_letters = l->dead_letters;
         c->ops->event(c->ctx, &ev);
     }
     l->announced_ms = c->now_ms;
+}
+
+/* Nothing is lost any more, and there is room: at most half of it is in use. */
+static bool keeps_up(const struct queue *q)
+{
+    const struct backlog *b = q->backlog;
+
+    return !list_linked(&b->losses->link) && b->waiting <= q->policy->max_messages / 2 &&
+           b->bytes <= q->policy->max_bytes / 2;
+}
+
+static void announce_ends(struct core *c)
+{
+    struct list_node *n, *next;
+
+    for (n = list_first(&c->slow); n; n = next) {
+        struct losses *l = LIST_ITEM(n, struct losses, slow);
+        struct core_event ev = event_of(l->queue, EVENT_SLOW_ENDED);
+
+        next = list_next(&c->slow, n);
+        if (!keeps_up(l->queue))
+            continue;
+        list_remove(n);
+        ev.count = l->slow_count;
+        ev.for_ms = c->now_ms - l->slow_since_ms;
+        c->ops->event(c->ctx, &ev);
+    }
+    c->slow_due_ms = c->now_ms + LOSS_EVENT_MS;
 }
 
 int64_t loss_announce(struct core *c)
@@ -237,5 +314,9 @@ int64_t loss_announce(struct core *c)
             due = at < due ? at : due;
         }
     }
-    return due;
+    if (list_empty(&c->slow))
+        return due;
+    if (c->slow_due_ms <= c->now_ms)
+        announce_ends(c);
+    return c->slow_due_ms < due ? c->slow_due_ms : due;
 }

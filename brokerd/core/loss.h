@@ -33,8 +33,13 @@ void loss_send_letters(struct core *c);
 /* Drop a letter that will not be sent. */
 void loss_free_letter(struct core *c, struct letter *l);
 
-/* Tell the worker of losses, each queue at most once in LOSS_EVENT_MS. Returns when the next
- * may be told, INT64_MAX if none waits. */
+/* What keeps the queue's first consumer from taking more, for people: "credit", "output" (its
+ * connection takes no more), "inflight" (it has as much unacknowledged as it may), "rate" (nothing,
+ * but more comes than it takes), "no-consumer". Static. */
+const char *loss_why(const struct queue *q);
+
+/* Tell the worker of losses, each queue at most once in LOSS_EVENT_MS, and of overflowing that is
+ * over. Returns when the next may be told, INT64_MAX if none waits. */
 int64_t loss_announce(struct core *c);
 
 #endif

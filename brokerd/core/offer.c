@@ -393,7 +393,8 @@ void offer_hold_due(struct queue *q)
                                     .count = deque_len(&q->backlog->held),
                                     .queue = q->label,
                                     .topic = "",
-                                    .client = ""};
+                                    .client = "",
+                                    .why = loss_why(q)};
 
             q->backlog->stuck = true;
             c->ops->event(c->ctx, &ev);

@@ -154,8 +154,10 @@ void queue_free(struct queue *q)
     bequeath(q);
     free_waiting(q);
     list_remove(&q->pump);
-    if (q->backlog->losses)
+    if (q->backlog->losses) {
         list_remove(&q->backlog->losses->link);
+        list_remove(&q->backlog->losses->slow);
+    }
     release(q);
 }
 

@@ -96,6 +96,9 @@ struct losses {
     uint64_t unannounced[REASON_TABLE_SIZE];
     uint64_t dead_letters, announced_letters; /* sent to the dead-letter topic; told of */
     int64_t announced_ms;
+    struct list_node slow; /* in core->slow since people were told that it overflows */
+    int64_t slow_since_ms;
+    uint64_t slow_count; /* lost meanwhile, as far as told */
     bool has_gap;
 };
 
@@ -413,6 +416,8 @@ struct core {
     struct map services; /* struct service (service.h) */
     struct list owing;   /* struct call: what it owes the other side could not be posted */
     struct list parting; /* struct server that has left: the same */
+    struct list slow;    /* struct losses of queues whose end of overflowing is yet to be told */
+    int64_t slow_due_ms; /* when to look at them next */
     struct list endpoints, letters;
     struct list pump, news, starved, lossy, holding, doomed, barriers, wakeful, readies, behind;
     struct pool pool;          /* kept messages are from here */

@@ -49,7 +49,6 @@ const char *conn_door_name(const struct conn *c, const char *none)
 static void note_end(struct conn *c, enum net_end end, const char *why)
 {
     bool is_ordinary = end == NET_END_PEER || end == NET_END_ASKED || end == NET_END_DRAINED;
-    char left_out[LOG_LEFT_OUT_MAX];
     uint64_t more;
 
     c->end = end;
@@ -60,10 +59,12 @@ static void note_end(struct conn *c, enum net_end end, const char *why)
     }
     if (!net_may_log(conn_nw(c), NET_LOG_ENDED, &more))
         return;
-    log_line(end == NET_END_RESET || end == NET_END_CUT || end == NET_END_KILLED ? LEVEL_INFO
-                                                                                 : LEVEL_WARNING,
-             "%s: closed: %s%s%s (%s%s)", c->peer, net_end_text(end), why ? ": " : "",
-             why ? why : "", conn_door_name(c, "no protocol yet"), log_left_out(left_out, more));
+    log_event(end == NET_END_RESET || end == NET_END_CUT || end == NET_END_KILLED ? LEVEL_INFO
+                                                                                  : LEVEL_WARNING,
+              "closed",
+              LOG_FACTS({"peer", c->peer, 0}, {"door", conn_door_name(c, ""), 0},
+                        {"why", net_end_name(end), 0}, {"left_out", NULL, more}),
+              "closed: %s%s%s", net_end_text(end), why ? ": " : "", why ? why : "");
 }
 
 static void set_closed(struct conn *c, enum conn_state state)
@@ -224,7 +225,10 @@ static void start_failed(struct net_worker *nw, int fd, enum net_end end, const 
     worker_left(nw->w);
     atomic_fetch_sub(&nw->net->connections, 1);
     if (end != NET_END_DRAINED && net_may_log(nw, NET_LOG_REFUSED, &more))
-        log_warning("%s: refused: %s", peer, net_end_text(end));
+        log_event(
+            LEVEL_WARNING, "refused_connection",
+            LOG_FACTS({"peer", peer, 0}, {"why", net_end_name(end), 0}, {"left_out", NULL, more}),
+            "connection refused: %s", net_end_text(end));
 }
 
 void conn_settle(struct conn *c)

@@ -298,8 +298,10 @@ static void refuse(struct net *net, int fd, enum net_end end, enum net_log log)
         close(fd);
     nw->stats.ended[end]++;
     if (net_may_log(nw, log, &more))
-        log_warning("connection refused: %s (%u open, %llu refused unsaid)", net_end_text(end),
-                    net_connections(net), (unsigned long long)more);
+        log_event(LEVEL_WARNING, "refused_connection",
+                  LOG_FACTS({"why", net_end_name(end), 0},
+                            {"connections", NULL, net_connections(net)}, {"left_out", NULL, more}),
+                  "connection refused: %s", net_end_text(end));
 }
 
 /* Without a descriptor nothing can be accepted, and what waits would keep the loop busy: so one is

@@ -205,18 +205,17 @@ static void note_failure(struct hook *h, const struct post *p)
 static void log_failure(struct hook *h, const struct slot *s)
 {
     const struct post *p = &s->post;
-    char left[LOG_LEFT_OUT_MAX];
+    bool answered = p->end == ATTEMPT_ANSWERED;
     uint64_t more;
 
     if (!log_enabled(LEVEL_INFO) || !log_limit_pass(&h->failing, now_of(h), &more))
         return;
-    if (p->end == ATTEMPT_ANSWERED)
-        log_info("webhook \"%s\": %s, attempt %u of it failed: status %u%s", h->spec->name,
-                 p->request.id, s->attempt, p->status, log_left_out(left, more));
-    else
-        log_info("webhook \"%s\": %s, attempt %u of it failed: %s: %s%s", h->spec->name,
-                 p->request.id, s->attempt, attempt_end_name(p->end), p->error,
-                 log_left_out(left, more));
+    log_event(LEVEL_INFO, "webhook_failed",
+              LOG_FACTS({"webhook", h->spec->name, 0}, {"id", p->request.id, 0},
+                        {"attempt", NULL, s->attempt}, {"status", NULL, answered ? p->status : 0},
+                        {"why", answered ? "" : attempt_end_name(p->end), 0},
+                        {"left_out", NULL, more}),
+              "a webhook's delivery failed%s%s", *p->error ? ": " : "", p->error);
 }
 
 static void tell_dead(struct hook *h, const struct slot *s)

@@ -41,11 +41,15 @@ enum { N_FORMATS = sizeof format_names / sizeof *format_names };
 struct line {
     char *at, *end;
     bool cut;
+    bool quoted; /* within quotes, which must be closed */
     char bytes[LOG_LINE_MAX];
 };
 
 static const char cut_mark[] = "...";
 enum { TAIL_MAX = sizeof cut_mark + sizeof "\"}\n" };
+
+/* Of the text before facts, so that these have room. */
+enum { TEXT_MAX = LOG_LINE_MAX / 2 };
 
 static void put(struct line *line, const char *bytes, size_t n)
 {
@@ -60,6 +64,13 @@ static void put(struct line *line, const char *bytes, size_t n)
 static void put_str(struct line *line, const char *s)
 {
     put(line, s, strlen(s));
+}
+
+/* Text whose last byte is a quote that opens or closes. */
+static void put_quote(struct line *line, const char *s)
+{
+    put_str(line, s);
+    line->quoted ^= !line->cut;
 }
 
 static void put_hex(struct line *line, const char *escape, const uint8_t *p, size_t n)
@@ -155,7 +166,7 @@ static void put_head(struct line *line, enum log_level level, const char *area,
             put_str(line, "\",\"area\":\"");
             put_str(line, area);
         }
-        put_str(line, "\",\"text\":\"");
+        put_quote(line, "\",\"text\":\"");
         return;
     }
     if (area) {
@@ -182,30 +193,132 @@ static void write_line(const char *bytes, size_t n)
     }
 }
 
+static void line_begin(struct line *line)
+{
+    line->at = line->bytes;
+    line->end = line->bytes + sizeof line->bytes - TAIL_MAX;
+    line->cut = line->quoted = false;
+}
+
+static void line_end(struct line *line, enum log_format format)
+{
+    line->end = line->bytes + sizeof line->bytes;
+    if (line->cut) {
+        line->cut = false;
+        if (line->quoted || format != LOG_FORMAT_JSON)
+            put_str(line, cut_mark);
+    }
+    if (line->quoted)
+        put_quote(line, "\"");
+    put_str(line, format == LOG_FORMAT_JSON ? "}\n" : "\n");
+    write_line(line->bytes, (size_t)(line->at - line->bytes));
+}
+
+static enum log_format format_now(void)
+{
+    return (enum log_format)atomic_load_explicit(&state_format, memory_order_relaxed);
+}
+
 __attribute__((format(printf, 3, 0))) static void say(enum log_level level, const char *area,
                                                       const char *fmt, va_list args)
 {
-    enum log_format format =
-        (enum log_format)atomic_load_explicit(&state_format, memory_order_relaxed);
+    enum log_format format = format_now();
     char text[LOG_LINE_MAX];
     struct line line;
     int saved = errno; /* for %m, and for the caller */
     int n = vsnprintf(text, sizeof text, fmt, args);
 
-    line.at = line.bytes;
-    line.end = line.bytes + sizeof line.bytes - TAIL_MAX;
-    line.cut = false;
+    line_begin(&line);
     put_head(&line, level, area, format);
     /* What did not fit into `text` cannot fit into the line either: it is cut there, with the
      * mark, and half a character at the end of `text` is never reached. */
     put_text(&line, slice_of(text, n < 0 ? 0 : strlen(text)), format);
-    line.end = line.bytes + sizeof line.bytes;
-    if (line.cut) {
-        line.cut = false;
-        put_str(&line, cut_mark);
+    line_end(&line, format);
+    errno = saved;
+}
+
+/* ------------------------------------------------------------------------------------- facts */
+
+/* The length of a text that may have been cut within a character, without that one. */
+static size_t whole_characters(const char *text)
+{
+    size_t n = strlen(text), from = n;
+
+    while (from && n - from < 3 && ((uint8_t)text[from - 1] & 0xc0) == 0x80)
+        from--;
+    if (from && (uint8_t)text[from - 1] >= 0xc0) {
+        uint32_t c;
+
+        if (rune_decode((const uint8_t *)text + from - 1, n - from + 1, &c) == 0)
+            return from - 1;
     }
-    put_str(&line, format == LOG_FORMAT_JSON ? "\"}\n" : "\n");
-    write_line(line.bytes, (size_t)(line.at - line.bytes));
+    return n;
+}
+
+/* Whether a value stands for itself, without quotes: a reader splits at blanks. */
+static bool is_plain(const char *text)
+{
+    for (const char *p = text; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == '"' || *p == '\\' || *p == '=' || *p == 0x7f ||
+            (unsigned char)*p >= 0x80)
+            return false;
+    return true;
+}
+
+static void put_fact(struct line *line, const struct log_fact *f, enum log_format format)
+{
+    bool is_json = format == LOG_FORMAT_JSON;
+    char buf[LOG_KEY_MAX + 32];
+
+    if (log_fact_is_empty(f))
+        return;
+    if (!f->text) {
+        snprintf(buf, sizeof buf, is_json ? ",\"%.*s\":%llu" : " %.*s=%llu", LOG_KEY_MAX, f->key,
+                 (unsigned long long)f->number);
+        put_str(line, buf);
+        return;
+    }
+    if (!is_json && is_plain(f->text)) {
+        snprintf(buf, sizeof buf, " %.*s=", LOG_KEY_MAX, f->key);
+        put_str(line, buf);
+        put_str(line, f->text);
+        return;
+    }
+    snprintf(buf, sizeof buf, is_json ? ",\"%.*s\":\"" : " %.*s=\"", LOG_KEY_MAX, f->key);
+    put_quote(line, buf);
+    put_text(line, slice_str(f->text), LOG_FORMAT_JSON);
+    put_quote(line, "\"");
+}
+
+void log_event(enum log_level level, const char *event, const struct log_fact *facts,
+               const char *fmt, ...)
+{
+    const struct log_fact word = {"event", event, 0};
+    enum log_format format = format_now();
+    int saved = errno; /* for %m, and for the caller */
+    char text[TEXT_MAX];
+    struct line line;
+    va_list args;
+    int n;
+
+    if (!log_enabled(level))
+        return;
+    va_start(args, fmt);
+    n = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    line_begin(&line);
+    put_head(&line, level, NULL, format);
+    put_text(&line, slice_of(text, n < 0 ? 0 : whole_characters(text)), format);
+    if (n >= TEXT_MAX)
+        put_str(&line, cut_mark);
+    if (format == LOG_FORMAT_JSON)
+        put_quote(&line, "\"");
+    else
+        put_str(&line, " |");
+    put_fact(&line, &word, format);
+    for (; facts->key; facts++)
+        put_fact(&line, facts, format);
+    line_end(&line, format);
     errno = saved;
 }
 
@@ -320,13 +433,4 @@ bool log_limit_pass(struct log_limit *limit, int64_t now_ms, uint64_t *ret_suppr
     *ret_suppressed = limit->suppressed;
     limit->suppressed = 0;
     return true;
-}
-
-const char *log_left_out(char buf[LOG_LEFT_OUT_MAX], uint64_t suppressed)
-{
-    buf[0] = '\0';
-    if (suppressed)
-        snprintf(buf, LOG_LEFT_OUT_MAX, "; %llu such lines left out",
-                 (unsigned long long)suppressed);
-    return buf;
 }

@@ -6,6 +6,9 @@
  *          level, text), `<N>text` for systemd's journal, or a JSON object. Control characters
  *          and broken UTF-8 are written as \xHH: what a peer sent cannot forge a line. A line is
  *          at most LOG_LINE_MAX bytes and ends in "..." where it was cut.
+ *          What machines look for are facts: a word for what happened and keys with values, which
+ *          stand behind the text as `text | event=WORD key=value key="a value"`, and in JSON as
+ *          members beside it.
  * State    The level, format and areas are process-wide: the log is the exception to "no globals".
  * Thread   Any, also while another changes the level. Nothing here blocks but the write itself. */
 #ifndef BROKER_BASE_LOG_H
@@ -43,6 +46,36 @@ bool log_traces(const char *area);
 /* Write a line, printf-like, without a newline; use the macros below. errno is kept. */
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void log_trace_line(const char *area, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* A fact of a line: a text, or a number where `text` is NULL. Left out if it is "" or 0. Keys are
+ * names of the same things everywhere: queue, topic, service, client, peer, door, reason, count. */
+struct log_fact {
+    const char *key; /* a plain word, at most LOG_KEY_MAX bytes; not "time", "level", "text" */
+    const char *text;
+    uint64_t number;
+};
+
+enum { LOG_KEY_MAX = 32 };
+
+/* Whether there is nothing to say. */
+static inline bool log_fact_is_empty(const struct log_fact *f)
+{
+    return f->text ? *f->text == '\0' : f->number == 0;
+}
+
+/* Several of them, for log_event(). */
+#define LOG_FACTS(...)                                                                             \
+    (const struct log_fact[])                                                                      \
+    {                                                                                              \
+        __VA_ARGS__,                                                                               \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
+    }
+
+/* Write a line with facts, ended by one without a key: something of the kind `event` happened. */
+void log_event(enum log_level level, const char *event, const struct log_fact *facts,
+               const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 #define log_error(...) log_line(LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_line(LEVEL_WARNING, __VA_ARGS__)
@@ -84,13 +117,7 @@ struct log_limit {
 };
 
 /* May a line be written now? If so *ret_suppressed says how many were not since the last that
- * was: say so in the line. `now_ms` is monotonic. */
+ * was: say so in the line, as the fact `left_out`. `now_ms` is monotonic. */
 bool log_limit_pass(struct log_limit *limit, int64_t now_ms, uint64_t *ret_suppressed);
-
-enum { LOG_LEFT_OUT_MAX = 48 };
-
-/* How many lines were left out, to stand behind others within brackets: "; 3 such lines left out",
- * or "" if none was. Returns `buf`. */
-const char *log_left_out(char buf[LOG_LEFT_OUT_MAX], uint64_t suppressed);
 
 #endif

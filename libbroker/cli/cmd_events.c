@@ -25,12 +25,11 @@ static int as_json(struct cli_out *o, const broker_message *m, void *user)
     return r < 0 ? r : cli_out_put(o, "\n", 1);
 }
 
-/* " key=value" of a member, if it is there. */
-static int put_member(struct cli_out *o, const json_t *event, const char *key)
+/* " key=value" of a member that is a text or a number. */
+static int put_member(struct cli_out *o, const char *key, const json_t *value)
 {
-    const json_t *value = json_object_get(event, key);
-    char number[32];
     const char *text = json_string_value(value);
+    char number[32];
     int r;
 
     if (json_is_integer(value)) {
@@ -41,7 +40,7 @@ static int put_member(struct cli_out *o, const json_t *event, const char *key)
         return 0;
     r = cli_out_put(o, " ", 1);
     if (r == 0)
-        r = cli_out_put(o, key, strlen(key));
+        r = cli_put_plain(o, key, strlen(key));
     if (r == 0)
         r = cli_out_put(o, "=", 1);
     return r < 0 ? r : cli_put_plain(o, text, strlen(text));
@@ -58,8 +57,9 @@ static int put_text(struct cli_out *o, const json_t *event, const char *key, con
 
 static int as_line(struct cli_out *o, const broker_message *m, void *user)
 {
-    static const char *const keys[] = {"reason", "count", "queue", "topic", "client", "text"};
     json_t *event = json_loadb(broker_message_data(m, NULL), broker_message_size(m), 0, NULL);
+    json_t *value;
+    const char *key;
     int r = put_text(o, event, "time", "-");
 
     (void)user;
@@ -67,8 +67,11 @@ static int as_line(struct cli_out *o, const broker_message *m, void *user)
         r = cli_out_put(o, " ", 1);
     if (r == 0)
         r = put_text(o, event, "event", broker_message_topic(m));
-    for (size_t i = 0; r == 0 && i < sizeof keys / sizeof keys[0]; i++)
-        r = put_member(o, event, keys[i]);
+    json_object_foreach(event, key, value)
+    {
+        if (r == 0 && strcmp(key, "time") != 0 && strcmp(key, "event") != 0)
+            r = put_member(o, key, value);
+    }
     if (r == 0 && !json_is_object(event)) {
         r = cli_out_put(o, " ", 1);
         if (r == 0)

@@ -46,7 +46,7 @@ subscribe main forget.main -n $((n * 4 / 5))          # on worker 1
 subscribe side forget.side -n $((n / 5))              # on worker 2
 background "$TMP/forget" forget "$n" "$each"          # on worker 0
 publishers=($!)
-wait_until 10 grep -q 'connected: client "forget"' "$brokerd_log" # before `top` takes its turn
+wait_until 10 grep -q 'connected | event=connected client=forget' "$brokerd_log" # before `top` takes its turn
 for p in 1 2 3 4; do
     seq -f "$p %.0f" 1 "$n" >"$TMP/lines.$p"
     background broker pub "load.$p" --lines --file "$TMP/lines.$p" --rate "$rate" --name "pub$p"

@@ -89,5 +89,5 @@ ws "$closed" '"reason":"denied"'
 echo "== it is counted, and in the log"
 BROKER_URL=$open broker info --json >"$TMP/info"
 assert_grep '"calls":\{.*"denied":[1-9]' "$TMP/info"
-assert_grep 'calls failed: service "admin" client ".*" reason "denied"' "$brokerd_log"
+assert_grep 'event=call_failed reason=denied .*service=admin' "$brokerd_log"
 brokerd_stop

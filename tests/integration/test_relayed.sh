@@ -6,5 +6,5 @@ brokerd_start
 "$OUT/tests/programs/relayed"
 calls() { broker info --json | tr -d ' \n' | grep -oE '"calls":\{"open":[0-9]+'; }
 assert_eq "$(calls)" '"calls":{"open":0' "calls left open"
-assert_grep 'calls failed: .*reason "' "$brokerd_log"
+assert_grep 'event=call_failed reason=' "$brokerd_log"
 brokerd_stop

@@ -116,12 +116,13 @@ void hpeer_charge(struct hpeer *c, size_t n)
 void hpeer_note(struct hpeer *c, int status, const char *text)
 {
     struct door_scratch *s = c->link->host->scratch;
-    char left_out[LOG_LEFT_OUT_MAX];
     uint64_t more;
 
     if (log_limit_pass(&s->wrong, core_now(c->link->host->core), &more))
-        log_notice("%s: answered %d: %s (http%s)", link_peer(c->link), status, text,
-                   log_left_out(left_out, more));
+        log_event(LEVEL_NOTICE, "refused_request",
+                  LOG_FACTS({"status", NULL, (uint64_t)status}, {"peer", link_peer(c->link), 0},
+                            {"door", "http", 0}, {"left_out", NULL, more}),
+                  "request refused: %s", text);
 }
 
 void hpeer_upgrade(struct hpeer *c, struct exchange *x, const struct answer *a)

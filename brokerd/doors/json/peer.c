@@ -169,12 +169,14 @@ static enum door_match recognise(struct slice first)
 static void tell_wrong(struct jpeer *c, const struct refusal *why)
 {
     struct door_scratch *s = c->link->host->scratch;
-    char left_out[LOG_LEFT_OUT_MAX];
     uint64_t more;
 
     if (log_limit_pass(&s->wrong, now_of(c), &more))
-        log_notice("%s: line %" PRIu64 " refused: %s (json%s)", link_peer(c->link),
-                   c->framer.line_n, why->text, log_left_out(left_out, more));
+        log_event(LEVEL_NOTICE, "refused_line",
+                  LOG_FACTS({"reason", reason_name(why->reason), 0},
+                            {"peer", link_peer(c->link), 0}, {"door", "json", 0},
+                            {"line", NULL, c->framer.line_n}, {"left_out", NULL, more}),
+                  "line refused: %s", why->text);
 }
 
 void jpeer_wrong(struct jpeer *c, const struct refusal *why, struct jabout *about)

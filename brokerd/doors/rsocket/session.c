@@ -167,15 +167,16 @@ static const char *peer_name(const struct link *l)
 /* The end, not of the client's making. */
 static void give_up(struct session *s, enum door_count what, const char *why)
 {
-    char left_out[LOG_LEFT_OUT_MAX];
     uint64_t more;
 
     if (s->peer.over)
         return;
     session_count(&s->peer, what);
     if (log_limit_pass(&s->all->log, session_now(s), &more))
-        log_warning("%s: session dropped: %s (%zu bytes kept%s)", s->name, why, s->link.out.pending,
-                    log_left_out(left_out, more));
+        log_event(LEVEL_WARNING, "session_dropped",
+                  LOG_FACTS({"client", s->name, 0}, {"door", "rsocket", 0},
+                            {"bytes", NULL, s->link.out.pending}, {"left_out", NULL, more}),
+                  "session dropped: %s", why);
     peer_fail(&s->peer, RS_CONNECTION_ERROR, why);
 }
 

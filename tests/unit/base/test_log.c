@@ -190,13 +190,68 @@ START_TEST(limit_says_what_it_kept_back)
 }
 END_TEST
 
-START_TEST(what_was_left_out_is_said_if_anything_was)
-{
-    char buf[LOG_LEFT_OUT_MAX];
+static const struct {
+    const char *text;      /* of the fact `queue` */
+    const char *line;      /* as it is written, */
+    const char *json_line; /* and as JSON has it */
+} facts[] = {
+    {"orders", "queue=orders", "\"queue\":\"orders\""},
+    {"a b", "queue=\"a b\"", "\"queue\":\"a b\""},
+    {"a\"b", "queue=\"a\\\"b\"", "\"queue\":\"a\\\"b\""},
+    {"a\\", "queue=\"a\\\\\"", "\"queue\":\"a\\\\\""},
+    {"a=b", "queue=\"a=b\"", "\"queue\":\"a=b\""},
+    {"a\nevent=x", "queue=\"a\\u000aevent=x\"", "\"queue\":\"a\\u000aevent=x\""},
+    {"\xc3\xbc", "queue=\"\xc3\xbc\"", "\"queue\":\"\xc3\xbc\""},
+    {"\xff", "queue=\"\\\\xff\"", "\"queue\":\"\\\\xff\""},
+};
 
-    ck_assert_str_eq(log_left_out(buf, 0), "");
-    ck_assert_str_eq(log_left_out(buf, 3), "; 3 such lines left out");
-    ck_assert_str_eq(log_left_out(buf, UINT64_MAX), "; 18446744073709551615 such lines left out");
+START_TEST(facts_are_keys_and_values)
+{
+    const struct log_fact *f = LOG_FACTS({"queue", facts[_i].text, 0}, {"client", "", 0},
+                                         {"count", NULL, 7}, {"more", NULL, 0});
+    char want[256];
+
+    log_setup(LEVEL_NOTICE, LOG_FORMAT_PRIORITY);
+    log_event(LEVEL_NOTICE, "lost", f, "%d were lost", 7);
+    snprintf(want, sizeof want, "<5>7 were lost | event=lost %s count=7\n", facts[_i].line);
+    ck_assert_str_eq(written(), want);
+    log_setup(LEVEL_NOTICE, LOG_FORMAT_JSON);
+    log_event(LEVEL_NOTICE, "lost", f, "%d were lost", 7);
+    snprintf(want, sizeof want, "\"text\":\"7 were lost\",\"event\":\"lost\",%s,\"count\":7}\n",
+             facts[_i].json_line);
+    ck_assert_ptr_nonnull(strstr(written(), want));
+    log_event(LEVEL_INFO, "lost", f, "not so loud");
+    ck_assert_str_eq(written(), "");
+}
+END_TEST
+
+/* A long text leaves room for the facts; facts that are too long are cut, within their quotes. */
+START_TEST(facts_find_room)
+{
+    static char text[2 * LOG_LINE_MAX];
+    size_t n;
+    const char *line;
+
+    log_setup(LEVEL_NOTICE, LOG_FORMAT_JSON);
+    memset(text, 'x', sizeof text - 1);
+    memcpy(text + LOG_LINE_MAX / 2 - 2, "\xc3\xbc", 2);
+    log_event(LEVEL_NOTICE, "e", LOG_FACTS({"queue", "q", 0}), "%s", text);
+    line = written();
+    ck_assert_ptr_nonnull(strstr(line, "x...\",\"event\":\"e\",\"queue\":\"q\"}\n"));
+    for (n = LOG_LINE_MAX - 160; n < LOG_LINE_MAX; n++) {
+        memset(text, 'y', n);
+        text[n] = '\0';
+        log_event(LEVEL_NOTICE, "e",
+                  LOG_FACTS({"queue", text, 0}, {"client", "abc", 0}, {"n", NULL, 12345}), "t");
+        line = written();
+        ck_assert_uint_le(strlen(line), LOG_LINE_MAX);
+        ck_assert_msg(strstr(line, "\"}\n") || strstr(line, ":12345}\n"), "%s", line);
+    }
+    log_setup(LEVEL_NOTICE, LOG_FORMAT_PRIORITY);
+    log_event(LEVEL_NOTICE, "e", LOG_FACTS({"queue", text, 0}), "t");
+    line = written();
+    ck_assert_int_eq(line[strlen(line) - 1], '\n');
+    ck_assert_uint_le(strlen(line), LOG_LINE_MAX);
 }
 END_TEST
 
@@ -243,7 +298,8 @@ int main(void)
     tcase_add_loop_test(tc, traces_by_area, 0, 2);
     tcase_add_test(tc, words);
     tcase_add_test(tc, limit_says_what_it_kept_back);
-    tcase_add_test(tc, what_was_left_out_is_said_if_anything_was);
+    tcase_add_loop_test(tc, facts_are_keys_and_values, 0, (int)(sizeof facts / sizeof *facts));
+    tcase_add_test(tc, facts_find_room);
     tcase_add_test(tc, lines_of_threads_do_not_mix);
     suite_add_tcase(s, tc);
     runner = srunner_create(s);

@@ -434,6 +434,45 @@ START_TEST(a_connection_publishes_at_its_rate)
 }
 END_TEST
 
+/* A consumer that is too slow is told of with the cause, at most once a second, and once when it
+ * keeps up again: no more is lost, and its queue is at most half full. */
+START_TEST(slowness_is_told_and_its_end)
+{
+    start(1, "max-messages=4 overflow=drop-oldest");
+    ck_assert_int_eq(world_consume(&b, "x", false, 1), 0);
+    world_run(&world);
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, false, "x", "1 2 3 4 5 6 7"), 0);
+    world_run(&world);
+    ck_assert_uint_eq(world.events[EVENT_SLOW_CONSUMER], 1);
+    ck_assert_uint_eq(world.event.count, 2);
+    ck_assert_str_eq(world.event.why, "credit");
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, false, "x", "8 9"), 0);
+    world_advance(&world, 400);
+    ck_assert_uint_eq(world.events[EVENT_SLOW_CONSUMER], 1); /* not so soon */
+    world_advance(&world, 600);
+    ck_assert_uint_eq(world.events[EVENT_SLOW_CONSUMER], 2);
+    ck_assert_uint_eq(world.events[EVENT_SLOW_ENDED], 0);
+    core_grant(b.consumer, 1); /* three of four still wait */
+    world_advance(&world, 5000);
+    ck_assert_uint_eq(world.events[EVENT_SLOW_ENDED], 0);
+    core_grant(b.consumer, 1);
+    world_advance(&world, 2000);
+    ck_assert_uint_eq(world.events[EVENT_SLOW_ENDED], 1);
+    ck_assert_uint_eq(world.event.count, 4);
+    ck_assert_int_ge(world.event.for_ms, 6000);
+    world_advance(&world, 5000);
+    ck_assert_uint_eq(world.events[EVENT_SLOW_ENDED], 1);
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, false, "x", "a b c d e f"), 0);
+    world_run(&world);
+    ck_assert_uint_eq(world.events[EVENT_SLOW_CONSUMER], 3);
+    core_queue_remove(world.core[0], SLICE("x")); /* nothing is told of what has gone */
+    world_advance(&world, 5000);
+    ck_assert_uint_eq(world.events[EVENT_QUEUE_GONE], 1);
+    ck_assert_uint_eq(world.events[EVENT_SLOW_ENDED], 1);
+    teardown();
+}
+END_TEST
+
 /* Who is told nothing loses, and that is counted. */
 START_TEST(a_rate_for_who_is_told_nothing)
 {
@@ -499,6 +538,7 @@ int main(void)
     tcase_add_loop_test(t, who_leaves_behind_its_acks_gives_all_back, 0, 2);
     tcase_add_loop_test(t, a_connection_publishes_at_its_rate, 0, 2);
     tcase_add_test(t, a_rate_for_who_is_told_nothing);
+    tcase_add_test(t, slowness_is_told_and_its_end);
     tcase_add_loop_test(t, who_was_refused_hears_by_which_queue, 0, 2);
     suite_add_tcase(s, t);
     r = srunner_create(s);

@@ -38,6 +38,7 @@ struct world {
     bool cannot_post;    /* no memory for mail */
     uint64_t events[EVENT_DISCONNECTED + 1];
     char event_service[256]; /* of the last one */
+    struct core_event event; /* the last one */
 };
 
 /* A connection: its endpoint, and what its one consumer and publisher were told. */
@@ -99,6 +100,7 @@ static inline void world_event(void *ctx, const struct core_event *ev)
     p->w->events[ev->kind]++;
     (void)snprintf(p->w->event_service, sizeof p->w->event_service, "%s",
                    ev->service ? ev->service : "");
+    p->w->event = *ev; /* its texts are not to be used but for static ones */
 }
 
 static const struct core_ops world_ops = {world_post, world_memory, world_event};
