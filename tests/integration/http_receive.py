@@ -276,6 +276,21 @@ def check_batches():
     same(ask("POST", base + ":ack", {"ids": ids * 11})[0], 429, "too many")
 
 
+def check_large_ones():
+    """However many are asked for, an answer has an end; what it has not comes with the next."""
+    queue, n = fresh("bulk"), 30
+    h = Http()
+    send(queue, *(b"%02d" % i + b"x" * 100_000 for i in range(n)))
+    got = []
+    while len(got) < n:
+        status, answer = h.ask("POST", f"/v1/queues/{queue}/messages:receive?max=1000&wait=10s")
+        assert sum(len(m["data"]) for m in answer["messages"]) < 600_000, "a very long answer"
+        same({m["attempt"] for m in answer["messages"]}, {1}, "attempts")
+        got += [int(m["data"][:2]) for m in answer["messages"]]
+    same(got, list(range(n)), "all, in order")
+    h.close()
+
+
 def check_nonsense():
     queue = fresh("nonsense")
     send(queue, "x")
