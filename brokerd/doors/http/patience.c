@@ -59,7 +59,7 @@ static void too_slow(struct hpeer *c)
     struct exchange *x = c->asking;
 
     if (!c->begun && !x) {
-        hpeer_close(c, "no request for too long", true);
+        hpeer_close(c, "no request for too long", LINK_SILENT);
         return;
     }
     if (!x)
@@ -69,7 +69,7 @@ static void too_slow(struct hpeer *c)
                      c->begun ? "the head of a request took too long"
                               : "the body of a request took too long");
     else
-        hpeer_close(c, "a request took too long", false);
+        hpeer_close(c, "a request took too long", LINK_WRONG);
 }
 
 int64_t hpatience(struct hpeer *c, int64_t now_ms)
@@ -81,7 +81,7 @@ int64_t hpatience(struct hpeer *c, int64_t now_ms)
     reads = reads_until(c, now_ms);
     speaks = speaks_until(c);
     if (reads <= now_ms)
-        hpeer_close(c, "it does not take its answers", false);
+        hpeer_close(c, "it does not take its answers", LINK_WRONG);
     else if (speaks <= now_ms)
         too_slow(c);
     if (c->over)

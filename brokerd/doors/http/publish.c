@@ -66,7 +66,12 @@ static size_t on_body(struct exchange *x, struct slice body, struct block *block
     return body.n;
 }
 
-static const struct handler one = {.kind = BODY_WHOLE, .body = on_body};
+static const struct handler *choose(const struct terms *t)
+{
+    return batch_is_asked(t->type) ? &batch : NULL;
+}
+
+static const struct handler one = {.kind = BODY_WHOLE, .choose = choose, .body = on_body};
 static const char to_queue[] = "queue";
 
 const struct route publish_routes[] = {

@@ -570,7 +570,7 @@ size_t hread(struct hpeer *c, struct slice bytes, struct block *block)
     }
     if (c->closing)
         return bytes.n;
-    if (c->stuck && rest.n > BEHIND_MAX)
+    if (c->stuck && rest.n > BEHIND_MAX && !(c->pauses & PAUSE_WINDOW))
         hpeer_pause(c, PAUSE_BEHIND, true);
     return bytes.n - rest.n;
 }

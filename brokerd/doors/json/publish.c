@@ -155,37 +155,49 @@ static int publish(struct jpeer *c, const struct target *to, const struct jpaylo
     return r;
 }
 
+int jmessage_read(struct jask *a, struct slice data, struct jmessage *ret, struct refusal *ret_why)
+{
+    struct slice headers, type = {NULL, 0};
+    struct options options;
+    int r = jask_text(a, "type", false, &type, ret_why);
+
+    *ret = (struct jmessage){.left = NULL};
+    if (r == 0)
+        r = jask_headers(a, is_option, &headers, ret_why);
+    if (r == 0 && !(ret->left = malloc(headers.n + 1)))
+        r = no_memory(ret_why);
+    if (r == 0)
+        r = options_read(headers, OPTIONS_MESSAGE, ret->left, &options, ret_why);
+    if (r == 0)
+        r = jpayload_read(data, a->base64, type.p != NULL, type, &ret->payload, ret_why);
+    if (r == 0)
+        ret->meta = (struct msg_meta){.headers = options.headers,
+                                      .type = ret->payload.type,
+                                      .ttl_ms = options.ttl_ms,
+                                      .require = options.require,
+                                      .dedup = options.dedup};
+    return r;
+}
+
+void jmessage_free(struct jmessage *m)
+{
+    free(m->left);
+    free(m->payload.own);
+}
+
 /* The message that `a` describes, to `to`. */
 static int publish_asked(struct jpeer *c, struct jask *a, struct slice data,
                          const struct target *to, struct block *block, struct jasked *asked,
                          struct refusal *why)
 {
-    struct jpayload payload = {.own = NULL};
-    struct slice headers, type = {NULL, 0};
-    struct options options;
-    struct msg_meta meta;
-    uint8_t *left = NULL;
-    int r = jask_text(a, "type", false, &type, why);
+    struct jmessage m;
+    int r = jmessage_read(a, data, &m, why);
 
-    if (r == 0)
-        r = jask_headers(a, is_option, &headers, why);
-    if (r == 0 && !(left = malloc(headers.n + 1)))
-        r = no_memory(why);
-    if (r == 0)
-        r = options_read(headers, OPTIONS_MESSAGE, left, &options, why);
-    if (r == 0)
-        r = jpayload_read(data, a->base64, type.p != NULL, type, &payload, why);
     if (r == 0) {
-        meta = (struct msg_meta){.headers = options.headers,
-                                 .type = payload.type,
-                                 .ttl_ms = options.ttl_ms,
-                                 .require = options.require,
-                                 .dedup = options.dedup};
-        asked->require = options.require;
-        r = publish(c, to, &payload, &meta, block, asked, why);
+        asked->require = m.meta.require;
+        r = publish(c, to, &m.payload, &m.meta, block, asked, why);
     }
-    free(left);
-    free(payload.own);
+    jmessage_free(&m);
     return r;
 }
 

@@ -35,4 +35,15 @@ struct jpayload {
 int jpayload_read(struct slice value, struct slice base64, bool has_type, struct slice type,
                   struct jpayload *ret, struct refusal *ret_why);
 
+/* The message that members say: `data` (a value as it came), base64, type, headers and options.
+ * Nothing must be left of them. To be freed also on failure; valid as long as `a`. */
+struct jmessage {
+    struct jpayload payload;
+    struct msg_meta meta;
+    uint8_t *left;
+};
+
+int jmessage_read(struct jask *a, struct slice data, struct jmessage *ret, struct refusal *ret_why);
+void jmessage_free(struct jmessage *m);
+
 #endif

@@ -16,6 +16,11 @@
 #define ERROR(status, n, extra, reason, text)                                                      \
     "HTTP/1.1 " status "\r\nContent-Type: application/json\r\nContent-Length: " #n "\r\n" extra    \
     "\r\n{\"error\":{\"reason\":\"" reason "\",\"text\":\"" reason ": " text "\"}}\n"
+#define LINES "Content-Type: application/x-ndjson\r\n"
+#define DONE(n, lines, matched, accepted, refused, errors)                                         \
+    OK(n)                                                                                          \
+    "\r\n{\"lines\":" lines ",\"matched\":" matched ",\"accepted\":" accepted                      \
+    ",\"refused\":" refused ",\"errors\":[" errors "]}\n"
 #define CLOSE "Connection: close\r\n"
 
 static const struct {
@@ -64,6 +69,30 @@ static const struct {
     {"nobody serves", POST("/v1/services/s/m", "Content-Length: 1\r\n", "x") A,
      ERROR("503 Service Unavailable", 73, "Retry-After: 1\r\n", "no-server",
            "nobody serves \\\"s\\\"") ONE,
+     false},
+    /* a message a line */
+    {"lines",
+     POST("/v1/topics/a", LINES "Content-Length: 22\r\n", "{\"data\":1}\n{\"data\":2}\n") A,
+     DONE(61, "2", "2", "2", "0", "") ONE, false},
+    {"lines in chunks, the last without an end",
+     POST("/v1/topics/a", LINES CHUNKED,
+          "5\r\n{\"dat\r\n7\r\na\":1}\n{\r\n9\r\n\"data\":2}\r\n0\r\n\r\n"),
+     DONE(61, "2", "2", "2", "0", ""), false},
+    {"no lines", POST("/v1/topics/a", LINES, ""), DONE(61, "0", "0", "0", "0", ""), false},
+    {"lines that are wrong",
+     POST("/v1/topics/a", LINES "Content-Length: 44\r\n",
+          "\n{}\n[]\nx\n{\"data\":1,\"what\":2}\n{\"topic\":\"a..\"}"),
+     "~HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n", false},
+    {"lines that say where, and more",
+     POST("/v1/queues/q/messages", LINES "Content-Length: 88\r\n",
+          "{\"topic\":\"a\",\"data\":\"x\",\"ttl\":5000}\r\n{\"queue\":\"r\",\"base64\":\"AA==\","
+          "\"headers\":{\"b\":\"c\"}}\n "),
+     DONE(61, "3", "2", "2", "0", ""), false},
+    {"a line for nobody that must be for somebody",
+     POST("/v1/topics/b", LINES "Content-Length: 25\r\n", "{\"data\":1,\"require\":true}"),
+     OK(127) "\r\n"
+             "{\"lines\":1,\"matched\":0,\"accepted\":0,\"refused\":1,\"errors\":[{\"line\":1,"
+             "\"reason\":\"no-match\",\"text\":\"no-match: no queue matched\"}]}\n",
      false},
     /* too much */
     {"too long a body", POST("/v1/topics/a", "Content-Length: 100001\r\n", "x"),
@@ -454,6 +483,45 @@ START_TEST(a_drain_ends_it_in_order)
 }
 END_TEST
 
+/* More lines than a window has: what is not read waits, and nothing is lost. */
+START_TEST(lines_beyond_the_window)
+{
+    enum { MANY = 20000 };
+    char *lines = malloc(MANY * 16), head[200];
+    size_t n = 0;
+    struct scene s;
+
+    for (unsigned i = 0; i < MANY; i++)
+        n += (size_t)sprintf(lines + n, "{\"data\":%u}\n", i % 10);
+    for (size_t step = 999; step < HTTP_KEPT; step *= 20) {
+        scene_begin(&s, step);
+        snprintf(head, sizeof head, POST("/v1/topics/a", LINES "Content-Length: %zu\r\n", ""), n);
+        http_say(s.t, head);
+        http_say_n(s.t, lines, n);
+        ck_assert_uint_eq(s.listener.deliveries, MANY);
+        ck_assert_ptr_nonnull(strstr(s.t->heard, "\"accepted\":20000,"));
+        ck_assert(!s.t->closed && !s.t->paused);
+        scene_end(&s);
+    }
+    free(lines);
+}
+END_TEST
+
+START_TEST(a_line_too_long)
+{
+    static char line[70000];
+    struct scene s;
+
+    memset(line, 'x', sizeof line);
+    scene_begin(&s, 5000);
+    http_say(s.t, POST("/v1/topics/a", LINES "Content-Length: 1000000\r\n", ""));
+    http_say_n(s.t, line, sizeof line);
+    ck_assert_int_eq(strncmp(s.t->heard, "HTTP/1.1 413", 12), 0);
+    ck_assert(s.t->closed);
+    scene_end(&s);
+}
+END_TEST
+
 /* What a message is besides its body. */
 START_TEST(headers_come_along)
 {
@@ -486,6 +554,8 @@ int main(void)
     tcase_add_test(tc, silence_has_an_end);
     tcase_add_test(tc, a_drain_ends_it_in_order);
     tcase_add_test(tc, headers_come_along);
+    tcase_add_test(tc, lines_beyond_the_window);
+    tcase_add_test(tc, a_line_too_long);
     suite_add_tcase(s, tc);
     return run_suite(s);
 }
