@@ -220,14 +220,17 @@ static void log_failure(struct hook *h, const struct slot *s)
 
 static void tell_dead(struct hook *h, const struct slot *s)
 {
-    char left[LOG_LEFT_OUT_MAX];
+    char left[48] = "";
     uint64_t more;
 
     h->count.dead++;
-    if (log_limit_pass(&h->dying, now_of(h), &more))
-        hook_tell(h, "webhook_dead", LEVEL_WARNING, "a webhook's message became a dead letter",
-                  "%s after %u attempts, the last: %s %u%s", s->post.request.id, s->attempt,
-                  attempt_end_name(s->post.end), s->post.status, log_left_out(left, more));
+    if (!log_limit_pass(&h->dying, now_of(h), &more))
+        return;
+    if (more)
+        snprintf(left, sizeof left, "; %llu more of the kind", (unsigned long long)more);
+    hook_tell(h, "webhook_dead", LEVEL_WARNING, "a webhook's message became a dead letter",
+              "%s after %u attempts, the last: %s %u%s", s->post.request.id, s->attempt,
+              attempt_end_name(s->post.end), s->post.status, left);
 }
 
 static void tell_change(struct hook *h, enum pace_change change)
