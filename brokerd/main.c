@@ -326,15 +326,15 @@ static void tell_changes(const struct broker *b, const struct settings *s, struc
 static int apply(struct broker *b, const struct settings *s)
 {
     struct net_options o = net_options_of(s);
-    int failed = net_configure(b->net, &o);
+    int failed = net_configure(b->net, &o), r = net_set_inlets(b->net, s->inlets);
 
+    failed = r < 0 ? r : failed;
     set_log(s);
     workers_set_memory(b->workers, s->memory);
     workers_set_placement(b->workers, placement_of(s));
     admin_set_placement(b->admin, placement_of(s));
     for (unsigned i = 0; i < workers_count(b->workers); i++) {
-        int r = workers_call(b->workers, i, take_policies, policy_set_ref(s->policies));
-
+        r = workers_call(b->workers, i, take_policies, policy_set_ref(s->policies));
         if (r < 0) {
             policy_set_unref(s->policies);
             failed = r;
@@ -826,6 +826,8 @@ static int make_pieces(struct broker *b)
     if (r < 0)
         return r;
     r = net_new(b->workers, &no, &b->net);
+    if (r == 0)
+        r = net_set_inlets(b->net, s->inlets);
     if (r == 0)
         r = webhooks_start(b->webhooks, b->workers);
     if (r == 0)

@@ -271,6 +271,44 @@ static void diff_webhooks(struct diff *d)
     }
 }
 
+/* ---- webhooks in ---- */
+
+/* Both are sections of the same name. */
+static void diff_hook(struct diff *d, const struct inlet *a, const struct inlet *b)
+{
+    char what[256], before[2048], after[2048];
+    const char *key;
+
+    for (unsigned i = 0; (key = inlet_key_name(i)) != NULL; i++) {
+        if (inlet_key_same(a, b, key))
+            continue;
+        (void)snprintf(what, sizeof what, "hook \"%s\" %s", a->name, key);
+        tell(d, what, inlet_text(a, key, before, sizeof before),
+             inlet_text(b, key, after, sizeof after), false);
+    }
+}
+
+static void diff_hooks(struct diff *d)
+{
+    const struct inlets *before = d->before->inlets, *after = d->after->inlets;
+    const struct inlet *h, *other;
+    char what[256];
+
+    for (size_t i = 0; (h = inlets_at(before, i)) != NULL; i++) {
+        other = inlets_find(after, slice_str(h->name));
+        (void)snprintf(what, sizeof what, "hook \"%s\"", h->name);
+        if (other)
+            diff_hook(d, h, other);
+        else
+            tell(d, what, "{..}", "", false);
+    }
+    for (size_t i = 0; (h = inlets_at(after, i)) != NULL; i++) {
+        (void)snprintf(what, sizeof what, "hook \"%s\"", h->name);
+        if (!inlets_find(before, slice_str(h->name)))
+            tell(d, what, "", "{..}", false);
+    }
+}
+
 size_t settings_diff(const struct settings *before, const struct settings *after,
                      settings_change_fn *change, void *ctx)
 {
@@ -282,5 +320,6 @@ size_t settings_diff(const struct settings *before, const struct settings *after
     diff_rules(&d, POLICY_QUEUE);
     diff_rules(&d, POLICY_SUBSCRIPTION);
     diff_webhooks(&d);
+    diff_hooks(&d);
     return d.n;
 }

@@ -268,6 +268,77 @@ static int check_webhook(cfg_t *sec, char *err, size_t err_size)
     return r;
 }
 
+/* The value of a key, or what the file has that it names: at most a secret. */
+static int read_hook_file(const char *path, const char *key, struct inlet *h, char *err,
+                          size_t err_size)
+{
+    char text[WEBHOOK_KEY_MAX + 3];
+    FILE *f = fopen(path, "re");
+    size_t n;
+    int r;
+
+    if (!f || ferror(f)) {
+        (void)snprintf(err, err_size, "%s: cannot read %.200s: %s", key, path, strerror(errno));
+        return -EINVAL;
+    }
+    n = fread(text, 1, sizeof text, f);
+    (void)fclose(f);
+    r = inlet_set(h, key, slice_of(text, n), err, err_size);
+    explicit_bzero(text, sizeof text);
+    return r;
+}
+
+/* What is wrong with a key that is no secret, on_value() has said: then the text is empty. */
+static int read_hook_key(cfg_t *sec, const char *key, struct inlet *h, char *err, size_t err_size)
+{
+    int r = 0;
+
+    for (unsigned i = 0; i < cfg_size(sec, key) && r == 0; i++) {
+        const char *value = cfg_getnstr(sec, key, i);
+
+        r = inlet_key_is_file(key) && *value
+                ? read_hook_file(value, key, h, err, err_size)
+                : (*value ? inlet_set(h, key, slice_str(value), err, err_size) : 0);
+    }
+    if (r == -EINVAL && !inlet_key_is_secret(key))
+        err[0] = '\0';
+    return r == -ENOSPC ? -EINVAL : r;
+}
+
+static int read_hook(cfg_t *sec, struct inlet **ret, char *err, size_t err_size)
+{
+    const char *why = inlet_name_error(slice_str(cfg_title(sec))), *key;
+    struct inlet *h;
+    int r = 0;
+
+    if (why) {
+        (void)snprintf(err, err_size, "%s, found \"%.120s\"", why, cfg_title(sec));
+        return -EINVAL;
+    }
+    h = inlet_new(slice_str(cfg_title(sec)));
+    if (!h)
+        return -ENOMEM;
+    for (unsigned i = 0; r == 0 && (key = inlet_key_name(i)) != NULL; i++)
+        r = read_hook_key(sec, key, h, err, err_size);
+    if (r == 0)
+        r = inlet_finish(h, err, err_size);
+    if (r < 0)
+        inlet_free(h);
+    else
+        *ret = h;
+    return r;
+}
+
+static int check_hook(cfg_t *sec, char *err, size_t err_size)
+{
+    struct inlet *h;
+    int r = read_hook(sec, &h, err, err_size);
+
+    if (r == 0)
+        inlet_free(h);
+    return r;
+}
+
 static int too_many(unsigned most, char *err, size_t err_size)
 {
     (void)snprintf(err, err_size, "expected at most %u of them", most);
@@ -285,6 +356,9 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
         r = cfg_opt_size(opt) <= SETTINGS_WEBHOOKS_MAX
                 ? check_webhook(sec, err, sizeof err)
                 : too_many(SETTINGS_WEBHOOKS_MAX, err, sizeof err);
+    else if (strcmp(opt->name, "hook") == 0)
+        r = cfg_opt_size(opt) <= INLETS_MAX ? check_hook(sec, err, sizeof err)
+                                            : too_many(INLETS_MAX, err, sizeof err);
     else if (strcmp(opt->name, "listen") == 0)
         r = cfg_opt_size(opt) <= SETTINGS_LISTENERS_MAX
                 ? check_listener(sec, err, sizeof err)
@@ -302,7 +376,7 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 
 /* ---- what it may read, from the table ---- */
 
-enum { KEYS_MAX = 32, SECTIONS_MAX = 8 };
+enum { KEYS_MAX = 32, SECTIONS_MAX = 12 };
 
 /* The options of one section into `opts`, which has room for KEYS_MAX, without their end. */
 static size_t options_of(const char *section, cfg_opt_t *opts)
@@ -426,6 +500,26 @@ static int make_webhooks(cfg_t *cfg, struct settings *s)
     return r;
 }
 
+static int make_hooks(cfg_t *cfg, struct settings *s)
+{
+    unsigned n = cfg_size(cfg, "hook");
+    char err[SETTINGS_ERROR_MAX];
+    struct inlet *h;
+    int r = 0;
+
+    s->inlets = inlets_new();
+    if (!s->inlets)
+        return -ENOMEM;
+    for (unsigned i = 0; i < n && r == 0; i++) {
+        r = read_hook(cfg_getnsec(cfg, "hook", i), &h, err, sizeof err);
+        if (r == 0 && inlets_add(s->inlets, h) < 0) {
+            inlet_free(h);
+            r = -ENOMEM;
+        }
+    }
+    return r;
+}
+
 /* ---- all of it ---- */
 
 /* What no single key can tell. */
@@ -534,6 +628,8 @@ int reader_read(const char *name, const char *text, struct settings *settings,
         r = make_policies(cfg, settings);
     if (r == 0)
         r = make_webhooks(cfg, settings);
+    if (r == 0)
+        r = make_hooks(cfg, settings);
     (void)cfg_free(cfg);
     return r;
 }

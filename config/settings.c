@@ -212,6 +212,7 @@ struct settings *settings_free(struct settings *settings)
         spec_unref(settings->webhooks[i]);
     free(settings->webhooks);
     policy_set_unref(settings->policies);
+    inlets_unref(settings->inlets);
     free(settings->file);
     free(settings);
     return NULL;

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "brokerd/doors/inlet.h"
 #include "brokerd/webhooks/spec.h"
 #include "libbroker/base/log.h"
 #include "libbroker/base/policy.h"
@@ -95,7 +96,8 @@ struct settings {
     struct policy_set *policies; /* rules of queues and subscriptions, max_message, create_queues */
     struct webhook_spec **webhooks; /* references */
     size_t n_webhooks;
-    char *file; /* they were read from; NULL: none */
+    struct inlets *inlets; /* webhooks in */
+    char *file;            /* they were read from; NULL: none */
 };
 
 /* What the command line says instead of the file, checked by options_parse(). Zeroed: nothing. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "brokerd/doors/inlet.h"
 #include "brokerd/webhooks/spec.h"
 #include "libbroker/base/units.h"
 
@@ -42,6 +43,11 @@ static const struct section sections[] = {
     {"webhook", "billing",
      "Messages delivered to an HTTP endpoint, from the queue webhook.NAME; docs/webhooks.md tells "
      "more. May be repeated. url and topic have no defaults: these are examples."},
+    {"hook", "example",
+     "Webhooks of others: what is posted to /v1/hooks/NAME and is signed as said here is published "
+     "to the topic; docs/webhooks.md tells more. May be repeated. topic and secret have no "
+     "defaults: "
+     "these are examples."},
 };
 
 static const struct setting rows[] = {
@@ -234,6 +240,31 @@ static const struct setting rows[] = {
     {"webhook", "enabled", SETTING_WEBHOOK, "true",
      .text = "false: its queue collects, nothing is sent."},
 
+    {"hook", "topic", SETTING_HOOK, "hooks.example", .text = "Where it is published."},
+    {"hook", "scheme", SETTING_HOOK, "standard",
+     .text =
+         "How it is signed: standard (Standard Webhooks), github, stripe, or none: then whoever "
+         "may come to the listener may publish."},
+    {"hook", "secret", SETTING_HOOK, "whsec_bm90IGEgc2VjcmV0LCBidXQgYW4gZXhhbXBsZQ==",
+     .text = "What the sender signs with: with standard whsec_ and base64, or whpk_ and its public "
+             "Ed25519 key; else as the sender has it."},
+    {"hook", "secret-file", SETTING_HOOK, "",
+     .text = "A file that has it instead, read at start and at each reload."},
+    {"hook", "secret-old", SETTING_HOOK, "",
+     .text = "The one before, which is good too, while the sender is taught the new one."},
+    {"hook", "secret-old-file", SETTING_HOOK, "", .text = "A file that has that."},
+    {"hook", "tolerance", SETTING_HOOK, "5m",
+     .text = "How long ago, or in how long, it may be that it was signed; never: any time. github "
+             "tells no time. dedup-window of the queues should be twice as long, so that what is "
+             "sent again meanwhile is known to be a repeat."},
+    {"hook", "require", SETTING_HOOK, "true",
+     .text =
+         "Refuse what no queue matches, so that the sender sends it again; false: answer that it "
+         "is well."},
+    {"hook", "headers", SETTING_HOOKS, "{}",
+     .text = "Header fields of the request that become headers of the message, as X-GitHub-Event. "
+             "The signature does not cover them."},
+
     {"store", "", .type = SETTING_LATER},
     {"user", "", .type = SETTING_LATER},
 };
@@ -273,7 +304,7 @@ bool setting_is_scalar(enum setting_type type)
 bool setting_is_list(enum setting_type type)
 {
     return type == SETTING_FILTERS || type == SETTING_PROTOCOLS || type == SETTING_ORIGINS ||
-           type == SETTING_WEBHOOKS;
+           type == SETTING_WEBHOOKS || type == SETTING_HOOKS;
 }
 
 enum policy_kind setting_policy_kind(const char *section)
@@ -457,6 +488,9 @@ int setting_check(const struct setting *row, struct slice value, char *err, size
     case SETTING_WEBHOOK:
     case SETTING_WEBHOOKS:
         return spec_value_check(row->key, value, err, err_size) < 0 ? -EINVAL : 0;
+    case SETTING_HOOK:
+    case SETTING_HOOKS:
+        return inlet_check(row->key, value, err, err_size);
     case SETTING_LATER:
         break;
     }
@@ -494,6 +528,8 @@ void setting_store(const struct setting *row, struct slice value, struct setting
     case SETTING_ORIGINS:
     case SETTING_WEBHOOK:
     case SETTING_WEBHOOKS:
+    case SETTING_HOOK:
+    case SETTING_HOOKS:
     case SETTING_LATER:
         break; /* not scalars */
     }

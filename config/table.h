@@ -29,6 +29,8 @@ enum setting_type {
     SETTING_ORIGINS,   /* a list: a listener's `origins` */
     SETTING_WEBHOOK,   /* a key of struct webhook_spec */
     SETTING_WEBHOOKS,  /* one that is a list */
+    SETTING_HOOK,      /* a key of a webhook in (doors/inlet.h) */
+    SETTING_HOOKS,     /* one that is a list */
     SETTING_LATER,     /* a key, or with an empty one a section, that this version lacks */
 };
 

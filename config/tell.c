@@ -120,6 +120,22 @@ static void tell_webhook(const struct webhook_spec *s, settings_told_fn *fn, voi
     }
 }
 
+static void tell_hook(const struct inlet *h, settings_told_fn *fn, void *ctx)
+{
+    struct telling t = {fn, ctx, "hook", h->name};
+    const char *headers[INLET_HEADERS_MAX], *key;
+    char value[INLET_ERROR_MAX];
+
+    for (unsigned i = 0; i < h->headers_n; i++)
+        headers[i] = h->headers[i];
+    for (unsigned i = 0; (key = inlet_key_name(i)) != NULL; i++) {
+        if (inlet_key_is_list(key))
+            tell_list(&t, key, headers, h->headers_n);
+        else
+            tell_one(&t, key, inlet_text(h, key, value, sizeof value));
+    }
+}
+
 void settings_tell(const struct settings *settings, const struct settings *started,
                    settings_told_fn *fn, void *ctx)
 {
@@ -130,4 +146,6 @@ void settings_tell(const struct settings *settings, const struct settings *start
     tell_rules(settings, POLICY_SUBSCRIPTION, fn, ctx);
     for (size_t i = 0; i < settings->n_webhooks; i++)
         tell_webhook(settings->webhooks[i], fn, ctx);
+    for (size_t i = 0; inlets_at(settings->inlets, i); i++)
+        tell_hook(inlets_at(settings->inlets, i), fn, ctx);
 }

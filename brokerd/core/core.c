@@ -140,6 +140,11 @@ void core_clock(struct core *c, int64_t now_ms, int64_t wall_ms)
     c->wall_ms = wall_ms;
 }
 
+int64_t core_wall(const struct core *c)
+{
+    return c->wall_ms;
+}
+
 int64_t core_now(const struct core *c)
 {
     return c->now_ms;

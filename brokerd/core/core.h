@@ -87,6 +87,7 @@ void core_free(struct core *c); /* NULL is fine; drops all it keeps, tells nobod
 
 /* The time, in ms: `now` monotonic, `wall` since 1970. Before anything else in a turn. */
 void core_clock(struct core *c, int64_t now_ms, int64_t wall_ms);
+int64_t core_wall(const struct core *c);
 int64_t core_now(const struct core *c);
 
 /* Other settings from now on; queues that exist take their new limits at once, and what their

@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 struct door_conn; /* each door defines its own, by embedding */
+struct inlets;
 struct link;
 
 /* What one connection may ask for; an immutable snapshot. */
@@ -87,6 +88,7 @@ struct door_room_ops {
     X(SESSION_EXPIRED, "sessions-expired", "sessions not resumed within `resume-timeout`")         \
     X(LEASE, "requests-beyond-lease", "requests refused or dropped, the lease being used up")      \
     X(LATE_REPLIES, "late-replies", "answers to who has gone, and their reply queue with it")      \
+    X(HOOKS_DENIED, "hooks-denied", "webhooks in whose signature, or time, was not as it must be") \
     X(ERRORS, "errors", "requests answered with an error, or dropped where none can be said")
 
 enum door_count {
@@ -101,6 +103,7 @@ struct door_scratch {
     uint64_t count[DOOR_COUNTS];
     struct log_limit wrong;            /* for lines about wrong input that is answered */
     struct door_room *rooms;           /* which net looks after, until the worker ends */
+    struct inlets *inlets;             /* webhooks in (inlet.h); net's reference; NULL: none */
     struct msg_view views[DOOR_VIEWS]; /* valid within one on_bytes() */
     struct door_encoded encoded;
 };

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "brokerd/doors/inlet.h"
 #include "brokerd/net/websocket.h"
 
 /* ---- the turn */
@@ -265,6 +266,8 @@ void net_free(struct net *net)
         out_host_fini(&nw->carried_outs);
         crowd_close(nw);
         host_drop(nw->host);
+        if (nw->scratch)
+            inlets_unref(nw->scratch->inlets);
         free(nw->scratch);
     }
     if (net->spare_fd >= 0)
@@ -278,6 +281,7 @@ void net_free(struct net *net)
 struct asked {
     struct net *net;
     struct host *host;
+    struct inlets *inlets;
     int64_t over_ms;
 };
 
@@ -330,6 +334,37 @@ int net_configure(struct net *net, const struct net_options *o)
             free(h);
             failed = r;
         }
+    }
+    return failed;
+}
+
+static void take_inlets(void *arg, struct worker *w)
+{
+    struct asked *a = arg;
+    struct door_scratch *s = a->net->nw[worker_id(w)].scratch;
+
+    inlets_unref(s->inlets);
+    s->inlets = a->inlets;
+    free(a);
+}
+
+int net_set_inlets(struct net *net, struct inlets *inlets)
+{
+    int failed = 0;
+
+    for (unsigned i = 0; i < net->n; i++) {
+        struct asked *a = malloc(sizeof *a);
+        int r = -ENOMEM;
+
+        if (a) {
+            *a = (struct asked){.net = net, .inlets = inlets_ref(inlets)};
+            r = workers_call(net->ws, i, take_inlets, a);
+        }
+        if (a && r < 0) {
+            inlets_unref(inlets);
+            free(a);
+        }
+        failed = r < 0 ? r : failed;
     }
     return failed;
 }

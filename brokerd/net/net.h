@@ -74,6 +74,10 @@ void net_free(struct net *net);
 /* Other limits, for connections from now on. Any thread. -ENOMEM: some workers may have them. */
 int net_configure(struct net *net, const struct net_options *o);
 
+/* Other webhooks in (doors/inlet.h), for all connections, from the next turn of each worker on; the
+ * set is borrowed for the call. Any thread. -ENOMEM: some workers may have them. */
+int net_set_inlets(struct net *net, struct inlets *inlets);
+
 struct net_listener_desc {
     const char *name;             /* for texts, e.g. its URL as the settings have it */
     const char *host;             /* TCP: name or address, without brackets; NULL: UNIX */

@@ -15,6 +15,7 @@ extern const struct route service_routes[]; /* calls to services (service.c) */
 extern const struct route events_routes[];  /* server-sent events (events.c) */
 extern const struct route receive_routes[]; /* long polling (receive.c) */
 extern const struct route settle_routes[];  /* what becomes of what came by it (settle.c) */
+extern const struct route hook_routes[];    /* webhooks in (hooks.c) */
 extern const struct route manage_routes[];  /* looking after the broker (manage.c) */
 
 #endif

@@ -9,7 +9,7 @@ enum { SEGMENTS_MAX = 8 };
 
 static const struct route *const tables[] = {
     publish_routes, service_routes, events_routes, receive_routes,
-    settle_routes,  manage_routes,  NULL};
+    settle_routes,  hook_routes,    manage_routes, NULL};
 
 static const struct {
     enum method method;

@@ -57,7 +57,7 @@ static void on_error(void *ctx, const char *text)
 static void on_change(void *ctx, const struct settings_change *c)
 {
     (void)ctx;
-    /* its sections for all queues and subscriptions, and a webhook, are all it may add */
+    /* its sections for all queues and subscriptions, a webhook and a hook, are all it may add */
     ck_assert_msg(strcmp(c->after, "{..}") == 0, "%s: %s, not %s", c->what, c->after, c->before);
 }
 
@@ -75,7 +75,7 @@ START_TEST(its_values_are_the_defaults)
     ck_assert_int_eq(settings_load_text("defaults", SLICE(""), NULL, on_error, NULL, &defaults), 0);
     ck_assert_int_eq(settings_load_text("example", slice_str(text), NULL, on_error, NULL, &said),
                      0);
-    ck_assert_uint_eq(settings_diff(defaults, said, on_change, NULL), 3);
+    ck_assert_uint_eq(settings_diff(defaults, said, on_change, NULL), 4);
     policy = policy_default(POLICY_QUEUE);
     ck_assert(memcmp(&policy, &policy_set_rule(said->policies, POLICY_QUEUE, 0)->policy,
                      sizeof policy) == 0);

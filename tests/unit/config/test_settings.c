@@ -445,6 +445,7 @@ START_TEST(what_is_in_force)
         load("workers = 3 memory = 3GiB listen \"tcp://127.0.0.1:2\" {}"
              "queue \"a.*\" { bind = { \"x\", \"y\" } max-messages = 5 }"
              "subscription \"b\" { max-bytes = 1KiB }"
+             "hook \"h\" { topic = t scheme = stripe secret = tell-nobody headers = { X-A, X-B } }"
              "webhook \"c\" { url = \"https://x.y/z?token=tell-nobody\" topic = t "
              "headers = \"A: tell-nobody\" "
              "secret = \"whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODk=\" }");
@@ -459,6 +460,10 @@ START_TEST(what_is_in_force)
         "subscription b max-bytes = 1KiB\n",
         "webhook c topic [] = t\nwebhook c url = https://x.y/z\nwebhook c secret = (hidden)\n",
         "webhook c headers [] = (hidden)\n",
+        "hook h scheme = stripe\n",
+        "hook h secret = (hidden)\n",
+        "hook h tolerance = 5m\n",
+        "hook h headers [] = X-A\nhook h headers [] = X-B\n",
     };
     struct told told = {""};
     const struct setting *row;

@@ -62,7 +62,7 @@ static struct fake {
     struct call call[FAKE_MAX];
     struct server server[FAKE_MAX];
     int publishers, consumers, calls, servers;
-    int64_t now_ms, charged;
+    int64_t now_ms, wall_ms, charged;
     uint64_t barrier;
     int fail;              /* what the next publish, attach, ack or call answers */
     const char *fail_text; /* and why */
@@ -129,6 +129,12 @@ int64_t core_now(const struct core *c)
 {
     (void)c;
     return fake.now_ms;
+}
+
+int64_t core_wall(const struct core *c)
+{
+    (void)c;
+    return fake.wall_ms;
 }
 
 void core_charge(struct core *c, int64_t delta)
