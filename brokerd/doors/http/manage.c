@@ -235,6 +235,11 @@ static void answer_made(struct exchange *x, const struct call_payload *p)
     answer_as(x, memmem(p->data.p, p->data.n, made, sizeof made - 1) ? 201 : 200, p);
 }
 
+static void answer_created(struct exchange *x, const struct call_payload *p)
+{
+    answer_as(x, 201, p);
+}
+
 static void answer_accepted(struct exchange *x, const struct call_payload *p)
 {
     answer_as(x, 202, p);
@@ -248,6 +253,7 @@ static void refuse_unready(struct exchange *x, const struct refusal *why)
 
 static const struct hcall_ops plain = {answer_ok, NULL};
 static const struct hcall_ops making = {answer_made, NULL};
+static const struct hcall_ops creating = {answer_created, NULL};
 static const struct hcall_ops starting = {answer_accepted, NULL};
 static const struct hcall_ops readiness = {answer_ok, refuse_unready};
 
@@ -331,6 +337,18 @@ const struct route manage_routes[] = {
     {METHOD_GET, "/v1/connections/*", ASK("connection", PATH("connection"))},
     {METHOD_DELETE, "/v1/connections/*", ASK("kill", PATH("connection"))},
     {METHOD_GET, "/v1/services", ASK("services", QUERY({"filter", MEMBER_TEXT}, PAGED))},
+
+    {METHOD_GET, "/v1/webhooks", ASK("webhook-ls")},
+    {METHOD_GET, "/v1/webhooks/*", ASK("webhook-info", PATH("webhook"))},
+    {METHOD_PUT, "/v1/webhooks/*",
+     TELL("webhook-add", PATH("webhook"), .answering = &creating)},
+    {METHOD_PATCH, "/v1/webhooks/*",
+     TELL("webhook-add", PATH("webhook"), .fixed = "\"replace\":true")},
+    {METHOD_DELETE, "/v1/webhooks/*", ASK("webhook-rm", PATH("webhook"))},
+    {METHOD_POST, "/v1/webhooks/*:test", TELL("webhook-test", PATH("webhook"))},
+    {METHOD_POST, "/v1/webhooks/*:enable", TELL("webhook-enable", PATH("webhook"))},
+    {METHOD_POST, "/v1/webhooks/*:disable", TELL("webhook-disable", PATH("webhook"))},
+    {METHOD_POST, "/v1/webhooks/*:replay", TELL("webhook-replay", PATH("webhook"))},
 
     {METHOD_GET, "/livez", &living, NULL},
     {METHOD_GET, "/readyz", ASK("ready", .answering = &readiness)},

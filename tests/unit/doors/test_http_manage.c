@@ -1,156 +1,114 @@
 /* Management over HTTP: what each request asks of admin, and how its answers are told. */
-#include "tests/unit/doors/fake_core.h"
+#include <errno.h>
+
+#include "brokerd/core/call.h"
+#include "libbroker/base/headers.h"
+#include "tests/unit/doors/http_talk.h"
 #include "tests/unit/support.h"
 
-#include "brokerd/doors/http/http.h"
-#include "libbroker/base/headers.h"
+enum { ASKED_MAX = 20000 };
 
-enum { BYTES = 1 << 18 };
+static struct world world;
+static struct policy_set *policies;
 
-struct talk {
-    struct link link;
-    struct link_host host;
-    struct out_host outs;
-    struct door_scratch scratch;
-    struct block_pool pool;
-    struct door_conn *conn;
-    struct block *block;
-    size_t kept;
-    bool closed, woken;
-    char heard[FAKE_TEXT];
-};
+/* An admin that writes down what it is asked, and answers when it is told to. */
+static struct fake_admin {
+    struct call *call; /* open; NULL: none */
+    const char *at_once;
+    enum reason refuses; /* at once, with "REASON: so" */
+    unsigned closes;
+    char asked[ASKED_MAX]; /* METHOD DATA of the last call; "": none */
+} fake;
 
-static void on_close(struct link *l, const char *why, enum link_end end)
+static void on_next(void *ctx, const struct call_payload *p, bool complete)
 {
-    (void)why;
-    (void)end;
-    ((struct talk *)l)->closed = true;
+    (void)ctx, (void)p, (void)complete;
 }
 
-static void on_refuse(struct link *l, enum door_refusal what, const char *why)
+static void on_credit(void *ctx, uint32_t n)
 {
-    (void)what;
-    (void)why;
-    ((struct talk *)l)->closed = true;
+    (void)ctx, (void)n;
 }
 
-static const char *on_peer(const struct link *l)
+static void on_word(void *ctx)
 {
-    (void)l;
-    return "test";
+    (void)ctx;
 }
 
-static void on_pause(struct link *l, bool pause)
+static void on_error(void *ctx, const struct call_error *e)
 {
-    (void)l;
-    (void)pause;
+    (void)ctx, (void)e;
 }
 
-static void on_wake(struct link *l)
+static void on_closed(void *ctx)
 {
-    ((struct talk *)l)->woken = true;
+    (void)ctx;
+    fake.call = NULL;
+    fake.closes++;
 }
 
-static const struct door_site *on_site(const struct link *l)
-{
-    static const struct door_site site = {.http = true, .manages = true};
+static const struct call_ops call_ops = {on_next, on_credit, on_word, on_word, on_error, on_closed};
 
-    (void)l;
-    return &site;
+/* Say this, as admin. */
+static void answer(const char *data, struct ctype type, struct slice headers)
+{
+    const struct call_payload p = {.data = slice_str(data), .type = type, .headers = headers};
+
+    ck_assert_ptr_nonnull(fake.call);
+    ck_assert_int_eq(core_call_next(fake.call, &p, true), 0);
 }
 
-static struct talk *talk_open(void)
+static int on_open(void *ctx, struct call *call, const struct call_request *r, struct refusal *why)
 {
-    struct talk *t = calloc(1, sizeof *t);
-
-    ck_assert_ptr_nonnull(t);
-    fake_reset();
-    fake.now_ms = 1000;
-    t->host = (struct link_host){.limits = {.first_frame_max = 65536,
-                                            .frame_max = 1 << 20,
-                                            .message_max = 1 << 20,
-                                            .streams_max = 100,
-                                            .idle_max_ms = 60000,
-                                            .first_frame_ms = 10000,
-                                            .http_idle_ms = 75000},
-                                 .scratch = &t->scratch,
-                                 .close = on_close,
-                                 .refuse = on_refuse,
-                                 .peer = on_peer,
-                                 .site = on_site,
-                                 .wake = on_wake,
-                                 .pause = on_pause};
-    t->outs.pool = &t->pool;
-    t->link = (struct link){.host = &t->host};
-    out_init(&t->link.out, &t->outs);
-    t->block = block_new(BYTES);
-    t->conn = http_door.open(&t->link);
-    return t;
-}
-
-static void talk_end(struct talk *t)
-{
-    http_door.free(t->conn);
-    ck_assert(!fake.endpoint_open);
-    out_fini(&t->link.out);
-    out_host_fini(&t->outs);
-    block_pool_fini(&t->pool);
-    block_unref(t->block);
-    free(t);
-}
-
-static void say(struct talk *t, const char *text)
-{
-    size_t n = strlen(text), used;
-
-    memcpy(t->block->bytes + t->kept, text, n);
-    t->kept += n;
-    do {
-        t->woken = false;
-        used = http_door.on_bytes(t->conn, slice_of(t->block->bytes, t->kept), t->block);
-        t->kept -= used;
-        memmove(t->block->bytes, t->block->bytes + used, t->kept);
-    } while (t->woken);
-}
-
-/* All that was written since the last time. */
-static const char *hear(struct talk *t)
-{
-    size_t n = 0;
-    struct iovec iov;
-
-    (void)http_door.on_time(t->conn, fake.now_ms);
-    while (t->link.out.pending > 0) {
-        ck_assert_int_eq(out_peek(&t->link.out, &iov, 1), 1);
-        ck_assert_uint_lt(n + iov.iov_len, sizeof t->heard);
-        memcpy(t->heard + n, iov.iov_base, iov.iov_len);
-        n += iov.iov_len;
-        out_consume(&t->link.out, iov.iov_len);
+    (void)ctx;
+    snprintf(fake.asked, sizeof fake.asked, "%.*s %.*s", (int)r->method.n,
+             (const char *)r->method.p, (int)r->first.data.n, (const char *)r->first.data.p);
+    if (fake.refuses != REASON_NONE) {
+        why->reason = fake.refuses;
+        snprintf(why->text, sizeof why->text, "%s: so", reason_name(fake.refuses));
+        return -EACCES;
     }
-    t->heard[n] = '\0';
+    fake.call = call;
+    core_call_accept(call, &call_ops, NULL, 0);
+    if (fake.at_once)
+        answer(fake.at_once, (struct ctype){.id = 5}, SLICE(""));
+    return 0;
+}
+
+static struct http_talk *talk_open(void)
+{
+    static const struct server_ops ops = {.open = on_open};
+
+    fake = (struct fake_admin){.call = NULL};
+    policies = world_policy(POLICY_QUEUE, "", "");
+    world_start(&world, 1, policies, 64 << 20);
+    ck_assert_int_eq(core_serve_own(world.core[0], "admin", &ops, NULL), 0);
+    return http_open(&world, 0, 0);
+}
+
+static void talk_end(struct http_talk *t)
+{
+    http_end(t);
+    world_run(&world);
+    world_stop(&world);
+    policy_set_unref(policies);
+}
+
+static void request(struct http_talk *t, const char *line, const char *body)
+{
+    static char text[1 << 18];
+
+    t->heard_n = 0;
+    fake.asked[0] = '\0';
+    snprintf(text, sizeof text, "%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n%s",
+             line, strlen(body), body);
+    http_say(t, text);
+}
+
+static const char *hear(struct http_talk *t)
+{
+    http_settle(t);
     return t->heard;
-}
-
-static void request(struct talk *t, const char *line, const char *body)
-{
-    static char text[BYTES];
-
-    snprintf(text, sizeof text, "%s HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n%s", line,
-             strlen(body), body);
-    say(t, text);
-}
-
-/* What admin was asked since the last time; "": nothing. */
-static const char *asked(void)
-{
-    static char text[FAKE_TEXT];
-    const char *call;
-
-    memcpy(text, fake.trace, fake.trace_n);
-    text[fake.trace_n] = '\0';
-    fake.trace_n = 0;
-    call = strstr(text, "= call");
-    return call ? call : "";
 }
 
 static const struct {
@@ -192,6 +150,13 @@ static const struct {
     {"GET /v1/connections/n0-1", "", "connection", "{\"connection\":\"n0-1\"}"},
     {"DELETE /v1/connections/n0-1", "", "kill", "{\"connection\":\"n0-1\"}"},
     {"GET /v1/services", "", "services", "{\"limit\":1000}"},
+    {"GET /v1/webhooks", "", "webhook-ls", "{}"},
+    {"PUT /v1/webhooks/w", "{\"settings\":{}}", "webhook-add",
+     "{\"settings\":{},\"webhook\":\"w\"}"},
+    {"PATCH /v1/webhooks/w", "{\"settings\":{}}", "webhook-add",
+     "{\"settings\":{},\"webhook\":\"w\",\"replace\":true}"},
+    {"POST /v1/webhooks/w:replay", "{\"count\":1}", "webhook-replay",
+     "{\"count\":1,\"webhook\":\"w\"}"},
     {"GET /readyz", "", "ready", "{}"},
     {"GET /healthz", "", "ready", "{}"},
     {"GET /metrics", "", "metrics", "{}"},
@@ -202,15 +167,13 @@ static const struct {
 
 START_TEST(asks_admin)
 {
-    struct talk *t = talk_open();
+    struct http_talk *t = talk_open();
     char wanted[512];
 
-    fake.answer_at_once = true;
+    fake.at_once = "{}";
     request(t, good[_i].line, good[_i].body);
-    snprintf(wanted, sizeof wanted,
-             "= call service=admin method=%s data=%s wait=0 credit=1 complete\n", good[_i].method,
-             good[_i].data);
-    ck_assert_str_eq(asked(), wanted);
+    snprintf(wanted, sizeof wanted, "%s %s", good[_i].method, good[_i].data);
+    ck_assert_str_eq(fake.asked, wanted);
     ck_assert_msg(strncmp(hear(t), "HTTP/1.1 20", 11) == 0, "%s: %s", good[_i].line, t->heard);
     ck_assert_ptr_nonnull(strstr(t->heard, "application/json"));
     ck_assert(!t->closed);
@@ -245,10 +208,10 @@ static const struct {
 
 START_TEST(malformed_requests_ask_nothing)
 {
-    struct talk *t = talk_open();
+    struct http_talk *t = talk_open();
 
     request(t, bad[_i].line, bad[_i].body);
-    ck_assert_str_eq(asked(), "");
+    ck_assert_str_eq(fake.asked, "");
     ck_assert_msg(strncmp(hear(t) + 9, bad[_i].status, 3) == 0, "%s: %s", bad[_i].line, t->heard);
     ck_assert_msg(strstr(t->heard, bad[_i].text) != NULL, "%s: %s", bad[_i].line, t->heard);
     talk_end(t);
@@ -257,13 +220,13 @@ END_TEST
 
 START_TEST(a_body_has_a_limit)
 {
-    struct talk *t = talk_open();
+    struct http_talk *t = talk_open();
     char *body = malloc(60 * 1024 + 2);
 
     memset(body, ' ', 60 * 1024 + 1);
     body[60 * 1024 + 1] = '\0';
     request(t, "PUT /v1/queues/q", body);
-    ck_assert_str_eq(asked(), "");
+    ck_assert_str_eq(fake.asked, "");
     ck_assert_msg(strncmp(hear(t), "HTTP/1.1 413", 12) == 0, "%s", t->heard);
     free(body);
     talk_end(t);
@@ -273,41 +236,22 @@ END_TEST
 /* Everything that may grow does so to its most: six times its length. */
 START_TEST(all_of_it_escaped)
 {
-    struct talk *t = talk_open();
+    struct http_talk *t = talk_open();
     char line[8000] = "GET /v1/queues?after=", *end = line + strlen(line);
 
-    fake.answer_at_once = true;
+    fake.at_once = "{}";
     for (unsigned i = 0; i < 2000; i++)
         end += sprintf(end, "%%01");
     request(t, line, "");
-    ck_assert_ptr_nonnull(strstr(asked(), "\\u0001\\u0001\"}"));
+    ck_assert_ptr_nonnull(strstr(fake.asked, "\\u0001\\u0001\"}"));
     ck_assert_msg(strncmp(hear(t), "HTTP/1.1 200", 12) == 0, "%s", t->heard);
     talk_end(t);
 }
 END_TEST
 
-/* Say this, as admin. */
-static void answer(const char *data, struct ctype type, struct slice headers)
-{
-    const struct call_payload p = {.data = slice_str(data), .type = type, .headers = headers};
-    struct call *k = &fake.call[(fake.calls - 1) % FAKE_MAX];
-
-    k->ops->next(k->ctx, &p, true);
-    fake_end_call(k);
-}
-
-static void refuse(enum reason reason, const char *text)
-{
-    struct call *k = &fake.call[(fake.calls - 1) % FAKE_MAX];
-    const struct call_error e = {CALL_REJECTED, reason, slice_str(text)};
-
-    k->ops->error(k->ctx, &e);
-    fake_end_call(k);
-}
-
 START_TEST(answers_have_their_status_and_fields)
 {
-    struct talk *t = talk_open();
+    struct http_talk *t = talk_open();
     uint8_t buf[200], *end = buf;
 
     request(t, "PUT /v1/queues/q", "");
@@ -341,48 +285,66 @@ static const struct {
     {"GET /readyz", REASON_MEMORY, "503"},         {"GET /healthz", REASON_LIMIT, "503"},
 };
 
-/* From within core_call_open(), and later. */
+/* At once, and later. */
 START_TEST(refusals_have_their_status)
 {
-    struct talk *t = talk_open();
-    const char *name = reason_name(refusals[_i].reason);
-    char text[64], wanted[160];
+    struct http_talk *t = talk_open();
+    struct refusal why = {.reason = refusals[_i].reason};
+    const char *name = reason_name(why.reason);
+    char wanted[160];
 
-    snprintf(text, sizeof text, "%s: so", name);
-    snprintf(wanted, sizeof wanted, "{\"error\":{\"reason\":\"%s\",\"text\":\"%s\"}}", name, text);
+    snprintf(why.text, sizeof why.text, "%s: so", name);
+    snprintf(wanted, sizeof wanted, "{\"error\":{\"reason\":\"%s\",\"text\":\"%s\"}}", name,
+             why.text);
     request(t, refusals[_i].line, "");
-    refuse(refusals[_i].reason, text);
+    core_call_refuse(fake.call, &why, false);
     ck_assert_msg(strncmp(hear(t) + 9, refusals[_i].status, 3) == 0, "%s", t->heard);
     ck_assert_ptr_nonnull(strstr(t->heard, wanted));
     ck_assert(!strstr(t->heard, "Retry-After") == (atoi(refusals[_i].status) < 429));
-    fake.fail = -EACCES;
-    fake.fail_text = text;
+    fake.refuses = why.reason;
     request(t, refusals[_i].line, "");
     ck_assert_msg(strncmp(hear(t) + 9, refusals[_i].status, 3) == 0, "%s", t->heard);
     ck_assert_ptr_nonnull(strstr(t->heard, wanted));
+    talk_end(t);
+}
+END_TEST
+
+START_TEST(not_by_any_listener)
+{
+    struct http_talk *t = talk_open();
+
+    t->site.manages = false;
+    request(t, "GET /v1/info", "");
+    ck_assert_msg(strncmp(hear(t), "HTTP/1.1 403", 12) == 0, "%s", t->heard);
+    ck_assert_ptr_nonnull(strstr(t->heard, "\"reason\":\"denied\""));
+    ck_assert_str_eq(fake.asked, "");
+    fake.at_once = "{}";
+    request(t, "GET /readyz", ""); /* anybody may ask that */
+    ck_assert_msg(strncmp(hear(t), "HTTP/1.1 200", 12) == 0, "%s", t->heard);
+    request(t, "GET /livez", "");
+    ck_assert_msg(strncmp(hear(t), "HTTP/1.1 200", 12) == 0, "%s", t->heard);
     talk_end(t);
 }
 END_TEST
 
 START_TEST(a_client_that_goes_asks_no_more)
 {
-    struct talk *t = talk_open();
+    struct http_talk *t = talk_open();
 
     request(t, "GET /v1/info", "");
-    (void)asked();
-    http_door.free(t->conn);
-    ck_assert(!fake.call[0].open);
-    t->conn = http_door.open(&t->link);
+    ck_assert_ptr_nonnull(fake.call);
     talk_end(t);
+    ck_assert_ptr_null(fake.call);
+    ck_assert_uint_eq(fake.closes, 1);
 }
 END_TEST
 
 START_TEST(alive_without_asking)
 {
-    struct talk *t = talk_open();
+    struct http_talk *t = talk_open();
 
     request(t, "GET /livez", "");
-    ck_assert_str_eq(asked(), "");
+    ck_assert_str_eq(fake.asked, "");
     ck_assert_msg(strncmp(hear(t), "HTTP/1.1 200", 12) == 0, "%s", t->heard);
     ck_assert_ptr_nonnull(strstr(t->heard, "\r\n\r\nalive\n"));
     talk_end(t);
@@ -402,6 +364,7 @@ int main(void)
     tcase_add_test(tc, all_of_it_escaped);
     tcase_add_test(tc, answers_have_their_status_and_fields);
     tcase_add_loop_test(tc, refusals_have_their_status, 0, sizeof refusals / sizeof refusals[0]);
+    tcase_add_test(tc, not_by_any_listener);
     tcase_add_test(tc, a_client_that_goes_asks_no_more);
     tcase_add_test(tc, alive_without_asking);
     suite_add_tcase(s, tc);
