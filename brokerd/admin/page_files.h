@@ -1,4 +1,5 @@
-/* page_files.h - the files of the dashboard, once for the assembler and once for C.
+/* page_files.h - the files of the dashboard, and the description of what is answered over HTTP,
+ * once for the assembler and once for C.
  *
  * Why      They are part of the program, byte for byte: nothing to install, nothing to generate.
  * Shape    FILE(symbol, path, content type); page_files.S has the bytes, page.c the table. */
@@ -10,7 +11,8 @@
     FILE(index_html, "brokerd/admin/page/index.html", "text/html; charset=utf-8") \
     FILE(style_css, "brokerd/admin/page/style.css", "text/css; charset=utf-8") \
     FILE(icon_svg, "brokerd/admin/page/icon.svg", "image/svg+xml") \
-    FILE(app_js, "brokerd/admin/page/app.js", "text/javascript; charset=utf-8")
+    FILE(app_js, "brokerd/admin/page/app.js", "text/javascript; charset=utf-8") \
+    FILE(openapi_json, "brokerd/admin/page/openapi.json", "application/json")
 /* clang-format on */
 
 #endif
