@@ -4,6 +4,7 @@
 // operation is called, and what comes back is as it says: status, type, body, no member that it
 // does not name. 4. So are refusals.
 import assert from 'node:assert';
+import crypto from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
 import { Validator } from '@seriousme/openapi-schema-validator';
@@ -305,6 +306,19 @@ for (const id of ['webhook', 'deleteWebhook', 'testWebhook', 'enableWebhook', 'd
   await call(id, { ...hook, status: 404 });
 }
 await call('changeWebhook', { ...hook, body: {}, status: 404 });
+
+// ---- webhooks of others
+
+const event = '{"action":"opened"}';
+const signed = (text) => ({
+  'x-hub-signature-256': `sha256=${crypto.createHmac('sha256', 'not-to-be-seen').update(text).digest('hex')}`,
+  'x-github-delivery': '1',
+});
+await call('hook', { path: { hook: 'door' }, body: event, headers: signed(event), status: 202 });
+await call('hook', { path: { hook: 'door' }, body: event, headers: signed('other'), status: 401 });
+await call('hook', { path: { hook: 'door' }, body: event, status: 401 });
+await call('hook', { path: { hook: 'gate' }, body: event, status: 404 });
+assert.ok(!JSON.stringify(config).includes('not-to-be-seen'), 'a secret is told');
 
 // ---- probes and pages
 

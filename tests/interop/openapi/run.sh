@@ -13,6 +13,7 @@ fi
     printf 'listen "tcp://127.0.0.1:0" {}\n'
     printf 'listen "tcp://127.0.0.2:0" { manage = false }\n'
     printf 'queue "tight" { max-messages = 1 overflow = reject }\n'
+    printf 'hook "door" { topic = "in.door" scheme = github secret = "not-to-be-seen" require = false }\n'
 } >"$TMP/brokerd.conf"
 brokerd -c "$TMP/brokerd.conf" 2>>"$brokerd_log" &
 brokerd_pid=$!
