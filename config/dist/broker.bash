@@ -20,6 +20,12 @@ _broker() {
         "queue purge") path="queue purge" ;;
         "queue move") path="queue move" ;;
         "queue rm") path="queue rm" ;;
+        "connections") path="connections" ;;
+        "consumers") path="consumers" ;;
+        "kill") path="kill" ;;
+        "config") path="config" ;;
+        "reload") path="reload" ;;
+        "drain") path="drain" ;;
         "webhook") path="webhook" ;;
         "webhook ls") path="webhook ls" ;;
         "webhook add") path="webhook add" ;;
@@ -57,7 +63,7 @@ _broker() {
         "bench request --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
     esac
     case "$path" in
-        "") words=" pub sub request stream channel serve queue webhook bench top why ping info events route completion --help --version" ;;
+        "") words=" pub sub request stream channel serve queue connections consumers kill config reload drain webhook bench top why ping info events route completion --help --version" ;;
         "pub") words=" --lines -l --file -f --count -n --rate --header -H --type --ttl --dedup --require --queue --confirm --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "sub") words=" --count -n --credit -c --raw -r --no-newline --hex -x --queue --ack --overflow --max-messages --set --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "request") words=" --header -H --type --file -f --wait -w --hex -x --no-newline --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
@@ -72,6 +78,12 @@ _broker() {
         "queue purge") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "queue move") words=" --count -n --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "queue rm") words=" --if-empty --if-unused --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "connections") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "consumers") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "kill") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "config") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "reload") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "drain") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "webhook") words=" ls add info test enable disable replay rm" ;;
         "webhook ls") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "webhook add") words=" --topic -t --set --header -H --allow --insecure --secret-file --no-secret --replace --rotate --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;

@@ -1,5 +1,5 @@
 #!/bin/bash
-# limit: 60 s
+# limit: 90 s
 # Who may manage: what `manage` of a listener says holds on every door; how the broker is, anybody
 # may ask.
 . "$(dirname "$0")/lib.sh"
@@ -91,3 +91,79 @@ BROKER_URL=$open broker info --json >"$TMP/info"
 assert_grep '"calls":\{.*"denied":[1-9]' "$TMP/info"
 assert_grep 'event=call_failed reason=denied .*service=admin' "$brokerd_log"
 brokerd_stop
+
+echo "== from the command line: connections, consumers, kill, config, reload, drain"
+conf='queue "work" { max-messages = 5 }'
+brokerd_start
+background broker sub --queue work --ack manual --credit 1 -n 99 --name idle >/dev/null 2>"$TMP/idle"
+idle=$!
+wait_until 10 grep -q subscribed "$TMP/idle"
+kill -STOP "$idle"
+seq 3 | broker pub work --lines
+broker connections >"$TMP/out"
+assert_grep '^n[0-9-]+[0-9a-f]* +127.* idle +rsocket +open' "$TMP/out"
+id=$(broker connections --json | grep -oE '"id":"n[^"]*"[^}]*"client":"idle"' | cut -d'"' -f4)
+broker connections "$id" >"$TMP/out"
+assert_grep '^client +idle' "$TMP/out"
+assert_grep '^k.* work +idle +manual' "$TMP/out"
+stalled() { broker consumers work | grep -E '^k.* work +idle +manual +0 +1 +.*, credit'; }
+wait_until 10 stalled
+assert_eq "$(broker consumers nothing | wc -l)" 1 "consumers of a queue that is not there"
+assert_eq "$(status_of broker connections n0-fffffff)" 1 "a connection that is not there"
+broker kill "$id"
+assert_eq "$(status_of broker kill "$id")" 1 "one that is closed already"
+gone() { ! broker connections --json | grep -q "\"$id\""; }
+wait_until 10 gone
+broker config >"$TMP/out"
+assert_grep '^workers +2  \*' "$TMP/out"
+assert_grep '^limits max-streams +10000$' "$TMP/out"
+assert_grep '^queue "work"' "$TMP/out"
+assert_grep '^  max-messages +5$' "$TMP/out"
+{
+    echo "workers = 3"
+    echo "placement = $PLACEMENT"
+    echo 'queue "work" { max-messages = 6 }'
+} >"$TMP/brokerd.conf"
+broker config >"$TMP/out"
+assert_grep '^workers = 3 \(takes a restart; it is 2\)' "$TMP/out"
+assert_grep '^queue "work" max-messages = 6 \(was 5\)' "$TMP/out"
+broker reload >"$TMP/out"
+assert_grep '^queue "work" max-messages = 6 \(was 5\)' "$TMP/out"
+assert_eq "$(broker reload)" "workers = 3 (takes a restart; it is 2)" "a second reload"
+assert_grep 'queue "work" max-messages = 6' "$brokerd_log"
+broker config --json >"$TMP/out"
+assert_grep '"key":"workers","value":"2"' "$TMP/out"
+echo 'queue "other" { overflow = perhaps }' >>"$TMP/brokerd.conf"
+assert_eq "$(status_of broker reload)" 1 "a reload of what is wrong"
+broker reload 2>"$TMP/err" || true
+assert_grep 'brokerd.conf:4: overflow: expected' "$TMP/err"
+broker config >"$TMP/out"
+assert_grep 'brokerd.conf:4: overflow: expected' "$TMP/out"
+
+echo "== the same by curl"
+http=http://${BROKER_URL#tcp://}
+answers() { # STATUS CURL-ARGUMENTS: the answer is in $TMP/out
+    local wanted=$1
+    shift
+    assert_eq "$(curl -sS -m 20 -o "$TMP/out" -w '%{http_code}' "$@")" "$wanted" "$*"
+}
+answers 200 "$http/v1/queues/work"
+assert_grep '"max-messages":"5"|"max-messages":"6"' "$TMP/out"
+answers 400 -X POST "$http/v1/reload"
+assert_grep '"reason":"invalid"' "$TMP/out"
+answers 201 -X PUT "$http/v1/queues/a%2Fb%3Ac" -d '{"bind":["x.#"]}'
+answers 200 "$http/v1/queues?filter=a/b:c&limit=1"
+assert_grep '"name":"a/b:c"' "$TMP/out"
+answers 400 "$http/v1/queues?limit=1&limits=2"
+answers 400 -X PUT "$http/v1/queues/z" -d '{"bind":'
+answers 405 -X DELETE "$http/v1/queues"
+answers 404 "$http/v1/nothing"
+answers 403 -X DELETE -H 'Origin: http://evil.example' "$http/v1/queues/work"
+answers 403 -H 'Host: evil.example' "$http/v1/info" # a name that leads here
+answers 200 "$http/livez"
+curl -sS -m 20 "$http/v1/queues/work" "$http/v1/info" "$http/v1/nothing" "$http/v1/config" >"$TMP/out"
+assert_grep '"settings":\[' "$TMP/out"
+broker drain
+ended_within 20 "$brokerd_pid"
+assert_eq "$status" 0 "a drain's exit status"
+assert_grep 'drain: asked for by an admin call' "$brokerd_log"
