@@ -171,8 +171,8 @@ static const struct setting rows[] = {
     {"queue", "max-deliveries", POLICY("Deliveries of one message, then it is dead.")},
     {"queue", "max-inflight", POLICY("Unacknowledged deliveries of one consumer.")},
     {"queue", "dead-letter",
-     POLICY("Topic for what was rejected, expired, dropped or delivered too often; "
-            "empty: none.")},
+     POLICY("Topic, or queue:NAME, for what was rejected, expired, dropped or delivered too "
+            "often; empty: none.")},
     {"queue", "expires", POLICY("The queue is deleted after so long without a consumer.")},
     {"queue", "dedup-window",
      POLICY("For so long the id ($dedup) of a message taken is remembered: one that comes again is "

@@ -136,8 +136,8 @@ static void write_letter(struct queue *q, struct msg *m, uint32_t attempts, enum
     }
     l = malloc(sizeof *l + size);
     if (l)
-        l->topic = strdup(q->policy->dead_letter);
-    if (!l || !l->topic) { /* the loss itself is counted already */
+        l->to = strdup(q->policy->dead_letter);
+    if (!l || !l->to) { /* the loss itself is counted already */
         free(l);
         loss_count(q, REASON_MEMORY, 1);
         return;
@@ -147,6 +147,7 @@ static void write_letter(struct queue *q, struct msg *m, uint32_t attempts, enum
         p = headers_put(p, d.h[i].name, d.h[i].value);
     if (old.n)
         memcpy(p, old.p, old.n);
+    l->to_queue = q->policy->dead_letter_queue;
     l->headers_n = size;
     l->msg = msg_ref(m);
     l->link = (struct list_node){0};
@@ -168,7 +169,7 @@ void loss_message(struct queue *q, struct msg *m, uint32_t attempts, enum reason
 void loss_free_letter(struct core *c, struct letter *l)
 {
     budget_unref(c, l->msg);
-    free(l->topic);
+    free(l->to);
     free(l);
 }
 
@@ -182,8 +183,9 @@ void loss_send_letters(struct core *c)
         struct msg_meta meta = {.headers = slice_of(l->headers, l->headers_n), .type = msg_type(m)};
         struct msg_view v = {m->data, m->len, &meta, m->block};
         struct run run = {.v = &v, .n = 1, .bytes = m->len, .type = msg_type(m)};
+        const struct target to = {l->to_queue, slice_str(l->to)};
 
-        publish_internal(c, slice_str(l->topic), &run);
+        publish_internal(c, &to, &run);
         loss_free_letter(c, l);
     }
 }
@@ -246,10 +248,22 @@ static void announce_lost(struct queue *q, enum reason reason, uint64_t n)
     q->core->ops->event(q->core->ctx, &ev);
 }
 
+static void announce_letters(struct queue *q)
+{
+    struct core_event ev = event_of(q, EVENT_DEAD_LETTER);
+    struct losses *l = q->backlog->losses;
+    char to[POLICY_VALUE_MAX];
+
+    (void)policy_get_key(q->policy, POLICY_QUEUE, SLICE("dead-letter"), to, sizeof to);
+    ev.topic = to;
+    ev.count = l->dead_letters - l->announced_letters;
+    l->announced_letters = l->dead_letters;
+    q->core->ops->event(q->core->ctx, &ev);
+}
+
 static void announce(struct queue *q)
 {
     struct losses *l = q->backlog->losses;
-    struct core *c = q->core;
 
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++) {
         uint64_t n = l->unannounced[r];
@@ -258,15 +272,9 @@ static void announce(struct queue *q)
         if (n)
             announce_lost(q, (enum reason)r, n);
     }
-    if (l->dead_letters != l->announced_letters) {
-        struct core_event ev = event_of(q, EVENT_DEAD_LETTER);
-
-        ev.count = l->dead_letters - l->announced_letters;
-        ev.topic = q->policy->dead_letter;
-        l->announced_letters = l->dead_letters;
-        c->ops->event(c->ctx, &ev);
-    }
-    l->announced_ms = c->now_ms;
+    if (l->dead_letters != l->announced_letters)
+        announce_letters(q);
+    l->announced_ms = q->core->now_ms;
 }
 
 /* Nothing is lost any more, and there is room: at most half of it is in use. */

@@ -13,7 +13,7 @@ void loss_count(struct queue *q, enum reason reason, uint64_t n);
 void loss_gap(struct queue *q, enum reason reason, uint64_t n);
 
 /* `m`, accepted by `q` once, is lost after `attempts` deliveries: count, gap where the consumer
- * should know, and send it to the queue's dead-letter topic if there is one. Borrowed. */
+ * should know, and send it to the queue's dead-letter topic or queue if there is one. Borrowed. */
 void loss_message(struct queue *q, struct msg *m, uint32_t attempts, enum reason reason);
 
 /* What a message is besides its payload. */

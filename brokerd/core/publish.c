@@ -310,15 +310,10 @@ static int refuse_run(struct publisher *p, const struct offer *o, enum reason re
 }
 
 /* The queue is not known yet: keep the messages until it is. */
-static int park(struct publisher *p, struct offer *o)
+static void park(struct offer *o, struct named *n, bool unbound)
 {
     struct core *c = o->core;
-    struct named *n = p->queue;
-    struct span s = {.first = o->first, .count = o->run->n, .waiting = 1};
 
-    /* First, for answers may come from below. */
-    if (p->kind != PUBLISH_FORGET && ledger_add(&p->ledger, &s) < 0)
-        return -ENOMEM;
     for (uint32_t i = 0; i < o->run->n; i++) {
         struct msg_origin from = {n->topic, o->run->type, o->id + i, o->time_ms, c->now_ms};
         struct parked *k = calloc(1, sizeof *k);
@@ -337,8 +332,17 @@ static int park(struct publisher *p, struct offer *o)
         c->parked++;
     }
     if (n->state == NAMED_UNKNOWN)
-        names_want(c, n, p->makes_unbound ? names_unbound : NULL, 0,
-                   p->makes_unbound ? NAMES_UNBOUND_SIZE : 0);
+        names_want(c, n, unbound ? names_unbound : NULL, 0, unbound ? NAMES_UNBOUND_SIZE : 0);
+}
+
+static int park_for(struct publisher *p, struct offer *o)
+{
+    struct span s = {.first = o->first, .count = o->run->n, .waiting = 1};
+
+    /* First, for answers may come from below. */
+    if (p->kind != PUBLISH_FORGET && ledger_add(&p->ledger, &s) < 0)
+        return -ENOMEM;
+    park(o, p->queue, p->makes_unbound);
     return 0;
 }
 
@@ -349,7 +353,7 @@ static int publish_to_queue(struct publisher *p, struct offer *o)
 
     o->topic = n->topic;
     if (n->state != NAMED_KNOWN)
-        return park(p, o);
+        return park_for(p, o);
     follow_note(p->ep, UINT64_C(1) << handle_worker(n->queue), o->run->n);
     if (handle_worker(n->queue) != o->core->id) {
         if (post_run(o, handle_worker(n->queue), n->queue) == 0)
@@ -637,21 +641,58 @@ int publish_moved(struct publisher *p, handle_t queue, struct slice name, struct
     return error;
 }
 
-void publish_internal(struct core *c, struct slice topic, const struct run *run)
+static void internal_to_topic(struct offer *o, struct slice topic)
 {
+    struct core *c = o->core;
     struct route *r = route_get(c->routes, topic);
-    struct offer o = {.core = c, .run = run, .id = c->next_id, .time_ms = c->wall_ms};
 
     if (!r) {
-        c->count.reason[REASON_MEMORY] += run->n;
+        c->count.reason[REASON_MEMORY] += o->run->n;
         return;
     }
-    c->next_id += run->n;
-    o.topic = r->topic;
-    if (!route_out(&o, r) && !o.matched)
-        c->count.unroutable += run->n;
-    offer_end(&o);
+    o->topic = r->topic;
+    if (!route_out(o, r) && !o->matched)
+        c->count.unroutable += o->run->n;
+    offer_end(o);
     route_unref(r);
+}
+
+/* A queue made for it has nothing but what is sent to it. */
+static void internal_to_queue(struct offer *o, struct slice name)
+{
+    struct core *c = o->core;
+    struct named *n = names_get(c, name);
+    struct queue *q;
+
+    if (!n) {
+        c->count.reason[REASON_MEMORY] += o->run->n;
+        return;
+    }
+    names_hold(n);
+    o->topic = n->topic;
+    if (n->state != NAMED_KNOWN) {
+        park(o, n, true);
+    } else if (handle_worker(n->queue) != c->id) {
+        if (post_run(o, handle_worker(n->queue), n->queue) < 0)
+            refused_there(o);
+    } else if ((q = slots_get(&c->slots, SLOT_QUEUE, n->queue)) != NULL) {
+        offer_to(o, q);
+    } else {
+        c->count.reason[REASON_NOT_FOUND] += o->run->n;
+    }
+    offer_end(o);
+    names_release(c, n);
+}
+
+void publish_internal(struct core *c, const struct target *to, const struct run *run)
+{
+    struct offer o = {.core = c, .run = run, .id = c->next_id, .time_ms = c->wall_ms};
+
+    c->next_id += run->n;
+    if (to->is_queue)
+        internal_to_queue(&o, to->name);
+    else
+        internal_to_topic(&o, to->name);
 }
 
 /* ------------------------------------------------------------------- from other workers */

@@ -13,7 +13,7 @@ struct mail_settled;
 struct parked;
 
 /* The core's own publishing (dead letters): never holds, hears nothing. */
-void publish_internal(struct core *c, struct slice topic, const struct run *run);
+void publish_internal(struct core *c, const struct target *to, const struct run *run);
 
 /* Publish a kept message, borrowed, straight to the queue called `name` (a handle, perhaps of
  * another worker): it keeps topic, id and time; a dead letter that died there has those it had

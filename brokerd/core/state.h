@@ -94,7 +94,7 @@ struct losses {
     uint64_t total[REASON_TABLE_SIZE];
     uint64_t gap[REASON_TABLE_SIZE]; /* since the last delivery, for the consumer to hear */
     uint64_t unannounced[REASON_TABLE_SIZE];
-    uint64_t dead_letters, announced_letters; /* sent to the dead-letter topic; told of */
+    uint64_t dead_letters, announced_letters; /* sent to where they go; told of */
     int64_t announced_ms;
     struct list_node slow; /* in core->slow since people were told that it overflows */
     int64_t slow_since_ms;
@@ -379,7 +379,8 @@ struct consumer {
 struct letter {
     struct list_node link;
     struct msg *msg;
-    char *topic;
+    char *to; /* a topic, or to_queue: a queue */
+    bool to_queue;
     size_t headers_n; /* in place of the message's own */
     uint8_t headers[];
 };

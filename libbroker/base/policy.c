@@ -48,7 +48,8 @@ bool policy_equal(const struct queue_policy *a, const struct queue_policy *b)
            a->dedup_max == b->dedup_max && a->dedup_window_ms == b->dedup_window_ms &&
            a->overflow == b->overflow && a->block_fallback == b->block_fallback &&
            a->durable == b->durable && a->replicas == b->replicas &&
-           strcmp(a->dead_letter, b->dead_letter) == 0;
+           strcmp(a->dead_letter, b->dead_letter) == 0 &&
+           a->dead_letter_queue == b->dead_letter_queue;
 }
 
 const char *overflow_name(enum overflow overflow)
@@ -62,7 +63,7 @@ const char *durable_name(enum durable durable)
 }
 
 /* One key: how its text becomes a field and back, and which kinds have it. */
-enum key_type { KEY_COUNT, KEY_COUNT32, KEY_SIZE, KEY_TIME, KEY_OVERFLOW, KEY_DURABLE, KEY_TOPIC };
+enum key_type { KEY_COUNT, KEY_COUNT32, KEY_SIZE, KEY_TIME, KEY_OVERFLOW, KEY_DURABLE, KEY_LETTER };
 
 enum { IN_QUEUE = 1 << POLICY_QUEUE, IN_SUBSCRIPTION = 1 << POLICY_SUBSCRIPTION };
 enum { IN_BOTH = IN_QUEUE | IN_SUBSCRIPTION };
@@ -92,7 +93,7 @@ static const struct key keys[] = {
     {"ack-timeout", KEY_TIME, IN_QUEUE, 0, FIELD(ack_timeout_ms)},
     {"max-deliveries", KEY_COUNT32, IN_QUEUE, 0, FIELD(max_deliveries)},
     {"max-inflight", KEY_COUNT32, IN_QUEUE, 0, FIELD(max_inflight)},
-    {"dead-letter", KEY_TOPIC, IN_QUEUE, 0, FIELD(dead_letter)},
+    {"dead-letter", KEY_LETTER, IN_QUEUE, 0, FIELD(dead_letter)},
     {"expires", KEY_TIME, IN_QUEUE, 0, FIELD(expires_ms)},
     {"dedup-window", KEY_TIME, IN_BOTH, 0, FIELD(dedup_window_ms)},
     {"dedup-max", KEY_COUNT32, IN_BOTH, 0, FIELD(dedup_max)},
@@ -182,18 +183,26 @@ static int set_durable(const struct key *key, struct queue_policy *policy, struc
     return say_expected(key, "memory, journal, redis or redis+N", value, err, err_size);
 }
 
-static int set_topic(const struct key *key, struct slice value, char *topic, char *err,
-                     size_t err_size)
+/* "TOPIC", "queue:NAME" or "". */
+#define QUEUE_PREFIX SLICE("queue:")
+
+static int set_letter(const struct key *key, struct queue_policy *policy, struct slice value,
+                      char *err, size_t err_size)
 {
-    const char *why = value.n ? name_topic_error(value, NAME_OF_CLIENT) : NULL;
+    bool is_queue = slice_starts(value, QUEUE_PREFIX);
+    struct slice name = is_queue ? slice_from(value, QUEUE_PREFIX.n) : value;
+    const char *why = is_queue  ? name_queue_error(name, NAME_OF_CLIENT)
+                      : value.n ? name_topic_error(value, NAME_OF_CLIENT)
+                                : NULL;
 
     if (why) {
         (void)snprintf(err, err_size, "%s: %s", key->name, why);
         return -EINVAL;
     }
-    if (value.n)
-        memcpy(topic, value.p, value.n);
-    topic[value.n] = '\0';
+    if (name.n)
+        memcpy(policy->dead_letter, name.p, name.n);
+    policy->dead_letter[name.n] = '\0';
+    policy->dead_letter_queue = is_queue;
     return 0;
 }
 
@@ -248,8 +257,8 @@ int policy_set_key(struct queue_policy *policy, enum policy_kind kind, struct sl
         return set_overflow(k, value, field, err, err_size);
     case KEY_DURABLE:
         return set_durable(k, policy, value, err, err_size);
-    case KEY_TOPIC:
-        return set_topic(k, value, field, err, err_size);
+    case KEY_LETTER:
+        return set_letter(k, policy, value, err, err_size);
     case KEY_COUNT:
     case KEY_COUNT32:
     case KEY_SIZE:
@@ -265,7 +274,7 @@ int policy_get_key(const struct queue_policy *policy, enum policy_kind kind, str
     const struct key *k = find_key(kind, key);
     const void *field;
     char number[UNITS_TEXT_MAX];
-    const char *text = number;
+    const char *text = number, *before = "";
     uint32_t count;
 
     if (!k)
@@ -296,11 +305,12 @@ int policy_get_key(const struct queue_policy *policy, enum policy_kind kind, str
             text = number;
         }
         break;
-    case KEY_TOPIC:
-        text = field;
+    case KEY_LETTER:
+        text = policy->dead_letter;
+        before = policy->dead_letter_queue ? "queue:" : "";
         break;
     }
-    return (size_t)snprintf(buf, size, "%s", text) < size ? 0 : -ENOSPC;
+    return (size_t)snprintf(buf, size, "%s%s", before, text) < size ? 0 : -ENOSPC;
 }
 
 static void at_most(uint64_t *value, uint64_t limit)

@@ -56,9 +56,13 @@ struct queue_policy {
     enum durable durable;
     uint32_t replicas;                    /* with DURABLE_REDIS: redis+N; else 0 */
     char dead_letter[NAME_MAX_BYTES + 1]; /* a topic, terminated; "" for none */
+    bool dead_letter_queue;               /* it is a queue */
 };
 
-enum { POLICY_ERROR_MAX = 512 }; /* enough for any error text below */
+enum {
+    POLICY_ERROR_MAX = 512,                /* enough for any error text below */
+    POLICY_VALUE_MAX = NAME_MAX_BYTES + 16 /* and for any value, terminated */
+};
 
 /* The built-in policy: what a queue gets that no rule matches. Anonymous queues drop their
  * oldest, named ones reject; both at 131,072 messages or 64 MiB. */

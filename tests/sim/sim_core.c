@@ -67,6 +67,7 @@ static struct queue_policy random_policy(enum policy_kind kind)
     p.max_inflight = 1 + (uint32_t)below(one_in(2) ? 10 : 1000);
     if (one_in(2))
         snprintf(p.dead_letter, sizeof p.dead_letter, "dead.%u", (unsigned)below(2));
+    p.dead_letter_queue = *p.dead_letter && one_in(3);
     return p;
 }
 

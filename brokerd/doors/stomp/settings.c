@@ -61,7 +61,7 @@ static bool put_overflow(struct writer *w, const char *otherwise)
     return false;
 }
 
-/* Dead letters go to a topic: that of the exchange and key. */
+/* Dead letters go to the topic of the exchange and key, by the default exchange to a queue. */
 static bool put_dead_letter(struct writer *w)
 {
     struct slice ex = stomp_get(w->f, SLICE("x-dead-letter-exchange"));
@@ -78,8 +78,11 @@ static bool put_dead_letter(struct writer *w)
                    "x-dead-letter-exchange needs an x-dead-letter-routing-key here\n");
         return false;
     }
-    if (!ex.n) /* the default exchange: the topic of the queue's name */
-        return put(w, SLICE("$dead-letter"), key);
+    if (!ex.n) { /* the default exchange: the queue of that name */
+        n = snprintf(text, sizeof text, "queue:%.*s", key.n < 700 ? (int)key.n : 700,
+                     (const char *)key.p);
+        return put(w, SLICE("$dead-letter"), slice_of(text, (size_t)n));
+    }
     n = snprintf(text, sizeof text, "/exchange/%.*s/%.*s", ex.n < 200 ? (int)ex.n : 200,
                  (const char *)ex.p, key.n < 700 ? (int)key.n : 700, (const char *)key.p);
     if (stomp_destination_read(slice_of(text, (size_t)n), &d, &why) < 0) {

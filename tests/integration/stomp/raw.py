@@ -445,6 +445,22 @@ def rejected_goes_to_dead_letters():
     assert f["broker-dead-reason"] == "rejected" and f["broker-dead-queue"] == q
 
 
+def dead_letters_by_the_default_exchange():
+    q, dead = name("q"), name("dead")
+    c = Client()
+    c.ask("SUBSCRIBE", id=1, destination=f"/queue/{q}", ack="client",
+          x_dead_letter_exchange="", x_dead_letter_routing_key=dead)
+    c.send("SEND", b"bad", destination=f"/queue/{q}")
+    c.send("NACK", id=c.message(b"bad")["ack"], requeue="false")
+    c.ask("SEND", b"not for it", destination=f"/topic/{dead}")
+    d = Client()  # comes later, as programs do that look into them now and then
+    d.ask("SUBSCRIBE", id=1, destination=f"/queue/{dead}")
+    f = d.message(b"bad", destination=f"/queue/{dead}")
+    assert f["broker-dead-reason"] == "rejected" and f["broker-dead-queue"] == q
+    d.quiet()
+    assert not d.kept, d.kept
+
+
 def until_consumers(q, n):
     """Wait until the broker has noticed who has gone."""
     end = time.monotonic() + PATIENCE

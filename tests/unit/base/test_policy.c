@@ -43,6 +43,10 @@ static const struct {
     {QUEUE, "max-inflight", "unlimited", 0, "unlimited"},
     {QUEUE, "dead-letter", "dead.orders", 0, "dead.orders"},
     {QUEUE, "dead-letter", "", 0, ""},
+    {QUEUE, "dead-letter", "queue:dead", 0, "queue:dead"},
+    {QUEUE, "dead-letter", "queue:", -EINVAL, "dead-letter: queue name is empty"},
+    {QUEUE, "dead-letter", "queue:a b", -EINVAL, "dead-letter: queue name contains"},
+    {QUEUE, "dead-letter", "queue:$SYS", -EINVAL, "reserved"},
     {QUEUE, "dead-letter", "dead..x", -EINVAL, "dead-letter: topic has an empty level"},
     {QUEUE, "dead-letter", "$SYS.dead", -EINVAL, "reserved"},
     {QUEUE, "expires", "7d", 0, "7d"},
@@ -102,13 +106,20 @@ END_TEST
 START_TEST(long_values_and_small_buffers)
 {
     struct queue_policy p = policy_default(POLICY_QUEUE);
-    char topic[NAME_MAX_BYTES + 2], err[16];
+    char topic[NAME_MAX_BYTES + 2], err[16], queue[POLICY_VALUE_MAX], value[POLICY_VALUE_MAX];
 
     memset(topic, 'x', sizeof topic);
     ck_assert_int_eq(policy_set_key(&p, POLICY_QUEUE, SLICE("dead-letter"),
                                     slice_of(topic, NAME_MAX_BYTES), err, sizeof err),
                      0);
     ck_assert_uint_eq(strlen(p.dead_letter), NAME_MAX_BYTES);
+    snprintf(queue, sizeof queue, "queue:%.*s", NAME_MAX_BYTES, topic);
+    ck_assert_int_eq(
+        policy_set_key(&p, POLICY_QUEUE, SLICE("dead-letter"), slice_str(queue), err, sizeof err),
+        0);
+    ck_assert_int_eq(policy_get_key(&p, POLICY_QUEUE, SLICE("dead-letter"), value, sizeof value),
+                     0);
+    ck_assert_str_eq(value, queue);
     ck_assert_int_eq(policy_set_key(&p, POLICY_QUEUE, SLICE("dead-letter"),
                                     slice_of(topic, NAME_MAX_BYTES + 1), err, sizeof err),
                      -EINVAL);

@@ -343,6 +343,58 @@ START_TEST(messages_expire)
 }
 END_TEST
 
+/* Straight to a queue, which is made if need be, and has nothing else. */
+START_TEST(dead_letters_go_to_a_queue)
+{
+    bool early = _i >= 2;
+
+    with_policy(POLICY_QUEUE, "work", "message-ttl=1s dead-letter=queue:dead");
+    start(cores_of(_i % 2));
+    world_consume(&a, "work", true, 0);
+    if (early) /* its home is another's */
+        world_consume(&b, "dead", true, 100);
+    world_run(&world);
+    world_publish(&pub, PUBLISH_WINDOW, true, "work", "1 2");
+    world_run(&world);
+    world_advance(&world, 1001);
+    if (!early) {
+        world_publish(&pub, PUBLISH_WINDOW, false, "dead", "stray");
+        world_run(&world);
+        world_consume(&b, "dead", true, 100);
+    }
+    world_run(&world);
+    ck_assert_str_eq(b.got, "1 2 ");
+    ck_assert_str_eq(b.topic, "dead");
+    ck_assert_str_eq(b.headers, "$dead-reason=expired;$dead-queue=work;$dead-topic=work;"
+                                "$dead-attempts=0;$dead-id=1;");
+    world_publish(&pub, PUBLISH_WINDOW, true, "work", "3");
+    world_run(&world);
+    world_advance(&world, 1001);
+    ck_assert_str_eq(b.got, "1 2 3 ");
+    ck_assert_uint_eq(world.events[EVENT_DEAD_LETTER], 2);
+    teardown();
+}
+END_TEST
+
+/* Two queues that are each other's, one that is its own: a letter goes once around. */
+START_TEST(dead_letters_do_not_go_round)
+{
+    with_policy(POLICY_QUEUE, "work", "message-ttl=1s dead-letter=queue:work");
+    start(cores_of(_i));
+    world_consume(&a, "work", true, 0);
+    world_run(&world);
+    world_publish(&pub, PUBLISH_WINDOW, true, "work", "1");
+    world_run(&world);
+    for (int i = 0; i < 5; i++)
+        world_advance(&world, 1001);
+    core_grant(a.consumer, 10);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "");
+    ck_assert_uint_eq(world.events[EVENT_DEAD_LETTER], 1);
+    teardown();
+}
+END_TEST
+
 START_TEST(overflowing_subscription_is_disconnected)
 {
     with_policy(POLICY_SUBSCRIPTION, "#", "max-messages=2 overflow=disconnect");
@@ -462,6 +514,8 @@ int main(void)
     tcase_add_loop_test(tc, what_never_waited_comes_back_in_order, 0, 2);
     tcase_add_loop_test(tc, nack_comes_back_in_place_after_its_delay, 0, 2);
     tcase_add_loop_test(tc, ack_times_out, 0, 2);
+    tcase_add_loop_test(tc, dead_letters_go_to_a_queue, 0, 4);
+    tcase_add_loop_test(tc, dead_letters_do_not_go_round, 0, 2);
     tcase_add_loop_test(tc, stalled_subscriber_loses_the_oldest_and_hears_of_it, 0, 2);
     tcase_add_loop_test(tc, full_queue_rejects, 0, 2);
     tcase_add_loop_test(tc, block_holds_the_publisher, 0, 2);
