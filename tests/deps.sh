@@ -11,6 +11,7 @@ declare -A packages=(
     [build]="gcc=cc binutils=ld pkg-config=pkg-config libc6-dev libevent-dev libjansson-dev
              libhiredis-dev libconfuse-dev libssl-dev libcurl4-openssl-dev libhttp-parser-dev libwslay-dev"
     [test]="check g++=c++ nodejs=node npm=npm python3=python3 netcat-openbsd=nc chromium=chromium
+            curl=curl slowhttptest=slowhttptest
             python3-websockets ca-certificates
              python3-stomp"
     [lint]="clang-format-14 clang-tidy-14 shellcheck=shellcheck"

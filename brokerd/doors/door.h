@@ -132,6 +132,7 @@ enum link_end {
     LINK_WRONG,  /* the peer broke the protocol, or a limit of it */
     LINK_ASKED,  /* the peer asked for it: not worth a warning */
     LINK_SILENT, /* the peer was silent for too long */
+    LINK_IDLE,   /* it has what it asked for, and asks for nothing more: the same */
     LINK_DRAINED /* the broker is about to stop: not worth a warning */
 };
 

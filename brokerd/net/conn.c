@@ -48,7 +48,8 @@ const char *conn_door_name(const struct conn *c, const char *none)
 /* Count and tell, once in a connection's life. */
 static void note_end(struct conn *c, enum net_end end, const char *why)
 {
-    bool is_ordinary = end == NET_END_PEER || end == NET_END_ASKED || end == NET_END_DRAINED;
+    bool is_ordinary = end == NET_END_PEER || end == NET_END_ASKED || end == NET_END_IDLE ||
+                       end == NET_END_DRAINED;
     uint64_t more;
 
     c->end = end;
@@ -106,6 +107,7 @@ void conn_close_link(struct link *l, const char *why, enum link_end end)
     static const enum net_end as[] = {[LINK_WRONG] = NET_END_DOOR,
                                       [LINK_ASKED] = NET_END_ASKED,
                                       [LINK_SILENT] = NET_END_SILENT,
+                                      [LINK_IDLE] = NET_END_IDLE,
                                       [LINK_DRAINED] = NET_END_DRAINED};
 
     conn_close((struct conn *)l, as[end], why);

@@ -44,6 +44,7 @@ struct net_options {
     X(ORIGIN, "origin", "a page of an origin that may not come")                                   \
     X(HTTP, "http", "an HTTP request that breaks the rules")                                       \
     X(SILENT, "silent", "it was silent for too long")                                              \
+    X(IDLE, "idle", "it asked for nothing more for so long as that is borne")                      \
     X(FIRST_TIME, "first-frame-time", "no complete first frame in time")                           \
     X(FIRST_SIZE, "first-frame-size", "the first frame is too large")                              \
     X(MEMORY, "memory", "there was no memory")                                                     \

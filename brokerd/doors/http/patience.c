@@ -59,7 +59,7 @@ static void too_slow(struct hpeer *c)
     struct exchange *x = c->asking;
 
     if (!c->begun && !x) {
-        hpeer_close(c, "no request for too long", LINK_SILENT);
+        hpeer_close(c, "no request for too long", LINK_IDLE);
         return;
     }
     if (!x)

@@ -1,8 +1,7 @@
 /* POST /v1/topics/TOPIC and /v1/queues/Q/messages: the body is a message, and the answer says what
  * became of it. */
-#include <stdio.h>
-
 #include "brokerd/doors/http/handlers.h"
+#include "brokerd/doors/http/put.h"
 #include "brokerd/doors/http/terms.h"
 #include "brokerd/doors/options.h"
 #include "brokerd/doors/refuse.h"
@@ -12,16 +11,17 @@ enum { REQUIRE = 1 };
 static void settled(struct exchange *x, const struct outcome *o)
 {
     struct refusal why;
-    char body[64];
-    int n;
+    uint8_t body[64], *p = body;
 
     if (reason_is_refusal(o->reason) && (o->reason != REASON_NO_MATCH || x->note == REQUIRE)) {
         refuse_outcome(&why, o);
         exchange_refuse(x, &why);
         return;
     }
-    n = snprintf(body, sizeof body, "{\"matched\":%u,\"accepted\":%u}\n", o->matched, o->accepted);
-    exchange_answer_json(x, 202, slice_of(body, (size_t)n));
+    p = put_number(put(p, "{\"matched\":"), o->matched);
+    p = put_number(put(p, ",\"accepted\":"), o->accepted);
+    p = put(p, "}\n");
+    exchange_answer_json(x, 202, slice_of(body, (size_t)(p - body)));
 }
 
 static int publish(struct exchange *x, struct slice data, struct block *block, struct refusal *why)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "brokerd/doors/http/peer.h"
+#include "brokerd/doors/http/put.h"
 #include "brokerd/doors/http/status.h"
 #include "brokerd/doors/refuse.h"
 #include "libbroker/base/headers.h"
@@ -22,32 +23,6 @@ struct held {
 enum framing { BY_LENGTH, IN_CHUNKS, BY_CLOSE, NO_BODY };
 
 /* ---- writing a head */
-
-static uint8_t *put(uint8_t *p, const char *s)
-{
-    size_t n = strlen(s);
-
-    memcpy(p, s, n);
-    return p + n;
-}
-
-static uint8_t *put_slice(uint8_t *p, struct slice s)
-{
-    if (s.n)
-        memcpy(p, s.p, s.n);
-    return p + s.n;
-}
-
-static uint8_t *put_number(uint8_t *p, uint64_t n)
-{
-    char digits[20];
-    size_t at = sizeof digits;
-
-    do {
-        digits[--at] = (char)('0' + n % 10);
-    } while (n /= 10);
-    return put_slice(p, slice_of(digits + at, sizeof digits - at));
-}
 
 /* What may stand in a field: no controls. */
 static bool is_clean(struct slice value)
