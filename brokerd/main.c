@@ -333,6 +333,7 @@ static int apply(struct broker *b, const struct settings *s)
     workers_set_memory(b->workers, s->memory);
     workers_set_placement(b->workers, placement_of(s));
     admin_set_placement(b->admin, placement_of(s));
+    admin_set_metrics_queues(b->admin, s->metrics_queues);
     for (unsigned i = 0; i < workers_count(b->workers); i++) {
         r = workers_call(b->workers, i, take_policies, policy_set_ref(s->policies));
         if (r < 0) {
@@ -821,6 +822,7 @@ static int make_pieces(struct broker *b)
     if (r < 0)
         return r;
     admin_set_placement(b->admin, wo.placement);
+    admin_set_metrics_queues(b->admin, s->metrics_queues);
     wo.ctx = b->admin;
     r = workers_new(&wo, &b->workers);
     if (r < 0)

@@ -81,15 +81,16 @@ struct settings_limits {
 };
 
 struct settings {
-    uint32_t workers;     /* 1 to SETTINGS_WORKERS_MAX */
-    unsigned placement;   /* enum settings_placement */
-    uint64_t memory;      /* bytes, budget for all that waits */
-    uint64_t max_message; /* bytes, reassembled */
-    bool create_queues;   /* a client that names an unknown queue makes it */
-    int64_t call_wait_ms; /* how long a call waits for a server; 0: not */
-    int64_t drain_ms;     /* how long stopping and draining may take */
-    unsigned log_level;   /* enum log_level */
-    unsigned log_format;  /* enum log_format */
+    uint32_t workers;        /* 1 to SETTINGS_WORKERS_MAX */
+    unsigned placement;      /* enum settings_placement */
+    uint64_t memory;         /* bytes, budget for all that waits */
+    uint64_t max_message;    /* bytes, reassembled */
+    bool create_queues;      /* a client that names an unknown queue makes it */
+    uint32_t metrics_queues; /* told of one by one */
+    int64_t call_wait_ms;    /* how long a call waits for a server; 0: not */
+    int64_t drain_ms;        /* how long stopping and draining may take */
+    unsigned log_level;      /* enum log_level */
+    unsigned log_format;     /* enum log_format */
     struct settings_limits limits;
     struct settings_listener *listeners; /* at least one */
     size_t n_listeners;

@@ -67,6 +67,8 @@ static const struct setting rows[] = {
     {"", "call-wait", SETTING_TIME, "0ms", 0, DAY, FIELD(call_wait_ms),
      .text = "How long a call waits if nobody serves it, unless it says so itself ($wait). 0ms: it "
              "fails at once."},
+    {"", "metrics-queues", SETTING_COUNT, "1000", 0, 100000, FIELD(metrics_queues),
+     .text = "Queues that /metrics tells of one by one; the others are added up."},
     {"", "drain-timeout", SETTING_TIME, "30s", 1, DAY, FIELD(drain_ms),
      .text = "How long stopping and draining may take before what is left is cut off."},
 

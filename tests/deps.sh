@@ -11,7 +11,7 @@ declare -A packages=(
     [build]="gcc=cc binutils=ld pkg-config=pkg-config libc6-dev libevent-dev libjansson-dev
              libhiredis-dev libconfuse-dev libssl-dev libcurl4-openssl-dev libhttp-parser-dev libwslay-dev"
     [test]="check g++=c++ nodejs=node npm=npm python3=python3 netcat-openbsd=nc chromium=chromium
-            curl=curl slowhttptest=slowhttptest
+            curl=curl slowhttptest=slowhttptest prometheus=promtool
             python3-websockets ca-certificates
              python3-stomp"
     [lint]="clang-format-14 clang-tidy-14 shellcheck=shellcheck"
@@ -22,8 +22,8 @@ declare -A packages=(
              python3=python3"
     [stomp]="activemq"
 )
-# The services that those peers are, as Debian names them, and that would start when installed.
-services="nats-server redis-server mosquitto rabbitmq-server beanstalkd epmd activemq"
+# The services that some of these are, as Debian names them, and that would start when installed.
+services="prometheus nats-server redis-server mosquitto rabbitmq-server beanstalkd epmd activemq"
 
 # Some of them are servers, which an ordinary user's PATH leaves out.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -74,7 +74,7 @@ apt() {
         apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 "$@"
 }
 
-# Whoever wants programs to measure does not want five servers that run from now on. So under systemd
+# Whoever wants programs to test or measure with does not want six servers that run from now on. So under systemd
 # a service that was not there before is kept from starting, and is disabled afterwards; one that was
 # is left as it is. (Elsewhere it is policy-rc.d that says what may start.)
 new_units=()
@@ -99,7 +99,7 @@ release_services() {
 
 log=$(mktemp)
 trap 'release_services; rm -f "$log"' EXIT
-case " $* " in *" peers "* | *" stomp "*) hold_services ;; esac
+case " $* " in *" test "* | *" peers "* | *" stomp "*) hold_services ;; esac
 # The lists may be old or absent: fetch them only if the packages are not to be had without.
 if ! apt install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
     if ! { apt update && apt install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then

@@ -18,6 +18,8 @@ const struct command admin_commands[] = {
     {"config", NULL, cmd_config},
     {"reload", NULL, cmd_reload},
     {"drain", NULL, cmd_drain},
+    {"ready", NULL, cmd_ready},
+    {"metrics", NULL, cmd_metrics},
     {"connections", (const struct field[]){{"client", FIELD_TEXT, false}, PAGED, {0}},
      cmd_connections},
     {"connection", (const struct field[]){{"connection", FIELD_TEXT, true}, {0}}, cmd_connection},
@@ -175,6 +177,7 @@ int admin_new(const struct admin_options *o, struct admin **ret)
     if (!a)
         return -ENOMEM;
     a->o = *o;
+    atomic_init(&a->metrics_queues, METRICS_QUEUES);
     a->started_ms = clock_ms(CLOCK_MONOTONIC);
     a->started_wall_ms = clock_ms(CLOCK_REALTIME);
     for (unsigned i = 0; i < o->workers; i++) {

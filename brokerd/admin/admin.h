@@ -129,6 +129,9 @@ int admin_start(struct admin *a, struct workers *ws);
 /* The placement that info tells. Any thread. */
 void admin_set_placement(struct admin *a, enum placement placement);
 
+/* How many queues `metrics` tells of one by one, from now on. Any thread. */
+void admin_set_metrics_queues(struct admin *a, unsigned n);
+
 /* Do what was asked of main. Main's thread. */
 void admin_orders(struct admin *a);
 

@@ -54,6 +54,26 @@ void cmd_info(struct ask *a, struct desk *d)
     ask_visit_all(a, d, visit_info, then_info);
 }
 
+/* -------------------------------------------------------------------------------------- ready */
+
+/* Who drains refuses calls already, but one that is under way is told as well. */
+static void visit_ready(struct ask *a, struct desk *d)
+{
+    struct inspect_totals t;
+
+    inspect_totals(d->core, &t);
+    if (t.draining)
+        ask_refuse(a, REASON_DRAINING, "the broker is about to stop");
+}
+
+/* All workers have answered: none of them hangs. There are no stores yet that could be missing. */
+void cmd_ready(struct ask *a, struct desk *d)
+{
+    json_object_set_new(a->answer, "ready", json_true());
+    json_object_set_new(a->answer, "workers", json_number(d->admin->o.workers));
+    ask_visit_all(a, d, visit_ready, ask_answer);
+}
+
 /* -------------------------------------------------------------------------------------- route */
 
 static bool add_route(void *ctx, const struct inspect_queue *q, struct slice filter)

@@ -21,6 +21,7 @@ enum {
     WALK_STEPS = 8192,       /* places looked at in one turn (inspect_queues) */
     EVENTS_MAX = 256,        /* waiting to be published */
     EVENT_KINDS = 16,        /* that have log limits of their own */
+    METRICS_QUEUES = 1000,   /* told of one by one, unless the settings say otherwise */
     CONTENT_JSON = 0x05,     /* application/json among RSocket's well-known types */
 };
 
@@ -67,7 +68,7 @@ struct admin {
     atomic_bool drain_wanted;
     struct workers *workers;
     int64_t started_ms, started_wall_ms; /* when it was made */
-    atomic_uint placement;
+    atomic_uint placement, metrics_queues;
     struct desk desk[];
 };
 
@@ -167,7 +168,7 @@ ask_fn cmd_config, cmd_reload, cmd_drain;
 ask_fn cmd_connections, cmd_connection, cmd_kill, cmd_consumers, cmd_subscriptions, cmd_services;
 ask_fn cmd_queue_ls, cmd_queue_info, cmd_queue_peek, cmd_queue_purge, cmd_queue_rm;
 ask_fn cmd_queue_add, cmd_queue_move;
-ask_fn cmd_page;
+ask_fn cmd_page, cmd_metrics, cmd_ready;
 ask_fn cmd_webhook_ls, cmd_webhook_info, cmd_webhook_add, cmd_webhook_rm, cmd_webhook_test;
 ask_fn cmd_webhook_enable, cmd_webhook_disable, cmd_webhook_replay;
 
@@ -224,6 +225,7 @@ void queue_tell(struct ask *a, struct desk *d, ask_fn *then);
 /* What all workers count, as info and top tell it: begin, add each worker's, tell the sum. */
 void sums_begin(json_t *to);
 void sums_add(json_t *to, struct inspect_totals *sum, const struct desk *d);
+void counters_add(struct inspect_counters *to, const struct inspect_counters *from);
 void sums_tell(json_t *to, const struct inspect_totals *sum, const struct desk *d);
 
 /* Add what this worker knows of services to those there by name, no more than `max`. */

@@ -3,7 +3,7 @@
 
 enum { SERVICES_MAX = 1000 };
 
-static void add_counters(struct inspect_counters *to, const struct inspect_counters *from)
+void counters_add(struct inspect_counters *to, const struct inspect_counters *from)
 {
     to->published += from->published;
     to->delivered += from->delivered;
@@ -88,7 +88,7 @@ void sums_add(json_t *to, struct inspect_totals *sum, const struct desk *d)
     json_t *row = json_object();
 
     inspect_totals(d->core, &t);
-    add_counters(&sum->count, &t.count);
+    counters_add(&sum->count, &t.count);
     sum->endpoints += t.endpoints;
     sum->queues += t.queues;
     sum->subscriptions += t.subscriptions;
