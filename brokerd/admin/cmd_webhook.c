@@ -139,6 +139,7 @@ static void visit_rm(struct ask *a, struct desk *d)
     const char *name = request_text(a, "webhook");
 
     tell_info(a, d);
+    add_depths(a->answer, d);
     if (a->why.reason == REASON_NONE)
         (void)o->hooks->remove(o->webhooks, name, &a->why);
 }

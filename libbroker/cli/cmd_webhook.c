@@ -381,10 +381,22 @@ static int ask_about(struct cli *cli, const char *command)
     return r == CLI_OK ? show(cli, answer, NULL) : r;
 }
 
+static void print_removed(const json_t *answer)
+{
+    uint64_t lost = cli_json_number(answer, "depth");
+
+    printf("removed%s", lost ? "" : "\n");
+    if (lost)
+        printf(", with %llu messages\n", (unsigned long long)lost);
+}
+
 static int run_rm(struct cli *cli, void *given)
 {
+    json_t *answer;
+    int r = cli_ask(cli, "webhook-rm", about(cli), &answer);
+
     (void)given;
-    return ask_about(cli, "webhook-rm");
+    return r == CLI_OK ? show(cli, answer, print_removed) : r;
 }
 
 static int run_enable(struct cli *cli, void *given)

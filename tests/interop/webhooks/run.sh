@@ -28,16 +28,17 @@ section() { # NAME FORMAT
 }
 
 start plain $new
-plain=$receiver
+pids=$receiver
 conf=$(section plain plain)
 start structured $old
-structured=$receiver
+pids+=" $receiver"
 conf+=$'\n'$(section structured cloudevents-json)
 brokerd_start
 seq 1 $n | broker pub plain.x --lines -H 'note:grün'
 seq 1 $n | sed 's/.*/{"number":&}/' | broker pub structured.x --lines --type application/json
 for one in plain structured; do
-    ended_within 60 ${!one}
+    ended_within 60 "${pids%% *}"
+    pids=${pids#* }
     tail -n 1 "$TMP/$one"
     cat "$TMP/$one.err"
     assert_eq "$status" 0 "$one: signatures"
