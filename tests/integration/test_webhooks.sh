@@ -129,7 +129,7 @@ broker pub bills.a b
 wait_until 10 saw /ok/three 'len(taken) == 1'
 wait_until 10 saw /ok/bills 'len(taken) == 1' # what it has no longer is not sent
 wait_until 10 member_is two state active    # and what was added by hand stays
-assert_grep 'a webhook was removed: webhook "off"' "$brokerd_log"
+assert_grep 'event=webhook_removed webhook=off' "$brokerd_log"
 
 echo "== events tell it"
 background broker events --json >"$TMP/events" 2>"$TMP/events.err"

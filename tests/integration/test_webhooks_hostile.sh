@@ -84,6 +84,6 @@ echo "== Retry-After, in both forms: nothing is sent before"
 for kind in later laterdate; do
     wait_until 20 saw /$kind/x "len(taken) == $n"
     saw /$kind/x 'sorted(times)[4] - times[0] >= 0.9' # what was under way already is not the point
-    assert_grep "asked to be called later: webhook \"$kind\"" "$brokerd_log"
+    assert_grep "event=webhook_paused webhook=$kind" "$brokerd_log"
 done
 brokerd_stop

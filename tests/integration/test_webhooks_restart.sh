@@ -22,14 +22,14 @@ import json, sys, urllib.request
 print('\n'.join(json.load(urllib.request.urlopen('http://127.0.0.1:$port/stats'))['/ok/mortal']['taken']))" >"$TMP/before"
 kill -KILL "$server"
 wait "$server" 2>/dev/null || true
-wait_until 20 grep -q 'a webhook fails: it is not called for a while: webhook "mortal"' "$brokerd_log"
+wait_until 20 grep -q 'event=webhook_opened webhook=mortal' "$brokerd_log"
 [ "$(member mortal in_flight)" -le 1 ] || fail "more than a probe while it is dead"
 rm -f "$TMP/port"
 server_start "$port"
 ended_within 30 "$pub"
 wait_until 40 member_is mortal depth 0
 assert_eq "$(member mortal dead_depth)" 0 "given up"
-assert_grep 'a webhook works again: webhook "mortal"' "$brokerd_log"
+assert_grep 'event=webhook_recovered webhook=mortal' "$brokerd_log"
 python3 -c "
 import json, urllib.request
 print('\n'.join(json.load(urllib.request.urlopen('http://127.0.0.1:$port/stats'))['/ok/mortal']['taken']))" >"$TMP/after"
