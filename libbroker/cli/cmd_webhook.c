@@ -290,9 +290,8 @@ static void print_added(const json_t *answer)
         puts(cli_json_text(answer, "secret"));
 }
 
-static int run_add(struct cli *cli, void *given)
+static int ask_add(struct cli *cli, const struct webhook_options *o)
 {
-    const struct webhook_options *o = given;
     json_t *request, *answer, *settings;
     int r = check_add(cli, o);
 
@@ -312,6 +311,18 @@ static int run_add(struct cli *cli, void *given)
     if (*cli_json_text(answer, "secret"))
         cli_note(cli, "its secret, shown this once:");
     return show(cli, answer, print_added);
+}
+
+static int run_add(struct cli *cli, void *given)
+{
+    struct webhook_options *o = given;
+    int r = ask_add(cli, o);
+
+    free(o->topics.item);
+    free(o->settings.item);
+    free(o->headers.item);
+    free(o->allow.item);
+    return r;
 }
 
 /* --------------------------------------------------------------------------------- test --- */
