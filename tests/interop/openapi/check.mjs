@@ -322,21 +322,11 @@ assert.ok(!JSON.stringify(config).includes('not-to-be-seen'), 'a secret is told'
 
 // ---- probes and pages
 
-// Of what another room of the broker answers, and is not there yet: nothing to compare.
-async function lacks(id) {
-  const answer = await (await fetch(managed + operations.get(id).path)).text();
-  if (!answer.includes('no command')) return false;
-  operations.delete(id);
-  return true;
-}
-
 for (const id of ['live', 'ready', 'health']) {
-  if (await lacks(id)) continue;
   await call(id);
   await call(id, { at: unmanaged }); // to everybody
 }
 for (const id of ['metrics', 'dashboard', 'script', 'style', 'icon', 'openapi']) {
-  if (await lacks(id)) continue;
   await call(id);
   await call(id, not);
 }
