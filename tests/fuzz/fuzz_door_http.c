@@ -25,6 +25,23 @@ static int serve(void *ctx, struct call *call, const struct call_request *r, str
 
 static const struct server_ops server = {.open = serve};
 
+/* Chunks from `p` on, to their end or to that of what was written. */
+static size_t chunks(const char *p, const char *end)
+{
+    const char *from = p;
+    size_t n = 1;
+
+    while (p < end && n) {
+        char *line;
+
+        n = strtoul(p, &line, 16);
+        must(line > p && line[0] == '\r' && line[1] == '\n');
+        must(n + 4 <= (size_t)(end - line) && line[n + 2] == '\r' && line[n + 3] == '\n');
+        p = line + n + 4;
+    }
+    return (size_t)(p - from);
+}
+
 /* An answer stands at `*at`: its head, and as many bytes as that says. */
 static void look_at(struct slice heard, size_t *at)
 {
@@ -34,6 +51,9 @@ static void look_at(struct slice heard, size_t *at)
 
     must(slice_starts(rest, SLICE("HTTP/1.1 ")) && blank);
     n = (size_t)(blank - (const char *)rest.p) + 4;
+    length = strstr((const char *)rest.p, "Transfer-Encoding: chunked\r\n");
+    if (length && length < blank)
+        n += chunks(blank + 4, (const char *)rest.p + rest.n);
     length = strstr((const char *)rest.p, "Content-Length: ");
     if (length && length < blank)
         n += strtoul(length + 16, NULL, 10);
@@ -74,11 +94,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     t->deaf = data[0] & DEAF;
     converse(t, data[0], data + 1, size - 1);
     if (!t->closed && !t->upgraded && data[0] & DRAINED)
-        http_door.on_drain(t->conn);
+        http_drain(t);
     t->deaf = false;
     http_settle(t);
-    while (at < t->heard_n &&
-           !memmem(data, size, "HEAD ", 5)) /* which is answered without bodies */
+    while (at < t->heard_n && !memmem(data, size, "HEAD ", 5) && /* answered without bodies */
+           !memmem(data, size, "HTTP/1.0", 8)) /* which has streams without chunks */
         look_at(slice_of(t->heard, t->heard_n), &at);
     http_end(t);
     world_disconnect(&listener);

@@ -159,16 +159,40 @@ static inline bool http_is_woken(const struct http_talk *t)
     return t->woken && !t->paused && !t->closed && !t->upgraded && t->link.out.pending <= 1 << 20;
 }
 
+/* What the door keeps apart from connections is looked after. Whether there was something due. */
+static inline bool http_rooms(struct http_talk *t)
+{
+    bool any = false;
+
+    for (struct door_room *r = t->scratch.rooms; r; r = r->next) {
+        if (r->due_ms > t->w->now)
+            continue;
+        r->ops->on_time(r, t->w->now);
+        any = true;
+    }
+    return any;
+}
+
 /* Turns until nothing more comes of it. */
 static inline void http_settle(struct http_talk *t)
 {
-    world_run(t->w);
-    http_hear(t);
-    while (http_is_woken(t)) {
-        http_offer(t);
+    do {
         world_run(t->w);
         http_hear(t);
-    }
+        while (http_is_woken(t)) {
+            http_offer(t);
+            world_run(t->w);
+            http_hear(t);
+        }
+    } while (http_rooms(t));
+}
+
+/* The broker is about to stop. */
+static inline void http_drain(struct http_talk *t)
+{
+    http_door.on_drain(t->conn);
+    for (struct door_room *r = t->scratch.rooms; r; r = r->next)
+        r->ops->on_drain(r);
 }
 
 /* Say `n` bytes. They are not heard after the end, nor while it does not listen and is full. */
@@ -208,6 +232,12 @@ static inline void http_end(struct http_talk *t)
     http_door.free(t->conn);
     if (t->link.endpoint)
         abort();
+    while (t->scratch.rooms) {
+        struct door_room *r = t->scratch.rooms;
+
+        t->scratch.rooms = r->next;
+        r->ops->free(r);
+    }
     out_fini(&t->link.out);
     out_host_fini(&t->outs);
     block_pool_fini(&t->pool);
