@@ -182,6 +182,10 @@ static int publish_line(struct batch *b, struct slice line, struct block *block,
     unsigned n;
     int r;
 
+    if (line.p[0] != '{') {
+        refuse(why, REASON_INVALID, "expected an object: {\"data\": ..}");
+        return -EINVAL;
+    }
     if (jtext_members(line, member, MEMBERS_MAX, &n, &fault) < 0) {
         refuse(why, REASON_INVALID, "%s", fault.what);
         return -EINVAL;

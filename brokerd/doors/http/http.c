@@ -105,8 +105,10 @@ void hpeer_go_on(struct hpeer *c)
     link_wake(c->link);
 }
 
-void hpeer_charge(struct hpeer *c, size_t n)
+void hpeer_charge(struct hpeer *c)
 {
+    size_t n = c->held + (c->gathered ? c->gathered->size : 0);
+
     if (n == c->charged)
         return;
     core_charge(c->link->host->core, (int64_t)n - (int64_t)c->charged);
@@ -213,7 +215,8 @@ static void release(struct hpeer *c)
     c->head = NULL;
     block_unref(c->gathered);
     c->gathered = NULL;
-    hpeer_charge(c, 0);
+    c->held = 0;
+    hpeer_charge(c);
 }
 
 /* ---- the door */

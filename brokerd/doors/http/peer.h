@@ -98,8 +98,8 @@ void hpeer_pause(struct hpeer *c, unsigned why, bool on);
 /* Have what was left looked at again. */
 void hpeer_go_on(struct hpeer *c);
 
-/* Count `n` bytes gathered into the budget, instead of what was counted before. */
-void hpeer_charge(struct hpeer *c, size_t n);
+/* Count what is gathered and held into the budget, instead of what was counted before. */
+void hpeer_charge(struct hpeer *c);
 
 /* It becomes the WebSocket that `a` says; at once. */
 void hpeer_upgrade(struct hpeer *c, struct exchange *x, const struct answer *a);

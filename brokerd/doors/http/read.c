@@ -56,7 +56,7 @@ static void drop_head(struct hpeer *c)
     block_unref(c->gathered);
     c->gathered = NULL;
     c->gathered_n = 0;
-    hpeer_charge(c, 0);
+    hpeer_charge(c);
 }
 
 /* All of the request has come: the next may begin. */
@@ -164,11 +164,21 @@ static bool is_preflight(const struct head *h)
            http_field(&h->r, "access-control-request-method", &method);
 }
 
+/* Of a body that is wanted whole: it is one message, or less. */
+static uint64_t body_max(const struct hpeer *c, const struct handler *handler)
+{
+    uint64_t max = c->link->host->limits.message_max;
+
+    if (max > UINT32_MAX - HTTP_HEAD_MAX) /* head and body are one piece, to net (link.need) */
+        max = UINT32_MAX - HTTP_HEAD_MAX;
+    return handler->body_max && handler->body_max < max ? handler->body_max : max;
+}
+
 /* What can be said of a request before a handler sees it. False: it was said. */
 static bool admit(struct hpeer *c, struct exchange *x, const struct head *h)
 {
     const struct handler *handler = x->handler;
-    uint64_t max = c->link->host->limits.message_max;
+    uint64_t max;
     struct refusal why;
 
     if (is_preflight(h)) {
@@ -182,7 +192,7 @@ static bool admit(struct hpeer *c, struct exchange *x, const struct head *h)
         refuse(&why, REASON_DRAINING, "the broker is about to stop");
         exchange_refuse(x, &why);
     } else {
-        max = handler->body_max && handler->body_max < max ? handler->body_max : max;
+        max = body_max(c, handler);
         if (handler->kind != BODY_WHOLE || h->t.is_chunked || h->t.length <= max)
             return true;
         refuse(&why, REASON_TOO_LARGE, "the body may have %llu bytes", (unsigned long long)max);
@@ -423,13 +433,6 @@ static size_t read_skip(struct hpeer *c, struct slice rest)
 
 /* ---- in chunks */
 
-static uint64_t body_max(const struct hpeer *c)
-{
-    uint64_t max = c->link->host->limits.message_max, own = c->asking->handler->body_max;
-
-    return own && own < max ? own : max;
-}
-
 /* Room for `n` more bytes, and as many again as there are. */
 static bool make_room(struct hpeer *c, size_t n)
 {
@@ -444,18 +447,18 @@ static bool make_room(struct hpeer *c, size_t n)
     if (!b)
         return false;
     c->gathered = b;
-    hpeer_charge(c, b->size);
+    hpeer_charge(c);
     return true;
 }
 
 static void gather(struct hpeer *c, struct slice piece)
 {
     struct exchange *x = c->asking;
+    uint64_t max = body_max(c, x->handler);
     struct refusal why;
 
-    if (piece.n > body_max(c) - c->gathered_n) {
-        refuse(&why, REASON_TOO_LARGE, "the body may have %llu bytes",
-               (unsigned long long)body_max(c));
+    if (piece.n > max - c->gathered_n) {
+        refuse(&why, REASON_TOO_LARGE, "the body may have %llu bytes", (unsigned long long)max);
         exchange_refuse(x, &why);
         return;
     }

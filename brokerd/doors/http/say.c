@@ -151,6 +151,7 @@ static void hold(struct exchange *x, const struct response *r, enum framing fram
     h->body = apart ? r->body : slice_of(NULL, 0);
     x->held = h;
     x->peer->held += h->n + h->body.n;
+    hpeer_charge(x->peer);
 }
 
 static void write_held(struct exchange *x)
@@ -159,6 +160,7 @@ static void write_held(struct exchange *x)
     struct held *h = x->held;
 
     x->peer->held -= h->n + h->body.n;
+    hpeer_charge(x->peer);
     (void)out_copy(o, h->bytes, h->n);
     if (h->block)
         (void)out_block(o, h->block, h->body);

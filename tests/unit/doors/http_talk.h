@@ -9,7 +9,7 @@
 #include "brokerd/doors/http/http.h"
 #include "tests/unit/core/world.h"
 
-enum { HTTP_KEPT = 256 * 1024, HTTP_HEARD = 4 << 20 };
+enum { HTTP_KEPT = 256 * 1024, HTTP_HEARD = 512 * 1024 };
 
 struct http_talk {
     struct link link;
