@@ -148,6 +148,8 @@ json_t *json_queue(const struct inspect_queue *q)
 
     json_object_set_new(o, "id", json_id('q', q->id));
     json_object_set_new(o, "name", q->name ? json_text(q->name) : json_null());
+    if (!q->name)
+        json_object_set_new(o, "filter", json_text(q->label));
     if (*q->client)
         json_object_set_new(o, "client", json_text(q->client));
     json_object_set_new(o, "worker", json_number(inspect_home(q->id)));
