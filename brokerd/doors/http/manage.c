@@ -357,9 +357,7 @@ const struct route manage_routes[] = {
 
     {METHOD_GET, "/v1/openapi.json", ASK("page", .fixed = "\"path\":\"openapi.json\"")},
     {METHOD_GET, "/", ASK("page")},
-    {METHOD_GET, "/app.js", ASK("page", .fixed = "\"path\":\"app.js\"")},
-    {METHOD_GET, "/style.css", ASK("page", .fixed = "\"path\":\"style.css\"")},
-    {METHOD_GET, "/icon.svg", ASK("page", .fixed = "\"path\":\"icon.svg\"")},
+    {METHOD_GET, "/page/*", ASK("page", PATH("path"))},
     {0, NULL, NULL, NULL},
 };
 

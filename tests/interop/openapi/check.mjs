@@ -117,8 +117,7 @@ async function call(id, { status = 200, path = {}, query = {}, body, headers = {
     return null;
   }
   const got = (response.headers.get('content-type') ?? '').split(';')[0];
-  const [wanted, media] = Object.entries(answer.content)[0];
-  if (wanted !== '*/*') assert.strictEqual(got, wanted, where);
+  const media = answer.content[got] ?? answer.content['*/*'] ?? assert.fail(`${where}: ${got} is not described`);
   const value = got === 'application/json' ? JSON.parse(raw) : raw;
   checkBody(where, media.schema, value);
   return value;
@@ -326,10 +325,13 @@ for (const id of ['live', 'ready', 'health']) {
   await call(id);
   await call(id, { at: unmanaged }); // to everybody
 }
-for (const id of ['metrics', 'dashboard', 'script', 'style', 'icon', 'openapi']) {
+for (const id of ['metrics', 'dashboard', 'openapi']) {
   await call(id);
   await call(id, not);
 }
+for (const path of ['app.js', 'style.css', 'icon.svg']) await call('pagePart', { path: { path } });
+await call('pagePart', { path: { path: 'app.js' }, ...not });
+await call('pagePart', { path: { path: 'page.c' }, status: 404 });
 
 // ---- whatever is in the file was called, and went well; and the end
 

@@ -162,7 +162,7 @@ static const struct {
     {"GET /metrics", "", "metrics", "{}"},
     {"GET /v1/openapi.json", "", "page", "{\"path\":\"openapi.json\"}"},
     {"GET /", "", "page", "{}"},
-    {"GET /app.js", "", "page", "{\"path\":\"app.js\"}"},
+    {"GET /page/app.js", "", "page", "{\"path\":\"app.js\"}"},
 };
 
 START_TEST(asks_admin)
