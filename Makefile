@@ -248,6 +248,12 @@ bench-webhooks: ## deliveries/s to an endpoint, and what a dead one costs its ne
 	@$(again) all $(PROGRAM_BIN)
 	@OUT=$(OUT) tests/bench/webhooks/run.sh
 
+.PHONY: screenshots
+screenshots: ## the pictures of docs/dashboard.md, of a broker at work; takes a minute
+	@tests/deps.sh build test
+	@$(again) all
+	@OUT=$(OUT) tests/interop/dashboard/run.sh docs
+
 fuzz: ## fuzz each parser for FUZZ_SECONDS with libFuzzer (clang-14)
 	@tests/deps.sh build fuzz
 	@$(again) SANITIZE=fuzzer fuzz-all
