@@ -256,9 +256,10 @@ static const struct setting rows[] = {
      .text = "The one before, which is good too, while the sender is taught the new one."},
     {"hook", "secret-old-file", SETTING_HOOK, "", .text = "A file that has that."},
     {"hook", "tolerance", SETTING_HOOK, "5m",
-     .text = "How long ago, or in how long, it may be that it was signed; never: any time. github "
-             "tells no time. dedup-window of the queues should be twice as long, so that what is "
-             "sent again meanwhile is known to be a repeat."},
+     .text =
+         "How long ago, or in how long, it may be that it was signed; never: any time. github "
+         "tells no time. dedup-window of the queues should be at least twice as long, so that what "
+         "is sent again meanwhile is known to be a repeat."},
     {"hook", "require", SETTING_HOOK, "true",
      .text =
          "Refuse what no queue matches, so that the sender sends it again; false: answer that it "

@@ -19,7 +19,7 @@ struct queue_policy policy_default(enum policy_kind kind)
         .max_inflight = 10000,
         /* Every subscriber remembers for itself, and there may be many of them. */
         .dedup_max = kind == POLICY_SUBSCRIPTION ? 10000 : 100000,
-        .dedup_window_ms = 120000,
+        .dedup_window_ms = 600000,
         .overflow = kind == POLICY_SUBSCRIPTION ? OVERFLOW_DROP_OLDEST : OVERFLOW_REJECT,
         .block_fallback = OVERFLOW_REJECT,
         .durable = DURABLE_MEMORY,

@@ -142,7 +142,7 @@ START_TEST(defaults)
     ck_assert_uint_eq(q.max_deliveries, 20);
     ck_assert_uint_eq(q.max_inflight, 10000);
     ck_assert_str_eq(q.dead_letter, "");
-    ck_assert_int_eq(q.dedup_window_ms, 120000);
+    ck_assert_int_eq(q.dedup_window_ms, 600000);
     ck_assert_uint_eq(q.dedup_max, 100000);
     ck_assert_uint_eq(s.dedup_max, 10000);
 }
@@ -169,7 +169,7 @@ START_TEST(clamp)
     ck_assert_int_eq(own.message_ttl_ms, 1);
     ck_assert_int_eq(own.expires_ms, 5000);
     ck_assert_uint_eq(own.max_inflight, 10000);
-    ck_assert_int_eq(own.dedup_window_ms, 120000);
+    ck_assert_int_eq(own.dedup_window_ms, 600000);
     ck_assert_uint_eq(own.dedup_max, 7);
     ck_assert_int_eq(own.overflow, OVERFLOW_BLOCK);
     ck_assert_int_eq(own.durable, DURABLE_MEMORY);
