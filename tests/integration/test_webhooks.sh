@@ -112,6 +112,24 @@ broker webhook rm ce
 assert_eq "$(status_of broker queue info webhook.ce)" 1 "its queue"
 broker queue info webhook.ce.dead >/dev/null
 
+echo "== TLS: who answers must be who the URL names, by a certificate that is trusted"
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1 \
+    -keyout "$TMP/key" -out "$TMP/certificate" 2>/dev/null
+background python3 $here/server.py 0 "$TMP/certificate" "$TMP/key" >"$TMP/tls.port" 2>/dev/null
+wait_until 10 test -s "$TMP/tls.port"
+tls=$(cat "$TMP/tls.port")
+outcome() {
+    broker --json webhook test "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["outcome"])'
+}
+broker --quiet webhook add untrusted "https://127.0.0.1:$tls/ok/x" -t none --allow 127.0.0.0/8 >/dev/null
+assert_eq "$(outcome untrusted || true)" tls "a certificate that nobody trusts"
+broker --quiet webhook add trusted "https://127.0.0.1:$tls/ok/x" -t none --allow 127.0.0.0/8 \
+    --set ca="$TMP/certificate" >/dev/null
+assert_eq "$(outcome trusted)" answered "a certificate that is trusted"
+broker --quiet webhook add misnamed "https://localhost:$tls/ok/x" -t none --allow 127.0.0.0/8 \
+    --set ca="$TMP/certificate" >/dev/null
+assert_eq "$(outcome misnamed || true)" tls "a certificate of another name"
+
 echo "== a reload changes, adds and removes"
 {
     echo "workers = 2"

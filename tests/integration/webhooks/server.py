@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """An HTTP server that treats webhooks badly, as the path says, and remembers all it saw.
 
-    server.py PORT       (0: any free one; the first line it prints is the port)
+    server.py PORT [CERTIFICATE KEY]     (0: any free one; the first line it prints is the port;
+                                          with a certificate by TLS)
 
     /ok/NAME             200
     /hang/NAME           takes the request and never answers
@@ -23,6 +24,7 @@ GET /stats tells, by path: attempts, most at once, and the events taken, by thei
 import email.utils
 import http.server
 import json
+import ssl
 import sys
 import threading
 import time
@@ -145,5 +147,9 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 server = Server(("127.0.0.1", int(sys.argv[1])), Handler)
+if len(sys.argv) > 2:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[2:])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_address[1], flush=True)
 server.serve_forever()
