@@ -20,6 +20,8 @@ const struct command admin_commands[] = {
     {"drain", NULL, cmd_drain},
     {"ready", NULL, cmd_ready},
     {"metrics", NULL, cmd_metrics},
+    {"trace", (const struct field[]){{"topic", FIELD_TEXT, true}, {"id", FIELD_TEXT, false}, {0}},
+     cmd_trace},
     {"connections", (const struct field[]){{"client", FIELD_TEXT, false}, PAGED, {0}},
      cmd_connections},
     {"connection", (const struct field[]){{"connection", FIELD_TEXT, true}, {0}}, cmd_connection},

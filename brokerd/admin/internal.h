@@ -168,7 +168,7 @@ ask_fn cmd_config, cmd_reload, cmd_drain;
 ask_fn cmd_connections, cmd_connection, cmd_kill, cmd_consumers, cmd_subscriptions, cmd_services;
 ask_fn cmd_queue_ls, cmd_queue_info, cmd_queue_peek, cmd_queue_purge, cmd_queue_rm;
 ask_fn cmd_queue_add, cmd_queue_move;
-ask_fn cmd_page, cmd_metrics, cmd_ready;
+ask_fn cmd_page, cmd_metrics, cmd_ready, cmd_trace;
 ask_fn cmd_webhook_ls, cmd_webhook_info, cmd_webhook_add, cmd_webhook_rm, cmd_webhook_test;
 ask_fn cmd_webhook_enable, cmd_webhook_disable, cmd_webhook_replay;
 

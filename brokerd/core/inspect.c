@@ -342,6 +342,113 @@ int inspect_peek(const struct core *c, uint64_t queue, uint32_t n, inspect_messa
     return 0;
 }
 
+/* --------------------------------------------------------------------------- one message */
+
+struct search {
+    uint64_t id;
+    uint32_t left; /* places yet to be looked at */
+};
+
+/* Look at one place; NULL stands for an empty one. */
+static bool is_it(struct search *s, const struct msg *m)
+{
+    if (s->left)
+        s->left--;
+    return m && m->id == s->id;
+}
+
+static bool find_waiting(struct search *s, const struct queue *q, struct inspect_place *ret)
+{
+    const struct deque *fifo = &q->backlog->fifo;
+
+    for (uint64_t i = deque_end(fifo); s->left && i-- != deque_first(fifo);) {
+        const struct waiting *w = deque_slot(fifo, i);
+
+        if (!is_it(s, w->msg))
+            continue;
+        *ret = (struct inspect_place){
+            .state = "waiting", .seq = i, .ahead = q->backlog->back.n + (i - deque_first(fifo))};
+        return true;
+    }
+    return false;
+}
+
+static void fill_back(const struct back *b, const char *state, struct inspect_place *ret)
+{
+    *ret = (struct inspect_place){.state = state, .seq = b->seq, .attempts = b->attempts};
+}
+
+static bool find_back(struct search *s, const struct queue *q, struct inspect_place *ret)
+{
+    const struct heap *back = &q->backlog->back;
+    const struct list *delayed = &q->backlog->delayed;
+
+    for (size_t i = 0; s->left && i < back->n; i++) {
+        const struct back *b = HEAP_ITEM(back->nodes[i], struct back, timer.node);
+
+        if (!is_it(s, b->msg))
+            continue;
+        fill_back(b, "waiting", ret);
+        for (size_t k = 0; k < back->n; k++)
+            ret->ahead += HEAP_ITEM(back->nodes[k], struct back, timer.node)->seq < b->seq;
+        return true;
+    }
+    for (struct list_node *n = list_first(delayed); s->left && n; n = list_next(delayed, n)) {
+        const struct back *b = LIST_ITEM(n, const struct back, link);
+
+        if (!is_it(s, b->msg))
+            continue;
+        fill_back(b, "delayed", ret);
+        return true;
+    }
+    return false;
+}
+
+static bool find_flight(struct search *s, const struct queue *q, struct inspect_place *ret)
+{
+    const struct flight *f;
+
+    for (const struct tap *t = q->is_named ? tap_first(q) : NULL; t; t = tap_next(t))
+        for (uint64_t i = 0;
+             s->left && (f = flights_next(&t->custody->flights, &i, UINT64_MAX)) != NULL; i++) {
+            if (!is_it(s, f->msg))
+                continue;
+            *ret = (struct inspect_place){.state = "unacked",
+                                          .seq = f->seq,
+                                          .consumer = t->consumer ? t->consumer->handle
+                                                                  : t->custody->remote,
+                                          .attempts = f->attempts};
+            return true;
+        }
+    return false;
+}
+
+static bool find_held(struct search *s, const struct queue *q, struct inspect_place *ret)
+{
+    const struct deque *held = &q->backlog->held;
+
+    for (uint64_t i = deque_end(held); s->left && i-- != deque_first(held);) {
+        if (!is_it(s, ((const struct held *)deque_slot(held, i))->msg))
+            continue;
+        *ret = (struct inspect_place){.state = "held",
+                                      .ahead = q->backlog->waiting + (i - deque_first(held))};
+        return true;
+    }
+    return false;
+}
+
+int inspect_find_message(const struct core *c, uint64_t queue, uint64_t id,
+                         struct inspect_place *ret)
+{
+    const struct queue *q = queue_of(c, queue);
+    struct search s = {id, INSPECT_FIND};
+
+    if (q && (find_flight(&s, q, ret) || find_waiting(&s, q, ret) || find_back(&s, q, ret) ||
+              find_held(&s, q, ret)))
+        return 1;
+    return s.left ? 0 : -E2BIG;
+}
+
 /* ----------------------------------------------------------------------------- parties */
 
 void inspect_taps(const struct core *c, uint64_t queue, inspect_tap_fn *fn, void *ctx)

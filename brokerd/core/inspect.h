@@ -121,6 +121,21 @@ typedef bool inspect_message_fn(void *ctx, const struct inspect_message *m);
 int inspect_peek(const struct core *c, uint64_t queue, uint32_t n, inspect_message_fn *fn,
                  void *ctx);
 
+/* Where one message is in a queue. */
+struct inspect_place {
+    const char *state;   /* as above */
+    uint64_t seq, ahead; /* ahead: of a waiting or held one, how many go before it */
+    uint64_t consumer;   /* unacked: its id */
+    uint32_t attempts;
+};
+
+enum { INSPECT_FIND = 16384 /* places that are looked at */ };
+
+/* Find the message with that id, newest first: 1; 0: it is not there, or no more; -E2BIG: nor among
+ * those that were looked at, and there are more. */
+int inspect_find_message(const struct core *c, uint64_t queue, uint64_t id,
+                         struct inspect_place *ret);
+
 /* ------------------------------------------------------------------- consumers, publishers */
 
 /* A queue's side of a consumer: told by the queue's home. */

@@ -46,6 +46,7 @@ _broker() {
         "info") path="info" ;;
         "events") path="events" ;;
         "route") path="route" ;;
+        "trace") path="trace" ;;
         "completion") path="completion" ;;
         esac
     done
@@ -63,7 +64,7 @@ _broker() {
         "bench request --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
     esac
     case "$path" in
-        "") words=" pub sub request stream channel serve queue connections consumers kill config reload drain webhook bench top why ping info events route completion --help --version" ;;
+        "") words=" pub sub request stream channel serve queue connections consumers kill config reload drain webhook bench top why ping info events route trace completion --help --version" ;;
         "pub") words=" --lines -l --file -f --count -n --rate --header -H --type --ttl --dedup --require --queue --confirm --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "sub") words=" --count -n --credit -c --raw -r --no-newline --hex -x --queue --ack --overflow --max-messages --set --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "request") words=" --header -H --type --file -f --wait -w --hex -x --no-newline --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
@@ -104,6 +105,7 @@ _broker() {
         "info") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "events") words=" --count -n --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "route") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "trace") words=" --count -n --publish -p --header -H --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "completion") words=" bash zsh --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")

@@ -86,7 +86,7 @@ int64_t cli_now_ns(void);
 /* A handler per command, each in the file of its name. */
 extern const struct cli_command cli_pub, cli_sub, cli_request, cli_stream, cli_channel, cli_serve,
     cli_queue, cli_connections, cli_consumers, cli_kill, cli_config, cli_reload, cli_drain,
-    cli_webhook, cli_bench, cli_ping, cli_info, cli_events, cli_top, cli_why, cli_route,
+    cli_webhook, cli_bench, cli_ping, cli_info, cli_events, cli_top, cli_why, cli_route, cli_trace,
     cli_completion;
 
 #endif

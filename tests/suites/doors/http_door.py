@@ -215,7 +215,8 @@ class Http(Party):
 
     def publish(self, topic, data, queue=False, headers=None, kind=None, require=False,
                 dedup=None):
-        fields = [(f"Broker-Meta-{k}", v) for k, v in (headers or {}).items()]
+        fields = [(k if k in ("traceparent", "tracestate") else f"Broker-Meta-{k}", v)
+                  for k, v in (headers or {}).items()]
         fields += [("Content-Type", kind)] if kind else []
         fields += [("Broker-Require", "1")] if require else []
         fields += [("Broker-Dedup", dedup)] if dedup else []

@@ -508,7 +508,9 @@ def cross(publisher, subscriber):
     topic, queue = fresh("cross"), fresh("crossed")
     sub, work = s.subscribe([topic]), s.consume(queue)
     for data, kind in PAYLOADS:
-        headers = {"plain": "1", "text": "gr\u00fc\u00dfe", "odd": "a:b\\c d"}
+        headers = {"plain": "1", "text": "gr\u00fc\u00dfe", "odd": "a:b\\c d",
+                   "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                   "tracestate": "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"}
         p.publish(topic, data, headers=headers, kind=kind)
         p.publish(queue, data, queue=True, headers=headers, kind=kind)
         for d, name in ((sub.next(), topic), (work.next(), queue)):
