@@ -127,7 +127,8 @@ static enum data_form form_of(const struct envelope *e)
 
     if (is_json_type(e->type) && jtext_check(e->data, false, &fault) == 0)
         return DATA_JSON;
-    if (field_starts(e->type, "text/") && utf8_valid(e->data))
+    if (field_starts(e->type, "text/") && utf8_valid(e->data) &&
+        !(e->data.n && memchr(e->data.p, 0, e->data.n))) /* which many a reader of JSON ends at */
         return DATA_TEXT;
     return DATA_BASE64;
 }
@@ -171,7 +172,7 @@ static uint8_t *put_given(uint8_t *p, const struct envelope *e, uint8_t *scratch
         if (!is_extra(&h, &name) || slice_eq(name, SLICE("specversion")))
             continue;
         value = slice_of(scratch, decode(h.value, scratch));
-        if (utf8_valid(value))
+        if (utf8_printable(value))
             p = put_member(p, name, value);
     }
     return p;

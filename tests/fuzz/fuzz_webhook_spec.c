@@ -2,7 +2,6 @@
  * header fields; and any message as a CloudEvent, which must be JSON whatever it holds. */
 #include "tests/fuzz/fuzz_support.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +11,7 @@
 #include "brokerd/webhooks/spec.h"
 #include "brokerd/webhooks/url.h"
 #include "libbroker/base/headers.h"
-#include "libbroker/base/utf8.h"
+#include "libbroker/wire/json_text.h"
 
 static void check_values(struct slice text)
 {
@@ -58,15 +57,14 @@ static void check_envelope(struct slice bytes)
     const char *why;
     uint8_t *json;
     size_t json_n;
-    json_t *o;
+    struct json_fault fault;
 
     if (headers_check(e.headers, &limits, &why) < 0)
         e.headers = slice_of(NULL, 0);
     if (envelope_json(&e, &json, &json_n) < 0)
         return;
-    o = json_loadb((const char *)json, json_n, JSON_ALLOW_NUL, NULL);
-    must(json_is_object(o));
-    json_decref(o);
+    must(json[0] == '{' && (jtext_check(slice_of(json, json_n), false, &fault) == 0 ||
+                            strstr(fault.what, "deep"))); /* it is one deeper than the data */
     free(json);
 }
 

@@ -263,6 +263,9 @@ START_TEST(cloudevents_structured)
     o = structured("a\0\xff", 3, MIME_OCTET_STREAM, NULL, 0);
     ck_assert_str_eq(text(o, "data_base64"), "YQD/");
     json_decref(o);
+    o = structured("a\0b", 3, MIME_TEXT_PLAIN, NULL, 0);
+    ck_assert_str_eq(text(o, "data_base64"), "YQBi");
+    json_decref(o);
     o = structured("{broken", 7, MIME_JSON, NULL, 0); /* says it is JSON and is none */
     ck_assert_str_eq(text(o, "data_base64"), "e2Jyb2tlbg==");
     json_decref(o);
