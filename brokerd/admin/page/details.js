@@ -62,7 +62,7 @@ export class Details {
       ['unacknowledged', full(q.unacked)], ['delayed, held', `${full(q.delayed)}, ${full(q.held)}`],
       ['in, out', `${full(q.counters.published)}, ${full(q.counters.delivered)}`],
       ['bound to', q.bindings.join(', ') || 'nothing'],
-      ...Object.entries(q.policy)]));
+      ...Object.entries(q.policy).filter(([, value]) => value)]));
     if (q.bindings.length)
       parts.push(el('p', {}, el('button', { type: 'button', on: { click: () => {
         $('details').close();

@@ -158,10 +158,9 @@ const consumerState = (model) => () => {
   const mood = el('span', { class: 'mood' });
   return { node: mood, set(k, row) {
     const slow = model.slowness(k);
-    const why = REASONS[k.stalled_by] || '';
-    mark(mood, 'data-level', slow === 'bad' ? (k.stalled_ms > 1000 ? 'bad' : 'warn') : slow === 'idle' ? 'info' : 'well');
-    mark(row, 'data-slow', slow === 'bad' && k.stalled_ms > 1000 ? 'yes' : null);
-    say(mood, slow === 'bad' ? `slow for ${span(k.stalled_ms)}: ${why}`
+    mark(mood, 'data-level', slow === 'bad' ? 'bad' : slow === 'idle' ? 'info' : 'well');
+    mark(row, 'data-slow', slow === 'bad' ? 'yes' : null);
+    say(mood, slow === 'bad' ? `slow for ${span(k.stalled_ms)}: ${REASONS[k.stalled_by] || 'not known why'}`
       : slow === 'idle' ? `nothing waits (${k.stalled_by})` : 'takes what comes');
   } };
 };
@@ -187,7 +186,7 @@ const consumerColumns = (model, open) => [
   { key: 'state', title: 'State', cell: consumerState(model) },
   { key: 'credit', title: 'Credit', class: 'num', cell: text((k) => (k.credit === null ? '\u221e' : short(k.credit))) },
   { key: 'unacked', title: 'In flight', class: 'num', cell: number((k) => k.unacked) },
-  { key: 'ack', title: 'Acks', class: 'room', cell: text((k) => k.ack) },
+  { key: 'ack', title: 'Acks', class: 'roomy', cell: text((k) => k.ack) },
   { key: 'delivered', title: 'Delivered', class: 'num room', cell: number((k) => k.counters.delivered) },
 ];
 

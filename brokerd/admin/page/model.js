@@ -2,6 +2,7 @@
 
 export const PLACES = 120; // seconds of history
 const QUEUE_PLACES = 60;
+const SLOW_MS = 1000; // a consumer that takes nothing for less than this is only busy
 const BLAMED = 3; // consumers named in the line of their queue
 const RECENT = 10; // seconds for which a loss is news
 
@@ -156,9 +157,9 @@ export class Model {
     this.clients = kept;
   }
 
-  // Of a consumer: 'bad' if it makes messages wait, 'idle' if it takes none and none wait.
+  // Of a consumer: 'well', 'bad' if it makes messages wait, 'idle' if it takes none and none wait.
   slowness(k) {
-    if (k.stalled_ms === undefined) return 'well';
+    if (k.stalled_ms === undefined || k.stalled_ms < SLOW_MS) return 'well';
     const queue = this.queues.get(k.queue_id);
     const waits = queue ? queue.q.depth > 0 || queue.q.held > 0 : k.stalled_by === 'output';
     return waits ? 'bad' : 'idle';
@@ -207,7 +208,8 @@ export class Model {
   }
 
   ofConsumer(k, list) {
-    if (this.own.has(k.client) || k.stalled_ms < 1000 || this.slowness(k) !== 'bad') return;
+    // Of a webhook its own state says more.
+    if (this.own.has(k.client) || k.door === 'webhook' || this.slowness(k) !== 'bad') return;
     const why = REASONS[k.stalled_by] || 'it is slow';
     const queue = list.find((p) => p.queue === k.queue_id);
     if (queue && queue.blames) { // one line for both

@@ -65,11 +65,11 @@ async function main() {
     executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'],
   });
-  const wide = { width: 1360, height: 1240 };
+  const wide = { width: 1360, height: 1040 };
   const shots = [
     await picture(browser, 'light', { viewport: wide, colorScheme: 'light' }),
-    await picture(browser, 'dark', { viewport: wide, colorScheme: 'dark' }),
-    await picture(browser, 'phone', { viewport: { width: 390, height: 1180 }, colorScheme: 'light', isMobile: true }),
+    await picture(browser, 'dark', { viewport: { width: 1360, height: 760 }, colorScheme: 'dark' }),
+    await picture(browser, 'phone', { viewport: { width: 390, height: 980 }, colorScheme: 'light', isMobile: true }),
     await picture(browser, 'details', { viewport: { width: 1000, height: 760 }, colorScheme: 'dark' }, async (page) => {
       await page.locator('#queues-table .name', { hasText: 'thumbnails' }).click({ force: true });
       await page.waitForSelector('#details .chain');
