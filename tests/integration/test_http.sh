@@ -28,7 +28,7 @@ subscribed() { broker info --json | grep -q '"subscriptions":1'; }
 wait_until 10 subscribed
 ask 202 --json '{"a":1}' -H 'Broker-Meta-Colour: red' "$url/v1/topics/seen.one"
 body '{"matched":1,"accepted":1}'
-ask 202 -H 'Content-Type: application/x-ndjson' --data-binary $'{"data":"two"}\n{"data":3}\nnone\n' \
+ask 207 -H 'Content-Type: application/x-ndjson' --data-binary $'{"data":"two"}\n{"data":3}\nnone\n' \
     "$url/v1/topics/seen.two"
 assert_grep '"lines":3,"matched":2,"accepted":2,"refused":1,"errors":\[{"line":3,"reason":"invalid"' \
     "$TMP/body"
@@ -52,6 +52,9 @@ ask 202 -d 1 "$url/v1/queues/small/messages"
 ask 429 -d 2 "$url/v1/queues/small/messages"
 assert_grep '{"error":{"reason":"full","text":"full: ' "$TMP/body"
 assert_grep '^Retry-After: 1' "$TMP/head"
+ask 429 -H 'Content-Type: application/x-ndjson' --data-binary $'{"data":1}\nno\n' "$url/v1/queues/small/messages"
+assert_grep '^Retry-After: 1' "$TMP/head"
+assert_grep '"accepted":0,"refused":2,"errors":\[{"line":1,"reason":"full"' "$TMP/body"
 ask 404 -d x -H 'Broker-Require: 1' "$url/v1/topics/nobody"
 ask 400 -d x "$url/v1/topics/a..b"
 ask 403 -d x "$url/v1/topics/\$SYS.x"

@@ -1,5 +1,6 @@
 /* Many messages in one request: lines of JSON (application/x-ndjson), read and published as they
- * come in. The answer counts, and names the lines that were refused.
+ * come in. The answer counts, and names the lines that were refused; its status says whether all,
+ * some or none were taken, for who looks at nothing else.
  *
  * Nothing but the line that is not whole yet is kept; when the window is used up the rest stays
  * unread. */
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 
 #include "brokerd/doors/http/handlers.h"
+#include "brokerd/doors/http/status.h"
 #include "brokerd/doors/http/terms.h"
 #include "brokerd/doors/json/publish.h"
 #include "brokerd/doors/refuse.h"
@@ -23,7 +25,9 @@ struct batch {
     struct block *line; /* the beginning of one, */
     size_t line_n;
     size_t charged;
-    uint64_t lines, matched, accepted, refused;
+    uint64_t lines, messages, matched, accepted, refused; /* messages: lines that are not blank */
+    uint64_t first;                                       /* line that was refused, */
+    enum reason first_reason;                             /* and why */
     json_t *errors; /* of the first ERRORS_MAX lines that were refused */
     bool last;      /* all lines have come */
     bool is_queue;
@@ -51,7 +55,10 @@ static void note_refused(struct batch *b, uint64_t line, const struct refusal *w
     size_t n = strlen(why->text);
     json_t *error;
 
-    b->refused++;
+    if (!b->refused++ || line < b->first) { /* some are refused at once, some when they settle */
+        b->first = line;
+        b->first_reason = why->reason;
+    }
     if (json_array_size(b->errors) == ERRORS_MAX)
         return;
     while (n && !utf8_valid(slice_of(why->text, n))) /* a character that was cut at its end */
@@ -61,8 +68,22 @@ static void note_refused(struct batch *b, uint64_t line, const struct refusal *w
     (void)json_array_append_new(b->errors, error); /* without memory it is counted all the same */
 }
 
+static struct response verdict(const struct batch *b)
+{
+    struct response r = {.status = 202, .type = SLICE("application/json")};
+
+    if (b->refused && b->refused < b->messages) {
+        r.status = 207;
+    } else if (b->refused) {
+        r.status = status_of(b->first_reason);
+        r.retry_after = status_retry_after(b->first_reason);
+    }
+    return r;
+}
+
 static void answer(struct batch *b)
 {
+    struct response r = verdict(b);
     json_t *all = json_pack("{s:I, s:I, s:I, s:I, s:O}", "lines", (json_int_t)b->lines, "matched",
                             (json_int_t)b->matched, "accepted", (json_int_t)b->accepted, "refused",
                             (json_int_t)b->refused, "errors", b->errors);
@@ -72,7 +93,8 @@ static void answer(struct batch *b)
 
     if (text) {
         text[n] = '\n'; /* in place of its end */
-        exchange_answer_json(b->x, 202, slice_of(text, n + 1));
+        r.body = slice_of(text, n + 1);
+        exchange_answer(b->x, &r);
     } else {
         refuse_memory(&why);
         exchange_refuse(b->x, &why);
@@ -206,6 +228,7 @@ static void take_line(struct batch *b, struct slice line, struct block *block)
     b->lines++;
     if (is_blank(line))
         return;
+    b->messages++;
     while (line.p[0] == ' ' || line.p[0] == '\t')
         line = slice_from(line, 1);
     if (publish_line(b, line, block, &why) < 0)

@@ -65,6 +65,7 @@ static const struct {
     {201, "Created"},
     {202, "Accepted"},
     {204, "No Content"},
+    {207, "Multi-Status"},
     {304, "Not Modified"},
     {400, "Bad Request"},
     {401, "Unauthorized"},

@@ -147,7 +147,7 @@ async function stream(id, { path, query = {}, headers = {} }, then) {
   return read;
 }
 
-// ---- messages and services
+// ---- messages
 
 await call('makeQueue', { path: { queue: 'jobs' }, body: { bind: ['job.#'], settings: { 'max-messages': '9' } }, status: 201 });
 await call('makeQueue', { path: { queue: 'jobs' } });
@@ -162,6 +162,21 @@ await call('publish', { path: { topic: 'a..b' }, body: 'x', status: 400 });
 await call('send', { path: { queue: 'jobs' }, body: new TextDecoder().decode(new Uint8Array([104, 105])), status: 202 });
 await call('send', { path: { queue: 'tight' }, body: 'x', status: 202 });
 await call('send', { path: { queue: 'tight' }, body: 'x', status: 429 });
+
+// ---- many at once: the status tells of all, some, none
+
+await call('makeQueue', { path: { queue: 'lines' }, status: 201 });
+const batch = (id, path, body, status) => call(id, { path, body, status, headers: { 'content-type': 'application/x-ndjson' } });
+assert.strictEqual((await batch('publish', { topic: 'lines' }, '{"data":1}\n\n{"data":2}', 202)).accepted, 2);
+assert.strictEqual((await batch('publish', { topic: 'lines' }, '{"data":1}\nx\n', 207)).refused, 1);
+assert.strictEqual((await batch('publish', { topic: 'lines' }, 'x\n', 400)).errors[0].line, 1);
+await batch('publish', { topic: 'nobody' }, '{"data":1,"require":true}', 404);
+assert.strictEqual((await batch('send', { queue: 'tight' }, '{"data":1}\nx\n', 429)).refused, 2);
+await batch('send', { queue: 'tight' }, '{"data":1}\n{"queue":"lines","data":2}', 207);
+assert.strictEqual((await call('deleteQueue', { path: { queue: 'lines' } })).lost, 4);
+
+// ---- calls
+
 assert.strictEqual(await call('call', { path: { service: 'echo', method: 'say' }, body: 'hello' }), 'hello');
 await call('call', { path: { service: 'nobody', method: 'x' }, body: '', status: 503 });
 await call('call', { path: { service: 'admin', method: 'info' }, body: '', ...not });

@@ -82,7 +82,17 @@ static const struct {
     {"lines that are wrong",
      POST("/v1/topics/a", LINES "Content-Length: 44\r\n",
           "\n{}\n[]\nx\n{\"data\":1,\"what\":2}\n{\"topic\":\"a..\"}"),
-     "~HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n", false},
+     "~HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n", false},
+    {"lines of which some are wrong",
+     POST("/v1/topics/a", LINES "Content-Length: 13\r\n", "x\n{\"data\":1}\n"),
+     "~HTTP/1.1 207 Multi-Status\r\nContent-Type: application/json\r\n", false},
+    {"the first of two refusals, though it is known last",
+     POST("/v1/topics/b", LINES "Content-Length: 27\r\n", "{\"data\":1,\"require\":true}\nx"),
+     "~HTTP/1.1 404 Not Found\r\n", false},
+    {"a blank line is no message", POST("/v1/topics/a", LINES "Content-Length: 3\r\n", "\nx\n"),
+     "~HTTP/1.1 400 Bad Request\r\n", false},
+    {"nothing but blank lines", POST("/v1/topics/a", LINES "Content-Length: 3\r\n", "\n \n"),
+     DONE(61, "2", "0", "0", "0", ""), false},
     {"lines that say where, and more",
      POST("/v1/queues/q/messages", LINES "Content-Length: 88\r\n",
           "{\"topic\":\"a\",\"data\":\"x\",\"ttl\":5000}\r\n{\"queue\":\"r\",\"base64\":\"AA==\","
@@ -90,9 +100,9 @@ static const struct {
      DONE(61, "3", "2", "2", "0", ""), false},
     {"a line for nobody that must be for somebody",
      POST("/v1/topics/b", LINES "Content-Length: 25\r\n", "{\"data\":1,\"require\":true}"),
-     OK(127) "\r\n"
-             "{\"lines\":1,\"matched\":0,\"accepted\":0,\"refused\":1,\"errors\":[{\"line\":1,"
-             "\"reason\":\"no-match\",\"text\":\"no-match: no queue matched\"}]}\n",
+     "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 127\r\n\r\n"
+     "{\"lines\":1,\"matched\":0,\"accepted\":0,\"refused\":1,\"errors\":[{\"line\":1,"
+     "\"reason\":\"no-match\",\"text\":\"no-match: no queue matched\"}]}\n",
      false},
     /* too much */
     {"too long a body", POST("/v1/topics/a", "Content-Length: 100001\r\n", "x"),
