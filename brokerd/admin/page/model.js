@@ -36,6 +36,7 @@ export class Model {
     this.history = { in: [], out: [], waiting: [], lost: [], memory: [], connections: [] };
     this.recent = []; // {reason: n} of each of the last seconds
     this.ownLost = {};
+    this.owed = {};
     this.seconds = 0; // between the last two figures
     this.queues = new Map();
     this.consumers = [];
@@ -103,17 +104,26 @@ export class Model {
       if (name !== null || !this.own.has(client)) continue;
       for (const [reason, n] of Object.entries(counters.lost)) now[reason] = (now[reason] || 0) + n;
     }
-    const news = this.recent[this.recent.length - 1] || {};
     for (const [reason, n] of Object.entries(now)) {
-      const more = n - (this.ownLost[reason] || 0);
-      if (more <= 0) continue;
-      const key = `lost ${reason}`;
-      if (news[key] > more) news[key] -= more;
-      else delete news[key];
+      const more = Math.max(0, n - (this.ownLost[reason] || 0));
+      this.forgive(`lost ${reason}`, more);
       this.rates.lost = Math.max(0, this.rates.lost - more / this.seconds);
       if (this.history.lost.length) this.history.lost[this.history.lost.length - 1] = this.rates.lost;
     }
     this.ownLost = now;
+  }
+
+  // Take `n` off the news, the latest first. The broker counts its queues a little before or after
+  // itself: what is too much now is taken off the next ones.
+  forgive(what, n) {
+    let owed = (this.owed[what] || 0) + n;
+    for (let i = this.recent.length - 1; i >= 0 && owed > 0; i--) {
+      const taken = Math.min(this.recent[i][what] || 0, owed);
+      owed -= taken;
+      if (taken === this.recent[i][what]) delete this.recent[i][what];
+      else if (taken) this.recent[i][what] -= taken;
+    }
+    this.owed[what] = owed;
   }
 
   takeQueues({ queues, now_ms: now }) {

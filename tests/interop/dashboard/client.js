@@ -6,12 +6,13 @@ const net = require('net');
 const MORE_MS = 20000 * Number(process.env.SLOW || 1);
 
 class Client {
-  static open(host) {
-    return new Promise((resolve, reject) => {
-      const [name, port] = host.split(':');
-      const socket = net.connect(Number(port), name, () => resolve(new Client(socket)));
-      socket.once('error', reject);
-    });
+  static async open(host) {
+    const [name, port] = host.split(':');
+    const socket = net.connect(Number(port), name);
+    await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));
+    const client = new Client(socket);
+    await client.ask('info'); // who says nothing at first is closed
+    return client;
   }
 
   constructor(socket) {

@@ -114,7 +114,8 @@ const tests = {
     await reads(page, '#tap-list .topic', 'seen.end');
     assert(await page.locator('#tap-list > li').count() <= 200);
     await reads(page, '#tile-lost .value', /^0$/);
-    assert.strictEqual(await page.locator('#problems li', { hasText: 'lost' }).count(), 0, 'its own losses are no trouble');
+    // Its own losses are no trouble of the broker's; others' would stand there for ten seconds.
+    await page.locator('#problems li', { hasText: 'lost' }).first().waitFor({ state: 'detached', timeout: MORE_MS / 4 });
     await page.click('#tap-go');
     await reads(page, '#tap-state', 'Stopped.');
     assert.strictEqual(await page.locator('#events-list li', { hasText: 'seen.' }).count(), 0);
