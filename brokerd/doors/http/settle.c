@@ -42,9 +42,19 @@ static struct slice key_of(const uint64_t *number)
 
 /* --------------------------------------------------------------------------------- the answer */
 
+/* Bytes it takes at most: what is no receipt may need to be escaped. */
+static size_t list_room(const struct asking *a)
+{
+    size_t n = 64;
+
+    for (unsigned i = 0; i < a->n; i++)
+        n += 1 + jtext_string_size(slice_of(a->item[i].id, RECEIPT_SIZE));
+    return n;
+}
+
 static void answer_list(const struct asking *a)
 {
-    uint8_t *text = malloc(64 + (size_t)a->n * (RECEIPT_SIZE + 3)), *p = text;
+    uint8_t *text = malloc(list_room(a)), *p = text;
     struct refusal why;
     unsigned settled = 0;
 

@@ -191,6 +191,30 @@ START_TEST(nobody_hears_what_was_settled)
 }
 END_TEST
 
+/* Ids that nobody gave out are told as gone, however much longer they are when they are escaped. */
+START_TEST(odd_ids_are_told_whole)
+{
+    enum { IDS = 320 };
+    char *text = malloc(IDS * 200 + 256), *p = text, odd[6 * RECEIPT_SIZE + 1];
+
+    ck_assert_ptr_nonnull(text);
+    start(_i);
+    for (unsigned i = 0; i < RECEIPT_SIZE; i++)
+        memcpy(odd + 6 * i, "\\u0001", 7);
+    p += sprintf(p, "POST /v1/queues/work/messages:ack HTTP/1.1\r\n" H "Content-Length: %zu\r\n\r\n",
+                 9 + IDS * (sizeof odd + 2));
+    p += sprintf(p, "{\"ids\":[\"%s\"", odd);
+    for (unsigned i = 1; i < IDS; i++)
+        p += sprintf(p, ",\"%s\"", odd);
+    (void)sprintf(p, "]}");
+    http_say(a, text);
+    ck_assert_msg(hears(a, "{\"settled\":0,\"gone\":["), "%.300s", a->heard);
+    ck_assert_uint_eq(times(a, odd), IDS);
+    free(text);
+    teardown();
+}
+END_TEST
+
 START_TEST(who_waits_is_told_of_the_end)
 {
     start(_i);
@@ -407,6 +431,7 @@ int main(void)
     tcase_add_loop_test(tc, who_goes_has_had_nothing, 0, 2);
     tcase_add_loop_test(tc, what_is_received_is_settled_elsewhere, 0, 2);
     tcase_add_test(tc, nobody_hears_what_was_settled);
+    tcase_add_loop_test(tc, odd_ids_are_told_whole, 0, 2);
     tcase_add_loop_test(tc, who_waits_is_told_of_the_end, 0, 2);
     tcase_add_loop_test(tc, an_event_is_settled_in_time, 0, 2);
     tcase_add_loop_test(tc, it_may_take_longer_than_the_queue_has, 0, 2);
