@@ -63,7 +63,6 @@ int websocket_open(struct websocket *ws, const struct door_ops *door)
         return -ENOMEM;
     ws->door = door;
     ws->is_text_out = door->units->text && !as_binary;
-    websocket_mirror(ws);
     return 0;
 }
 

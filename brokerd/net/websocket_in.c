@@ -215,6 +215,7 @@ static void find_door(struct websocket *ws, bool is_text)
         } else if (websocket_open(ws, doors[i]) < 0) {
             conn_kill(ws->conn, NET_END_MEMORY, NULL);
         } else {
+            websocket_mirror(ws);
             ws->in_at = ws->message_at - ws->door->units->front;
         }
         return;

@@ -97,6 +97,28 @@ print(heard.count(b'HTTP/1.1 202 Accepted\r\n'), heard.count(b'{"matched":0,"acc
 PY
 assert_eq "$(cat "$TMP/row")" "1000 1000" "answers"
 
+echo "== a WebSocket after a message, on one connection: who published has gone"
+background broker sub "\$SYS.disconnected" --json >"$TMP/gone"
+gone=$!
+wait_until 10 subscribed
+port=$(
+    python3 - "${host%:*}" "${host##*:}" <<'PY'
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+s.sendall(b'POST /v1/topics/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx'
+          b'GET /json HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n'
+          b'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n')
+heard = b''
+while b'HTTP/1.1 101' not in heard or not heard.endswith(b'\r\n\r\n'):
+    more = s.recv(65536)
+    assert more, heard
+    heard += more
+print(s.getsockname()[1])
+PY
+)
+wait_until 10 grep -q "$port" "$TMP/gone"
+kill "$gone"
+
 echo "== who dawdles"
 for mode in '-H -i 1 -x 10' '-B -i 1 -s 8192 -x 5 -u TARGET' '-X -k 10 -w 10 -y 20 -n 1 -z 5'; do
     target=$url/app.js

@@ -201,8 +201,9 @@ START_TEST(odd_ids_are_told_whole)
     start(_i);
     for (unsigned i = 0; i < RECEIPT_SIZE; i++)
         memcpy(odd + 6 * i, "\\u0001", 7);
-    p += sprintf(p, "POST /v1/queues/work/messages:ack HTTP/1.1\r\n" H "Content-Length: %zu\r\n\r\n",
-                 9 + IDS * (sizeof odd + 2));
+    p +=
+        sprintf(p, "POST /v1/queues/work/messages:ack HTTP/1.1\r\n" H "Content-Length: %zu\r\n\r\n",
+                9 + IDS * (sizeof odd + 2));
     p += sprintf(p, "{\"ids\":[\"%s\"", odd);
     for (unsigned i = 1; i < IDS; i++)
         p += sprintf(p, ",\"%s\"", odd);
