@@ -228,6 +228,7 @@ static struct net_options net_options_of(const struct settings *s)
                                 .first_frame_ms = l->first_frame_ms,
                                 .linger_ms = LINGER_MS,
                                 .websocket_ping_ms = l->websocket_ping_ms,
+                                .inlets = s->inlets,
                                 .door = {.first_frame_max = at_most_32(l->first_frame_max),
                                          .frame_max = at_most_32(l->frame_max),
                                          .message_max = s->max_message,
@@ -326,9 +327,8 @@ static void tell_changes(const struct broker *b, const struct settings *s, struc
 static int apply(struct broker *b, const struct settings *s)
 {
     struct net_options o = net_options_of(s);
-    int failed = net_configure(b->net, &o), r = net_set_inlets(b->net, s->inlets);
+    int failed = net_configure(b->net, &o), r;
 
-    failed = r < 0 ? r : failed;
     set_log(s);
     workers_set_memory(b->workers, s->memory);
     workers_set_placement(b->workers, placement_of(s));
@@ -828,8 +828,6 @@ static int make_pieces(struct broker *b)
     if (r < 0)
         return r;
     r = net_new(b->workers, &no, &b->net);
-    if (r == 0)
-        r = net_set_inlets(b->net, s->inlets);
     if (r == 0)
         r = webhooks_start(b->webhooks, b->workers);
     if (r == 0)

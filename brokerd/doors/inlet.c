@@ -275,7 +275,8 @@ struct inlets *inlets_new(void)
 
 struct inlets *inlets_ref(struct inlets *s)
 {
-    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    if (s)
+        atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
     return s;
 }
 

@@ -80,8 +80,8 @@ struct inlets;
 
 /* Without any; the caller's reference. NULL without memory. */
 struct inlets *inlets_new(void);
-struct inlets *inlets_ref(struct inlets *s);
-struct inlets *inlets_unref(struct inlets *s); /* NULL is fine. Returns NULL */
+struct inlets *inlets_ref(struct inlets *s);   /* NULL is fine; returns s */
+struct inlets *inlets_unref(struct inlets *s); /* NULL is fine; returns NULL */
 
 /* Add a hook, which is the set's from then on. Only before it is shared. -ENOMEM: it is not. */
 int inlets_add(struct inlets *s, struct inlet *h);

@@ -195,6 +195,7 @@ static int net_worker_init(struct net *net, unsigned id, const struct net_option
     nw->host = nw->scratch ? host_new(nw, o) : NULL;
     if (!nw->host)
         return -ENOMEM;
+    nw->scratch->inlets = inlets_ref(o->inlets);
     r = crowd_open(nw);
     if (r < 0)
         return r;
@@ -313,6 +314,8 @@ static void take_limits(void *arg, struct worker *w)
 
     host_drop(nw->host);
     nw->host = a->host;
+    inlets_unref(nw->scratch->inlets);
+    nw->scratch->inlets = a->inlets;
     free(a);
 }
 
@@ -326,45 +329,16 @@ int net_configure(struct net *net, const struct net_options *o)
         int r = -ENOMEM;
 
         if (a && h) {
-            *a = (struct asked){.net = net, .host = h};
+            *a = (struct asked){.net = net, .host = h, .inlets = inlets_ref(o->inlets)};
             r = workers_call(net->ws, i, take_limits, a);
         }
         if (r < 0) {
+            if (a && h)
+                inlets_unref(a->inlets);
             free(a);
             free(h);
             failed = r;
         }
-    }
-    return failed;
-}
-
-static void take_inlets(void *arg, struct worker *w)
-{
-    struct asked *a = arg;
-    struct door_scratch *s = a->net->nw[worker_id(w)].scratch;
-
-    inlets_unref(s->inlets);
-    s->inlets = a->inlets;
-    free(a);
-}
-
-int net_set_inlets(struct net *net, struct inlets *inlets)
-{
-    int failed = 0;
-
-    for (unsigned i = 0; i < net->n; i++) {
-        struct asked *a = malloc(sizeof *a);
-        int r = -ENOMEM;
-
-        if (a) {
-            *a = (struct asked){.net = net, .inlets = inlets_ref(inlets)};
-            r = workers_call(net->ws, i, take_inlets, a);
-        }
-        if (a && r < 0) {
-            inlets_unref(inlets);
-            free(a);
-        }
-        failed = r < 0 ? r : failed;
     }
     return failed;
 }

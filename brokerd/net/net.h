@@ -29,6 +29,8 @@ struct net_options {
     int64_t linger_ms;         /* to take our last words, after we have decided to close */
     int64_t websocket_ping_ms; /* a silent WebSocket is pinged so often; INT64_MAX: never */
     struct door_limits door;
+    struct inlets *inlets; /* webhooks in (doors/inlet.h), of all connections; net takes references
+                            * of its own. NULL: none */
 };
 
 /* Why a connection ended, or was refused. X(NAME, word, meaning): the word labels counters. */
@@ -72,12 +74,9 @@ int net_new(struct workers *ws, const struct net_options *o, struct net **ret);
 /* Close what is left and free all. After workers_join(), before workers_free(). */
 void net_free(struct net *net);
 
-/* Other limits, for connections from now on. Any thread. -ENOMEM: some workers may have them. */
+/* Other limits, for connections from now on; other inlets, for all from the next turn of each
+ * worker on. Any thread. -ENOMEM: some workers may have them. */
 int net_configure(struct net *net, const struct net_options *o);
-
-/* Other webhooks in (doors/inlet.h), for all connections, from the next turn of each worker on; the
- * set is borrowed for the call. Any thread. -ENOMEM: some workers may have them. */
-int net_set_inlets(struct net *net, struct inlets *inlets);
 
 struct net_listener_desc {
     const char *name;             /* for texts, e.g. its URL as the settings have it */
