@@ -35,7 +35,9 @@ static void set_up(void)
                                      .reassembly_max = 32768,
                                      .streams_max = 16,
                                      .keepalive_min_ms = 100,
-                                     .idle_max_ms = 60000}};
+                                     .idle_max_ms = 60000,
+                                     .first_frame_ms = 1000,
+                                     .http_idle_ms = 60000}};
     struct net_listener_desc d = {.name = "fuzz", .host = "127.0.0.1", .echo = true};
     struct workers_options wo = {.n = 1, .memory = 64 << 20};
     char err[NET_TEXT_MAX];
@@ -167,10 +169,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     heard_n = 0;
     must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd) == 0);
     c = begin(fd[0]);
-    n = snprintf(head, sizeof head,
-                 "GET /%s HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                 paths[how & 7]);
+    n = snprintf(
+        head, sizeof head,
+        "GET /%s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        paths[how & 7]);
     must(say(c, fd[1], (const uint8_t *)head, (size_t)n, (size_t)n));
     if (how & FRAMED) {
         size = put_frames(data, size, frames);
