@@ -279,7 +279,7 @@ def check_nack_delay(door):
 def check_extend(door):
     p, s = door(address), door(address)
     queue = fresh("extend")
-    sub = s.consume(queue, **{"ack-timeout": "300ms"})
+    sub = s.consume(queue, **{"ack-timeout": "1s"})
     p.publish(queue, b"extended", queue=True)
     p.publish(queue, b"not", queue=True)
     d, _ = sub.take(2)
