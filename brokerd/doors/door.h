@@ -133,6 +133,8 @@ enum link_end {
     LINK_ASKED,  /* the peer asked for it: not worth a warning */
     LINK_SILENT, /* the peer was silent for too long */
     LINK_IDLE,   /* it has what it asked for, and asks for nothing more: the same */
+    LINK_ENDED,  /* the peer has ended its direction, and has what it asked for: the same */
+    LINK_CUT,    /* it has, in the middle of something */
     LINK_DRAINED /* the broker is about to stop: not worth a warning */
 };
 
@@ -284,6 +286,11 @@ struct door_ops {
     int64_t (*on_time)(struct door_conn *c, int64_t now_ms);
     /* The broker is about to stop: tell the peer, take nothing new. */
     void (*on_drain)(struct door_conn *c);
+    /* The peer has ended its direction: what on_bytes() left is all that there will be. It may wait
+     * for answers, or have gone altogether; nobody can tell. The door closes the link, now or when
+     * what is under way has been answered; net does after a while. It gives the peer nothing that
+     * would be lost with it. NULL: net closes now. */
+    void (*on_eof)(struct door_conn *c);
     /* Whether the handshake is done: until then first-frame limits and time-out apply. */
     bool (*established)(const struct door_conn *c);
     /* The connection is gone: close the endpoint, free the door's part. */

@@ -104,10 +104,9 @@ void conn_close(struct conn *c, enum net_end end, const char *why)
 
 void conn_close_link(struct link *l, const char *why, enum link_end end)
 {
-    static const enum net_end as[] = {[LINK_WRONG] = NET_END_DOOR,
-                                      [LINK_ASKED] = NET_END_ASKED,
-                                      [LINK_SILENT] = NET_END_SILENT,
-                                      [LINK_IDLE] = NET_END_IDLE,
+    static const enum net_end as[] = {[LINK_WRONG] = NET_END_DOOR,     [LINK_ASKED] = NET_END_ASKED,
+                                      [LINK_SILENT] = NET_END_SILENT,  [LINK_IDLE] = NET_END_IDLE,
+                                      [LINK_ENDED] = NET_END_PEER,     [LINK_CUT] = NET_END_CUT,
                                       [LINK_DRAINED] = NET_END_DRAINED};
 
     conn_close((struct conn *)l, as[end], why);
@@ -179,6 +178,8 @@ static void deadline_passed(struct conn *c)
         conn_kill(c, c->end, NULL);
     else if (c->is_evicted)
         conn_close(c, NET_END_DRAINED, NULL);
+    else if (c->is_eof)
+        conn_close(c, NET_END_PEER, "before all was answered");
     else
         conn_close(c, NET_END_FIRST_TIME, NULL);
 }

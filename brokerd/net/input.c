@@ -77,7 +77,7 @@ static void look_at_handshake(struct conn *c)
     if (c->established || c->state != CONN_OPEN || !c->door->established(c->door_conn))
         return;
     c->established = true;
-    if (!c->is_evicted)
+    if (!c->is_evicted && !c->is_eof)
         c->deadline_ms = CONN_NO_DEADLINE;
     conn_set_timer(c, c->door->on_time(c->door_conn, worker_now(conn_nw(c)->w)));
 }
@@ -145,9 +145,27 @@ void conn_begin_here(struct conn *c)
     conn_watch(c);
 }
 
+/* Its door may have answers under way, to who waits for them with `nc -N`. They have as long as
+ * last words have. */
+static bool door_goes_on(struct conn *c)
+{
+    int64_t until_ms = worker_now(conn_nw(c)->w) + conn_host(c)->o.linger_ms;
+
+    if (c->state != CONN_OPEN || !c->door->on_eof)
+        return false;
+    c->door->on_eof(c->door_conn);
+    if (c->state == CONN_OPEN && until_ms < c->deadline_ms) {
+        c->deadline_ms = until_ms;
+        conn_set_timer(c, c->timer.due_ms);
+    }
+    return true;
+}
+
 static void ended_by_peer(struct conn *c)
 {
     c->is_eof = true;
+    if (door_goes_on(c))
+        return;
     if (c->kept_n)
         conn_close(c, NET_END_CUT, NULL);
     else

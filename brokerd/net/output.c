@@ -152,7 +152,7 @@ void conn_output(struct conn *c)
     brake_reading(c);
     if (c->is_resumed && !c->reading_stopped)
         look_again(c);
-    if (c->state == CONN_CLOSING && !c->door_conn && (o->pending == 0 || c->is_eof))
+    if (c->state == CONN_CLOSING && !c->door_conn && o->pending == 0)
         shut_down(c);
     conn_charge(c);
     conn_watch(c);

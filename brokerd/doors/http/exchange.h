@@ -53,6 +53,9 @@ struct handler {
      * Returns the bytes used; BODY_PARTS may leave some, which come again (as long as the peer is
      * read: a window that is used up sees to that); `last`: nothing follows these. */
     size_t (*body)(struct exchange *x, struct slice part, struct block *block, bool last);
+    /* Of who is alone: all has come that will, and the client waits for nothing more; or has gone.
+     * Answer soon, with what there is. Perhaps more than once. NULL: it is over. */
+    void (*hurry)(struct exchange *x);
     /* It is over: free what is x->state, leave the core. NULL is fine. */
     void (*over)(struct exchange *x);
 };

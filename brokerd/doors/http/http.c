@@ -219,6 +219,33 @@ static void release(struct hpeer *c)
     hpeer_charge(c);
 }
 
+/* ---- the client has ended its direction */
+
+/* Who is alone may wait for long, for who has perhaps gone. */
+static void hurry(struct hpeer *c, struct exchange *x)
+{
+    if (x->answered || !x->body_done)
+        return;
+    if (x->handler->hurry)
+        x->handler->hurry(x);
+    else
+        hpeer_close(c, "its client has ended", LINK_ENDED);
+}
+
+void hpeer_part(struct hpeer *c)
+{
+    struct list_node *first;
+
+    if (!c->eof || c->is_websocket)
+        return;
+    if (c->alone)
+        hurry(c, c->alone);
+    first = list_first(&c->queue);
+    if (c->stuck || (first && LIST_ITEM(first, struct exchange, link) != c->asking))
+        return;
+    hpeer_close(c, "its client has ended", c->begun || c->asking ? LINK_CUT : LINK_ENDED);
+}
+
 /* ---- the door */
 
 static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *block)
@@ -245,6 +272,14 @@ static void on_drain(struct door_conn *d)
     c->draining = true;
     if (list_empty(&c->queue))
         hpeer_close(c, "the broker is about to stop", LINK_DRAINED);
+}
+
+static void on_eof(struct door_conn *d)
+{
+    struct hpeer *c = peer_of(d);
+
+    c->eof = true;
+    hpeer_part(c);
 }
 
 /* A head has come whole: what follows has deadlines of ours. */
@@ -290,6 +325,7 @@ const struct door_ops http_door = {
     .on_bytes = on_bytes,
     .on_time = on_time,
     .on_drain = on_drain,
+    .on_eof = on_eof,
     .established = is_established,
     .free = peer_free,
     .may_move = may_move,

@@ -69,6 +69,7 @@ struct hpeer {
     bool spoken : 1;  /* a head has come whole */
     bool closing : 1; /* nothing more is read: it ends when all is answered */
     bool over : 1;    /* net has been told */
+    bool eof : 1;     /* the client has ended its direction */
     bool draining : 1;
     bool inside : 1;       /* a handler is being called */
     bool is_websocket : 1; /* it is another door's from now on */
@@ -97,6 +98,10 @@ void hpeer_pause(struct hpeer *c, unsigned why, bool on);
 
 /* Have what was left looked at again. */
 void hpeer_go_on(struct hpeer *c);
+
+/* If its client has ended its direction: end it too, once all that can be answered has been. To be
+ * called when nothing of what came can be looked at now. */
+void hpeer_part(struct hpeer *c);
 
 /* Count what is gathered and held into the budget, instead of what was counted before. */
 void hpeer_charge(struct hpeer *c);

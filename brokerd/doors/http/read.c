@@ -571,6 +571,7 @@ size_t hread(struct hpeer *c, struct slice bytes, struct block *block)
             break;
         rest = slice_from(rest, used);
     }
+    hpeer_part(c);
     if (c->closing)
         return bytes.n;
     if (c->stuck && rest.n > BEHIND_MAX && !(c->pauses & PAUSE_WINDOW))

@@ -30,6 +30,7 @@ struct poll {
     struct alarm alarm;
     bool is_auto, facts;
     bool is_patient; /* it waits */
+    bool is_ready;   /* what the queue had was delivered */
     bool failed;     /* there was no memory for the answer */
     bool answered;
     uint64_t got;  /* deliveries */
@@ -191,8 +192,19 @@ static void ready(struct hconsumer *k)
 {
     struct poll *p = (struct poll *)k;
 
+    p->is_ready = true;
     if (!p->is_patient)
         answer_soon(p);
+}
+
+/* As if it had not been told to wait. */
+static void receive_hurry(struct exchange *x)
+{
+    struct poll *p = x->state;
+
+    p->is_patient = false;
+    if (p->is_ready)
+        ring(&p->alarm, 0);
 }
 
 static void closed(struct hconsumer *k, const struct refusal *why, uint64_t lost)
@@ -338,6 +350,7 @@ static const struct handler handler = {
     .alone = true,
     .body_max = PARAMS_BODY_MAX,
     .body = receive_body,
+    .hurry = receive_hurry,
     .over = receive_over,
 };
 

@@ -182,6 +182,8 @@ void exchange_drop_held(struct exchange *x)
 static void retire(struct hpeer *c, struct exchange *x)
 {
     list_remove(&x->link);
+    if (c->eof)
+        link_wake(c->link); /* it was perhaps the last */
     if (--c->queue_n == 0)
         c->since_ms = core_now(c->link->host->core);
     if (c->alone == x)

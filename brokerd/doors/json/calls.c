@@ -39,6 +39,7 @@ static void bury(struct jcall *j)
     (void)map_del(map_of(j), key_of(&j->number));
     j->next = j->peer->calls_ended;
     j->peer->calls_ended = j;
+    jpeer_answered(j->peer);
 }
 
 void jcall_sweep(struct jpeer *c)

@@ -84,13 +84,22 @@ static void release(struct jpeer *c)
     c->link->endpoint = NULL;
 }
 
+/* Has it nothing to hear of any more? */
+static bool nothing_open(const struct jpeer *c)
+{
+    return map_len(&c->subs) == 0 && map_len(&c->requests) == 0 && map_len(&c->calls) == 0 &&
+           (!c->has_window || window_idle(&c->window));
+}
+
 /* Leave for net: what has ended is released, and so is a connection that is over. */
 static void leave(struct jpeer *c)
 {
     jpeer_sweep(c);
-    if (c->draining && map_len(&c->subs) == 0 && map_len(&c->requests) == 0 &&
-        map_len(&c->calls) == 0 && (!c->has_window || window_idle(&c->window)))
+    if (c->draining && nothing_open(c))
         close_as(c, "nothing is open any more", LINK_DRAINED);
+    /* Who consumes or serves has perhaps gone, and would lose what it is given. */
+    if (c->eof && ((nothing_open(c) && !c->stuck) || map_len(&c->subs) || map_len(&c->services)))
+        close_as(c, "its client has ended", c->framer.looked ? LINK_CUT : LINK_ENDED);
     if (c->over)
         release(c);
 }
@@ -321,12 +330,14 @@ static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *bl
 
     c->heard_ms = now_of(c);
     c->link->need = 0;
+    c->stuck = false;
     while (rest.n > 0 && !c->over) {
         size_t used;
 
         if (c->ended || c->calls_ended) /* what it has given up must get nothing more */
             jpeer_sweep(c);
-        if (c->has_window && window_room(&c->window) == 0)
+        c->stuck = c->has_window && window_room(&c->window) == 0;
+        if (c->stuck)
             break; /* net does not read until there is room */
         used = take_line(c, rest, block);
         if (used == 0)
@@ -399,6 +410,14 @@ static void on_drain(struct door_conn *d)
     leave(c);
 }
 
+static void on_eof(struct door_conn *d)
+{
+    struct jpeer *c = peer_of(d);
+
+    c->eof = true;
+    leave(c);
+}
+
 /* ------------------------------------------------------------------------- the rest of a door */
 
 /* There is no handshake: a first line may be of any length, and take its time. */
@@ -448,6 +467,7 @@ const struct door_ops json_door = {
     .on_bytes = on_bytes,
     .on_time = on_time,
     .on_drain = on_drain,
+    .on_eof = on_eof,
     .established = is_established,
     .free = peer_free,
     .units = &units,

@@ -59,8 +59,10 @@ struct jpeer {
     bool has_window : 1;
     bool lives : 1;    /* it has sent a keep-alive */
     bool paused : 1;   /* it is not read: its window is used up */
+    bool stuck : 1;    /* so lines were left */
     bool consumes : 1; /* the window knows that it does */
     bool over : 1;     /* net has been told to close */
+    bool eof : 1;      /* the client has ended its direction: closed when all is answered */
     bool draining : 1; /* takes nothing new; closed when nothing is open */
 };
 
@@ -69,6 +71,13 @@ void jpeer_fail(struct jpeer *c, const struct refusal *why);
 
 /* The line was wrong in `about`: say so. Too many in a row, and it is closed. */
 void jpeer_wrong(struct jpeer *c, const struct refusal *why, struct jabout *about);
+
+/* Something was answered, perhaps from the core's callbacks: it may have been the last. */
+static inline void jpeer_answered(struct jpeer *c)
+{
+    if (c->eof)
+        link_wake(c->link);
+}
 
 /* Free the subscriptions that have ended. Not from the core's callbacks. */
 void jpeer_sweep(struct jpeer *c);

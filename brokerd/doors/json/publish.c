@@ -304,6 +304,7 @@ static void settled(void *ctx, uint64_t token, const struct outcome *o)
     else if (asked.has_confirm)
         say_confirmed(c, &asked, o);
     name_unref(asked.topic);
+    jpeer_answered(c);
 }
 
 static void pause(void *ctx, bool paused)

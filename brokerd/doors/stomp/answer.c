@@ -85,7 +85,10 @@ static void send_ready(struct stomp_peer *c)
             write_receipt(c, receipt_of(a));
         if (a->leave) {
             c->over = true;
-            link_close(c->link, "DISCONNECT", LINK_ASKED);
+            link_close(c->link, c->eof ? "its client has ended" : "DISCONNECT",
+                       c->cut   ? LINK_CUT
+                       : c->eof ? LINK_ENDED
+                                : LINK_ASKED);
         }
         drop_first(c);
     }

@@ -209,6 +209,22 @@ static size_t take_frame(struct stomp_peer *c, struct slice in)
     return 0;
 }
 
+/* Its client has ended its direction: when all that came has been looked at, that is as if it had
+ * said DISCONNECT. Who consumes has perhaps gone, and would lose what it is given. */
+static void part(struct stomp_peer *c)
+{
+    const struct stomp_frame none = {.headers_n = 0};
+
+    if (!c->eof || c->over || c->leaving)
+        return;
+    if (!c->established || c->consumers || !list_empty(&c->calls)) {
+        c->over = true;
+        link_close(c->link, "its client has ended", c->cut ? LINK_CUT : LINK_ENDED);
+    } else if (!c->waiting && !c->window.paused) {
+        stomp_answer_leave(c, &none);
+    }
+}
+
 static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *block)
 {
     struct stomp_peer *c = stomp_peer_of(d);
@@ -230,6 +246,8 @@ static size_t on_bytes(struct door_conn *d, struct slice bytes, struct block *bl
             break;
         rest = slice_from(rest, used);
     }
+    c->cut = rest.n > 0 && !c->over && !c->leaving && !c->waiting && !c->window.paused;
+    part(c);
     /* After the end nothing is looked at any more: it counts as used. */
     return c->over || c->leaving ? bytes.n : bytes.n - rest.n;
 }
@@ -279,6 +297,14 @@ static int64_t on_time(struct door_conn *d, int64_t now_ms)
     struct stomp_peer *c = stomp_peer_of(d);
 
     return c->established && !c->over ? stomp_beat(c, now_ms) : INT64_MAX;
+}
+
+static void on_eof(struct door_conn *d)
+{
+    struct stomp_peer *c = stomp_peer_of(d);
+
+    c->eof = true;
+    part(c);
 }
 
 static void on_drain(struct door_conn *d)
@@ -342,6 +368,7 @@ const struct door_ops stomp_door = {
     .on_bytes = on_bytes,
     .on_time = on_time,
     .on_drain = on_drain,
+    .on_eof = on_eof,
     .established = is_established,
     .free = peer_free,
     .may_move = may_move,

@@ -50,6 +50,8 @@ struct stomp_peer {
     uint32_t beat_out, beat_in; /* periods, ms; 0: none */
     bool established : 1;
     bool leaving : 1;
+    bool eof : 1; /* the client has ended its direction */
+    bool cut : 1; /* what was left is the beginning of a frame */
     bool over : 1;
     bool draining : 1;
     bool waiting : 1; /* not read until a reply queue is there, or a call was answered */

@@ -23,6 +23,7 @@ struct http_talk {
     size_t step;
     bool closed, clean, refused, paused, woken, upgraded;
     bool deaf; /* takes none of its answers */
+    enum link_end end; /* when closed */
     char why[256];
     size_t kept_n, heard_n;
     uint8_t kept[HTTP_KEPT]; /* what was not used */
@@ -42,6 +43,7 @@ static inline void http_talk_close(struct link *l, const char *why, enum link_en
         abort();
     t->closed = true;
     t->clean = end != LINK_WRONG;
+    t->end = end;
     (void)snprintf(t->why, sizeof t->why, "%s", why);
 }
 

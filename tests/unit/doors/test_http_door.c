@@ -337,6 +337,72 @@ START_TEST(a_client_that_goes_gives_its_calls_up)
 }
 END_TEST
 
+/* Its client says nothing more, and waits. */
+START_TEST(the_last_answers_are_given)
+{
+    struct late l = {.n = 0};
+    struct scene s;
+
+    scene_begin(&s, steps[_i]);
+    ck_assert_int_eq(core_serve_own(s.w.core[0], "late", &late_server, &l), 0);
+    http_say(s.t, LATE A LATE);
+    http_door.on_eof(s.t->conn);
+    http_settle(s.t);
+    ck_assert(!s.t->closed);
+    answer_late(&s, l.call[0], "one");
+    ck_assert(!s.t->closed);
+    answer_late(&s, l.call[1], "two");
+    ck_assert_str_eq(s.t->heard, SAID(3, "one") ONE SAID(3, "two"));
+    ck_assert(s.t->closed && s.t->end == LINK_ENDED);
+    scene_end(&s);
+}
+END_TEST
+
+/* And what it said last was not whole. */
+static const char *const cut_off[] = {
+    "POST /v1/topics/a HT", POST("/v1/topics/a", "Content-Length: 9\r\n", "x"),
+    POST("/v1/topics/a", CHUNKED, "5\r\nx"), POST("/v1/topics/a", LINES CHUNKED, "5\r\nx")};
+
+START_TEST(a_request_cut_off)
+{
+    struct late l = {.n = 0};
+    struct scene s;
+
+    scene_begin(&s, 0);
+    ck_assert_int_eq(core_serve_own(s.w.core[0], "late", &late_server, &l), 0);
+    http_say(s.t, LATE);
+    http_say(s.t, cut_off[_i]);
+    http_door.on_eof(s.t->conn);
+    http_settle(s.t);
+    ck_assert(!s.t->closed);
+    answer_late(&s, l.call[0], "one");
+    ck_assert_str_eq(s.t->heard, SAID(3, "one"));
+    ck_assert(s.t->closed && s.t->end == LINK_CUT);
+    scene_end(&s);
+}
+END_TEST
+
+/* More requests than are looked at together: those that were left are looked at, too. */
+START_TEST(the_end_behind_many)
+{
+    struct late l = {.n = 0};
+    struct scene s;
+
+    scene_begin(&s, 0);
+    ck_assert_int_eq(core_serve_own(s.w.core[0], "late", &late_server, &l), 0);
+    for (unsigned i = 0; i < 200; i++)
+        http_say(s.t, LATE);
+    http_door.on_eof(s.t->conn);
+    for (unsigned i = 0; i < 200; i++) {
+        ck_assert(!s.t->closed);
+        answer_late(&s, l.call[i], "");
+    }
+    ck_assert(s.t->closed && s.t->end == LINK_ENDED);
+    scene_end(&s);
+    ck_assert_uint_eq(l.closed, 200);
+}
+END_TEST
+
 START_TEST(so_many_requests_and_no_more)
 {
     struct late l = {.n = 0};
@@ -556,6 +622,9 @@ int main(void)
     tcase_add_loop_test(tc, conversations, 0, (int)ARRAY_LEN(rows));
     tcase_add_loop_test(tc, answers_keep_their_order, 0, (int)ARRAY_LEN(steps));
     tcase_add_test(tc, a_client_that_goes_gives_its_calls_up);
+    tcase_add_loop_test(tc, the_last_answers_are_given, 0, (int)ARRAY_LEN(steps));
+    tcase_add_loop_test(tc, a_request_cut_off, 0, (int)ARRAY_LEN(cut_off));
+    tcase_add_test(tc, the_end_behind_many);
     tcase_add_test(tc, so_many_requests_and_no_more);
     tcase_add_test(tc, answers_held_have_a_bound);
     tcase_add_test(tc, who_does_not_read_is_not_read);

@@ -151,6 +151,47 @@ START_TEST(who_goes_has_had_nothing)
 }
 END_TEST
 
+/* The client has ended its direction: perhaps it waits for its answer, perhaps it has gone. */
+START_TEST(an_end_cuts_the_wait_short)
+{
+    start(_i);
+    ask(a, "POST /v1/queues/other/messages:receive?wait=5s", "");
+    http_door.on_eof(a->conn);
+    http_settle(a);
+    ck_assert(hears(a, "{\"messages\":[]}"));
+    ck_assert(a->closed);
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, true, "other", "kept"), 0);
+    world_run(&w);
+    ask(b, "POST /v1/queues/other/messages:receive", "");
+    ck_assert(hears(b, "\"data\":\"kept\",\"attempt\":1"));
+    teardown();
+}
+END_TEST
+
+/* And who waits for no message gets those that are there. */
+START_TEST(an_end_right_behind_a_poll)
+{
+    start(_i);
+    ask(a, "POST /v1/queues/work/messages:receive?max=2&wait=5s", "");
+    http_door.on_eof(a->conn);
+    http_settle(a);
+    ck_assert(hears(a, "\"data\":\"one\"") && hears(a, "\"data\":\"two\""));
+    ck_assert(a->closed);
+    teardown();
+}
+END_TEST
+
+START_TEST(a_stream_ends_with_its_client)
+{
+    start(_i);
+    ask(a, "GET /v1/queues/work/events?settle=10s", "");
+    ck_assert(!a->closed);
+    http_door.on_eof(a->conn);
+    ck_assert(a->closed);
+    teardown();
+}
+END_TEST
+
 START_TEST(what_is_received_is_settled_elsewhere)
 {
     char line[128];
@@ -430,6 +471,9 @@ int main(void)
     tcase_add_loop_test(tc, a_poll_is_answered_at_once, 0, 2);
     tcase_add_loop_test(tc, a_poll_waits, 0, 2);
     tcase_add_loop_test(tc, who_goes_has_had_nothing, 0, 2);
+    tcase_add_loop_test(tc, an_end_cuts_the_wait_short, 0, 2);
+    tcase_add_loop_test(tc, an_end_right_behind_a_poll, 0, 2);
+    tcase_add_loop_test(tc, a_stream_ends_with_its_client, 0, 2);
     tcase_add_loop_test(tc, what_is_received_is_settled_elsewhere, 0, 2);
     tcase_add_test(tc, nobody_hears_what_was_settled);
     tcase_add_loop_test(tc, odd_ids_are_told_whole, 0, 2);
