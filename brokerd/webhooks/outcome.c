@@ -54,10 +54,11 @@ int64_t retry_after_ms(struct slice value, int64_t wall_ms)
     at = curl_getdate(text, NULL);
     if (at == -1)
         return -1;
+    if ((int64_t)at - wall_ms / 1000 >
+        RETRY_AFTER_MAX_S) /* first: its ms may be too many to count */
+        return (int64_t)RETRY_AFTER_MAX_S * 1000;
     if ((int64_t)at * 1000 <= wall_ms)
         return 0;
-    if ((int64_t)at - wall_ms / 1000 > RETRY_AFTER_MAX_S)
-        return (int64_t)RETRY_AFTER_MAX_S * 1000;
     return (int64_t)at * 1000 - wall_ms;
 }
 

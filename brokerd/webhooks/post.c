@@ -149,7 +149,8 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
     return socket(to->family, to->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, to->protocol);
 }
 
-/* CURLOPT_HEADERFUNCTION: a line of the head; several heads, if it begins with 1xx. */
+/* CURLOPT_HEADERFUNCTION: a line of the head; of several heads, if it begins with 1xx; or of a
+ * chunked body's trailer, which says nothing that counts here. */
 static size_t take_head(char *line, size_t one, size_t n, void *ctx)
 {
     struct post *post = ctx;
@@ -162,6 +163,8 @@ static size_t take_head(char *line, size_t one, size_t n, void *ctx)
         return 0;
     while (text && (line[text - 1] == '\n' || line[text - 1] == '\r'))
         text--;
+    if (post->is_head_whole && !slice_starts(slice_of(line, text), SLICE("HTTP/")))
+        return n;
     post->is_head_whole = text == 0;
     if (field_split(slice_of(line, text), &name, &value) && field_is(name, "retry-after") &&
         value.n < sizeof post->retry_after) {

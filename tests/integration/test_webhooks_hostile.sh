@@ -19,6 +19,7 @@ done
 conf+="$(section flaky events /flaky/x "$pace" "timeout = 1s" "$many")
 $(section large events /large/x "$calm" "$short")
 $(section slowbody events /slowbody/x "$pace" "timeout = 2s" "$short")
+$(section trailer events /trailer/x "$calm" "$short")
 $(section status events /status/503/x "$calm" "$short")
 $(section gone events /gone/x "$calm" "$short")
 $(section later events /later/x "$calm" "$short" "break-after = 100")
@@ -37,7 +38,7 @@ echo "== good ones are not held up"
 wait_until 20 saw /ok/x "len(taken) == $n and all(k == 1 for k in taken.values()) and most <= 4"
 
 echo "== an answer's body is of no interest: taken once is taken"
-for kind in large slowbody; do
+for kind in large slowbody trailer; do
     wait_until 60 member_is $kind counters.delivered $n
     saw /$kind/x "len(taken) == $n and all(k == 1 for k in taken.values())"
 done

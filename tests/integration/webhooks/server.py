@@ -12,6 +12,7 @@
     /head/NAME           a head without end
     /large/NAME          200, and a body that goes on and on
     /slowbody/NAME       200, a whole head, and a body that never ends
+    /trailer/NAME        200, its body in chunks, with a trailer behind it
     /redirect/NAME       302 to /secret
     /gone/NAME           410
     /later/NAME          429 with Retry-After: 1 at first, then 200
@@ -97,6 +98,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.take(data)
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
             self.until_closed()
+        elif kind == "trailer":
+            self.take(data)
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                             b"2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n")
         elif kind == "redirect":
             self.answer(302, b"", Location="/secret")
         elif kind == "gone":

@@ -264,6 +264,7 @@ START_TEST(retry_after_values)
         {"Fri, 02 Jan 2026 03:04:05 GMT", 0},
         {"Thu, 01 Jan 2026 00:00:00 GMT", 0},
         {"Mon, 02 Feb 2026 03:04:05 GMT", 86400000},
+        {"Sun, 06 Nov 2147483647 08:49:37 GMT", 86400000},
         {"Fri, 99 Zzz 2026 03:04:05 GMT", -1},
         {"Fri, 02 Jan 2026 03:04:15 GMT and a very long tail that is no part of it", -1},
     };
