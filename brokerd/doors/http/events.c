@@ -19,6 +19,7 @@
 #include "brokerd/doors/http/handlers.h"
 #include "brokerd/doors/http/http.h"
 #include "brokerd/doors/http/params.h"
+#include "brokerd/doors/http/terms.h"
 #include "brokerd/doors/refuse.h"
 
 #include <errno.h>
@@ -472,6 +473,16 @@ static void open(struct exchange *x, struct wish *w)
     exchange_refuse(x, &why);
 }
 
+/* What a page cannot read it could still take away: of a queue, an event that was sent is gone. */
+static bool may_take(const struct exchange *x, struct refusal *why)
+{
+    if (!x->terms->is_foreign)
+        return true;
+    refuse(why, REASON_DENIED,
+           "pages of this origin may not consume a queue; the listener's `origins` may say so");
+    return false;
+}
+
 static size_t stream_body(struct exchange *x, struct slice part, struct block *block, bool last)
 {
     bool is_queue = x->route->what != NULL;
@@ -484,7 +495,7 @@ static size_t stream_body(struct exchange *x, struct slice part, struct block *b
         w.o.queue = x->arg[0];
     else
         w.filters[w.o.filters_n++] = x->arg[0];
-    if (read_wish(&w, x, is_queue, &why) < 0)
+    if ((is_queue && !may_take(x, &why)) || read_wish(&w, x, is_queue, &why) < 0)
         exchange_refuse(x, &why);
     else if (x->method == METHOD_HEAD)
         exchange_answer(x, &(struct response){.status = 200, .type = SLICE("text/event-stream")});

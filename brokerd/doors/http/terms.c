@@ -59,6 +59,12 @@ static void take_origin(struct reading *g, struct slice value)
     g->t->origin = value;
 }
 
+/* Fetch metadata: what is asked for by a picture, a script or a frame comes without an Origin. */
+static void take_site(struct reading *g, struct slice value)
+{
+    g->t->is_led = slice_eq(value, SLICE("cross-site")) || slice_eq(value, SLICE("same-site"));
+}
+
 static void take_type(struct reading *g, struct slice value)
 {
     if (g->t->type.p)
@@ -137,6 +143,7 @@ static const struct {
     {SLICE("upgrade"), take_upgrade},
     {SLICE("connection"), take_connection},
     {SLICE("content-type"), take_type},
+    {SLICE("sec-fetch-site"), take_site},
     {SLICE("content-length"), take_length},
     {SLICE("transfer-encoding"), take_coding},
 };
@@ -246,11 +253,12 @@ int terms_judge(struct terms *t, const struct door_site *site, const char **ret_
                    "listener's `origins` may name another";
         return 403;
     }
+    t->is_foreign = t->is_led;
     if (!t->origin.p)
-        return 0; /* no browser */
+        return 0; /* no browser, or it leads here: GET */
     t->cors = listed(t->origin, site);
-    if (t->cors || (t->host.p && handshake_same_host(t->origin, t->host)) ||
-        (!t->upgrades && (t->method & (METHOD_GET | METHOD_HEAD))))
+    t->is_foreign = !t->cors && !(t->host.p && handshake_same_host(t->origin, t->host));
+    if (!t->is_foreign || (!t->upgrades && (t->method & (METHOD_GET | METHOD_HEAD))))
         return 0;
     *ret_why = "pages of this origin may not come here; the listener's `origins` may say so";
     return 403;

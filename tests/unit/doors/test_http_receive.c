@@ -461,6 +461,34 @@ START_TEST(what_cannot_be_is_refused)
 }
 END_TEST
 
+/* A page that cannot read the answer could still use up what is in the queue. */
+START_TEST(a_page_of_another_origin_takes_nothing)
+{
+    static const struct {
+        const char *fields, *status;
+    } rows[] = {
+        {"Origin: http://evil.example\r\n", "403"},
+        {"Origin: null\r\n", "403"},
+        {"Sec-Fetch-Site: cross-site\r\n", "403"},
+        {"Sec-Fetch-Site: same-site\r\n", "403"},
+        {"Sec-Fetch-Site: none\r\n", "200"},
+        {"Origin: http://localhost:8080\r\nSec-Fetch-Site: same-site\r\n", "200"},
+    };
+
+    start(0);
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ask(a, "GET /v1/queues/work/events?settle=0", rows[i].fields);
+        ck_assert_msg(strncmp(a->heard + 9, rows[i].status, 3) == 0, "%s: %s", rows[i].fields,
+                      a->heard);
+        if (strcmp(rows[i].status, "200") == 0)
+            a = cut(a);
+    }
+    ask(a, "GET /v1/topics/a/events", "Origin: http://evil.example\r\n");
+    ck_assert(hears(a, "200 OK"));
+    teardown();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("http receive");
@@ -488,6 +516,7 @@ int main(void)
     tcase_add_loop_test(tc, a_stalled_reader_costs_its_queue, 0, 2);
     tcase_add_loop_test(tc, a_stream_is_told_of_the_end, 0, 2);
     tcase_add_test(tc, what_cannot_be_is_refused);
+    tcase_add_test(tc, a_page_of_another_origin_takes_nothing);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
