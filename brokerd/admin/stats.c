@@ -81,12 +81,32 @@ static void then_say(struct ask *a, struct desk *d)
     ask_free(a);
 }
 
+/* Who listens need not be one who manages, and a URL's path may be as good as a key: all may know
+ * what is before it. */
+static void hide_paths(const json_t *webhooks)
+{
+    json_t *w;
+    size_t i;
+
+    json_array_foreach(webhooks, i, w)
+    {
+        const char *url = json_string_value(json_object_get(w, "url"));
+        const char *host = url ? strstr(url, "://") : NULL;
+
+        if (host)
+            json_object_set_new(
+                w, "url", json_stringn(url, (size_t)(host - url) + 3 + strcspn(host + 3, "/")));
+    }
+}
+
 static void visit(struct ask *a, struct desk *d)
 {
     struct round *r = a->data;
 
-    if (a->cursor == 0 && is_heard(r, WEBHOOKS))
+    if (a->cursor == 0 && is_heard(r, WEBHOOKS)) {
         hooks_add(json_object_get(r->webhooks, "webhooks"), d);
+        hide_paths(json_object_get(r->webhooks, "webhooks"));
+    }
     top_visit(a, d, r->top);
 }
 

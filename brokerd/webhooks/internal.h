@@ -118,6 +118,7 @@ struct test {
     webhooks_test_fn *done;
     void *ctx;
     struct hook *hook;
+    struct webhook_spec *spec; /* of its beginning: the hook may be changed meanwhile */
     int64_t wall_ms;
     char *body; /* unless the request has its own */
     bool is_over;

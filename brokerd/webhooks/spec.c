@@ -229,7 +229,7 @@ int spec_value_check(const char *key, struct slice value, char *err, size_t err_
     error = value_error(k, value, buf, sizeof buf);
     if (!error)
         return 0;
-    if (k->type == KEY_SECRET) /* what was found may be most of one */
+    if (k->type == KEY_SECRET || k->type == KEY_HEADER) /* what was found may be most of one */
         (void)snprintf(err, err_size, "%s: expected %s", key, error);
     else
         (void)snprintf(err, err_size, "%s: %s%s, found \"%.*s\"", key,
@@ -411,6 +411,7 @@ int spec_finish(struct webhook_spec *s, char *err, size_t err_size)
     (void)url_error(slice_str(s->url), &url);
     s->is_https = url.is_https;
     s->url_base = url.base;
+    s->url_origin = url.origin;
     s->source = value_of(s, "source");
     s->ca = value_of(s, "ca");
     s->format = (enum spec_format)word_index(slice_str(value_of(s, "format")));

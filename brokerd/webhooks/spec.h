@@ -47,7 +47,8 @@ struct webhook_spec {
     /* What they mean. Texts point into the above. */
     const char *url;
     bool is_https;
-    struct slice url_base; /* the URL without its query: for logs */
+    struct slice url_base;   /* the URL without its query: for those who manage */
+    struct slice url_origin; /* and without its path: for logs and `$SYS` */
     struct webhook_keys keys;
     enum spec_format format;
     const char *source;

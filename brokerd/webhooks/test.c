@@ -20,7 +20,7 @@ static void on_ready(void *ctx)
 
 static int build(struct test *t)
 {
-    const char *name = t->hook->spec->name;
+    const char *name = t->spec->name;
     char data[128];
     int n = snprintf(data, sizeof data, "{\"test\":true,\"webhook\":\"%s\"}", name);
     uint64_t id = (uint64_t)desk_random(t->hook->desk) << 32 | desk_random(t->hook->desk);
@@ -31,7 +31,7 @@ static int build(struct test *t)
                               .time_ms = t->wall_ms,
                               .attempt = 1};
 
-    n = request_build(&t->post.request, t->hook->spec, &e, t->wall_ms);
+    n = request_build(&t->post.request, t->spec, &e, t->wall_ms);
     if (n < 0)
         return n;
     if (!t->post.request.own_body) { /* `data` ends with this call */
@@ -57,6 +57,7 @@ int test_start(struct hook *h, webhooks_test_fn *done, void *ctx)
     if (!t)
         return -ENOMEM;
     t->hook = h;
+    t->spec = spec_ref(h->spec);
     t->done = done;
     t->ctx = ctx;
     t->wall_ms = worker_wall(h->desk->worker);
@@ -92,19 +93,33 @@ static json_t *shown(const char *bytes, size_t n)
     return json ? json : json_string("");
 }
 
-static json_t *told_request(const struct test *t)
+/* The user's own fields, which come first, may be as secret as keys: their names are enough. */
+static json_t *told_fields(const struct test *t)
 {
+    const size_t own = spec_said(t->spec, "headers")->n;
     const struct request *r = &t->post.request;
-    json_t *headers = json_array(), *o = json_object();
+    json_t *fields = json_array();
     const char *at = r->fields;
 
     for (unsigned i = 0; i < r->fields_count; i++) {
-        json_array_append_new(headers, shown(at, strlen(at)));
-        at += strlen(at) + 1;
+        size_t n = strlen(at);
+
+        json_array_append_new(fields,
+                              i < own ? json_sprintf("%.*s: (hidden)", (int)strcspn(at, ":"), at)
+                                      : shown(at, n));
+        at += n + 1;
     }
+    return fields;
+}
+
+static json_t *told_request(const struct test *t)
+{
+    const struct request *r = &t->post.request;
+    json_t *o = json_object();
+
     json_object_set_new(o, "method", json_string("POST"));
-    json_object_set_new(o, "url", url_json(t->hook->spec));
-    json_object_set_new(o, "headers", headers);
+    json_object_set_new(o, "url", url_json(t->spec));
+    json_object_set_new(o, "headers", told_fields(t));
     json_object_set_new(o, "body", shown((const char *)r->body.p, r->body.n));
     return o;
 }
@@ -115,7 +130,7 @@ static json_t *told(const struct test *t)
     struct outcome_judged judged = outcome_judge(p->end, p->status);
     json_t *o = json_object();
 
-    json_object_set_new(o, "webhook", json_string(t->hook->spec->name));
+    json_object_set_new(o, "webhook", json_string(t->spec->name));
     json_object_set_new(o, "delivered", json_boolean(judged.verdict == VERDICT_DELIVERED));
     json_object_set_new(o, "request", told_request(t));
     json_object_set_new(o, "outcome", json_string(attempt_end_name(p->end)));
@@ -148,6 +163,7 @@ void test_free(struct test *t)
         return;
     post_fini(&t->post);
     poster_free(t->poster);
+    spec_unref(t->spec);
     free(t->body);
     free(t);
 }

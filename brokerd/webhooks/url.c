@@ -77,6 +77,7 @@ const char *url_error(struct slice text, struct url *ret)
     error = authority_error(slice_of(rest.p, n));
     if (error)
         return error;
+    u.origin = slice_of(text.p, (size_t)(rest.p - text.p) + n);
     while (n < rest.n && rest.p[n] != '?')
         n++;
     u.base = slice_of(text.p, (size_t)(rest.p - text.p) + n);

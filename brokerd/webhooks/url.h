@@ -15,7 +15,8 @@ enum { URL_MAX = 2048 };
 
 struct url {
     bool is_https;
-    struct slice base; /* all before the query: what may be shown, for a query may have secrets */
+    struct slice base;   /* all before the query: for those who manage; a query may have secrets */
+    struct slice origin; /* all before the path, which may have some, too: for everybody */
 };
 
 /* NULL: it may be, *ret (which may be NULL) says what it is. Else what is wrong with it: static, a

@@ -160,7 +160,7 @@ static int add(struct desk *d, struct webhook_spec *s, bool is_settings)
         return -ENOMEM;
     }
     hook_tell(h, "webhook_added", LEVEL_NOTICE, "a webhook was added", "to %.*s",
-              (int)s->url_base.n, (const char *)s->url_base.p);
+              (int)s->url_origin.n, (const char *)s->url_origin.p);
     return 0;
 }
 
@@ -170,7 +170,7 @@ static int change(struct hook *h, struct webhook_spec *s, bool is_settings)
 
     if (r == 0 && h->spec == s)
         hook_tell(h, "webhook_changed", LEVEL_NOTICE, "a webhook was changed", "to %.*s",
-                  (int)s->url_base.n, (const char *)s->url_base.p);
+                  (int)s->url_origin.n, (const char *)s->url_origin.p);
     if (r == 0)
         h->is_settings = is_settings;
     return r;

@@ -30,7 +30,7 @@ echo "== test: request and answer"
 broker webhook test one >"$TMP/test"
 assert_grep '^> POST http://127.0.0.1' "$TMP/test"
 assert_grep '^> webhook-signature: v1,' "$TMP/test"
-assert_grep '^> X-Own: 1' "$TMP/test"
+assert_grep '^> X-Own: \(hidden\)' "$TMP/test" # it may be a token
 assert_grep '^< 200, ' "$TMP/test"
 
 echo "== no secret is told anywhere"
@@ -40,6 +40,12 @@ broker request admin/config '{}' >>"$TMP/told"
 cat "$TMP/told" "$brokerd_log" >"$TMP/all"
 ! grep -q MDEyMzQ1 "$TMP/all" || fail "the secret is in what is told"
 assert_grep '"secret": ?"\(hidden\)"' "$TMP/told"
+broker --quiet sub "\$SYS.stats.webhooks" -n 1 >"$TMP/stats" # which not only managers may do
+assert_grep "\"url\": ?\"http://127.0.0.1:$port\"" "$TMP/stats"
+! grep -q /ok/one "$TMP/stats" "$brokerd_log" || fail "a URL's path is told to everybody"
+assert_eq "$(status_of broker webhook add three https://x/ -t a -H 'Own MDEyMzQ1')" 1 "no field"
+broker webhook add three https://x/ -t a -H 'Own MDEyMzQ1' >"$TMP/mistake" 2>&1 || true
+! grep -q MDEyMzQ1 "$TMP/mistake" || fail "what is in a field is quoted"
 
 echo "== what is the settings' own is changed there"
 assert_eq "$(status_of broker webhook rm one)" 4 "rm of one in the settings"
