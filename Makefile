@@ -202,7 +202,7 @@ $(FUZZ_BIN): $(OUT)/%: $(OBJ)/%.o $(filter %.o,$(FUZZ_MAIN)) $(OBJ)/inner.a
 
 again = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: run test check check-unit tests bench bench-guard bench-peers bench-nats bench-stomp bench-webhooks fuzz fuzz-all deps
+.PHONY: run test check check-unit tests bench bench-guard bench-peers bench-nats bench-stomp bench-http bench-webhooks fuzz fuzz-all deps
 run: ## build, start brokerd on a free port and show messages flowing
 	@tests/deps.sh build
 	@$(again) all
@@ -242,6 +242,11 @@ bench-peers bench-nats bench-stomp:
 	@$(again) all $(LOAD_BIN)
 	@OUT=$(OUT) ROUNDS="$(ROUNDS)" ROUND_SECONDS="$(ROUND_SECONDS)" WORKLOADS="$(WORKLOADS)" \
 	    PEERS="$(PEERS)" tests/bench/load/compare.sh
+
+bench-http: ## publishing by HTTP, beside RabbitMQ's and Redis's with webdis; 4 minutes: ROUNDS=5 ROUND_SECONDS=2
+	@tests/deps.sh build http
+	@$(again) all
+	@OUT=$(OUT) ROUNDS="$(ROUNDS)" ROUND_SECONDS="$(ROUND_SECONDS)" tests/bench/http/run.sh
 
 bench-webhooks: ## deliveries/s to an endpoint, and what a dead one costs its neighbours: ROUNDS=5
 	@tests/deps.sh build test

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Install with apt-get what is missing, and say so; do nothing, quickly, if all is there.
 #
-#   tests/deps.sh [build] [test] [lint] [fuzz] [guard] [peers] [stomp]
+#   tests/deps.sh [build] [test] [lint] [fuzz] [guard] [peers] [stomp] [http]
 #
 # Runs before anything else on a bare Debian 12, so it needs bash and dpkg only.
 set -eu
@@ -21,9 +21,11 @@ declare -A packages=(
              rabbitmq-server=rabbitmq-server beanstalkd=beanstalkd gnuplot-nox=gnuplot
              python3=python3"
     [stomp]="activemq"
+    [http]="wrk=wrk webdis=webdis redis-server=redis-server rabbitmq-server=rabbitmq-server
+            netcat-openbsd=nc curl=curl"
 )
 # The services that some of these are, as Debian names them, and that would start when installed.
-services="prometheus nats-server redis-server mosquitto rabbitmq-server beanstalkd epmd activemq"
+services="prometheus nats-server redis-server mosquitto rabbitmq-server beanstalkd epmd activemq webdis"
 
 # Some of them are servers, which an ordinary user's PATH leaves out.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -99,7 +101,7 @@ release_services() {
 
 log=$(mktemp)
 trap 'release_services; rm -f "$log"' EXIT
-case " $* " in *" test "* | *" peers "* | *" stomp "*) hold_services ;; esac
+case " $* " in *" test "* | *" peers "* | *" stomp "* | *" http "*) hold_services ;; esac
 # The lists may be old or absent: fetch them only if the packages are not to be had without.
 if ! apt install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
     if ! { apt update && apt install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then

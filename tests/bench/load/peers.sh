@@ -23,6 +23,8 @@
 #   mosquitto-qos1      without limits on what waits
 #   rabbitmq            AMQP 0-9-1
 #   rabbitmq-stomp      the same server, spoken to by its STOMP plugin
+#   rabbitmq-http       the same with the management plugin, whose HTTP is at $peer_http_port
+#   webdis              HTTP for a Redis beside it, which is $peer_with and at $peer_port
 #   brokerd-stomp       brokerd as it comes, spoken to in STOMP
 #   activemq            STOMP
 
@@ -35,7 +37,7 @@ peer_files=16384
 
 peer_start() {
     peer=$1
-    peer_with=()
+    peer_with=() peer_http_port=
     peer_dir=$TMP/peer
     rm -rf "$peer_dir"
     mkdir "$peer_dir"
@@ -58,6 +60,8 @@ peer_start() {
     mosquitto-qos1) peer_mosquitto $'max_inflight_messages 0\nmax_queued_messages 0' ;;
     rabbitmq) peer_rabbitmq amqp ;;
     rabbitmq-stomp) peer_rabbitmq stomp ;;
+    rabbitmq-http) peer_rabbitmq stomp rabbitmq_management ;;
+    webdis) peer_webdis ;;
     activemq) peer_activemq ;;
     beanstalkd) peer_beanstalkd ;;
     *) fail "no such peer: $peer" ;;
@@ -173,6 +177,25 @@ peer_redis() { # redis | streams
         --dir "$peer_dir" --save '' --maxclients 12000
 }
 
+# Everything else is as Debian's package has it; its log is left out, for it has a line a request.
+peer_webdis() {
+    local redis
+    peer_redis redis
+    redis=$peer_pid
+    peer_http_port=$(free_port)
+    cat >"$peer_dir/webdis.json" <<END
+{"redis_host": "127.0.0.1", "redis_port": $peer_port, "http_host": "127.0.0.1",
+ "http_port": $peer_http_port, "threads": 2, "daemonize": false, "database": 0,
+ "verbosity": 0, "logfile": "/dev/null"}
+END
+    peer_run 10 peer_webdis_listens webdis "$peer_dir/webdis.json"
+    peer_with=("$redis")
+}
+
+peer_webdis_listens() {
+    : <"/dev/tcp/127.0.0.1/$peer_http_port"
+}
+
 peer_redis_ready() {
     grep -q 'Ready to accept connections' "$peer_dir/log"
 }
@@ -196,7 +219,7 @@ peer_beanstalkd() {
 # that the package's own wrapper starts: that one insists on root or the user rabbitmq.
 #
 # RUNNING_UNDER_SYSTEMD: the script becomes the node, which then has the script's process id.
-peer_rabbitmq() { # amqp | stomp
+peer_rabbitmq() { # amqp | stomp, ANOTHER-PLUGIN
     local epmd_port amqp_port stomp_port
     epmd_port=$(free_port) amqp_port=$(free_port) stomp_port=$(free_port)
     peer_port=$epmd_port
@@ -204,7 +227,11 @@ peer_rabbitmq() { # amqp | stomp
     peer_with=("$peer_pid")
     printf '%s\n' "listeners.tcp.1 = 127.0.0.1:$amqp_port" \
         "stomp.listeners.tcp.1 = 127.0.0.1:$stomp_port" >"$peer_dir/rabbitmq.conf"
-    echo '[rabbitmq_stomp].' >"$peer_dir/plugins"
+    echo "[rabbitmq_stomp${2:+,$2}]." >"$peer_dir/plugins"
+    if [ -n "${2:-}" ]; then
+        peer_http_port=$(free_port)
+        printf '%s\n' "management.tcp.ip = 127.0.0.1" "management.tcp.port = $peer_http_port" >>"$peer_dir/rabbitmq.conf"
+    fi
     peer_protocol=$1
     if [ "$1" = amqp ]; then peer_port=$amqp_port; else peer_port=$stomp_port; fi
     peer_run 120 peer_rabbitmq_ready env HOME="$peer_dir" RUNNING_UNDER_SYSTEMD=true \
