@@ -21,7 +21,7 @@ answers() { assert_eq "$({ grep -ao "HTTP/1.1 $2" "$TMP/heard" || true; } | wc -
 # A server that takes longer than the end of its caller's direction takes to come, one that never
 # answers, and a queue.
 background broker serve slow -- sh -c 'sleep 0.3; tr a-z A-Z'
-background broker serve never -- sh -c 'sleep 600'
+background broker serve never -- sh -c 'sleep 15' # ends by itself
 served() { broker info --json | grep -q '"name":"never"' && broker info --json | grep -q '"name":"slow"'; }
 wait_until 10 served
 broker queue add jobs >/dev/null
