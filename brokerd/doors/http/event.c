@@ -9,10 +9,21 @@ void event_run_init(struct event_run *r, const struct delivery *d, bool is_queue
         fact_time(d->time_ms, r->time);
 }
 
+/* What other events are called: those of the door, and those that browsers make themselves. */
+static bool is_taken(struct slice topic)
+{
+    static const struct slice taken[] = {SLICE("gap"), SLICE("end"), SLICE("error"), SLICE("open")};
+
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (slice_eq(topic, taken[i]))
+            return true;
+    return false;
+}
+
 /* As data the payload stands as it is, so its type is always said, and never base64 in `meta`. */
 static void look_at_data(struct event *e)
 {
-    e->is_base64 = e->body.shape != JLINE_STRING ||
+    e->is_base64 = e->body.shape != JLINE_STRING || is_taken(topic_slice(e->run->d->topic)) ||
                    (e->body.payload.n && memchr(e->body.payload.p, '\r', e->body.payload.n));
     e->body.shape = JLINE_STRING;
 }

@@ -48,6 +48,7 @@ static const struct row {
     const char *header; /* its name; its value is `v"` */
     bool as_json, is_queue, facts;
     uint32_t attempt;
+    struct slice topic; /* none: a.b */
     const char *text;
 } rows[] = {
     {.what = "text", .payload = SLICE("hello"), .text = "event: a.b\ndata: hello\n\n"},
@@ -60,6 +61,19 @@ static const struct row {
      .text = "event: a.b base64\ndata: YQ0KYg==\n\n"},
     {.what = "bytes", .payload = SLICE("\xff\xfe"), .text = "event: a.b base64\ndata: //4=\n\n"},
     {.what = "a NUL", .payload = SLICE("\0"), .text = "event: a.b base64\ndata: AA==\n\n"},
+    {.what = "a topic called as an event of the door's own",
+     .payload = SLICE("hello"),
+     .topic = SLICE("gap"),
+     .text = "event: gap base64\ndata: aGVsbG8=\n\n"},
+    {.what = "a topic called as an event of browsers",
+     .payload = SLICE("x"),
+     .topic = SLICE("error"),
+     .text = "event: error base64\ndata: eA==\n\n"},
+    {.what = "a topic called so, as JSON, where events have no names",
+     .payload = SLICE("x"),
+     .topic = SLICE("gap"),
+     .as_json = true,
+     .text = "data: {\"id\":\"gap\",\"data\":\"x\"}\n\n"},
     {.what = "a type",
      .payload = SLICE("{\"a\":1}"),
      .type = SLICE("application/json"),
@@ -120,7 +134,7 @@ static struct ctype type_of(struct slice name)
 START_TEST(a_message_is_an_event)
 {
     const struct row *row = &rows[_i];
-    struct topic *topic = topic_new(SLICE("a.b"), 0);
+    struct topic *topic = topic_new(row->topic.n ? row->topic : SLICE("a.b"), 0);
     struct msg_meta meta = {.type = type_of(_i % 2 ? row->type : slice_of(NULL, 0))};
     struct msg_view v = {.data = row->payload.p, .len = (uint32_t)row->payload.n, .meta = &meta};
     struct delivery d = {.topic = topic,
