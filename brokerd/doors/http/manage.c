@@ -294,9 +294,12 @@ static void say_alive(struct exchange *x)
 
 /* -------------------------------------------------------------------------------- the routes */
 
-static const struct handler asking = {.kind = BODY_NONE, .body = on_body, .over = hcall_over};
+/* One at a time of a connection: lists are long, and who asks for many at once and reads none would
+ * have all of them made and kept. */
+static const struct handler asking = {
+    .kind = BODY_NONE, .alone = true, .body = on_body, .over = hcall_over};
 static const struct handler telling = {
-    .kind = BODY_WHOLE, .body_max = BODY_MAX, .body = on_body, .over = hcall_over};
+    .kind = BODY_WHOLE, .alone = true, .body_max = BODY_MAX, .body = on_body, .over = hcall_over};
 static const struct handler living = {.kind = BODY_NONE, .begin = say_alive};
 
 /* A table. */

@@ -291,7 +291,7 @@ START_TEST(refusals_have_their_status)
     struct http_talk *t = talk_open();
     struct refusal why = {.reason = refusals[_i].reason};
     const char *name = reason_name(why.reason);
-    char wanted[160];
+    char wanted[320];
 
     snprintf(why.text, sizeof why.text, "%s: so", name);
     snprintf(wanted, sizeof wanted, "{\"error\":{\"reason\":\"%s\",\"text\":\"%s\"}}", name,
@@ -339,6 +339,22 @@ START_TEST(a_client_that_goes_asks_no_more)
 }
 END_TEST
 
+START_TEST(one_is_asked_at_a_time)
+{
+    struct http_talk *t = talk_open();
+
+    request(t, "GET /v1/info", "");
+    http_say(t, "GET /v1/top HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    ck_assert_str_eq(fake.asked, "info {}");
+    answer("first", (struct ctype){.id = CTYPE_NONE}, SLICE(""));
+    ck_assert_ptr_nonnull(strstr(hear(t), "first"));
+    ck_assert_str_eq(fake.asked, "top {}");
+    answer("second", (struct ctype){.id = CTYPE_NONE}, SLICE(""));
+    ck_assert_ptr_nonnull(strstr(hear(t), "second"));
+    talk_end(t);
+}
+END_TEST
+
 START_TEST(alive_without_asking)
 {
     struct http_talk *t = talk_open();
@@ -366,6 +382,7 @@ int main(void)
     tcase_add_loop_test(tc, refusals_have_their_status, 0, sizeof refusals / sizeof refusals[0]);
     tcase_add_test(tc, not_by_any_listener);
     tcase_add_test(tc, a_client_that_goes_asks_no_more);
+    tcase_add_test(tc, one_is_asked_at_a_time);
     tcase_add_test(tc, alive_without_asking);
     suite_add_tcase(s, tc);
     r = srunner_create(s);
