@@ -65,13 +65,14 @@ int handshake_check(const struct http_request *r, char accept[HANDSHAKE_ACCEPT_M
     return 101;
 }
 
-/* Without its port, if it names one. An IPv6 address stands in brackets. */
-static struct slice without_port(struct slice host)
+struct slice handshake_without_port(struct slice host)
 {
-    const uint8_t *colon = memrchr(host.p, ':', host.n);
+    size_t n = host.n;
 
-    if (colon && !memchr(colon, ']', host.n - (size_t)(colon - host.p)))
-        host.n = (size_t)(colon - host.p);
+    while (n && host.p[n - 1] >= '0' && host.p[n - 1] <= '9')
+        n--;
+    if (n && host.p[n - 1] == ':')
+        host.n = n - 1;
     return host;
 }
 
@@ -83,7 +84,8 @@ bool handshake_same_host(struct slice origin, struct slice host)
         size_t n = schemes[i].n;
 
         if (origin.n > n && http_same(slice_of(origin.p, n), schemes[i]))
-            return http_same(without_port(slice_from(origin, n)), without_port(host));
+            return http_same(handshake_without_port(slice_from(origin, n)),
+                             handshake_without_port(host));
     }
     return false;
 }

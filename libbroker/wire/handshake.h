@@ -16,6 +16,9 @@ bool handshake_is_asked(const struct http_request *r);
 int handshake_check(const struct http_request *r, char accept[HANDSHAKE_ACCEPT_MAX],
                     const char **ret_why);
 
+/* Without its port, which is digits, if it names one. An IPv6 address stands in brackets. */
+struct slice handshake_without_port(struct slice host);
+
 /* Is the page that the request comes from of the same host that it goes to, whatever the ports?
  * (Who opens a page on this host may run a server on it, and brokerd serves no pages.) `origin` is
  * the field Origin, `host` the field Host. */

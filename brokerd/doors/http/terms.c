@@ -206,16 +206,6 @@ static const char *listed(struct slice origin, const struct door_site *site)
     return NULL;
 }
 
-/* Without the port. An IPv6 address stands in brackets. */
-static struct slice host_name(struct slice host)
-{
-    const uint8_t *colon = host.n ? memrchr(host.p, ':', host.n) : NULL;
-
-    if (colon && !memchr(colon, ']', host.n - (size_t)(colon - host.p)))
-        host.n = (size_t)(colon - host.p);
-    return host;
-}
-
 static bool is_address(struct slice name)
 {
     char text[HOST_TEXT_MAX];
@@ -235,7 +225,7 @@ static bool is_address(struct slice name)
  * would be of the same host as we. */
 static bool host_is_ours(struct slice host, const struct door_site *site)
 {
-    struct slice name = host_name(host);
+    struct slice name = handshake_without_port(host);
 
     if (!site->is_loopback || http_same(name, SLICE("localhost")) || is_address(name))
         return true;

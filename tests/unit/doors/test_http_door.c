@@ -170,6 +170,13 @@ static const struct {
     {"another's page may only look",
      "GET /v1/nothing HTTP/1.1\r\n" H "Origin: http://evil.example\r\n\r\n", "~HTTP/1.1 404",
      false},
+    {"a port that is none", "POST /v1/topics/a HTTP/1.1\r\nHost: localhost:evil.example\r\n\r\n",
+     "~HTTP/1.1 403 Forbidden\r\n", true},
+    {"a WebSocket with a body",
+     "GET /json HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+     "Content-Length: 5\r\n\r\nabcde",
+     "~HTTP/1.1 400 Bad Request\r\n", true},
     {"a name that is not ours", "POST /v1/topics/a HTTP/1.1\r\nHost: evil.example\r\n\r\n",
      "~HTTP/1.1 403 Forbidden\r\n", true},
     {"our address", "POST /v1/topics/a HTTP/1.1\r\nHost: 127.0.0.1:7070\r\n\r\n", ONE, false},
@@ -213,6 +220,7 @@ static void scene_begin(struct scene *s, size_t step)
     s->t = http_open(&s->w, 0, step);
     s->t->site.origins = friends;
     s->t->site.origins_n = ARRAY_LEN(friends);
+    s->t->site.carried = UINT16_MAX;
 }
 
 static void scene_end(struct scene *s)
