@@ -303,6 +303,39 @@ static void on_done(void *ctx, struct post *p)
 /* --------------------------------------------------------------------------------------- sending
  */
 
+static void on_socket_ready(void *ctx)
+{
+    hook_mark(ctx);
+}
+
+static int need_poster(struct hook *h)
+{
+    struct poster_options o = {.base = worker_base(h->desk->worker),
+                               .agent = h->desk->wh->o.agent,
+                               .ready = on_socket_ready,
+                               .done = on_done,
+                               .ctx = h};
+
+    return h->poster ? 0 : poster_new(&o, h->spec, &h->poster);
+}
+
+/* Nothing is to be sent for now: when is it time to rest? */
+static void look_for_rest(struct hook *h)
+{
+    if (h->flying_n || h->waiting_n || (!h->poster && !h->slots_n))
+        h->rest_at_ms = INT64_MAX;
+    else if (h->rest_at_ms == INT64_MAX)
+        h->rest_at_ms = now_of(h) + REST_MS;
+}
+
+static void rest(struct hook *h)
+{
+    slots_give_up(h);
+    poster_free(h->poster);
+    h->poster = NULL;
+    h->rest_at_ms = INT64_MAX;
+}
+
 static bool is_wanted(const struct hook *h, struct slice topic)
 {
     const struct spec_list *now = spec_said(h->spec, "topic"), *then = &h->dropped;
@@ -315,7 +348,8 @@ static bool is_wanted(const struct hook *h, struct slice topic)
     return !dropped;
 }
 
-static void send_one(struct hook *h, struct slot *s)
+/* True if it is under way. */
+static bool send_one(struct hook *h, struct slot *s)
 {
     struct request_event e = slot_event(s);
 
@@ -323,18 +357,18 @@ static void send_one(struct hook *h, struct slot *s)
     h->waiting_n--;
     if (!slot_is_current(s)) {
         slot_release(s);
-        return;
+        return false;
     }
     if (!is_wanted(h, s->topic)) {
         h->count.skipped++;
         settle(s, ACK_DONE, 0);
-        return;
+        return false;
     }
     if (request_build(&s->post.request, h->spec, &e, worker_wall(h->desk->worker)) < 0 ||
-        poster_send(h->poster, &s->post) < 0) {
+        need_poster(h) < 0 || poster_send(h->poster, &s->post) < 0) {
         h->count.ends[ATTEMPT_NO_MEMORY]++;
         settle(s, ACK_NACK, ATTACH_AGAIN_MS);
-        return;
+        return false;
     }
     s->ticket = pace_start(&h->pace);
     list_push_back(&h->flying, &s->link);
@@ -342,6 +376,7 @@ static void send_one(struct hook *h, struct slot *s)
     h->count.attempts++;
     h->count.left_out += s->post.request.left_out;
     atomic_fetch_add(&h->desk->wh->under_way, 1);
+    return true;
 }
 
 /* Keep slots first..last, which have numbers in a row, from timing out. */
@@ -404,7 +439,7 @@ static bool may_send(const struct hook *h)
 static bool grant(struct hook *h)
 {
     uint32_t room, taken = h->waiting_n + (uint32_t)h->credit;
-    uint32_t free = h->slots_n - h->flying_n - taken;
+    uint32_t free = h->spec->window - h->flying_n - taken;
 
     if (!may_send(h) || !h->consumer)
         return false;
@@ -457,11 +492,11 @@ bool hook_output(struct hook *h)
         take_fresh(h);
         told = true;
     }
-    for (; room && (n = list_first(&h->waiting)) != NULL; room--) {
-        send_one(h, LIST_ITEM(n, struct slot, link));
+    while (room && (n = list_first(&h->waiting)) != NULL) {
+        room -= send_one(h, LIST_ITEM(n, struct slot, link));
         told = true;
     }
-    if (told)
+    if (told && h->poster)
         poster_run(h->poster, now_of(h));
     return grant(h) || told;
 }
@@ -477,8 +512,10 @@ static void hold(struct hook *h)
 
 void hook_schedule(struct hook *h)
 {
-    int64_t due = poster_due(h->poster), now = now_of(h), at;
+    int64_t due = h->poster ? poster_due(h->poster) : INT64_MAX, now = now_of(h), at;
 
+    look_for_rest(h);
+    due = h->rest_at_ms < due ? h->rest_at_ms : due;
     at = may_send(h) ? pace_due(&h->pace, now) : INT64_MAX;
     due = at < due ? at : due;
     due = h->attach_at_ms < due ? h->attach_at_ms : due;
@@ -490,7 +527,10 @@ void hook_schedule(struct hook *h)
 
 void hook_input(struct hook *h)
 {
-    poster_run(h->poster, now_of(h));
+    if (h->poster)
+        poster_run(h->poster, now_of(h));
+    if (h->rest_at_ms <= now_of(h) && !h->flying_n && !h->waiting_n)
+        rest(h);
     if (h->test && test_run(h->test, now_of(h)))
         h->test = NULL;
     (void)step(h);
@@ -539,22 +579,6 @@ static struct pace_options pace_of(const struct webhook_spec *s)
                                  .break_max_ms = s->break_max_ms};
 }
 
-static void on_socket_ready(void *ctx)
-{
-    hook_mark(ctx);
-}
-
-static int make_poster(struct hook *h, struct webhook_spec *s, struct poster **ret)
-{
-    struct poster_options o = {.base = worker_base(h->desk->worker),
-                               .agent = h->desk->wh->o.agent,
-                               .ready = on_socket_ready,
-                               .done = on_done,
-                               .ctx = h};
-
-    return poster_new(&o, s, ret);
-}
-
 static int open_endpoint(struct hook *h)
 {
     static const struct endpoint_ops ops = {
@@ -569,7 +593,6 @@ int hook_new(struct desk *d, struct webhook_spec *s, bool is_settings, struct ho
 {
     struct pace_options pace = pace_of(s);
     struct hook *h = calloc(1, sizeof *h);
-    struct slot *slots;
     int r;
 
     if (!h)
@@ -582,17 +605,12 @@ int hook_new(struct desk *d, struct webhook_spec *s, bool is_settings, struct ho
     atomic_fetch_add(&d->wh->beginning, 1);
     h->side[0] = (struct side){h, false};
     h->side[1] = (struct side){h, true};
-    h->hold_at_ms = INT64_MAX;
+    h->hold_at_ms = h->rest_at_ms = INT64_MAX;
     h->failing = h->dying = (struct log_limit){.burst = 5, .per_ms = 1000};
     pace_init(&h->pace, &pace);
     h->due.key = INT64_MAX;
-    slots = slots_new(s->window);
-    slots_set(h, slots, s->window);
-    r = slots ? 0 : -ENOMEM;
-    if (r == 0)
-        r = make_poster(h, s, &h->poster);
-    if (r == 0)
-        r = heap_push(&d->due, &h->due);
+    slots_begin(h);
+    r = heap_push(&d->due, &h->due);
     if (r == 0)
         r = open_endpoint(h);
     if (r < 0) {
@@ -618,8 +636,7 @@ void hook_free(struct hook *h)
 {
     has_begun(h);
     test_free(h->test);
-    slots_set(h, NULL, 0);
-    poster_free(h->poster);
+    rest(h);
     core_endpoint_close(h->ep);
     list_remove(&h->ready);
     heap_remove(&h->desk->due, &h->due);
@@ -665,21 +682,11 @@ int hook_change(struct hook *h, struct webhook_spec *s)
 {
     struct pace_options pace = pace_of(s);
     bool told = s->enabled != h->spec->enabled; /* else it stays as somebody has it by now */
-    struct poster *poster = NULL;
-    struct slot *slots = slots_new(s->window);
-    int r = slots ? make_poster(h, s, &poster) : -ENOMEM;
 
-    if (r == 0)
-        r = note_dropped(h, s);
-    if (r < 0) {
-        free(slots);
-        poster_free(poster);
-        return r;
-    }
+    if (note_dropped(h, s) < 0)
+        return -ENOMEM;
     detach(h);
-    slots_set(h, slots, s->window);
-    poster_free(h->poster);
-    h->poster = poster;
+    rest(h); /* its connections were made for what it was */
     spec_unref(h->spec);
     h->spec = spec_ref(s);
     pace_init(&h->pace, &pace);

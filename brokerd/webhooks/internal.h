@@ -1,6 +1,6 @@
 /* internal.h - what the files of this room share: a webhook, and a worker's part.
  *
- * Shape    A hook has `window` slots; each holds one delivery of the core's:
+ * Shape    A hook has up to `window` slots; each holds one delivery of the core's:
  *
  *              free --deliver()--> waiting --pace allows--> flying --done--> free
  *
@@ -23,6 +23,7 @@ enum {
     HOLD_MS = 15000,        /* a delivery is kept for so long beyond its request's time-out */
     HOLD_AGAIN_MS = 5000,   /* and this is said again so often */
     ATTACH_AGAIN_MS = 1000, /* after the queue could not be had */
+    REST_MS = 15000,        /* without anything to send */
     COPY_MAX = 4096,        /* a larger payload is referred to */
     GAPS_TEXT = 128,
 };
@@ -86,10 +87,14 @@ struct hook {
     int64_t attach_at_ms;              /* try again; INT64_MAX: not */
     uint64_t credit;                   /* granted and not used */
 
+    /* Made when there is something to send, and given up when there has been nothing for a while:
+     * there may be thousands that seldom have anything, and each such costs 130 KiB and two
+     * descriptors. */
     struct poster *poster;
+    uint32_t slots_n;   /* made, at most spec->window */
+    int64_t rest_at_ms; /* give up both; INT64_MAX: it is at work, or rests */
+
     struct pace pace;
-    struct slot *slots; /* spec->window of them */
-    uint32_t slots_n;
     struct list free, fresh, waiting, flying; /* fresh: came since it was last looked at */
     unsigned waiting_n, flying_n;             /* fresh ones count as waiting */
     int64_t hold_at_ms;                       /* extend again */

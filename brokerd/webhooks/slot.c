@@ -4,11 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct slot *slots_new(uint32_t n)
-{
-    return calloc(n, sizeof(struct slot));
-}
-
 static void drop_bytes(struct slot *s)
 {
     if (s->bytes_n)
@@ -20,25 +15,51 @@ static void drop_bytes(struct slot *s)
     s->block = NULL;
 }
 
-void slots_set(struct hook *h, struct slot *slots, uint32_t n)
+void slots_begin(struct hook *h)
 {
-    for (uint32_t i = 0; i < h->slots_n; i++) {
-        post_fini(&h->slots[i].post);
-        drop_bytes(&h->slots[i]);
-    }
-    atomic_fetch_sub(&h->desk->wh->under_way, h->flying_n);
-    free(h->slots);
-    h->slots = slots;
-    h->slots_n = slots ? n : 0;
-    h->waiting_n = h->flying_n = 0;
     list_init(&h->free);
     list_init(&h->fresh);
     list_init(&h->waiting);
     list_init(&h->flying);
-    for (uint32_t i = 0; i < h->slots_n; i++) {
-        slots[i].hook = h;
-        list_push_back(&h->free, &slots[i].link);
+}
+
+static void drop_all(struct list *l)
+{
+    struct list_node *n;
+
+    while ((n = list_pop(l)) != NULL) {
+        struct slot *s = LIST_ITEM(n, struct slot, link);
+
+        post_fini(&s->post);
+        drop_bytes(s);
+        free(s);
     }
+}
+
+void slots_give_up(struct hook *h)
+{
+    atomic_fetch_sub(&h->desk->wh->under_way, h->flying_n);
+    drop_all(&h->free);
+    drop_all(&h->fresh);
+    drop_all(&h->waiting);
+    drop_all(&h->flying);
+    h->slots_n = h->waiting_n = h->flying_n = 0;
+}
+
+/* One that is free, in no list. NULL: no memory, or more than was granted. */
+static struct slot *slot_new(struct hook *h)
+{
+    struct list_node *n = list_pop(&h->free);
+    struct slot *s;
+
+    if (n)
+        return LIST_ITEM(n, struct slot, link);
+    s = h->slots_n < h->spec->window ? calloc(1, sizeof *s) : NULL;
+    if (s) {
+        s->hook = h;
+        h->slots_n++;
+    }
+    return s;
 }
 
 void slot_release(struct slot *s)
@@ -96,12 +117,12 @@ static void note_gaps(struct slot *s, const struct delivery *d)
 void slots_take(struct hook *h, const struct delivery *d)
 {
     for (uint32_t i = 0; i < d->run.n; i++) {
-        struct list_node *n = list_pop(&h->free);
-        struct slot *s;
+        struct slot *s = slot_new(h);
 
-        if (!n) /* more than was granted: the queue has it back when the ack's time is over */
-            return;
-        s = LIST_ITEM(n, struct slot, link);
+        if (h->credit)
+            h->credit--;
+        if (!s) /* the queue has it back when the ack's time is over */
+            continue;
         s->epoch = h->epoch;
         s->number = d->first + i;
         s->id = d->id + i;
@@ -113,8 +134,6 @@ void slots_take(struct hook *h, const struct delivery *d)
         s->is_lost = fill(s, d, &d->run.v[i]) < 0;
         list_push_back(&h->fresh, &s->link);
         h->waiting_n++;
-        if (h->credit)
-            h->credit--;
     }
 }
 

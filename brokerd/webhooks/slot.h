@@ -6,11 +6,10 @@
 
 #include "brokerd/webhooks/internal.h"
 
-/* Memory for `n` slots. NULL without. */
-struct slot *slots_new(uint32_t n);
-/* Have those, all free, in place of what there was: what is under way or waits is given up. NULL:
- * none. */
-void slots_set(struct hook *h, struct slot *slots, uint32_t n);
+/* There are none yet; each is made when a delivery first needs it. */
+void slots_begin(struct hook *h);
+/* Give up what is under way or waits, and their memory: there are none again. */
+void slots_give_up(struct hook *h);
 
 /* Keep the deliveries, as fresh. From within the core. */
 void slots_take(struct hook *h, const struct delivery *d);
