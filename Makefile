@@ -39,6 +39,7 @@ STORE  := $(wildcard brokerd/store/*.c brokerd/store/*/*.c)
 HOOKS  := $(wildcard brokerd/webhooks/*.c)
 ADMIN  := $(wildcard brokerd/admin/*.c)
 CONFIG := $(wildcard config/*.c)
+MAIN   := $(wildcard brokerd/*.c)
 DAEMON := $(CORE) $(WORKER) $(DOORS) $(NET) $(STORE) $(HOOKS) $(ADMIN) $(CONFIG)
 
 UNIT  := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c tests/unit/*/*/test_*.c)
@@ -50,9 +51,9 @@ GUARD := $(wildcard tests/bench/guard/*.c)
 SHARED := $(wildcard tests/suites/*.c)
 PROGRAMS := $(wildcard tests/programs/*.c)
 
-HEADERS := $(wildcard libbroker/*/*.h brokerd/*/*.h brokerd/*/*/*.h config/*.h tests/*/*.h \
+HEADERS := $(wildcard libbroker/*/*.h brokerd/*.h brokerd/*/*.h brokerd/*/*/*.h config/*.h tests/*/*.h \
            tests/bench/load/*.h)
-SOURCES := $(BASE) $(WIRE) $(CLIENT) $(CLI) $(DAEMON) $(wildcard brokerd/main.c)
+SOURCES := $(BASE) $(WIRE) $(CLIENT) $(CLI) $(DAEMON) $(MAIN)
 ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(GUARD) $(SHARED) $(PROGRAMS) $(wildcard tests/fuzz/*.c)
 
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
@@ -63,13 +64,13 @@ LIB_OBJ    := $(call objects,$(BASE) $(SHARED_WIRE) $(CLIENT))
 # The dashboard's files go into the program as they are.
 PAGE     := $(wildcard brokerd/admin/page/*)
 PAGE_OBJ := $(OBJ)/brokerd/admin/page_files.o
-BROKERD_OBJ := $(call objects,$(BASE) $(WIRE) $(DAEMON) $(wildcard brokerd/main.c)) $(PAGE_OBJ)
+BROKERD_OBJ := $(call objects,$(BASE) $(WIRE) $(DAEMON) $(MAIN)) $(PAGE_OBJ)
 INNER_OBJ  := $(LIB_OBJ) $(call objects,$(SERVER_WIRE) $(DAEMON) $(filter-out %/main.c,$(CLI)) $(SHARED)) \
               $(PAGE_OBJ)
 
 SONAME  := libbroker.so.$(firstword $(subst ., ,$(VERSION)))
 LIB     := $(if $(CLIENT),$(OUT)/libbroker.a $(OUT)/libbroker.so)
-BINS    := $(if $(wildcard brokerd/main.c),$(OUT)/brokerd) \
+BINS    := $(if $(MAIN),$(OUT)/brokerd) \
            $(if $(CLIENT),$(OUT)/broker)
 
 UNIT_BIN  := $(UNIT:%.c=$(OUT)/%)

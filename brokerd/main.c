@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <limits.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,19 +23,20 @@
 #include <unistd.h>
 
 #include "brokerd/admin/admin.h"
+#include "brokerd/listeners.h"
 #include "brokerd/net/net.h"
 #include "brokerd/net/systemd.h"
 #include "brokerd/webhooks/webhooks.h"
+#include "brokerd/worker/trim.h"
 #include "brokerd/worker/worker.h"
 #include "config/options.h"
 #include "libbroker/base/log.h"
 
 enum {
-    LINGER_MS = 2000,    /* for a peer to read our last words */
-    CLOSING_MS = 3000,   /* for all of them */
-    BEGIN_MS = 2000,     /* for webhooks to have their queues */
-    LOOK_MS = 20,        /* how often it is looked whether a phase is over */
-    LISTEN_FDS_MAX = 64, /* sockets taken over from a service manager */
+    LINGER_MS = 2000,  /* for a peer to read our last words */
+    CLOSING_MS = 3000, /* for all of them */
+    BEGIN_MS = 2000,   /* for webhooks to have their queues */
+    LOOK_MS = 20,      /* how often it is looked whether a phase is over */
 };
 
 enum phase { RUNNING, EVICTING, DRAINING, CLOSING, ENDED };
@@ -59,10 +59,9 @@ struct broker {
     struct event *signals[5];
     struct event *look; /* at the end of phases */
     struct event *watchdog;
-    struct event *trim;
+    struct trim *trim;
     struct event *orders; /* of admin's */
     int orders_fd;        /* by which it wakes us */
-    int64_t unused_least; /* bytes held and not used, since the last trim */
     enum phase phase;
     int64_t deadline_ms; /* of the phase */
     struct round drained, alive;
@@ -588,55 +587,6 @@ static int watch_orders(struct broker *b)
     return b->orders && event_add(b->orders, NULL) == 0 ? 0 : -ENOMEM;
 }
 
-/* ---- memory that nobody uses */
-
-enum { TRIM_SECONDS = 5, TRIM_BYTES = 64 << 20 };
-
-/* Bytes that are resident, but for what the budget knows of. */
-static int64_t memory_unused(const struct broker *b)
-{
-    int64_t used = (int64_t)workers_memory(b->workers) - workers_memory_left(b->workers);
-    FILE *f = fopen("/proc/self/statm", "re");
-    char line[128] = "", *second;
-    long resident = 0;
-
-    if (f) {
-        if (fgets(line, sizeof line, f)) { /* pages: size, resident, .. */
-            (void)strtol(line, &second, 10);
-            resident = strtol(second, NULL, 10);
-        }
-        (void)fclose(f);
-    }
-    return resident * sysconf(_SC_PAGESIZE) - used;
-}
-
-/* After a burst the allocator would keep for ever what waited then. Not on a worker's thread, and
- * only when there is much to give back: its locks are held meanwhile. */
-static void on_trim(evutil_socket_t fd, short what, void *ctx)
-{
-    struct broker *b = ctx;
-    int64_t unused = memory_unused(b);
-
-    (void)fd;
-    (void)what;
-    if (unused < b->unused_least)
-        b->unused_least = unused;
-    if (unused - b->unused_least < TRIM_BYTES)
-        return;
-    (void)malloc_trim(0);
-    b->unused_least = memory_unused(b);
-    log_info("memory: %lld MiB given back", (long long)((unused - b->unused_least) >> 20));
-}
-
-static int watch_memory(struct broker *b)
-{
-    const struct timeval tv = {TRIM_SECONDS, 0};
-
-    b->unused_least = memory_unused(b);
-    b->trim = event_new(b->base, -1, EV_PERSIST, on_trim, b);
-    return b->trim && event_add(b->trim, &tv) == 0 ? 0 : -ENOMEM;
-}
-
 static int watch_signals(struct broker *b)
 {
     static const int which[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
@@ -660,101 +610,6 @@ static int watch_signals(struct broker *b)
 
         round_start(&b->alive, b, answer_alive);
         return event_add(b->watchdog, &tv) == 0 ? 0 : -ENOMEM;
-    }
-    return 0;
-}
-
-/* ---- listeners */
-
-static int exit_status_of(int error)
-{
-    return error == -EACCES || error == -EPERM ? EXIT_NO_PERMISSION : EXIT_SYSTEM_ERROR;
-}
-
-static struct net_listener_desc desc_of(const struct settings_listener *l)
-{
-    return (struct net_listener_desc){.name = l->url,
-                                      .host = l->transport == SETTINGS_TCP ? l->host : NULL,
-                                      .port = l->port,
-                                      .path = l->path,
-                                      .protocols = l->protocols,
-                                      .n_protocols = l->n_protocols,
-                                      .origins = (const char *const *)l->origins,
-                                      .n_origins = l->n_origins,
-                                      .echo = l->echo,
-                                      .stomp_binary = l->stomp_binary,
-                                      .manages = l->manage};
-}
-
-/* The configured listener that a socket handed over stands for: by its address. NULL: none. */
-static const struct settings_listener *listener_for(const struct settings *s, const char *url)
-{
-    for (size_t i = 0; i < s->n_listeners; i++)
-        if (strcmp(s->listeners[i].url, url) == 0)
-            return &s->listeners[i];
-    return NULL;
-}
-
-static bool is_local(const char *url)
-{
-    return strncmp(url, "unix://", 7) == 0 || strncmp(url, "tcp://127.", 10) == 0 ||
-           strncmp(url, "tcp://[::1]", 11) == 0;
-}
-
-/* Take over one socket. A name that is a protocol's narrows it to that one. */
-static int adopt(struct broker *b, int fd, const char *name)
-{
-    struct net_listener_desc d = {.name = name, .manages = true}; /* if not local, l decides */
-    const struct settings_listener *l;
-    char err[NET_TEXT_MAX], url[NET_TEXT_MAX];
-    int r = net_socket_url(fd, url, sizeof url);
-
-    if (r < 0) {
-        fprintf(stderr, "brokerd: descriptor %d (%s): not a socket: %s\n", fd, name, strerror(-r));
-        return r;
-    }
-    l = listener_for(b->settings, url);
-    if (!is_local(url) && (!l || !l->insecure)) {
-        fprintf(stderr,
-                "brokerd: %s (%s): others than this host can reach it and nobody is authenticated: "
-                "the settings need a listen section for it with insecure = true\n",
-                url, name);
-        return -EINVAL;
-    }
-    if (l)
-        d = desc_of(l);
-    for (size_t i = 0; !l && doors[i]; i++)
-        if (strcmp(doors[i]->name, name) == 0) {
-            d.protocols = &d.name;
-            d.n_protocols = 1;
-        }
-    r = net_adopt(b->net, fd, &d, err, sizeof err);
-    if (r < 0)
-        fprintf(stderr, "brokerd: %s (%s): %s\n", url, name, err);
-    return r;
-}
-
-/* Sockets handed over take the place of the settings' listeners, which then only say what is
- * special about one of the same address. */
-static int open_listeners(struct broker *b)
-{
-    const struct settings *s = b->settings;
-    char buf[4096], err[NET_TEXT_MAX];
-    const char *names[LISTEN_FDS_MAX];
-    size_t n = systemd_listen_fds(buf, sizeof buf, names, LISTEN_FDS_MAX);
-
-    for (size_t i = 0; i < n; i++)
-        if (adopt(b, SYSTEMD_FIRST_FD + (int)i, names[i]) < 0)
-            return EXIT_SYSTEM_ERROR;
-    for (size_t i = 0; n == 0 && i < s->n_listeners; i++) {
-        struct net_listener_desc d = desc_of(&s->listeners[i]);
-        int r;
-
-        r = net_listen(b->net, &d, err, sizeof err);
-        if (r < 0) {
-            fprintf(stderr, "brokerd: cannot listen on %s: %s\n", d.name, err);
-            return exit_status_of(r);
-        }
     }
     return 0;
 }
@@ -834,7 +689,7 @@ static int make_pieces(struct broker *b)
         r = admin_start(b->admin, b->workers);
     r = r < 0 ? r : watch_signals(b);
     r = r < 0 ? r : watch_orders(b);
-    return r < 0 ? r : watch_memory(b);
+    return r < 0 ? r : trim_new(b->base, b->workers, &b->trim);
 }
 
 static void free_pieces(struct broker *b)
@@ -846,8 +701,7 @@ static void free_pieces(struct broker *b)
         event_free(b->look);
     if (b->watchdog)
         event_free(b->watchdog);
-    if (b->trim)
-        event_free(b->trim);
+    trim_free(b->trim);
     if (b->orders)
         event_free(b->orders);
     if (b->base)
@@ -876,6 +730,11 @@ static void begin_webhooks(struct broker *b)
         (void)usleep(1000);
 }
 
+static int exit_status_of(int error)
+{
+    return error == -EACCES || error == -EPERM ? EXIT_NO_PERMISSION : EXIT_SYSTEM_ERROR;
+}
+
 static int run(struct broker *b)
 {
     int r;
@@ -886,9 +745,9 @@ static int run(struct broker *b)
         fprintf(stderr, "brokerd: cannot start: %s\n", strerror(-r));
         return exit_status_of(r);
     }
-    r = open_listeners(b);
-    if (r != 0)
-        return r;
+    r = listeners_open(b->net, b->settings);
+    if (r < 0)
+        return exit_status_of(r);
     r = workers_start(b->workers);
     if (r < 0) {
         fprintf(stderr, "brokerd: cannot start a thread: %s\n", strerror(-r));
