@@ -138,8 +138,10 @@ static const struct setting rows[] = {
              "websocket alone: every one it can carry. A connection's first bytes say which it "
              "is."},
     {"listen", "origins", SETTING_ORIGINS, "{}", .restart = true,
-     .text = "Origins (https://HOST:PORT, as browsers say it) whose pages may open a WebSocket "
-             "here, besides pages of the host itself; \"*\": any page there is."},
+     .text =
+         "Origins (https://HOST:PORT, as browsers say it) whose pages may come "
+         "here by HTTP and WebSocket, and manage the broker, besides its own; those of the host "
+         "itself, and with \"*\" any page there is, may come, but not manage it."},
     {"listen", "echo", SETTING_FLAG, "false", .restart = true,
      .text = "A WebSocket opened at /echo says everything back: for suites that test WebSocket."},
     {"listen", "stomp-binary", SETTING_FLAG, "false", .restart = true,

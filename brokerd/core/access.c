@@ -16,7 +16,8 @@ int access_not_managed(struct refusal *why)
 {
     why->reason = REASON_DENIED;
     snprintf(why->text, sizeof why->text,
-             "denied: the broker is not managed by way of this listener; its setting `manage` may "
-             "allow it");
+             "denied: the broker is not managed by way of this listener, or by this page; the "
+             "listener's "
+             "`manage` and `origins` may allow it");
     return -EACCES;
 }

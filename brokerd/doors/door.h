@@ -125,6 +125,7 @@ struct door_site {
 struct door_upgrade {
     const struct door_ops *door; /* that it carries; NULL: its first message tells */
     bool is_echo;                /* it carries none, and says everything back */
+    bool is_guest;               /* a page's that does not manage the broker */
 };
 
 /* Why a door ends a connection: what net counts it as. */
@@ -171,6 +172,8 @@ struct link {
     /* The endpoint's output is not `out`, but one of the door's (a session's): net tells it nothing
      * of what was written. */
     bool apart;
+    /* A browser's page has it that may come, but not manage the broker. */
+    bool is_guest;
     /* Set by the door while it has one: net tells it what was written (core_written) and
      * whether there is room (core_writable); while it is behind, the peer is not read. */
     struct endpoint *endpoint;
@@ -223,7 +226,7 @@ static inline void link_pause(struct link *l, bool pause)
 /* Whether who is at the other end may manage the broker. */
 static inline bool link_manages(const struct link *l)
 {
-    return l->host->site && link_site(l)->manages;
+    return !l->is_guest && l->host->site && link_site(l)->manages;
 }
 
 /* Have on_bytes() called soon, but not from within this, with what it left; perhaps with nothing:

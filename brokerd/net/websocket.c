@@ -73,7 +73,8 @@ struct websocket *websocket_new(struct conn *c, const struct door_upgrade *u)
     if (!ws)
         return NULL;
     ws->conn = c;
-    ws->link = (struct link){.host = &conn_host(c)->carried, .id = c->link.id};
+    ws->link =
+        (struct link){.host = &conn_host(c)->carried, .id = c->link.id, .is_guest = u->is_guest};
     out_init(&ws->link.out, &conn_nw(c)->carried_outs);
     ws->heard_ms = worker_now(conn_nw(c)->w);
     ws->is_echo = u->is_echo;

@@ -76,7 +76,8 @@ struct slice handshake_without_port(struct slice host)
     return host;
 }
 
-bool handshake_same_host(struct slice origin, struct slice host)
+/* Host and port of an origin that is a page's; empty: it is none. */
+static struct slice authority(struct slice origin)
 {
     const struct slice schemes[] = {SLICE("http://"), SLICE("https://")};
 
@@ -84,8 +85,22 @@ bool handshake_same_host(struct slice origin, struct slice host)
         size_t n = schemes[i].n;
 
         if (origin.n > n && http_same(slice_of(origin.p, n), schemes[i]))
-            return http_same(handshake_without_port(slice_from(origin, n)),
-                             handshake_without_port(host));
+            return slice_from(origin, n);
     }
-    return false;
+    return (struct slice){0};
+}
+
+bool handshake_same_host(struct slice origin, struct slice host)
+{
+    struct slice from = authority(origin);
+
+    return from.n && http_same(handshake_without_port(from), handshake_without_port(host));
+}
+
+/* The port of a scheme is left out on both sides, or by a proxy on neither. */
+bool handshake_same_origin(struct slice origin, struct slice host)
+{
+    struct slice from = authority(origin);
+
+    return from.n && http_same(from, host);
 }

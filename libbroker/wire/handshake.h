@@ -20,8 +20,10 @@ int handshake_check(const struct http_request *r, char accept[HANDSHAKE_ACCEPT_M
 struct slice handshake_without_port(struct slice host);
 
 /* Is the page that the request comes from of the same host that it goes to, whatever the ports?
- * (Who opens a page on this host may run a server on it, and brokerd serves no pages.) `origin` is
- * the field Origin, `host` the field Host. */
+ * `origin` is the field Origin, `host` the field Host. */
 bool handshake_same_host(struct slice origin, struct slice host);
+
+/* The same, and of the same port: is it a page of brokerd's own? */
+bool handshake_same_origin(struct slice origin, struct slice host);
 
 #endif

@@ -28,7 +28,7 @@ done
 for url in "$closed" "$any"; do
     assert_eq "$(BROKER_URL=$url status_of broker queue ls)" 4 "queue ls by $url"
     BROKER_URL=$url broker why a 2>"$TMP/err" && fail "why was answered by $url"
-    assert_grep 'denied: .*its setting .manage. may' "$TMP/err"
+    assert_grep 'denied: .*the listener.s .manage. and .origins. may' "$TMP/err"
     BROKER_URL=$url broker ping -n 1 >/dev/null # a barrier
     echo x | BROKER_URL=$url broker pub a       # and the rest of it
 done
@@ -159,6 +159,12 @@ answers 400 -X PUT "$http/v1/queues/z" -d '{"bind":'
 answers 405 -X DELETE "$http/v1/queues"
 answers 404 "$http/v1/nothing"
 answers 403 -X DELETE -H 'Origin: http://evil.example' "$http/v1/queues/work"
+answers 403 -X DELETE -H 'Origin: http://127.0.0.1:1' "$http/v1/queues/work" # of another port
+assert_grep 'denied: a page of another origin does not manage' "$TMP/out"
+answers 403 -X POST -H 'Origin: http://127.0.0.1:1' "$http/v1/services/admin/drain" -d '{}'
+answers 202 -X POST -H 'Origin: http://127.0.0.1:1' "$http/v1/topics/work" -d 'it may publish'
+answers 200 -H 'Origin: http://127.0.0.1:1' "$http/v1/queues/work" # which it cannot read
+answers 201 -X PUT -H "Origin: $http" "$http/v1/queues/own"
 answers 403 -H 'Host: evil.example' "$http/v1/info" # a name that leads here
 answers 200 "$http/livez"
 curl -sS -m 20 "$http/v1/queues/work" "$http/v1/info" "$http/v1/nothing" "$http/v1/config" >"$TMP/out"

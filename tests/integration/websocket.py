@@ -206,6 +206,15 @@ def origins():
     for origin in ('http://localhost', 'HTTP://LocalHost:80', 'https://localhost:3000',
                    'https://friend.example:8443'):
         Peer().open(fields=[('Origin', origin)])
+    # only the broker's own pages, and those named, manage it
+    ask = frame(TEXT, b'{"id":"$request","data":{"service":"admin","method":"info","request":1}}')
+    for origin, may in (('http://localhost', True), ('https://friend.example:8443', True),
+                        ('http://localhost:3000', False)):
+        p = Peer().open('/json', fields=[('Origin', origin)]).send(ask)
+        said = p.expect(TEXT)
+        while b'$keepalive' in said:
+            said = p.expect(TEXT)
+        check((b'"version"' if may else b'denied: the broker is not managed') in said, f'{origin}: {said[:200]!r}')
 
 
 def refusals():

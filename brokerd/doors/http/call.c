@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "brokerd/doors/http/terms.h"
 #include "brokerd/doors/options.h"
 #include "brokerd/doors/refuse.h"
 
@@ -103,6 +104,19 @@ static const struct call_ops call_ops = {.next = on_next,
 
 /* ---- the request */
 
+/* Pages that may come, but not manage the broker, may do no more than look: what they are answered
+ * their browser keeps from them. */
+static bool may_ask(const struct exchange *x, const struct call_request *r, struct refusal *why)
+{
+    if (!x->terms->is_guest || x->terms->method & (METHOD_GET | METHOD_HEAD) ||
+        !slice_eq(r->service, SLICE("admin")))
+        return true;
+    refuse(why, REASON_DENIED,
+           "a page of another origin does not manage the broker; the listener's `origins` may "
+           "name it");
+    return false;
+}
+
 void hcall_open(struct exchange *x, const struct call_request *r, const struct hcall_ops *ops)
 {
     struct hcall *h = calloc(1, sizeof *h);
@@ -118,6 +132,8 @@ void hcall_open(struct exchange *x, const struct call_request *r, const struct h
     x->state = h;
     h->x = x;
     h->ops = ops;
+    if (err == 0 && !may_ask(x, r, &why))
+        err = -EACCES;
     if (err == 0)
         err = core_call_open(ep, r, &call_ops, h, &h->call, &why);
     if (err < 0)

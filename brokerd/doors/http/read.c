@@ -209,6 +209,7 @@ static bool took_websocket(struct hpeer *c, struct exchange *x, const struct hea
     if (!answer_is_websocket(&h->r, link_site(c->link)))
         return false;
     answer_request(&h->r, link_site(c->link), doors, &a);
+    a.upgrade.is_guest = h->t.is_guest;
     if (a.status == 101 && (h->t.length || h->t.is_chunked)) /* would be taken for its messages */
         hsay_trouble(c, x, 400, "a request for a WebSocket has no body");
     else if (a.status == 101)

@@ -196,14 +196,18 @@ int terms_read(const struct http_request *r, struct terms *ret, const char **ret
 
 /* ---- who may come */
 
-/* The entry of `origins` that this one is; NULL: none. */
+/* The entry of `origins` that this one is, by name or else as any; NULL: none. */
 static const char *listed(struct slice origin, const struct door_site *site)
 {
+    const char *any = NULL;
+
     for (size_t i = 0; i < site->origins_n; i++) {
-        if (strcmp(site->origins[i], "*") == 0 || http_same(origin, slice_str(site->origins[i])))
+        if (http_same(origin, slice_str(site->origins[i])))
             return site->origins[i];
+        if (strcmp(site->origins[i], "*") == 0)
+            any = site->origins[i];
     }
-    return NULL;
+    return any;
 }
 
 static bool is_address(struct slice name)
@@ -243,11 +247,13 @@ int terms_judge(struct terms *t, const struct door_site *site, const char **ret_
                    "listener's `origins` may name another";
         return 403;
     }
-    t->is_foreign = t->is_led;
+    t->is_foreign = t->is_guest = t->is_led;
     if (!t->origin.p)
         return 0; /* no browser, or it leads here: GET */
     t->cors = listed(t->origin, site);
     t->is_foreign = !t->cors && !(t->host.p && handshake_same_host(t->origin, t->host));
+    t->is_guest = !(t->cors && strcmp(t->cors, "*") != 0) &&
+                  !(t->host.p && handshake_same_origin(t->origin, t->host));
     if (!t->is_foreign || (!t->upgrades && (t->method & (METHOD_GET | METHOD_HEAD))))
         return 0;
     *ret_why = "pages of this origin may not come here; the listener's `origins` may say so";

@@ -23,6 +23,8 @@ struct terms {
     bool says_more;   /* there are fields that make headers of a message */
     bool is_led;      /* a browser says that another site's page made it ask */
     bool is_foreign;  /* of terms_judge(): of a page that may not come: only to be looked at */
+    bool is_guest;    /* the same: of a page that is not brokerd's own, nor in `origins` by name: it
+                       * does not manage the broker */
     const char *cors; /* of terms_judge(): whose pages may see the answer; NULL: no other's */
 };
 
@@ -30,7 +32,7 @@ struct terms {
 int terms_read(const struct http_request *r, struct terms *ret, const char **ret_why);
 
 /* May it come to a listener that was told `site`, by that name, from a page of that origin? 0; else
- * 403 and why. Sets t->cors and t->is_foreign. */
+ * 403 and why. Sets t->cors, t->is_foreign and t->is_guest. */
 int terms_judge(struct terms *t, const struct door_site *site, const char **ret_why);
 
 /* Does a field of that name make a header of a message? */

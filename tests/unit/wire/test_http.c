@@ -155,23 +155,24 @@ END_TEST
 
 static const struct {
     const char *origin, *host;
-    bool same;
+    bool same, same_port;
 } pages[] = {
-    {"http://a.example", "a.example", true},
-    {"http://A.example", "a.EXAMPLE:80", true},
-    {"http://a.example:80", "a.example", true},
-    {"https://a.example", "a.example:443", true},
-    {"http://a.example:8080", "a.example:8080", true},
-    {"https://a.example", "a.example:80", true}, /* another port is the same host */
-    {"http://a.example", "b.example", false},
-    {"http://a.example.evil", "a.example", false},
-    {"http://a.example:81", "a.example", true},
-    {"http://[::1]:81", "[::1]", true},
-    {"http://[::1]", "[::2]", false},
-    {"ftp://a.example", "a.example", false},
-    {"null", "null", false},
-    {"http://", "", false},
-    {"", "", false},
+    {"http://a.example", "a.example", true, true},
+    {"http://A.example", "a.EXAMPLE:80", true, false},
+    {"http://a.example:80", "a.example", true, false},
+    {"https://a.example", "a.example:443", true, false},
+    {"http://A.example:8080", "a.example:8080", true, true},
+    {"http://[::1]:7070", "[::1]:7070", true, true},
+    {"https://a.example", "a.example:80", true, false}, /* another port is the same host */
+    {"http://a.example", "b.example", false, false},
+    {"http://a.example.evil", "a.example", false, false},
+    {"http://a.example:81", "a.example", true, false},
+    {"http://[::1]:81", "[::1]", true, false},
+    {"http://[::1]", "[::2]", false, false},
+    {"ftp://a.example", "a.example", false, false},
+    {"null", "null", false, false},
+    {"http://", "", false, false},
+    {"", "", false, false},
 };
 
 START_TEST(pages_of_the_same_host)
@@ -179,6 +180,9 @@ START_TEST(pages_of_the_same_host)
     ck_assert_msg(handshake_same_host(slice_str(pages[_i].origin), slice_str(pages[_i].host)) ==
                       pages[_i].same,
                   "%s at %s", pages[_i].origin, pages[_i].host);
+    ck_assert_msg(handshake_same_origin(slice_str(pages[_i].origin), slice_str(pages[_i].host)) ==
+                      pages[_i].same_port,
+                  "%s at %s, ports too", pages[_i].origin, pages[_i].host);
 }
 END_TEST
 
