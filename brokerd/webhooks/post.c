@@ -211,7 +211,8 @@ static bool set_guard(CURL *e, const struct webhook_spec *s, struct post *post)
            !curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
            !curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L) &&
            !curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L) &&
-           (!s->ca || !curl_easy_setopt(e, CURLOPT_CAINFO, s->ca)) &&
+           (!s->ca || (!curl_easy_setopt(e, CURLOPT_CAINFO, s->ca) &&
+                       !curl_easy_setopt(e, CURLOPT_CAPATH, NULL))) && /* not the system's, too */
            !curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket) &&
            !curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, post);
 }
