@@ -31,10 +31,7 @@ export class Connection {
   // said was wrong and nobody here waits for.
   constructor(on) {
     Object.assign(this, { on, subscriptions: [], asked: new Map(), number: 0, failures: 0, state: 'off' });
-    document.addEventListener('visibilitychange', () => {
-      if (!document.hidden && this.state === 'lost') this.retry();
-    });
-    addEventListener('online', () => this.state === 'lost' && this.retry());
+    this.back = () => !document.hidden && this.state === 'lost' && this.retry();
   }
 
   // {topic, credit, options, takes(topic), message(topic, text), gap(lost, reason), ready()}: it is
@@ -46,6 +43,8 @@ export class Connection {
 
   start() {
     if (this.socket) return;
+    document.addEventListener('visibilitychange', this.back); // twice is once
+    addEventListener('online', this.back);
     this.change('wait');
     const socket = new WebSocket(url(), 'json');
     this.socket = socket;
@@ -59,6 +58,8 @@ export class Connection {
 
   stop() {
     const socket = this.socket;
+    document.removeEventListener('visibilitychange', this.back);
+    removeEventListener('online', this.back);
     this.leave();
     this.change('off');
     if (socket) socket.close();

@@ -2,6 +2,7 @@
 
 const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
 const SHOWN = 20000; // characters of a message that are laid out
+const INDENTED = 20; // levels: what is nested thousands deep would become gigabytes of blanks
 
 // The members of an object, their texts untouched.
 export function members(text) {
@@ -32,7 +33,7 @@ export function pretty(node, text) {
   const tokens = text.slice(0, SHOWN).match(TOKEN) || [];
   let depth = 0;
   let plain = '';
-  const line = () => `\n${'  '.repeat(Math.max(0, depth))}`;
+  const line = () => `\n${'  '.repeat(Math.max(0, Math.min(depth, INDENTED)))}`;
   const flush = () => {
     if (plain) node.append(plain);
     plain = '';
