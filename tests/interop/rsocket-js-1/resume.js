@@ -12,6 +12,9 @@ const broker = new URL(process.argv[2].replace(/^tcp:/, 'http:'));
 const PATIENCE_MS = 20000 * Number(process.env.SLOW || 1);
 const ITEMS = 10000;
 const CUTS = 20;
+// What a connection carries at least, either way: RESUME and its answer. The client does not try
+// again where it is cut before that.
+const BEGINNING = 64;
 
 // Numbers from a seed (a linear congruence: good enough to cut by).
 let state = Number(process.argv[3]) % 2147483647 || 1;
@@ -26,7 +29,7 @@ function cutter(most) {
   proxy.server = net.createServer((client) => {
     const server = net.connect(Number(broker.port), broker.hostname);
     const carry = (from, to) => {
-      let left = 1 + below(most);
+      let left = BEGINNING + below(most);
       from.on('data', (some) => {
         const part = proxy.cuts < CUTS ? some.subarray(0, left) : some;
         left -= part.length;
