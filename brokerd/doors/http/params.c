@@ -206,8 +206,8 @@ int params_count(struct params *p, const char *name, uint64_t most, uint64_t *re
 
     if (!v)
         return 0;
-    if (units_parse_count(v->value, UNITS_ZERO, &n) < 0 || n > most) {
-        (void)snprintf(wanted, sizeof wanted, "a number up to %" PRIu64, most);
+    if (units_parse_count(v->value, 0, &n) < 0 || n > most) {
+        (void)snprintf(wanted, sizeof wanted, "a number from 1 to %" PRIu64, most);
         return wrong_value(ret_why, v, wanted);
     }
     *ret = n;

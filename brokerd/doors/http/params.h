@@ -34,8 +34,8 @@ void params_free(struct params *p);
 
 /* Take the first of that name; false: there is none. */
 bool params_take(struct params *p, const char *name, struct slice *ret);
-/* A number up to `most`, a time in ms up to `most_ms` (with a unit, or plain ms): *ret stays as it
- * is where none is said. Both may be 0. */
+/* A number from 1 to `most`, a time in ms from 0 to `most_ms` (with a unit, or plain ms): *ret
+ * stays as it is where none is said. */
 int params_count(struct params *p, const char *name, uint64_t most, uint64_t *ret,
                  struct refusal *ret_why);
 int params_time(struct params *p, const char *name, int64_t most_ms, int64_t *ret,

@@ -248,8 +248,8 @@ static int read_wish(struct wish *w, struct slice query, struct slice body, stru
         r = params_word(p, "ack", "manual", "auto", &w->is_auto, why);
     if (r == 0)
         r = params_settings(p, POLICY_QUEUE, &w->o.headers, &w->facts, why);
-    if (r == 0 && (w->max == 0 || w->visibility_ms == 0)) {
-        refuse(why, REASON_INVALID, "%s is at least 1", w->max ? "visibility" : "max");
+    if (r == 0 && w->visibility_ms == 0) {
+        refuse(why, REASON_INVALID, "visibility is at least 1ms");
         r = -EINVAL;
     }
     return r;

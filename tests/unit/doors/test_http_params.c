@@ -70,15 +70,17 @@ START_TEST(numbers_times_and_words)
     int64_t ms = 7;
     bool yes = true;
 
-    ck_assert_int_eq(load("n=10&t=2s&w=no&n=11&t=500&big=1001&long=1h&odd=x&w=maybe&none=-1", ""),
-                     0);
+    ck_assert_int_eq(
+        load("n=10&t=2s&w=no&n=11&t=500&big=1001&long=1h&odd=x&w=maybe&none=-1&zero=0", ""), 0);
     ck_assert_int_eq(params_count(&p, "absent", 1000, &n, &why), 0);
     ck_assert_uint_eq(n, 7);
     ck_assert_int_eq(params_count(&p, "n", 1000, &n, &why), 0);
     ck_assert_uint_eq(n, 10);
     ck_assert_int_eq(params_count(&p, "big", 1000, &n, &why), -EINVAL);
-    ck_assert_str_eq(why.text, "invalid: big is 1001, not a number up to 1000");
+    ck_assert_str_eq(why.text, "invalid: big is 1001, not a number from 1 to 1000");
     ck_assert_int_eq(params_count(&p, "none", 1000, &n, &why), -EINVAL);
+    ck_assert_int_eq(params_count(&p, "zero", 1000, &n, &why), -EINVAL);
+    ck_assert_str_eq(why.text, "invalid: zero is 0, not a number from 1 to 1000");
     ck_assert_int_eq(params_time(&p, "t", 60000, &ms, &why), 0);
     ck_assert_int_eq(ms, 2000);
     ck_assert_int_eq(params_time(&p, "t", 60000, &ms, &why), 0);

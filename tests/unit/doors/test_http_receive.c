@@ -437,6 +437,7 @@ START_TEST(what_cannot_be_is_refused)
         {"GET /v1/topics/a..b/events", "400"},
         {"GET /v1/topics/a/events?filter=", "400"},
         {"GET /v1/topics/a/events?credit=x", "400"},
+        {"GET /v1/topics/a/events?credit=0", "400"},
         {"GET /v1/topics/a/events?ack-timeout=1s", "400"},
         {"GET /v1/topics/a/events?from=first", "400"},
         {"GET /v1/queues/$SYS.a/events", "403"},
