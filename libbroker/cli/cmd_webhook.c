@@ -141,6 +141,24 @@ static void print_state(const json_t *w)
     printf("answers take     %s\n", cli_latency_text(cli_json_number(w, "answer_us") * 1000, a));
 }
 
+/* A list as the settings have it. */
+static void print_setting(const char *key, const json_t *value)
+{
+    const json_t *one;
+    size_t i;
+
+    if (json_is_string(value)) {
+        printf("  %-15s %s\n", key, json_string_value(value));
+        return;
+    }
+    printf("  %-15s {", key);
+    json_array_foreach(value, i, one)
+    {
+        printf(" %s", json_string_value(one));
+    }
+    puts(" }");
+}
+
 static void print_info(const json_t *w)
 {
     const json_t *c = json_object_get(w, "counters"), *settings = json_object_get(w, "settings");
@@ -153,7 +171,7 @@ static void print_info(const json_t *w)
     printf("dead letters     %s: %llu\n", cli_json_text(w, "dead_queue"),
            (unsigned long long)cli_json_number(w, "dead_depth"));
     print_last(json_object_get(w, "last_failure"));
-    printf("counted          ");
+    printf("counted         ");
     json_object_foreach((json_t *)(uintptr_t)c, key, value)
     {
         if (json_is_integer(value))
@@ -166,8 +184,7 @@ static void print_info(const json_t *w)
     puts("settings");
     json_object_foreach((json_t *)(uintptr_t)settings, key, value)
     {
-        if (json_is_string(value))
-            printf("  %-15s %s\n", key, json_string_value(value));
+        print_setting(key, value);
     }
 }
 

@@ -147,6 +147,7 @@ wait_until 10 member_is three state active
 gone() { ! broker webhook info off; }
 wait_until 10 gone
 wait_until 10 member_is one state active
+broker webhook info one | grep -q '^  allow  *{ 127.0.0.0/8 }$' || fail "lists are among its settings"
 broker webhook info one | grep -q 'topics *bills.#' || fail "its topics are the old ones"
 broker pub orders.late 1
 broker pub bills.a b
