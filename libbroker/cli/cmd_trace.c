@@ -475,6 +475,11 @@ static int follow(struct trace *t)
         left_ms = (t->end_ns - cli_now_ns()) / 1000000;
         if (left_ms <= 0 || cli_interrupted(t->cli)) {
             r = tell_waiting(t);
+            if (t->n < t->wanted)
+                cli_note(t->cli, "%zu of %zu messages to \"%s\" passed in time", t->n,
+                         (size_t)t->wanted, t->topic);
+            else if (t->n == 0)
+                cli_note(t->cli, "no message to \"%s\" passed in time", t->topic);
             return r != CLI_OK ? r : goes_on || t->n < t->wanted ? CLI_TIMED_OUT : CLI_OK;
         }
         r = cli_link_wait(&t->link, (int)(rest_ms < left_ms ? rest_ms : left_ms), NULL);

@@ -28,6 +28,13 @@ assert_grep 'of shop\): delivered to shop' "$TMP/said"
 assert_grep '=> queue "audit": .*it has no consumer' "$TMP/said"
 broker queue rm audit >/dev/null
 
+echo "== nothing passes: it says so"
+assert_eq "$(status_of broker trace orders.us -n 2 --timeout 200ms)" 5 "exit code, nothing passed"
+{ broker trace orders.us -n 2 --timeout 200ms || true; } 2>&1 >/dev/null | grep -q '0 of 2 messages to "orders.us" passed' ||
+    fail "it is silent"
+broker trace orders.us --timeout 200ms 2>&1 >/dev/null | grep -q 'no message to "orders.us" passed' ||
+    fail "it is silent without -n"
+
 echo "== those that pass, with what their publishers say of the trace"
 parent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
 background broker trace orders.us -n 2 --timeout 20s --json >"$TMP/traced" 2>"$TMP/traced.err"
