@@ -99,7 +99,7 @@ static const struct setting rows[] = {
     {"limits", "resume-max-sessions", SETTING_COUNT, "10000", 0, 1 << 24,
      FIELD(limits.resume_max_sessions),
      .text = "Sessions that outlive their connection (RSocket RESUME), on each worker. 0: none."},
-    {"limits", "resume-timeout", SETTING_TIME, "60s", SECOND, DAY, FIELD(limits.resume_timeout_ms),
+    {"limits", "resume-timeout", SETTING_TIME, "1m", SECOND, DAY, FIELD(limits.resume_timeout_ms),
      .text = "How long a session without a connection is kept."},
     {"limits", "resume-max-bytes", SETTING_SIZE, "16MiB", 64 * KIB, 4 * GIB,
      FIELD(limits.resume_max_bytes),

@@ -488,17 +488,22 @@ START_TEST(table)
 {
     static const char *const kinds[] = {"queue", "subscription"};
     const struct setting *row;
+    struct settings *none = load("");
     const char *key;
-    char err[SETTINGS_ERROR_MAX];
+    char err[SETTINGS_ERROR_MAX], told[64];
 
     for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
         if (row->type == SETTING_LATER)
             continue;
         ck_assert_msg(row->text && row->text[strlen(row->text) - 1] == '.', "%s", row->key);
         ck_assert_ptr_eq(setting_find(row->section, row->key), row);
-        if (setting_is_scalar(row->type))
+        if (setting_is_scalar(row->type)) {
             ck_assert_msg(setting_check(row, slice_str(row->fallback), err, sizeof err) == 0, "%s",
                           err);
+            /* `broker config` marks what differs: it is written as it would be told */
+            (void)setting_format(row, none, told, sizeof told);
+            ck_assert_msg(row->auto_ || strcmp(told, row->fallback) == 0, "%s: %s", row->key, told);
+        }
         if (row->type == SETTING_POLICY)
             ck_assert(policy_has_key(setting_policy_kind(row->section), slice_str(row->key)));
     }
@@ -508,6 +513,7 @@ START_TEST(table)
         for (size_t i = 0; (key = policy_key_name(kind, i)) != NULL; i++)
             ck_assert_msg(setting_find(kinds[k], key) != NULL, "%s %s", kinds[k], key);
     }
+    settings_free(none);
 }
 END_TEST
 
