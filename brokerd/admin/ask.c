@@ -195,7 +195,7 @@ void ask_refused(struct ask *a, struct desk *d)
 
 void ask_answer(struct ask *a, struct desk *d)
 {
-    char *text = a->call ? json_dumps(a->answer, JSON_COMPACT) : NULL;
+    char *text = a->call ? json_dumps(a->answer, ADMIN_JSON) : NULL;
 
     if (a->call && !text) {
         ask_refuse(a, REASON_MEMORY, "no memory for the answer");

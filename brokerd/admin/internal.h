@@ -25,6 +25,9 @@ enum {
     CONTENT_JSON = 0x05,     /* application/json among RSocket's well-known types */
 };
 
+/* How answers are written: a share of 0.007 is not 0.0070000000000000001. */
+#define ADMIN_JSON (JSON_COMPACT | JSON_REAL_PRECISION(6))
+
 /* --------------------------------------------------------------------------------- a worker */
 
 struct event {

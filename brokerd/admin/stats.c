@@ -50,7 +50,7 @@ static void say(struct round *r, enum stat t, json_t *what)
 
     if (is_heard(r, t)) {
         json_object_set_new(what, "now_ms", json_integer(worker_now(r->desk->worker)));
-        text = json_dumps(what, JSON_COMPACT);
+        text = json_dumps(what, ADMIN_JSON);
         if (text) /* without memory this second has no figures */
             (void)desk_publish(r->desk, topics[t], text);
         free(text);
