@@ -284,6 +284,12 @@ static void complain_to_both(void *ctx, const char *text)
         r->asker->mistake(r->asker->ctx, text);
 }
 
+/* What a section is that was not there, or is no more. */
+static const char *or_nothing(const char *value)
+{
+    return *value ? value : "nothing";
+}
+
 static void log_change(const struct settings_change *ch)
 {
     const struct log_fact facts[] = {{"setting", ch->what, 0},
@@ -294,10 +300,11 @@ static void log_change(const struct settings_change *ch)
 
     if (ch->restart)
         log_event(LEVEL_WARNING, "setting_kept", facts,
-                  "reload: %s = %s takes a restart; it stays %s", ch->what, ch->after, ch->before);
+                  "reload: %s = %s takes a restart; it stays %s", ch->what, or_nothing(ch->after),
+                  or_nothing(ch->before));
     else
         log_event(LEVEL_NOTICE, "setting_changed", facts, "reload: %s = %s (was %s)", ch->what,
-                  ch->after, ch->before);
+                  or_nothing(ch->after), or_nothing(ch->before));
 }
 
 static void tell_change(void *ctx, const struct settings_change *ch)
@@ -427,7 +434,7 @@ static void evict(struct broker *b)
     set_phase(b, EVICTING, b->settings->drain_ms + CLOSING_MS);
 }
 
-static void stop(struct broker *b, int signal)
+static void stop(struct broker *b, const char *why)
 {
     if (b->phase >= DRAINING) {
         log_notice("stopping at once");
@@ -435,7 +442,7 @@ static void stop(struct broker *b, int signal)
         return;
     }
     systemd_notify("STOPPING=1\nSTATUS=Stopping");
-    begin_drain(b, signal == SIGINT ? "stopping (SIGINT)" : "stopping (SIGTERM)");
+    begin_drain(b, why);
     round_start(&b->drained, b, answer_drained);
     set_phase(b, DRAINING, b->settings->drain_ms);
 }
@@ -461,7 +468,7 @@ static void on_look(evutil_socket_t fd, short what, void *ctx)
     case EVICTING:
         if (net_connections(b->net) == 0 || is_late) {
             log_notice("drained: %u connections left", net_connections(b->net));
-            stop(b, SIGTERM);
+            stop(b, "stopping (drained)");
         }
         return;
     case DRAINING:
@@ -500,7 +507,7 @@ static void on_signal(evutil_socket_t signal, short what, void *ctx)
         evict(b);
         break;
     default:
-        stop(b, (int)signal);
+        stop(b, signal == SIGINT ? "stopping (SIGINT)" : "stopping (SIGTERM)");
         break;
     }
 }

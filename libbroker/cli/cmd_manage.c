@@ -210,6 +210,12 @@ const struct cli_command cli_consumers = {
 
 /* ------------------------------------------------------------------------ the settings --- */
 
+/* What a section is that was not there, or is no more. */
+static const char *or_nothing(const char *value)
+{
+    return *value ? value : "nothing";
+}
+
 static void print_changes(const json_t *answer)
 {
     const json_t *c;
@@ -217,9 +223,9 @@ static void print_changes(const json_t *answer)
 
     json_array_foreach(json_object_get(answer, "changes"), i, c)
     {
-        printf("%s = %s (%s %s)\n", cli_json_text(c, "what"), cli_json_text(c, "after"),
+        printf("%s = %s (%s %s)\n", cli_json_text(c, "what"), or_nothing(cli_json_text(c, "after")),
                json_is_true(json_object_get(c, "restart")) ? "takes a restart; it is" : "was",
-               cli_json_text(c, "before"));
+               or_nothing(cli_json_text(c, "before")));
     }
 }
 

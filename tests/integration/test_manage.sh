@@ -131,6 +131,9 @@ broker reload >"$TMP/out"
 assert_grep '^queue "work" max-messages = 6 \(was 5\)' "$TMP/out"
 assert_eq "$(broker reload)" "workers = 3 (takes a restart; it is 2)" "a second reload"
 assert_grep 'queue "work" max-messages = 6' "$brokerd_log"
+echo 'webhook "later" { topic = x url = "https://later.example" secret = "" }' >>"$TMP/brokerd.conf"
+assert_grep '^webhook "later" = \{\.\.\} \(was nothing\)' <(broker config)
+sed -i '$d' "$TMP/brokerd.conf"
 broker config --json >"$TMP/out"
 assert_grep '"key":"workers","value":"2"' "$TMP/out"
 echo 'queue "other" { overflow = perhaps }' >>"$TMP/brokerd.conf"
@@ -142,6 +145,7 @@ assert_grep 'brokerd.conf:4: overflow: expected' "$TMP/out"
 
 echo "== the same by curl"
 http=http://${BROKER_URL#tcp://}
+curl -sS -m 20 "$http/v1/info" | grep -qE '"busy":[0-9.e-]{1,9},' || fail "a share with all its digits"
 answers() { # STATUS CURL-ARGUMENTS: the answer is in $TMP/out
     local wanted=$1
     shift
