@@ -121,6 +121,16 @@ static bool lines_end_well(struct slice head)
     return true;
 }
 
+static const char *what_is_wrong(const http_parser *p)
+{
+    if (HTTP_PARSER_ERRNO(p) == HPE_OK)
+        return "no head of a request";
+    if (HTTP_PARSER_ERRNO(p) == HPE_UNEXPECTED_CONTENT_LENGTH)
+        return "the length of the body is said twice: expected one Content-Length, or "
+               "Transfer-Encoding: chunked";
+    return http_errno_description(HTTP_PARSER_ERRNO(p));
+}
+
 int http_parse(struct slice head, struct http_request *ret, const char **ret_why)
 {
     static const http_parser_settings settings = {.on_url = on_url,
@@ -145,8 +155,7 @@ int http_parse(struct slice head, struct http_request *ret, const char **ret_why
     if (f.err)
         return f.err;
     if (HTTP_PARSER_ERRNO(&p) != HPE_OK || used != head.n || !p.upgrade) {
-        *ret_why = HTTP_PARSER_ERRNO(&p) != HPE_OK ? http_errno_description(HTTP_PARSER_ERRNO(&p))
-                                                   : "no head of a request";
+        *ret_why = what_is_wrong(&p);
         return -EPROTO;
     }
     blank = memchr(head.p, ' ', head.n);
