@@ -776,8 +776,7 @@ static int prepare(struct broker *b, int argc, char **argv)
     int r = options_parse(argc, argv, &b->options, err, sizeof err);
 
     if (r < 0) {
-        fprintf(stderr, "brokerd: %s\n", err);
-        options_usage(stderr);
+        fprintf(stderr, "brokerd: %s\nTry `brokerd --help`.\n", err);
         return r == -ENOMEM ? EXIT_SYSTEM_ERROR : EXIT_BAD_USAGE;
     }
     if (b->options.help) {
