@@ -218,9 +218,19 @@ static void log_failure(struct hook *h, const struct slot *s)
               "a webhook's delivery failed%s%s", *p->error ? ": " : "", p->error);
 }
 
+enum { END_TEXT = 48 };
+
+/* "answered 500", or "unreachable": without an answer there is no status. */
+static const char *how_it_went(enum attempt_end end, unsigned status, char text[END_TEXT])
+{
+    if (status)
+        (void)snprintf(text, END_TEXT, "%s %u", attempt_end_name(end), status);
+    return status ? text : attempt_end_name(end);
+}
+
 static void tell_dead(struct hook *h, const struct slot *s)
 {
-    char left[48] = "";
+    char left[48] = "", end[END_TEXT];
     uint64_t more;
 
     h->count.dead++;
@@ -229,20 +239,21 @@ static void tell_dead(struct hook *h, const struct slot *s)
     if (more)
         snprintf(left, sizeof left, "; %llu more of the kind", (unsigned long long)more);
     hook_tell(h, "webhook_dead", LEVEL_WARNING, "a webhook's message became a dead letter",
-              "%s after %u attempts, the last: %s %u%s", s->post.request.id, s->attempt,
-              attempt_end_name(s->post.end), s->post.status, left);
+              "%s after %u attempts, the last: %s%s", s->post.request.id, s->attempt,
+              how_it_went(s->post.end, s->post.status, end), left);
 }
 
 static void tell_change(struct hook *h, enum pace_change change)
 {
     int64_t ms = h->pace.open_until_ms - now_of(h);
+    char end[END_TEXT];
 
     if (change == PACE_OPENED) {
         h->count.opened++;
         hook_tell(h, "webhook_opened", LEVEL_WARNING,
                   "a webhook fails: it is not called for a while",
-                  "%u failures in a row, the last: %s %u; for %lld ms", h->pace.failures,
-                  attempt_end_name(h->last.end), h->last.status, (long long)ms);
+                  "%u failures in a row, the last: %s; for %lld ms", h->pace.failures,
+                  how_it_went(h->last.end, h->last.status, end), (long long)ms);
     } else if (change == PACE_RECOVERED) {
         hook_tell(h, "webhook_recovered", LEVEL_NOTICE, "a webhook works again", "%s", "");
     }

@@ -68,6 +68,8 @@ for row in hang:timeout half:timeout drip:timeout close:unreachable head:malform
         fail "${row%:*}: $(broker --json webhook info "${row%:*}")"
 done
 [ "$(member redirect counters.status.3xx)" -gt 0 ] || fail "redirects were not counted"
+assert_grep 'the last: unreachable[;|" ]' "$brokerd_log" # not "unreachable 0"
+grep -qE 'the last: [a-z]+ 0' "$brokerd_log" && fail "a status that never came"
 
 echo "== nobody was led elsewhere, and no guarded address was called"
 saw /secret 'attempts == 0'
