@@ -76,9 +76,9 @@ rate() {
 }
 
 neighbours() {
-    local events=${EVENTS:-500} with
+    local events=${EVENTS:-500} order="alone beside" with
     for _ in $(seq "$rounds"); do
-        for with in alone beside; do
+        for with in $order; do
             start_sink
             conf=
             for i in $(seq 1 20); do conf+=$(section "good$i" "$i")$'\n'; done
@@ -90,6 +90,7 @@ neighbours() {
             stop_sink # first, or stopping waits for what hangs
             brokerd_stop
         done
+        order="${order#* } ${order% *}" # who is first has the machine as others left it
     done
     awk -v a="$(median <"$TMP/alone")" -v b="$(median <"$TMP/beside")" -v n=$((20 * events)) 'BEGIN {
         printf "20 endpoints: %.0f deliveries/s, beside a dead one %.0f: %+.1f %%\n",
