@@ -47,19 +47,6 @@ static const struct door_ops *served(const char *name, const struct door_site *s
     return NULL;
 }
 
-static bool origin_allowed(const struct http_request *r, const struct door_site *site)
-{
-    struct slice origin, host;
-
-    if (!http_field(r, "origin", &origin))
-        return true; /* no browser */
-    for (size_t i = 0; i < site->origins_n; i++) {
-        if (strcmp(site->origins[i], "*") == 0 || http_same(origin, slice_str(site->origins[i])))
-            return true;
-    }
-    return http_field(r, "host", &host) && handshake_same_host(origin, host);
-}
-
 /* The first of the offered that is spoken there, by the door of the path if that has one, decides
  * which door; of those that name it, the best. */
 static void choose(const struct http_request *r, const struct door_site *site,
@@ -109,11 +96,6 @@ static void answer_websocket(const struct http_request *r, unsigned path,
         say(a, status, "%s", why);
         return;
     }
-    if (!origin_allowed(r, site)) {
-        a->refusal = DOOR_REFUSED_ORIGIN;
-        say(a, 403, "pages of this origin may not come here; the listener's `origins` may say so");
-        return;
-    }
     a->status = 101;
     a->upgrade.is_echo = paths[path].is_echo;
     if (a->upgrade.is_echo)
@@ -141,7 +123,7 @@ void answer_request(const struct http_request *r, const struct door_site *site,
 {
     unsigned path = path_of(r, site);
 
-    *ret = (struct answer){.refusal = DOOR_REFUSED_HTTP};
+    *ret = (struct answer){0};
     if (!site->websocket)
         say(ret, 404, "this listener does not serve WebSocket, and nothing else is here yet");
     else if (path == PATHS)

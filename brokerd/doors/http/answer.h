@@ -14,11 +14,11 @@ struct answer {
     char accept[HANDSHAKE_ACCEPT_MAX]; /* with 101 */
     struct slice subprotocol;          /* with 101; of the request; empty: none */
     struct door_upgrade upgrade;       /* with 101 */
-    enum door_refusal refusal;         /* else */
     char text[256];                    /* else: for a person, a line without its end */
 };
 
-/* Answer `r` as a listener that was told `site`; `all` are the doors it may name. */
+/* Answer `r`, which may come (terms_judge()), as a listener that was told `site`; `all` are the
+ * doors it may name. */
 void answer_request(const struct http_request *r, const struct door_site *site,
                     const struct door_ops *const *all, struct answer *ret);
 
