@@ -108,9 +108,9 @@ endif
 ask = $(eval $(1) := $(shell command -v $(firstword $(CC)) >/dev/null && pkg-config $(2)))$(if \
     $(filter 0,$(.SHELLSTATUS)),$($(1)),$(error $(CC), pkg-config or one of $(filter-out --%,$(2)) \
     is missing here; `make deps` installs what building and testing need))
-PKG_CFLAGS = $(call ask,PKG_CFLAGS,--cflags libevent jansson hiredis libconfuse libcrypto)
+PKG_CFLAGS = $(call ask,PKG_CFLAGS,--cflags libevent jansson hiredis libconfuse libcrypto libxxhash)
 DAEMON_PKGS = $(call ask,DAEMON_PKGS,--libs libevent_core libevent_pthreads jansson hiredis \
-    libconfuse libcrypto libcurl)
+    libconfuse libcrypto libcurl libxxhash)
 DAEMON_LIBS = $(DAEMON_PKGS) -lhttp_parser -lwslay
 CLIENT_LIBS = $(call ask,CLIENT_LIBS,--libs libevent_core libevent_pthreads jansson)
 CHECK_LIBS = $(call ask,CHECK_LIBS,--libs check)

@@ -9,7 +9,8 @@ set -eu
 # package, or package=command where any source of the command will do
 declare -A packages=(
     [build]="gcc=cc binutils=ld pkg-config=pkg-config libc6-dev libevent-dev libjansson-dev
-             libhiredis-dev libconfuse-dev libssl-dev libcurl4-openssl-dev libhttp-parser-dev libwslay-dev"
+             libhiredis-dev libconfuse-dev libssl-dev libcurl4-openssl-dev libhttp-parser-dev libwslay-dev
+             libxxhash-dev"
     [test]="check g++=c++ nodejs=node npm=npm python3=python3 netcat-openbsd=nc chromium=chromium
             curl=curl slowhttptest=slowhttptest prometheus=promtool
             python3-websockets ca-certificates

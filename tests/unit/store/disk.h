@@ -1,0 +1,325 @@
+/* disk.h - a journal in memory: what the store's thread does with files, done with arrays, so that
+ *          tests can stop it anywhere and spoil any byte.
+ *
+ * Shape    A batch is gathered by disk_add(), then written and applied to the catalog by
+ *          disk_commit(). disk_trim() clears segments as long as there is a victim. A queue is
+ *          defined in each segment before its first record there.
+ * Thread   One. */
+#ifndef BROKER_TESTS_UNIT_STORE_DISK_H
+#define BROKER_TESTS_UNIT_STORE_DISK_H
+
+#include "brokerd/store/journal/clear.h"
+#include "brokerd/store/journal/recover.h"
+#include "tests/unit/support.h"
+
+enum { DISK_SEGMENTS = 8192, DISK_RECORDS = 512 };
+
+struct disk_file {
+    uint8_t *bytes;
+    size_t n;
+};
+
+struct disk {
+    struct catalog catalog;
+    struct disk_file file[DISK_SEGMENTS];
+    uint32_t current;  /* segment written to; 0: none yet */
+    uint32_t previous; /* for the next one's head */
+    uint64_t previous_end, next_batch;
+    size_t segment_bytes, last_batch; /* where the last batch is in the current segment */
+    struct record batch[DISK_RECORDS];
+    unsigned n;
+    uint64_t cleared, moved_bytes;
+};
+
+enum { DISK_JOURNAL = 0x1234567 };
+
+static inline void disk_init(struct disk *d, size_t segment_bytes)
+{
+    memset(d, 0, sizeof *d);
+    d->segment_bytes = segment_bytes;
+    d->next_batch = 1;
+    catalog_init(&d->catalog, segment_bytes, UINT64_MAX);
+}
+
+static inline void disk_fini(struct disk *d)
+{
+    for (size_t i = 0; i < DISK_SEGMENTS; i++)
+        free(d->file[i].bytes);
+    catalog_fini(&d->catalog);
+}
+
+static inline void disk_begin_segment(struct disk *d)
+{
+    struct segment_head h = {.journal = DISK_JOURNAL,
+                             .number = d->current + 1,
+                             .previous = d->previous,
+                             .previous_end = (uint32_t)d->previous_end,
+                             .batch = d->next_batch,
+                             .made_ms = 1000};
+    struct disk_file *f = &d->file[h.number];
+
+    ck_assert_uint_lt(h.number, DISK_SEGMENTS);
+    if (d->current && segments_find(&d->catalog.segments, d->current))
+        segments_resize(&d->catalog.segments, d->current, d->file[d->current].n, false);
+    d->current = h.number;
+    f->bytes = malloc(SEGMENT_HEAD);
+    f->n = SEGMENT_HEAD;
+    ck_assert_ptr_nonnull(f->bytes);
+    segment_encode(&h, f->bytes);
+    ck_assert_int_eq(segments_add(&d->catalog.segments, h.number, f->n), 0);
+    segments_resize(&d->catalog.segments, h.number, f->n, true);
+    d->previous = h.number;
+    d->previous_end = f->n;
+}
+
+/* The queue's definition, if the current segment has none: as one more record. */
+static inline void disk_define(struct disk *d, uint32_t queue, struct record *out, unsigned *n)
+{
+    const struct stored_queue *q = catalog_queue(&d->catalog, queue);
+
+    for (unsigned i = 0; i < *n; i++)
+        if (out[i].kind == RECORD_QUEUE && out[i].queue == queue)
+            return;
+    if (q && q->defined != d->current && !q->gone && catalog_definition(q, &out[*n]))
+        (*n)++;
+}
+
+/* Write and apply what was gathered. */
+static inline void disk_commit(struct disk *d)
+{
+    struct record all[2 * DISK_RECORDS];
+    struct batch_head head = {.journal = DISK_JOURNAL};
+    uint64_t size = 0, offset;
+    unsigned n = 0;
+    uint8_t *records, *p;
+    struct disk_file *f;
+
+    for (unsigned i = 0; i < d->n; i++)
+        size += record_size(&d->batch[i]) + 64; /* definitions have short names here */
+    if (!d->current || (d->file[d->current].n > SEGMENT_HEAD &&
+                        d->file[d->current].n + BATCH_HEAD + size > d->segment_bytes))
+        disk_begin_segment(d);
+    for (unsigned i = 0; i < d->n; i++) {
+        if (d->batch[i].kind != RECORD_QUEUE && d->batch[i].kind != RECORD_GONE)
+            disk_define(d, d->batch[i].queue, all, &n);
+        all[n] = d->batch[i];
+        if (all[n].kind == RECORD_RETURNED && !all[n].segment)
+            all[n].segment = d->current;
+        n++;
+    }
+    f = &d->file[d->current];
+    size = 0;
+    for (unsigned i = 0; i < n; i++)
+        size += record_size(&all[i]);
+    offset = f->n;
+    f->bytes = realloc(f->bytes, f->n + BATCH_HEAD + size);
+    records = f->bytes + offset + BATCH_HEAD;
+    p = records;
+    for (unsigned i = 0; i < n; i++)
+        p = record_encode(&all[i], p);
+    head.number = d->next_batch++;
+    head.segment = d->current;
+    head.offset = (uint32_t)offset;
+    head.records_n = n;
+    batch_encode(&head, slice_of(records, size), f->bytes + offset);
+    f->n += BATCH_HEAD + size;
+    d->last_batch = offset;
+    d->previous_end = f->n;
+    segments_resize(&d->catalog.segments, d->current, f->n, true);
+    for (p = records; size;) {
+        struct record r;
+
+        ck_assert(record_decode(slice_of(p, size), &r));
+        ck_assert_int_eq(catalog_apply(&d->catalog, &r, d->current, (uint32_t)(p - f->bytes)), 0);
+        p += r.size;
+        size -= r.size;
+    }
+    d->n = 0;
+}
+
+static inline void disk_add(struct disk *d, const struct record *r)
+{
+    d->batch[d->n++] = *r;
+}
+
+static inline int disk_write(void *ctx, const struct record *r)
+{
+    struct disk *d = ctx;
+
+    d->moved_bytes += record_size(r);
+    ck_assert_uint_lt(d->n, DISK_RECORDS);
+    disk_add(d, r);
+    return 0;
+}
+
+/* Clear one segment if there is a victim. `unlink` false: die before that. */
+static inline bool disk_clear(struct disk *d, bool unlink)
+{
+    uint32_t victim = segments_victim(&d->catalog.segments);
+    struct disk_file *f = &d->file[victim];
+    struct clear w = {.catalog = &d->catalog,
+                      .journal = DISK_JOURNAL,
+                      .segment = victim,
+                      .bytes = slice_of(f->bytes, f->n),
+                      .offset = SEGMENT_HEAD,
+                      .write = disk_write,
+                      .ctx = d};
+    int more;
+
+    if (!victim)
+        return false;
+    do {
+        more = clear_step(&w, d->segment_bytes / 4);
+        ck_assert_int_ge(more, 0);
+        if (d->n)
+            disk_commit(d);
+    } while (more);
+    d->cleared++;
+    if (!unlink)
+        return true;
+    catalog_drop_segment(&d->catalog, victim);
+    free(f->bytes);
+    *f = (struct disk_file){0};
+    return true;
+}
+
+/* ---------------------------------------------------------------------------- recovery */
+
+static inline int disk_load(void *ctx, uint32_t number, struct slice *ret)
+{
+    const struct disk *d = ctx;
+
+    *ret = exact(slice_of(d->file[number].bytes, d->file[number].n));
+    return 0;
+}
+
+static inline void disk_unload(void *ctx, uint32_t number, struct slice bytes)
+{
+    (void)ctx, (void)number;
+    free((void *)(uintptr_t)bytes.p);
+}
+
+static inline int disk_recover(struct disk *d, bool accept, struct catalog *c, struct recovery *r)
+{
+    struct journal_file *files = calloc(DISK_SEGMENTS, sizeof *files);
+    struct journal_source src = {d, files, 0, disk_load, disk_unload};
+    int status;
+
+    for (uint32_t i = 0; i < DISK_SEGMENTS; i++)
+        if (d->file[i].bytes)
+            files[src.files_n++] = (struct journal_file){i, d->file[i].n};
+    catalog_init(c, d->segment_bytes, UINT64_MAX);
+    status = journal_recover(&src, accept, c, r);
+    free(files);
+    return status;
+}
+
+/* Do both have the same queues with the same messages in the same places? */
+static inline bool same_queue(const struct stored_queue *a, const struct stored_queue *b)
+{
+    uint64_t i = 0, k = 0;
+    const struct place *p, *o;
+
+    if (!b || a->gone != b->gone || a->next != b->next || a->places.n != b->places.n ||
+        a->bytes != b->bytes || a->name_n != b->name_n || a->first != b->first ||
+        (a->name_n && memcmp(a->definition, b->definition, a->name_n) != 0))
+        return false;
+    for (; (p = places_next(&a->places, &i)) != NULL; i++, k++) {
+        o = places_next(&b->places, &k);
+        if (!o || i != k || memcmp(p, o, sizeof *p) != 0 || catalog_due(a, i) != catalog_due(b, k))
+            return false;
+    }
+    return true;
+}
+
+static inline bool same_catalog(const struct catalog *a, const struct catalog *b)
+{
+    const struct stored_queue *q;
+    size_t at = 0;
+
+    if (a->queues.n != b->queues.n)
+        return false;
+    while ((q = catalog_next(a, &at)) != NULL)
+        if (!same_queue(q, catalog_queue(b, q->number)))
+            return false;
+    return true;
+}
+
+/* The accounts too: what is of use in which segment. */
+static inline bool same_accounts(const struct segments *a, const struct segments *b)
+{
+    if (a->n != b->n || a->data != b->data || a->notes != b->notes || a->puts != b->puts)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (a->s[i].number != b->s[i].number || a->s[i].data != b->s[i].data ||
+            a->s[i].notes_bytes != b->s[i].notes_bytes)
+            return false;
+    return true;
+}
+
+/* --------------------------------------------------------------------------- making records */
+
+/* What message `seq` of `queue` has in it, into `buf`: a function of the two. */
+static inline struct slice disk_data(uint32_t queue, uint64_t seq, uint8_t *buf)
+{
+    size_t n = (seq * 7 + queue) % 97;
+
+    for (size_t i = 0; i < n; i++)
+        buf[i] = (uint8_t)(seq * 31 + queue * 17 + i);
+    return slice_of(buf, n);
+}
+
+static inline void disk_put(struct disk *d, uint32_t queue, uint64_t seq, uint8_t *buf)
+{
+    struct record r = {.kind = RECORD_PUT,
+                       .queue = queue,
+                       .seq = seq,
+                       .id = seq * 3,
+                       .time_ms = 77,
+                       .expires_ms = INT64_MAX,
+                       .type_id = 0x80,
+                       .topic = SLICE("a.topic"),
+                       .data = disk_data(queue, seq, buf)};
+
+    disk_add(d, &r);
+}
+
+static inline void disk_make_queue(struct disk *d, uint32_t queue, const char *name)
+{
+    struct record r = {.kind = RECORD_QUEUE,
+                       .queue = queue,
+                       .segment = d->current ? d->current : 1,
+                       .seq = 1,
+                       .name = slice_str(name),
+                       .filters = SLICE("\3a.#")};
+
+    disk_add(d, &r);
+}
+
+static inline void disk_settle(struct disk *d, uint32_t queue, uint64_t seq)
+{
+    const struct stored_queue *q = catalog_queue(&d->catalog, queue);
+    const struct place *p = places_find(&q->places, seq);
+    struct record r = {.kind = RECORD_SETTLED, .queue = queue, .seq = seq, .count = 1};
+
+    ck_assert_ptr_nonnull(p);
+    r.segment = p->segment;
+    disk_add(d, &r);
+}
+
+static inline void disk_return(struct disk *d, uint32_t queue, uint64_t seq, uint32_t attempts,
+                               int64_t due_ms)
+{
+    const struct place *p = places_find(&catalog_queue(&d->catalog, queue)->places, seq);
+    struct record r = {.kind = RECORD_RETURNED,
+                       .queue = queue,
+                       .seq = seq,
+                       .attempts = attempts,
+                       .due_ms = due_ms};
+
+    ck_assert_ptr_nonnull(p);
+    r.segment = p->segment;
+    disk_add(d, &r);
+}
+
+#endif
