@@ -152,6 +152,21 @@ static inline int disk_write(void *ctx, const struct record *r)
     return 0;
 }
 
+/* What messages there are, whatever place they have. */
+static inline uint64_t disk_fingerprint(const struct catalog *c)
+{
+    const struct stored_queue *q;
+    const struct place *p;
+    uint64_t sum = 0;
+    size_t at = 0;
+
+    while ((q = catalog_next(c, &at)) != NULL)
+        for (uint64_t seq = 0; (p = places_next(&q->places, &seq)) != NULL; seq++)
+            sum += (seq + 1) * (q->number * UINT64_C(0x9e3779b97f4a7c15)) + p->attempts * 7 +
+                   (uint64_t)catalog_due(q, seq);
+    return sum;
+}
+
 /* Clear one segment if there is a victim. `unlink` false: die before that. */
 static inline bool disk_clear(struct disk *d, bool unlink)
 {
@@ -164,6 +179,7 @@ static inline bool disk_clear(struct disk *d, bool unlink)
                       .offset = SEGMENT_HEAD,
                       .write = disk_write,
                       .ctx = d};
+    uint64_t messages = disk_fingerprint(&d->catalog);
     int more;
 
     if (!victim)
@@ -175,6 +191,7 @@ static inline bool disk_clear(struct disk *d, bool unlink)
             disk_commit(d);
     } while (more);
     d->cleared++;
+    ck_assert_uint_eq(disk_fingerprint(&d->catalog), messages);
     if (!unlink)
         return true;
     catalog_drop_segment(&d->catalog, victim);

@@ -143,6 +143,12 @@ static void expect_torn(struct torn *t, const uint8_t *bytes, size_t n)
     ck_assert(r.damaged == 0 && r.torn_bytes == 0);
     ck_assert(same_catalog(whole ? &t->after : &t->before, &c));
     catalog_fini(&c);
+    /* Even if the disk finds what it had lost. */
+    *f = kept;
+    f->n = t->file.n;
+    ck_assert_int_eq(disk_recover(t->d, false, &c, &r), 0);
+    ck_assert(same_catalog(whole ? &t->after : &t->before, &c));
+    catalog_fini(&c);
     free(g->bytes);
     *g = (struct disk_file){0};
     *f = kept;
@@ -476,6 +482,60 @@ START_TEST(a_queue_that_is_gone)
 }
 END_TEST
 
+/* Nobody uses it, and its name stays. */
+START_TEST(an_idle_queue)
+{
+    static uint8_t buf[128];
+    struct seeded s = seeded_start();
+
+    disk_init(&disk, 1024);
+    disk_make_queue(&disk, 1, "busy");
+    disk_make_queue(&disk, 2, "idle");
+    disk_commit(&disk);
+    for (uint64_t seq = 1; seq <= 300; seq++) {
+        disk_put(&disk, 1, seq, buf);
+        disk_commit(&disk);
+        if (seq % 16 == 0) /* some stay, so that segments have to be cleared */
+            continue;
+        disk_settle(&disk, 1, seq);
+        disk_commit(&disk);
+        while (disk_clear(&disk, true))
+            ;
+    }
+    ck_assert_ptr_null(disk.file[1].bytes);
+    ck_assert_ptr_nonnull(catalog_queue(&disk.catalog, 2)->definition);
+    expect_recovers(&s, &disk);
+    disk_fini(&disk);
+}
+END_TEST
+
+/* That an old copy is settled, said again, does not touch the new one. */
+START_TEST(a_settlement_is_of_one_copy)
+{
+    struct record queue = {.kind = RECORD_QUEUE, .queue = 1, .segment = 1, .name = SLICE("q")},
+                  put = {.kind = RECORD_PUT, .size = 64, .queue = 1, .seq = 5},
+                  old = {.kind = RECORD_SETTLED, .queue = 1, .segment = 1, .seq = 1, .count = 9};
+    struct catalog c;
+
+    catalog_init(&c, 4096, UINT64_MAX);
+    for (uint32_t i = 1; i <= 3; i++)
+        ck_assert_int_eq(segments_add(&c.segments, i, 4096), 0);
+    ck_assert_int_eq(catalog_apply(&c, &queue, 1, 120), 0);
+    ck_assert_int_eq(catalog_apply(&c, &put, 1, 160), 0);
+    ck_assert_int_eq(catalog_apply(&c, &old, 2, 120), 0);
+    ck_assert_int_eq(catalog_apply(&c, &put, 2, 152), 0);
+    ck_assert_int_eq(catalog_apply(&c, &old, 3, 120), 0);
+    ck_assert_uint_eq(places_find(&catalog_queue(&c, 1)->places, 5)->segment, 2);
+    ck_assert_uint_eq(c.superseded, 0);
+    old.segment = 2;
+    ck_assert_int_eq(catalog_apply(&c, &old, 3, 152), 0);
+    ck_assert_ptr_null(places_find(&catalog_queue(&c, 1)->places, 5));
+    put.seq = 0; /* nonsense */
+    ck_assert_int_eq(catalog_apply(&c, &put, 3, 200), -EPROTO);
+    catalog_fini(&c);
+}
+END_TEST
+
 /* Which message of those there is settled next? */
 enum pattern { FIFO, RANDOM, STRAGGLERS, PATTERNS };
 
@@ -580,6 +640,8 @@ int main(void)
     tcase_add_test(tc, what_is_refused);
     tcase_add_test(tc, dying_while_clearing);
     tcase_add_test(tc, a_queue_that_is_gone);
+    tcase_add_test(tc, an_idle_queue);
+    tcase_add_test(tc, a_settlement_is_of_one_copy);
     tcase_add_loop_test(tc, disk_use_is_bounded, 0, PATTERNS);
     tcase_add_test(tc, room_within_the_limit);
     suite_add_tcase(suite, tc);
