@@ -8,9 +8,10 @@
  *              batch    header (56 bytes), then records; all of them count, or none does
  *              record   kind, a few numbers, then bytes, filled up with zeros to a multiple of 8
  *          A batch says where it stands (journal, segment, offset) and has a check over that and
- * one over its records: bytes of another journal, of elsewhere in this one, or inside of a message
- * are never taken for a batch. A put has a check of its own besides, so that one message can be
- * read without the batch it is in. Owner    What is read points into the bytes it was read from.
+ *          one over its records: bytes of another journal, of elsewhere in this one, or inside of
+ *          a message are never taken for a batch. A put has a check of its own besides, so that
+ *          one message can be read without the batch it is in.
+ * Owner    What is read points into the bytes it was read from.
  * Errors   false, or a status; nothing is ever read beyond the bytes given.
  * Thread   Any: pure functions. */
 #ifndef BROKERD_STORE_JOURNAL_FORMAT_H

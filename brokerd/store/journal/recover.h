@@ -8,9 +8,9 @@
  *                        if there is one, says in its head where this one ends
  *              damaged   a later batch is there, so this one was confirmed: the disk has lost it
  *          Nothing is changed: a journal may be recovered again and again. Whoever starts on it
- * then cuts each segment at its end (segments.h), begins a new one, and writes the last batch
- *          again, for a disk that failed to sync it may have told us from its cache what is not
- *          there.
+ *          then cuts each segment at its end (segments.h), begins a new one, and writes the last
+ *          batch again, for a disk that failed to sync it may have told us from its cache what is
+ *          not there.
  * Owner    The catalog is the caller's, initialised; good for nothing after an error.
  * Errors   -ENOMEM; what load() says; -EPROTO: an intact batch makes no sense; -ENOTSUP: of a
  *          later version; -EXDEV: segments of different journals; -EUCLEAN: damage that costs

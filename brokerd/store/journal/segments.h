@@ -1,14 +1,17 @@
 /* segments.h - how much of each segment is still of use, and which one to clear next.
  *
  * Why      Disk use must follow what is live, whatever the order of acks; a disk limit that is
- * hard; and acks that find room when puts do not. Shape    Of use are puts that are not settled,
- * the newest definition of each queue, and notes: settlements and returns, as long as the segment
- * that the put lies in is there (for with it the put would come back). So clearing one segment may
- * make notes of no use in others. To clear a segment is to write what is of use in it again at the
- * journal's end, sync that, and unlink the file. Always: disk <= 2 x data + 4 segments once
- * segments_victim() finds nothing, with data the bytes of puts and definitions of use. Owner
- * segments_fini() frees the tables. Errors   -ENOMEM, nothing changed. Thread   The store's, or
- * recovery's. */
+ *          hard; and acks that find room when puts do not.
+ * Shape    Of use are puts that are not settled, the newest definition of each queue, and notes:
+ *          settlements and returns, as long as the segment that the put lies in is there (for
+ *          with it the put would come back). So clearing one segment may make notes of no use in
+ *          others. To clear a segment is to write what is of use in it again at the journal's
+ *          end, sync that, and unlink the file.
+ *          Always: disk <= 2 x data + 4 segments once segments_victim() finds nothing, with data
+ *          the bytes of puts and definitions of use.
+ * Owner    segments_fini() frees the tables.
+ * Errors   -ENOMEM, nothing changed.
+ * Thread   The store's, or recovery's. */
 #ifndef BROKERD_STORE_JOURNAL_SEGMENTS_H
 #define BROKERD_STORE_JOURNAL_SEGMENTS_H
 
