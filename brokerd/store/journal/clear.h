@@ -2,8 +2,8 @@
  *
  * Shape    A walk through its batches, step by step. All that one step writes must go into one
  *          batch, in that order: first the settlements, those of the old copies among them,
- *          then the new copies of messages, and how often they were delivered. So whatever is on disk
- *          when the machine dies, of each message there is one copy that counts.
+ *          then the new copies of messages, and how often they were delivered. So whatever of it
+ *          is on disk when the machine dies, of each message there is one copy that counts.
  *          Settlements get fewer on the way: one may well say of what is not there any more, or
  *          never was, that it is settled, so one range does for all between two messages that stay.
  * Owner    Records are borrowed for the call.
