@@ -37,6 +37,8 @@ struct worker {
     struct block_pool pool;
     struct hook hook[WORKER_HOOKS];
     unsigned hooks_n;
+    struct store *store[WORKER_STORES];
+    unsigned stores_n;
 
     int64_t now_ms, wall_ms;
     struct event mail; /* the mailbox's eventfd */

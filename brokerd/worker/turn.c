@@ -2,6 +2,7 @@
 #include <sys/timerfd.h>
 #include <time.h>
 
+#include "brokerd/core/store.h"
 #include "brokerd/worker/internal.h"
 
 /* So often the core ticks again because outputs were written; what is still to do then is done
@@ -57,6 +58,12 @@ static int64_t hooks_release(struct worker *w)
             due = d;
     }
     return due;
+}
+
+static void flush_stores(struct worker *w)
+{
+    for (unsigned i = 0; i < w->stores_n; i++)
+        w->store[i]->ops->flush(w->store[i]);
 }
 
 static void hear_bye(void *arg, struct worker *w)
@@ -192,6 +199,7 @@ void worker_turn(struct worker *w)
         }
     }
     hook_due = hooks_release(w);
+    flush_stores(w);
     worker_send_mail(w);
     if (hook_due < due)
         due = hook_due;

@@ -298,6 +298,14 @@ int worker_add_hook(struct worker *w, const struct worker_hook *hook, void *ctx)
     return 0;
 }
 
+int worker_add_store(struct worker *w, struct store *s)
+{
+    if (w->stores_n == WORKER_STORES)
+        return -ENOSPC;
+    w->store[w->stores_n++] = s;
+    return 0;
+}
+
 struct worker_stats worker_stats(const struct worker *w)
 {
     struct worker_stats s = w->stats;

@@ -6,7 +6,7 @@
  * Shape    struct workers is the group, struct worker one of it. A turn of a worker's loop:
  *          set the core's clock; take the mailbox; hooks' input (ready sockets); core_tick;
  *          hooks' output, and core_tick again if that told the core anything; hooks' release;
- *          send what was posted; sleep until the next due time, an event or mail.
+ *          stores' flush; send what was posted; sleep until the next due time, an event or mail.
  *          Events of the loop only mark what is ready: work is done in the hooks, after the
  *          clock was set.
  * Owner    The group owns workers, cores and event bases, from workers_new() to workers_free().
@@ -24,11 +24,13 @@
 #include "libbroker/base/block.h"
 
 struct event_base;
+struct store;
 struct worker;
 struct workers;
 
 enum {
-    WORKER_HOOKS = 4,            /* rooms that may hook into one worker's turn */
+    WORKER_HOOKS = 6,            /* rooms that may hook into one worker's turn */
+    WORKER_STORES = 2,           /* stores that one worker's queues may be kept in */
     WORKER_READ_MAX = 4 << 20,   /* bytes read from all sockets in one turn */
     WORKER_PAIR_MAX = 4 << 20,   /* bytes on their way from one worker to another, uncredited */
     WORKER_BUDGET_STEP = 1 << 20 /* bytes drawn from the shared budget at once */
@@ -110,6 +112,11 @@ struct worker_hook {
 
 /* Add a hook; they are called in the order they were added. Own. -ENOSPC. */
 int worker_add_hook(struct worker *w, const struct worker_hook *hook, void *ctx);
+
+/* Have `s` flushed at the end of each turn, before mail goes out. Its answers come in by
+ * worker_call() or a hook's input(), so that the core's tick is still to come. Borrowed for the
+ * worker's life. Own. -ENOSPC. */
+int worker_add_store(struct worker *w, struct store *s);
 
 /* ------------------------------------------------------------------------------------- calls */
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "brokerd/core/store.h"
 #include "brokerd/worker/worker.h"
 #include "tests/unit/worker/fake_core.h"
 
@@ -342,6 +343,49 @@ END_TEST
 
 /* ---- placement and the budget */
 
+/* ---- stores */
+
+static struct core *store_core;
+static unsigned flushes;
+
+static void count_flush(struct store *s)
+{
+    (void)s;
+    must(store_core->ticks == ++flushes, "flushed once, after the tick");
+    if (flushes == 4)
+        one_done();
+}
+
+static bool three_turns_more(void *ctx)
+{
+    (void)ctx;
+    return flushes < 3;
+}
+
+START_TEST(stores_are_flushed_once_a_turn)
+{
+    static const struct store_ops ops = {.name = "counting", .flush = count_flush};
+    static const struct worker_hook hook = {.input = three_turns_more};
+    struct store counting = {&ops};
+    struct workers *ws = make(1, PLACEMENT_PACK);
+    struct worker *w = workers_get(ws, 0);
+
+    flushes = 0;
+    store_core = worker_core(w);
+    ck_assert_int_eq(worker_add_hook(w, &hook, NULL), 0);
+    ck_assert_int_eq(worker_add_store(w, &counting), 0);
+    ck_assert_int_eq(workers_start(ws), 0);
+    wait_done(1);
+    workers_stop(ws);
+    workers_join(ws);
+    ck_assert_uint_eq(flushes, worker_core(w)->ticks);
+    for (unsigned i = 1; i < WORKER_STORES; i++)
+        ck_assert_int_eq(worker_add_store(w, &counting), 0);
+    ck_assert_int_eq(worker_add_store(w, &counting), -ENOSPC);
+    end(ws);
+}
+END_TEST
+
 START_TEST(spread_deals_in_turn)
 {
     struct workers *ws = make(3, PLACEMENT_SPREAD);
@@ -519,6 +563,7 @@ int main(void)
     tcase_add_test(tc, read_batches_make_room_again);
     tcase_add_test(tc, sleeps_until_due);
     tcase_add_test(tc, hooks_have_their_part_of_a_turn);
+    tcase_add_test(tc, stores_are_flushed_once_a_turn);
     tcase_add_test(tc, spread_deals_in_turn);
     tcase_add_test(tc, pack_fills_the_lowest_then_the_next);
     tcase_add_test(tc, who_works_long_gets_no_more);
