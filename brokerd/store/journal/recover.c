@@ -44,7 +44,7 @@ static int look_at_head(struct run *u, size_t i)
     struct known *k = &u->known[i];
     uint32_t number = u->src->files[i].number;
     struct slice bytes;
-    int r = u->src->load(u->src->ctx, number, &bytes);
+    int r = u->src->load(u->src->ctx, number, SEGMENT_HEAD, &bytes);
 
     if (r < 0)
         return r;
@@ -80,7 +80,7 @@ static int look_beyond_head(struct run *u, size_t i)
 
     if (u->known[i].status == SEGMENT_OK)
         return 0;
-    r = u->src->load(u->src->ctx, number, &bytes);
+    r = u->src->load(u->src->ctx, number, UINT64_MAX, &bytes);
     if (r < 0)
         return r;
     if (!u->r->journal)
@@ -282,7 +282,7 @@ static int read_segment(struct run *u, size_t i)
     r = segments_add(&u->c->segments, f->number, f->size);
     if (r < 0)
         return r;
-    r = u->src->load(u->src->ctx, f->number, &bytes);
+    r = u->src->load(u->src->ctx, f->number, UINT64_MAX, &bytes);
     if (r < 0)
         return r;
     r = scan_segment(u, i, bytes);

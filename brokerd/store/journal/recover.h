@@ -32,8 +32,8 @@ struct journal_source {
     void *ctx;
     const struct journal_file *files; /* by rising number */
     size_t files_n;
-    /* All bytes of a file; until unload(). -errno. One file at a time. */
-    int (*load)(void *ctx, uint32_t number, struct slice *ret);
+    /* The bytes of a file, all or the first `most`; until unload(). -errno. One file at a time. */
+    int (*load)(void *ctx, uint32_t number, uint64_t most, struct slice *ret);
     void (*unload)(void *ctx, uint32_t number, struct slice bytes);
 };
 

@@ -202,11 +202,12 @@ static inline bool disk_clear(struct disk *d, bool unlink)
 
 /* ---------------------------------------------------------------------------- recovery */
 
-static inline int disk_load(void *ctx, uint32_t number, struct slice *ret)
+static inline int disk_load(void *ctx, uint32_t number, uint64_t most, struct slice *ret)
 {
     const struct disk *d = ctx;
+    size_t n = d->file[number].n;
 
-    *ret = exact(slice_of(d->file[number].bytes, d->file[number].n));
+    *ret = exact(slice_of(d->file[number].bytes, n < most ? n : (size_t)most));
     return 0;
 }
 
