@@ -31,6 +31,7 @@ static const struct event_kind {
                              LEVEL_WARNING},
     [EVENT_CONNECTED] = {"connected", "client connected", LEVEL_DEBUG},
     [EVENT_DISCONNECTED] = {"disconnected", "client disconnected", LEVEL_DEBUG},
+    [EVENT_STORE] = {"store", "about a queue and what keeps it", LEVEL_WARNING},
 };
 
 /* -------------------------------------------------------------------------------------- queue */

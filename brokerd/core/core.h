@@ -47,6 +47,7 @@ enum core_event_kind {
     EVENT_IDS_FORGOTTEN, /* a queue forgot ids (dedup.h) before their time */
     EVENT_CONNECTED,     /* a client's endpoint was opened */
     EVENT_DISCONNECTED,
+    EVENT_STORE, /* something people should know of a queue and its store: `why` */
 };
 
 /* Something worth a log line and a `$SYS` message; strings are borrowed, may be "". */

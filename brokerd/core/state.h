@@ -22,6 +22,7 @@
 #include "brokerd/core/rate.h"
 #include "brokerd/core/route.h"
 #include "brokerd/core/slots.h"
+#include "brokerd/core/store.h"
 #include "brokerd/core/tree.h"
 #include "libbroker/base/deque.h"
 #include "libbroker/base/heap.h"
@@ -435,8 +436,12 @@ struct core {
     } late;               /* answers that came one by one, gathered */
     uint64_t parked;      /* messages to queues that are not known yet */
     bool draining;
-    bool owes;   /* something is in `owing` or `parting` */
-    bool ending; /* nobody is told anything any more */
+    bool owes;                               /* something is in `owing` or `parting` */
+    bool ending;                             /* nobody is told anything any more */
+    struct store *stores[DURABLE_REDIS + 1]; /* by level; NULL: there is none (found.h) */
+    unsigned searching;   /* worker 0: bits of levels whose stores have yet to tell of all queues */
+    unsigned finding;     /* worker 0: found queues that are yet to be made */
+    struct list deferred; /* worker 0: wishes that wait for the stores to tell (names.c) */
     struct core_counters count;
 
     /* Scratch of one call, so that none of it is on the stack or on the heap: a run from

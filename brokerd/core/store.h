@@ -138,7 +138,8 @@ enum stored_kind {
                   * damaged ones */
     STORED_NEWS, /* shared: there may be something to fetch */
     /* Of the store, to worker 0's core; queue is 0. */
-    STORED_FOUND, /* it has a queue (def) that is to be made: at start; shared: made elsewhere */
+    STORED_FOUND, /* it has a queue (def) that is to be made: at start; shared: made elsewhere, or
+                   * it has other bindings or settings there now */
     STORED_ALL_FOUND, /* that were all at start */
     STORED_REMOVED,   /* shared: the queue def.name was deleted elsewhere */
 };
@@ -166,6 +167,7 @@ struct stored_message {
 
 struct stored {
     enum stored_kind kind;
+    const struct store *store; /* found, all_found, removed: whose it is; else it may be NULL */
     handle_t queue;
     uint64_t token; /* peeked, purged, facts: as asked */
     enum reason reason;

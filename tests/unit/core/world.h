@@ -36,7 +36,7 @@ struct world {
     int64_t now, memory;
     uint64_t uncredited; /* bytes posted that nobody has given credit for */
     bool cannot_post;    /* no memory for mail */
-    uint64_t events[EVENT_DISCONNECTED + 1];
+    uint64_t events[EVENT_STORE + 1];
     char event_service[256]; /* of the last one */
     struct core_event event; /* the last one */
 };
