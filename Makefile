@@ -50,11 +50,14 @@ LOAD  := $(wildcard tests/bench/load/*.c)
 GUARD := $(wildcard tests/bench/guard/*.c)
 SHARED := $(wildcard tests/suites/*.c)
 PROGRAMS := $(wildcard tests/programs/*.c)
+# Faults: a disk that is watched and fails (preloaded), and what tells of the states it leaves.
+FAULT    := $(wildcard tests/fault/crash.c)
+FAULTY   := $(filter-out tests/fault/crash.c tests/fault/shim.c,$(wildcard tests/fault/*.c))
 
 HEADERS := $(wildcard libbroker/*/*.h brokerd/*.h brokerd/*/*.h brokerd/*/*/*.h config/*.h tests/*/*.h \
            tests/bench/load/*.h)
 SOURCES := $(BASE) $(WIRE) $(CLIENT) $(CLI) $(DAEMON) $(MAIN)
-ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(GUARD) $(SHARED) $(PROGRAMS) $(wildcard tests/fuzz/*.c)
+ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(GUARD) $(SHARED) $(PROGRAMS) $(wildcard tests/fuzz/*.c tests/fault/*.c)
 
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
 # What only the server speaks stays out of the library, with what it needs.
@@ -65,7 +68,7 @@ LIB_OBJ    := $(call objects,$(BASE) $(SHARED_WIRE) $(CLIENT))
 PAGE     := $(wildcard brokerd/admin/page/*)
 PAGE_OBJ := $(OBJ)/brokerd/admin/page_files.o
 BROKERD_OBJ := $(call objects,$(BASE) $(WIRE) $(DAEMON) $(MAIN)) $(PAGE_OBJ)
-INNER_OBJ  := $(LIB_OBJ) $(call objects,$(SERVER_WIRE) $(DAEMON) $(filter-out %/main.c,$(CLI)) $(SHARED)) \
+INNER_OBJ  := $(LIB_OBJ) $(call objects,$(SERVER_WIRE) $(DAEMON) $(filter-out %/main.c,$(CLI)) $(SHARED) $(FAULTY)) \
               $(PAGE_OBJ)
 
 SONAME  := libbroker.so.$(firstword $(subst ., ,$(VERSION)))
@@ -79,7 +82,8 @@ FUZZ_BIN  := $(FUZZ:%.c=$(OUT)/%)
 BENCH_BIN := $(BENCH:%.c=$(OUT)/%)
 LOAD_BIN  := $(OUT)/tests/bench/load/load $(OUT)/tests/bench/load/relay
 GUARD_BIN := $(GUARD:%.c=$(OUT)/%)
-PROGRAM_BIN := $(PROGRAMS:%.c=$(OUT)/%)
+PROGRAM_BIN := $(PROGRAMS:%.c=$(OUT)/%) $(FAULT:%.c=$(OUT)/%)
+SHIM        := $(OUT)/tests/fault/shim.so
 
 # ---- How it is compiled ----
 
@@ -176,6 +180,12 @@ $(UNIT_BIN) $(SIM_BIN) $(BENCH_BIN) $(GUARD_BIN) $(PROGRAM_BIN): $(OUT)/%: $(OBJ
 	@echo "  LINK  $@"
 	@$(link) -pie -o $@ $^ $(CHECK_LIBS) $(DAEMON_LIBS) -lm
 
+# Preloaded into programs that may have a sanitizer: it has none itself.
+$(SHIM): tests/fault/shim.c tests/fault/trace.c tests/fault/trace.h
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) -std=gnu11 -O2 -g $(WARN) -I. -shared -fPIC -o $@ $(filter %.c,$^) -ldl
+
 # The load generator and the relays it is compared with: codecs of ours, nothing else.
 $(OUT)/tests/bench/load/load: $(call objects,$(filter-out %/relay.c,$(LOAD)))
 $(OUT)/tests/bench/load/relay: $(OBJ)/tests/bench/load/relay.o
@@ -214,7 +224,7 @@ test: ## build and run every test (SANITIZE=address|thread, PLACEMENT=pack|sprea
 	@$(again) tests
 	@OUT=$(OUT) JOBS=$(JOBS) SANITIZE=$(SANITIZE) PLACEMENT=$(PLACEMENT) tests/run.sh
 
-tests: all $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN) $(PROGRAM_BIN) $(LOAD_BIN)
+tests: all $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN) $(PROGRAM_BIN) $(SHIM) $(LOAD_BIN)
 
 check-unit: ## build and run the unit tests only
 	@tests/deps.sh build test
