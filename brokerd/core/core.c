@@ -21,10 +21,10 @@
 
 static void init_lists(struct core *c)
 {
-    struct list *lists[] = {&c->endpoints, &c->letters,   &c->pump,   &c->news,     &c->starved,
-                            &c->lossy,     &c->holding,   &c->doomed, &c->barriers, &c->wakeful,
-                            &c->readies,   &c->unhurried, &c->behind, &c->owing,    &c->parting,
-                            &c->slow,      &c->deferred};
+    struct list *lists[] = {&c->endpoints, &c->letters,   &c->pump,     &c->news,     &c->starved,
+                            &c->lossy,     &c->holding,   &c->doomed,   &c->barriers, &c->wakeful,
+                            &c->readies,   &c->unhurried, &c->behind,   &c->owing,    &c->parting,
+                            &c->slow,      &c->deferred,  &c->durables, &c->touched};
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);

@@ -2,6 +2,7 @@
 
 #include "brokerd/core/consume.h"
 #include "brokerd/core/deliver.h"
+#include "brokerd/core/durable.h"
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/queue.h"
@@ -125,7 +126,7 @@ static void fill_queue(const struct queue *q, struct inspect_queue *ret)
         .depth = q->backlog->waiting,
         .bytes = q->backlog->bytes,
         .unacked = q->backlog->inflight,
-        .delayed = q->backlog->delayed_n,
+        .delayed = durable_delayed(q),
         .held = deque_len(&q->backlog->held),
         .consumers = taps_of(q) - (q->is_named ? q->backlog->parted_n : 0),
         .hungry = hungry_of(q),

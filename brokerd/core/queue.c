@@ -307,7 +307,7 @@ void queue_put_back(struct queue *q, const struct flight *f, int64_t delay_ms)
     q->backlog->bytes += f->msg->len;
     if (b->delayed) {
         list_push_back(&q->backlog->delayed, &b->link);
-        q->backlog->delayed_n++;
+        q->backlog->unready_n++;
     }
     note_expiry(q, f->msg, f->since_ms);
 }
@@ -318,7 +318,7 @@ void queue_back_due(struct back *b)
 
     heap_remove(&q->core->timers, &b->timer.node);
     list_remove(&b->link);
-    q->backlog->delayed_n--;
+    q->backlog->unready_n--;
     b->delayed = false;
     b->timer.node.key = (int64_t)b->seq;
     if (heap_push(&q->backlog->back, &b->timer.node) == 0)
@@ -375,7 +375,7 @@ static int64_t expire_delayed(struct queue *q)
         }
         heap_remove(&q->core->timers, &b->timer.node);
         list_remove(l);
-        q->backlog->delayed_n--;
+        q->backlog->unready_n--;
         drop_expired(q, b->msg, b->attempts);
         free(b);
     }
@@ -482,7 +482,7 @@ uint64_t queue_purge(struct queue *q, enum reason reason)
         free(b);
     }
     if (n) {
-        q->backlog->waiting = q->backlog->bytes = q->backlog->delayed_n = 0;
+        q->backlog->waiting = q->backlog->bytes = q->backlog->unready_n = 0;
         q->backlog->own_ttl = false;
         q->backlog->expiry_ms = INT64_MAX;
     }

@@ -85,7 +85,7 @@ int queue_push(struct queue *q, struct msg *m);
 /* What could be delivered now. */
 static inline uint64_t queue_ready(const struct queue *q)
 {
-    return q->backlog->waiting - q->backlog->delayed_n;
+    return q->backlog->waiting - q->backlog->unready_n;
 }
 
 /* The oldest deliverable message, expired ones dropped on the way; NULL if there is none. */

@@ -123,25 +123,27 @@ struct backlog {
     struct list delayed;      /* struct back */
     struct deque held;        /* struct held */
     struct list_node holding; /* in core->holding while messages are held */
-    uint64_t waiting, bytes;  /* messages and payload bytes that wait: fifo, back and delayed */
-    uint64_t delayed_n;
-    uint64_t inflight;     /* in all taps */
-    int64_t charged;       /* bytes of the budget, in flight and held ones included */
-    bool own_ttl;          /* some message that waits has an expiry of its own */
-    bool stuck;            /* a hold ended and nothing had left meanwhile */
-    uint64_t left;         /* messages that have left, delivered or lost */
-    int64_t expiry_ms;     /* nothing that waits expires before */
-    int64_t full_since_ms; /* 0: it is not */
-    int64_t idle_since_ms; /* named: without a consumer since; INT64_MAX: has one */
-    struct timer timer;    /* expiry, holds, idle expiry: the earliest */
-    unsigned unseen;       /* named: workers that have yet to learn of a binding, while made */
-    struct list taps;      /* named: struct custody; a subscription has queue_own() */
-    struct list hungry;    /* named: of these, in turn, those that would take a message */
+    uint64_t waiting, bytes;  /* messages and payload bytes that wait: fifo, back and delayed, and
+                               * what waits in its store (durable.h) */
+    uint64_t unready_n;       /* of those, delayed or not in memory */
+    uint64_t inflight;        /* in all taps */
+    int64_t charged;          /* bytes of the budget, in flight and held ones included */
+    bool own_ttl;             /* some message that waits has an expiry of its own */
+    bool stuck;               /* a hold ended and nothing had left meanwhile */
+    uint64_t left;            /* messages that have left, delivered or lost */
+    int64_t expiry_ms;        /* nothing that waits expires before */
+    int64_t full_since_ms;    /* 0: it is not */
+    int64_t idle_since_ms;    /* named: without a consumer since; INT64_MAX: has one */
+    struct timer timer;       /* expiry, holds, idle expiry: the earliest */
+    unsigned unseen;          /* named: workers that have yet to learn of a binding, while made */
+    struct list taps;         /* named: struct custody; a subscription has queue_own() */
+    struct list hungry;       /* named: of these, in turn, those that would take a message */
     unsigned taps_n, hungry_n;
     unsigned parted_n; /* of the taps, those without a consumer */
     struct settled_counters settled;
     struct losses *losses;  /* NULL: nothing was lost or refused yet */
     struct dedup *dedup;    /* NULL: no message had an id yet (dedup.h) */
+    struct durable *stored; /* NULL: it is in memory and nowhere else (durable.h) */
     struct kept_wish *wish; /* NULL: none */
 };
 
@@ -442,6 +444,8 @@ struct core {
     unsigned searching;   /* worker 0: bits of levels whose stores have yet to tell of all queues */
     unsigned finding;     /* worker 0: found queues that are yet to be made */
     struct list deferred; /* worker 0: wishes that wait for the stores to tell (names.c) */
+    struct list durables; /* struct durable: all */
+    struct list touched;  /* of those, what the end of the turn is to look at */
     struct core_counters count;
 
     /* Scratch of one call, so that none of it is on the stack or on the heap: a run from

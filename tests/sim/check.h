@@ -5,6 +5,7 @@
 #include "brokerd/core/budget.h"
 #include "brokerd/core/dedup.h"
 #include "brokerd/core/deliver.h"
+#include "brokerd/core/durable.h"
 #include "brokerd/core/queue.h"
 #include "tests/sim/sim.h"
 
@@ -178,7 +179,7 @@ static void check_queue(const struct queue *q, struct found *f)
          "%s: waiting %llu of %llu, bytes %llu/%llu", q->label,
          (unsigned long long)q->backlog->waiting, (unsigned long long)s.waiting,
          (unsigned long long)q->backlog->bytes, (unsigned long long)s.bytes);
-    must(s.delayed == q->backlog->delayed_n, "%s: delayed", q->label);
+    must(s.delayed == durable_delayed(q), "%s: delayed", q->label);
     must(s.inflight == q->backlog->inflight, "%s: in flight %llu of %llu", q->label,
          (unsigned long long)q->backlog->inflight, (unsigned long long)s.inflight);
     must(s.charged == q->backlog->charged, "%s: charged %lld of %lld", q->label,
