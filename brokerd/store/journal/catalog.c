@@ -98,7 +98,7 @@ static struct delayed *find_delayed(const struct stored_queue *q, uint64_t seq)
 
 int64_t catalog_due(const struct stored_queue *q, uint64_t seq)
 {
-    const struct delayed *d = find_delayed(q, seq);
+    const struct delayed *d = q->delayed.n ? find_delayed(q, seq) : NULL;
 
     return d ? d->due_ms : 0;
 }
@@ -125,10 +125,17 @@ static int set_due(struct stored_queue *q, uint64_t seq, int64_t due_ms)
 
 /* -------------------------------------------------------------------------------- messages */
 
+static bool is_returned(const struct stored_queue *q, uint64_t seq, const struct place *p)
+{
+    return p->attempts || catalog_due(q, seq);
+}
+
 static void settle(struct catalog *c, struct stored_queue *q, uint64_t seq, const struct place *p)
 {
     segments_unput(&c->segments, p->segment, p->size);
     q->bytes -= p->size;
+    q->payload -= p->size - p->overhead;
+    q->returned -= is_returned(q, seq, p);
     (void)set_due(q, seq, 0);
     places_drop(&q->places, seq);
 }
@@ -136,10 +143,12 @@ static void settle(struct catalog *c, struct stored_queue *q, uint64_t seq, cons
 static int apply_put(struct catalog *c, struct stored_queue *q, const struct record *r,
                      uint32_t segment, uint32_t offset)
 {
-    struct place *old = places_find(&q->places, r->seq), p = {segment, offset, r->size, 0};
+    struct place p = {segment, offset, r->size, (r->size - (uint32_t)r->data.n) & 0x1ffff, 0};
+    const struct place *old;
 
     if (r->seq == 0 || r->seq == UINT64_MAX)
         return -EPROTO;
+    old = places_find(&q->places, r->seq);
     if (old) {
         c->superseded++;
         settle(c, q, r->seq, old);
@@ -148,6 +157,7 @@ static int apply_put(struct catalog *c, struct stored_queue *q, const struct rec
         return -ENOMEM;
     segments_put(&c->segments, segment, r->size);
     q->bytes += r->size;
+    q->payload += r->data.n;
     if (r->seq >= q->next)
         q->next = r->seq + 1;
     return 0;
@@ -175,9 +185,11 @@ static int apply_returned(struct catalog *c, struct stored_queue *q, const struc
     struct place *p = places_find(&q->places, r->seq);
 
     if (p && p->segment == r->segment) {
-        p->attempts = r->attempts;
+        q->returned -= is_returned(q, r->seq, p);
+        p->attempts = catalog_attempts(r) & PLACES_ATTEMPTS_MAX;
         if (set_due(q, r->seq, r->due_ms) < 0)
             return -ENOMEM;
+        q->returned += is_returned(q, r->seq, p);
     }
     return segments_note(&c->segments, segment, r->segment, r->size);
 }
@@ -298,7 +310,7 @@ bool catalog_needs(const struct catalog *c, const struct record *r, uint32_t seg
     case RECORD_RETURNED:
         p = places_find(&q->places, r->seq);
         return r->segment != segment && p && p->segment == r->segment &&
-               p->attempts == r->attempts && catalog_due(q, r->seq) == r->due_ms;
+               p->attempts == catalog_attempts(r) && catalog_due(q, r->seq) == r->due_ms;
     case RECORD_QUEUE:
         return q->defined == segment;
     case RECORD_GONE:

@@ -43,6 +43,8 @@ struct stored_queue {
     uint32_t def_size; /* of that */
     uint64_t next;     /* number of the next message */
     uint64_t bytes;    /* of puts */
+    uint64_t payload;  /* of those, of messages themselves */
+    uint64_t returned; /* messages that were delivered before, or are delayed */
     struct places places;
     struct index delayed; /* struct delayed, by seq */
     uint8_t *definition;  /* name, filters, wishes; NULL: lost */
@@ -65,6 +67,12 @@ struct stored_queue *catalog_queue(const struct catalog *c, uint32_t number);
 
 /* All of them, in no order: *at is 0 at first. NULL: no more. */
 struct stored_queue *catalog_next(const struct catalog *c, size_t *at);
+
+/* Deliveries as a place can tell them. */
+static inline uint32_t catalog_attempts(const struct record *r)
+{
+    return r->attempts < PLACES_ATTEMPTS_MAX ? r->attempts : PLACES_ATTEMPTS_MAX;
+}
 
 /* When the message is due, wall clock; 0: at once. */
 int64_t catalog_due(const struct stored_queue *q, uint64_t seq);

@@ -91,18 +91,18 @@ void journal_free(struct journal *j);
 struct journal_facts {
     uint64_t batches, syncs, puts, settlements, records, bytes; /* written since the start */
     uint64_t put_bytes;                                         /* of those, of puts */
-    uint64_t moved_bytes, cleared;   /* written again by clearing; segments cleared */
+    uint64_t moved_bytes, cleared; /* written again by clearing; segments cleared */
     uint64_t fetches, fetched, read_bytes;
-    uint64_t damaged;                /* messages found unreadable since the start */
+    uint64_t damaged; /* messages found unreadable since the start */
     uint64_t refused_full, refused_space, refused_memory; /* puts: limit, disk's end, memory */
-    uint64_t sync_ns, sync_ns_max;   /* sum, longest */
+    uint64_t sync_ns, sync_ns_max;                        /* sum, longest */
     uint64_t sync_times[JOURNAL_SYNC_BUCKETS];
-    uint64_t disk, disk_max;         /* bytes of files; UINT64_MAX: no limit */
-    uint64_t data, notes;            /* of those, of use */
+    uint64_t disk, disk_max; /* bytes of files; UINT64_MAX: no limit */
+    uint64_t data, notes;    /* of those, of use */
     uint64_t segments, messages, queues;
-    uint64_t rolled_late;            /* segments begun that had to wait for their file */
-    int64_t full_since_ms;           /* wall clock: puts are refused since; 0: they are not */
-    int64_t syncing_since_ms;        /* wall clock: a sync that has not returned; 0: there is none */
+    uint64_t rolled_late;     /* segments begun that had to wait for their file */
+    int64_t full_since_ms;    /* wall clock: puts are refused since; 0: they are not */
+    int64_t syncing_since_ms; /* wall clock: a sync that has not returned; 0: there is none */
 };
 
 struct journal_facts journal_facts(struct journal *j);

@@ -95,6 +95,14 @@ int places_put(struct places *ps, uint64_t seq, const struct place *p)
     return 0;
 }
 
+int places_reserve(struct places *ps, uint64_t seq)
+{
+    uint64_t first = seq - seq % PLACES_A_PAGE;
+    size_t i = page_of(ps, seq);
+
+    return i == ps->pages_n || ps->page[i]->first != first ? add_page(ps, i, first) : 0;
+}
+
 void places_drop(struct places *ps, uint64_t seq)
 {
     size_t i = page_of(ps, seq);

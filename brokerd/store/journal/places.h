@@ -15,13 +15,14 @@
 #include <stdint.h>
 
 struct place {
-    uint32_t segment;  /* 0: there is no such message */
-    uint32_t offset;   /* of its put, in the segment's file */
-    uint32_t size;     /* of the put */
-    uint32_t attempts; /* deliveries that are known of */
+    uint32_t segment;       /* 0: there is no such message */
+    uint32_t offset;        /* of its put, in the segment's file */
+    uint32_t size;          /* of the put */
+    uint32_t overhead : 17; /* of that, what is not payload */
+    uint32_t attempts : 15; /* deliveries that are known of; PLACES_ATTEMPTS_MAX: or more */
 };
 
-enum { PLACES_A_PAGE = 256 };
+enum { PLACES_A_PAGE = 256, PLACES_ATTEMPTS_MAX = (1 << 15) - 1 };
 
 struct places_page {
     uint64_t first; /* number of the first place: a multiple of PLACES_A_PAGE */
@@ -43,6 +44,9 @@ struct place *places_find(const struct places *ps, uint64_t seq);
 
 /* Note where `seq` lies, in the place of what was noted before. */
 int places_put(struct places *ps, uint64_t seq, const struct place *p);
+
+/* So that places_put() of `seq` does not fail, whatever is put or dropped before. */
+int places_reserve(struct places *ps, uint64_t seq);
 
 /* It is gone; it must be there. */
 void places_drop(struct places *ps, uint64_t seq);
