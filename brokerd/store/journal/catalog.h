@@ -42,6 +42,7 @@ struct stored_queue {
     uint32_t defined;  /* segment of its newest definition, or of its end; 0: none */
     uint32_t def_size; /* of that */
     uint64_t next;     /* number of the next message */
+    uint64_t writing;  /* log.h: the last batch that has its definition */
     uint64_t bytes;    /* of puts */
     uint64_t payload;  /* of those, of messages themselves */
     uint64_t returned; /* messages that were delivered before, or are delayed */

@@ -1,0 +1,232 @@
+#include "brokerd/store/journal/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { FIRST_BUFFER = 64 << 10 };
+
+int log_init(struct log *l, const struct files *files, struct catalog *catalog, uint64_t journal,
+             uint64_t next_batch, uint32_t segment, uint64_t end)
+{
+    *l = (struct log){.files = files,
+                      .catalog = catalog,
+                      .journal = journal,
+                      .next_batch = next_batch,
+                      .segment = segment,
+                      .fd = -1,
+                      .end = end,
+                      .sealed = true,
+                      .cap = FIRST_BUFFER,
+                      .used = BATCH_HEAD,
+                      .serial = 1};
+    l->buf = malloc(l->cap);
+    return l->buf ? 0 : -ENOMEM;
+}
+
+void log_fini(struct log *l)
+{
+    if (l->fd >= 0)
+        close(l->fd);
+    free(l->buf);
+    *l = (struct log){.fd = -1};
+}
+
+/* ------------------------------------------------------------------------------------ segments */
+
+static int write_head(const struct log *l, int fd, int64_t wall_ms)
+{
+    struct segment_head h = {.journal = l->journal,
+                             .number = l->segment + 1,
+                             .previous = l->segment,
+                             .previous_end = (uint32_t)l->end,
+                             .batch = l->next_batch,
+                             .made_ms = wall_ms};
+    uint8_t head[SEGMENT_HEAD];
+
+    segment_encode(&h, head);
+    return files_write(fd, &(struct iovec){head, sizeof head}, 1, 0);
+}
+
+int log_begin(struct log *l, int fd, uint64_t size, int64_t wall_ms, int *ret_old,
+              uint64_t *ret_end)
+{
+    struct segments *t = &l->catalog->segments;
+    int r = write_head(l, fd, wall_ms);
+
+    if (r < 0)
+        return r;
+    r = files_publish(l->files, fd, l->segment + 1);
+    if (r < 0)
+        return r == -ENOSPC ? -EIO : r; /* a sync failed, for whatever reason */
+    r = segments_add(t, l->segment + 1, size);
+    if (r < 0)
+        return r;
+    if (l->fd >= 0)
+        segments_resize(t, l->segment, l->end, false);
+    *ret_old = l->fd;
+    *ret_end = l->end;
+    l->fd = fd;
+    l->segment++;
+    l->end = SEGMENT_HEAD;
+    l->size = size;
+    l->sealed = true;
+    segments_resize(t, l->segment, size, true);
+    return 0;
+}
+
+/* ----------------------------------------------------------------------------------- the batch */
+
+static int make_room(struct log *l, uint64_t n)
+{
+    size_t cap = l->cap;
+    uint8_t *grown;
+
+    if (!l->free_size && n > log_room(l))
+        return -ENOSPC;
+    if (n <= l->cap - l->used)
+        return 0;
+    while (cap - l->used < n)
+        cap *= 2;
+    grown = realloc(l->buf, cap);
+    if (!grown)
+        return -ENOMEM;
+    l->buf = grown;
+    l->cap = cap;
+    return 0;
+}
+
+static void append(struct log *l, const struct record *r, uint64_t size)
+{
+    (void)record_encode(r, l->buf + l->used);
+    l->used += size;
+    l->records++;
+}
+
+static bool must_define(const struct log *l, const struct stored_queue *q)
+{
+    return q && q->defined != l->segment && q->writing != l->serial && !q->gone && q->definition;
+}
+
+uint64_t log_definition_size(const struct log *l, const struct stored_queue *q)
+{
+    struct record d;
+
+    return must_define(l, q) && catalog_definition(q, &d) ? record_size(&d) : 0;
+}
+
+/* `q` is defined in this batch, or was in the segment before. */
+static void note_defined(struct log *l, uint32_t queue)
+{
+    struct stored_queue *q = catalog_queue(l->catalog, queue);
+
+    if (q)
+        q->writing = l->serial;
+}
+
+/* Room for `n` bytes and the queue's definition, which is added if it is missing. */
+static int define(struct log *l, const struct stored_queue *q, uint64_t n)
+{
+    struct record d;
+    uint64_t size = log_definition_size(l, q);
+    int r = make_room(l, size + n);
+
+    if (r < 0 || !size)
+        return r;
+    (void)catalog_definition(q, &d);
+    append(l, &d, size);
+    note_defined(l, q->number);
+    return 0;
+}
+
+int log_add(struct log *l, const struct record *r)
+{
+    struct record copy = *r;
+    uint64_t size = record_size(r);
+    const struct stored_queue *q;
+    int status;
+
+    if (!size)
+        return -EPROTO;
+    if (r->kind == RECORD_QUEUE || r->kind == RECORD_GONE) {
+        status = make_room(l, size);
+        if (status < 0)
+            return status;
+        append(l, r, size);
+        note_defined(l, r->queue);
+        return 0;
+    }
+    q = catalog_queue(l->catalog, r->queue);
+    status = define(l, q, size);
+    if (status < 0)
+        return status;
+    if (r->kind == RECORD_RETURNED && !r->segment)
+        copy.segment = l->segment;
+    append(l, &copy, size);
+    return 0;
+}
+
+int log_put(struct log *l, const struct stored_queue *q, struct slice records, uint32_t n)
+{
+    int r = define(l, q, records.n);
+
+    if (r < 0)
+        return r;
+    memcpy(l->buf + l->used, records.p, records.n);
+    l->used += records.n;
+    l->records += n;
+    return 0;
+}
+
+void log_drop(struct log *l)
+{
+    l->used = BATCH_HEAD;
+    l->records = 0;
+    l->serial++;
+}
+
+/* --------------------------------------------------------------------------------- to the disk */
+
+int log_write(struct log *l)
+{
+    struct batch_head h = {.journal = l->journal,
+                           .number = l->next_batch,
+                           .segment = l->segment,
+                           .offset = (uint32_t)l->end,
+                           .records_n = l->records};
+
+    if (l->fd < 0 || l->end + l->used > l->size)
+        return -ENOSPC;
+    batch_encode(&h, slice_of(l->buf + BATCH_HEAD, l->used - BATCH_HEAD), l->buf);
+    return files_write(l->fd, &(struct iovec){l->buf, l->used}, 1, l->end);
+}
+
+static int apply(struct log *l)
+{
+    struct slice left = slice_of(l->buf + BATCH_HEAD, l->used - BATCH_HEAD);
+    struct record rec;
+    int r = 0;
+
+    for (; left.n && r == 0; left = slice_from(left, rec.size)) {
+        if (!record_decode(left, &rec))
+            return -EPROTO;
+        r = catalog_apply(l->catalog, &rec, l->segment,
+                          (uint32_t)(l->end + (uint64_t)(left.p - l->buf)));
+    }
+    return r;
+}
+
+int log_sync(struct log *l)
+{
+    int r = files_sync(l->fd);
+
+    if (r == 0)
+        r = apply(l);
+    if (r < 0)
+        return r;
+    l->end += l->used;
+    l->next_batch++;
+    l->sealed = l->records == 0;
+    log_drop(l);
+    return 0;
+}
