@@ -27,7 +27,7 @@ static void diff_scalars(struct diff *d)
     char what[128], before[64], after[64];
 
     for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
-        if (!setting_is_scalar(row->type))
+        if (!setting_is_scalar(row->type) || row->title)
             continue;
         (void)setting_format(row, d->before, before, sizeof before);
         (void)setting_format(row, d->after, after, sizeof after);
@@ -37,6 +37,58 @@ static void diff_scalars(struct diff *d)
                        row->key);
         tell(d, what, before, after, row->restart);
     }
+}
+
+/* ---- stores ---- */
+
+/* Both have the section. */
+static void diff_store(struct diff *d, const char *title)
+{
+    char what[128], before[SETTING_VALUE_MAX], after[SETTING_VALUE_MAX];
+    const struct setting *row;
+
+    for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
+        if (!row->title || strcmp(row->title, title) != 0)
+            continue;
+        (void)setting_format(row, d->before, before, sizeof before);
+        (void)setting_format(row, d->after, after, sizeof after);
+        if (strcmp(before, after) == 0)
+            continue;
+        (void)snprintf(what, sizeof what, "%s \"%s\" %s", row->section, title, row->key);
+        tell(d, what, before, after, true);
+    }
+}
+
+/* It may be in the URL, or in a file of its own. */
+static bool same_password(const struct settings_redis *a, const struct settings_redis *b)
+{
+    char shown_a[REDIS_URL_MAX], shown_b[REDIS_URL_MAX];
+    bool same_url = strcmp(a->url, b->url) == 0;
+
+    (void)redis_url_hide(slice_str(a->url), shown_a, sizeof shown_a);
+    (void)redis_url_hide(slice_str(b->url), shown_b, sizeof shown_b);
+    return strcmp(a->password, b->password) == 0 && (same_url || strcmp(shown_a, shown_b) != 0);
+}
+
+static void diff_stores(struct diff *d)
+{
+    const struct settings *a = d->before, *b = d->after;
+    const struct {
+        const char *title;
+        bool before, after;
+    } stores[] = {{"journal", a->journal.used, b->journal.used},
+                  {"redis", a->redis.used, b->redis.used}};
+    char what[64];
+
+    for (size_t i = 0; i < sizeof stores / sizeof *stores; i++) {
+        (void)snprintf(what, sizeof what, "store \"%s\"", stores[i].title);
+        if (stores[i].before && stores[i].after)
+            diff_store(d, stores[i].title);
+        else if (stores[i].before || stores[i].after)
+            tell(d, what, stores[i].before ? "{..}" : "", stores[i].after ? "{..}" : "", true);
+    }
+    if (a->redis.used && b->redis.used && !same_password(&a->redis, &b->redis))
+        tell(d, "store \"redis\" password", "(hidden)", "(hidden)", true);
 }
 
 /* ---- listeners ---- */
@@ -315,6 +367,7 @@ size_t settings_diff(const struct settings *before, const struct settings *after
     struct diff d = {before, after, change, ctx, 0};
 
     diff_scalars(&d);
+    diff_stores(&d);
     diff_listeners(&d, before, false);
     diff_listeners(&d, after, true);
     diff_rules(&d, POLICY_QUEUE);

@@ -51,9 +51,10 @@ static void write_setting(FILE *to, const struct setting *row)
         (void)snprintf(value, sizeof value, "%s", row->fallback);
     }
     (void)snprintf(before, sizeof before, "#%s%s", margin, *margin ? "# " : " ");
-    (void)snprintf(
-        text, sizeof text, "%s%s", row->text,
-        row->restart && strcmp(row->section, "listen") != 0 ? " A change takes a restart." : "");
+    (void)snprintf(text, sizeof text, "%s%s", row->text,
+                   row->restart && strcmp(row->section, "listen") != 0 && !row->title
+                       ? " A change takes a restart."
+                       : "");
     write_text(to, before, text);
     (void)fprintf(to, "#%s%s = ", margin, row->key);
     write_value(to, value);
@@ -72,7 +73,8 @@ static void write_section(FILE *to, const struct section *section)
             (void)fprintf(to, "#%s {\n", section->name);
     }
     for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
-        if (strcmp(row->section, section->name) != 0 || row->type == SETTING_LATER)
+        if (strcmp(row->section, section->name) != 0 || row->type == SETTING_LATER ||
+            (row->title && strcmp(row->title, section->title) != 0))
             continue;
         if (!first)
             (void)fprintf(to, *section->name ? "#\n" : "\n");

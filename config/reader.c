@@ -120,6 +120,11 @@ __attribute__((format(printf, 2, 0))) static void on_error(cfg_t *cfg, const cha
     like = setting_closest(section, word);
     if (later)
         (void)snprintf(line, sizeof line, "%s: not supported by this version", word);
+    else if (strcmp(section, "queue") == 0 && word[strspn(word, "0123456789")] == '\0')
+        (void)snprintf(line, sizeof line,
+                       "unknown key \"%.20s\" in section queue: a value with + stands in quotes, "
+                       "\"redis+%.20s\"",
+                       word, word);
     else
         (void)snprintf(line, sizeof line, "unknown key \"%s\"%s%s%s%s%s%s", word,
                        *section ? " in section " : "", section, like ? ", did you mean \"" : "",
@@ -133,6 +138,12 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
     char err[POLICY_ERROR_MAX];
 
     *(const char **)result = value;
+    if (row->title && strcmp(row->title, cfg_title(cfg)) != 0) {
+        (void)snprintf(err, sizeof err, "unknown key \"%s\" in section %s \"%.80s\"", row->key,
+                       row->section, cfg_title(cfg));
+        note(at_work, cfg->line, err);
+        return 0;
+    }
     if (setting_check(row, slice_str(value), err, sizeof err) < 0) {
         note(at_work, cfg->line, err);
         return 0;
@@ -339,6 +350,74 @@ static int check_hook(cfg_t *sec, char *err, size_t err_size)
     return r;
 }
 
+/* What the password's file has, without the end of its line. */
+static int read_password(struct settings_redis *s, char *err, size_t err_size)
+{
+    FILE *f = fopen(s->password_file, "re");
+    size_t n = f ? fread(s->password, 1, sizeof s->password, f) : 0;
+    bool failed = !f || ferror(f);
+    const char *why = failed                    ? strerror(errno)
+                      : n == sizeof s->password ? "too long for a password"
+                                                : "there is no password in it";
+
+    if (f)
+        (void)fclose(f);
+    while (n && n < sizeof s->password && strchr("\r\n", s->password[n - 1]))
+        n--;
+    if (!failed && n && n < sizeof s->password && !memchr(s->password, '\0', n)) {
+        s->password[n] = '\0';
+        return 0;
+    }
+    s->password[0] = '\0';
+    (void)snprintf(err, err_size, "password-file: %.200s: %s", s->password_file, why);
+    return -EINVAL;
+}
+
+/* What no key of it can tell alone. */
+static const char *redis_error(const struct settings_redis *s)
+{
+    char err[REDIS_URL_ERROR_MAX];
+    struct redis_url u;
+    bool tls, password;
+
+    if (redis_url_parse(slice_str(s->url), &u, err, sizeof err) < 0)
+        return NULL; /* said when its key was read */
+    tls = u.tls;
+    password = *u.password != '\0';
+    explicit_bzero(&u, sizeof u);
+    if (password && *s->password_file)
+        return "password-file: expected only one password, and the url has one";
+    if (!tls && (*s->ca || *s->certificate || *s->key))
+        return "url: expected rediss:// for redis://, since ca, certificate or key are for TLS";
+    if (!*s->certificate != !*s->key)
+        return "certificate: expected it together with key";
+    return NULL;
+}
+
+static int check_store(cfg_t *sec, char *err, size_t err_size)
+{
+    struct settings *s = at_work->settings;
+    const char *why = NULL;
+
+    if (strcmp(cfg_title(sec), "journal") == 0) {
+        s->journal.used = true;
+        if (s->journal.max_disk / SETTINGS_SEGMENTS_MIN < s->journal.segment)
+            why = "max-disk: expected at least 8 segments";
+    } else if (strcmp(cfg_title(sec), "redis") == 0) {
+        s->redis.used = true;
+        why = redis_error(&s->redis);
+        if (!why && *s->redis.password_file)
+            return read_password(&s->redis, err, err_size);
+    } else {
+        (void)snprintf(err, err_size, "expected \"journal\" or \"redis\", found \"%.80s\"",
+                       cfg_title(sec));
+        return -EINVAL;
+    }
+    if (why)
+        (void)snprintf(err, err_size, "%s", why);
+    return why ? -EINVAL : 0;
+}
+
 static int too_many(unsigned most, char *err, size_t err_size)
 {
     (void)snprintf(err, err_size, "expected at most %u of them", most);
@@ -359,6 +438,8 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
     else if (strcmp(opt->name, "hook") == 0)
         r = cfg_opt_size(opt) <= INLETS_MAX ? check_hook(sec, err, sizeof err)
                                             : too_many(INLETS_MAX, err, sizeof err);
+    else if (strcmp(opt->name, "store") == 0)
+        r = check_store(sec, err, sizeof err);
     else if (strcmp(opt->name, "listen") == 0)
         r = cfg_opt_size(opt) <= SETTINGS_LISTENERS_MAX
                 ? check_listener(sec, err, sizeof err)
@@ -407,6 +488,8 @@ static cfg_t *make_parser(void)
         cfg_opt_t plain = CFG_SEC(s->name, keys[i], CFGF_NONE);
         cfg_opt_t titled = CFG_SEC(s->name, keys[i], CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
 
+        if (strcmp(s->name, section_at(i - 1)->name) == 0)
+            continue; /* of another title: its keys are among those */
         keys[i][options_of(s->name, keys[i])] = end;
         titled.validcb = on_section;
         top[n++] = s->title ? titled : plain;
@@ -535,6 +618,32 @@ static void check_together(struct reader *r)
              "together");
 }
 
+/* A queue that is to be kept where nothing keeps it would be kept nowhere. */
+static void check_durable(struct reader *r, cfg_t *cfg)
+{
+    static const char *const examples[] = {"path = \"/var/lib/brokerd\"",
+                                           "url = \"redis://127.0.0.1:6379\""};
+    const struct settings *s = r->settings;
+
+    for (unsigned i = 0; i < cfg_size(cfg, "queue"); i++) {
+        cfg_t *sec = cfg_getnsec(cfg, "queue", i);
+        const char *value = cfg_getstr(sec, "durable");
+        struct queue_policy p = policy_default(POLICY_QUEUE);
+        char text[SETTINGS_ERROR_MAX];
+
+        if (!value || policy_set_key(&p, POLICY_QUEUE, SLICE("durable"), slice_str(value), text,
+                                     sizeof text) < 0)
+            continue;
+        if (p.durable == DURABLE_MEMORY || (p.durable == DURABLE_JOURNAL && s->journal.used) ||
+            (p.durable == DURABLE_REDIS && s->redis.used))
+            continue;
+        (void)snprintf(
+            text, sizeof text, "queue \"%s\": durable = %s needs a section: store \"%s\" { %s }",
+            cfg_title(sec), value, durable_name(p.durable), examples[p.durable == DURABLE_REDIS]);
+        note(r, opening_line(r->text, cfg_title(sec), sec->line), text);
+    }
+}
+
 static int by_line(const void *a, const void *b)
 {
     const struct problem *x = a, *y = b;
@@ -617,6 +726,8 @@ int reader_read(const char *name, const char *text, struct settings *settings,
         return -ENOMEM;
     parse(&reader, cfg);
     check_together(&reader);
+    if (reader.reached_end)
+        check_durable(&reader, cfg);
     if (reader.n_problems)
         r = -EINVAL;
     tell(&reader, error, ctx);

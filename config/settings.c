@@ -214,6 +214,7 @@ struct settings *settings_free(struct settings *settings)
     policy_set_unref(settings->policies);
     inlets_unref(settings->inlets);
     free(settings->file);
+    explicit_bzero(&settings->redis, sizeof settings->redis);
     free(settings);
     return NULL;
 }

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "brokerd/doors/inlet.h"
+#include "brokerd/store/redis/url.h"
 #include "brokerd/webhooks/spec.h"
 #include "libbroker/base/log.h"
 #include "libbroker/base/policy.h"
@@ -31,6 +32,9 @@ enum {
     SETTINGS_PROTOCOLS_MAX = 8,   /* names in one listener's `protocols` */
     SETTINGS_ERROR_MAX = 768,     /* bytes of an error text, terminator included */
     SETTINGS_PORT = 7070,         /* where a tcp:// URL names none */
+    SETTINGS_PATH_MAX = 1024,     /* bytes of a path, terminator included */
+    SETTINGS_WORD_MAX = 64,       /* of a store's prefix or node, terminator included */
+    SETTINGS_SEGMENTS_MIN = 8,    /* of a journal that has a limit: less would be no use */
 };
 
 #define SETTINGS_FILE_DEFAULT "/etc/brokerd/brokerd.conf" /* read if it exists */
@@ -80,6 +84,28 @@ struct settings_limits {
     int64_t http_idle_ms;      /* an HTTP connection without a request is kept so long */
 };
 
+/* What keeps durable queues: one of each kind, or none. */
+struct settings_journal {
+    bool used;                    /* the section is there */
+    char path[SETTINGS_PATH_MAX]; /* absolute */
+    unsigned sync;                /* always 0, which is "always" */
+    uint64_t max_disk;            /* bytes; UINT64_MAX for no limit */
+    uint64_t segment;             /* bytes of an ordinary one */
+    bool accept_damage;
+};
+
+struct settings_redis {
+    bool used;
+    char url[REDIS_URL_MAX]; /* redis_url_parse() takes it */
+    char password_file[SETTINGS_PATH_MAX];
+    char password[REDIS_WORD_MAX]; /* what that file has; "" without one */
+    char ca[SETTINGS_PATH_MAX], certificate[SETTINGS_PATH_MAX], key[SETTINGS_PATH_MAX]; /* or "" */
+    int64_t timeout_ms;
+    char prefix[SETTINGS_WORD_MAX];
+    bool topics;
+    char node[SETTINGS_WORD_MAX]; /* "": to be made up */
+};
+
 struct settings {
     uint32_t workers;        /* 1 to SETTINGS_WORKERS_MAX */
     unsigned placement;      /* enum settings_placement */
@@ -92,6 +118,8 @@ struct settings {
     unsigned log_level;      /* enum log_level */
     unsigned log_format;     /* enum log_format */
     struct settings_limits limits;
+    struct settings_journal journal;
+    struct settings_redis redis;
     struct settings_listener *listeners; /* at least one */
     size_t n_listeners;
     struct policy_set *policies; /* rules of queues and subscriptions, max_message, create_queues */
@@ -148,10 +176,10 @@ size_t settings_diff(const struct settings *before, const struct settings *after
 /* One value, as the file would write it; borrowed for the call. */
 struct settings_told {
     const char *section; /* "" at the top */
-    const char *title;   /* of a section that may be repeated; NULL: it may not */
+    const char *title;   /* of a section that has one; else NULL */
     const char *key;
     const char *value;    /* of a list: one element; NULL: the list is empty */
-    const char *fallback; /* the default; NULL with a title */
+    const char *fallback; /* the default; NULL in sections that may be repeated */
     bool is_list, restart;
 };
 

@@ -1,10 +1,12 @@
 #include "config/table.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "brokerd/doors/inlet.h"
+#include "brokerd/store/redis/url.h"
 #include "brokerd/webhooks/spec.h"
 #include "libbroker/base/units.h"
 
@@ -19,6 +21,8 @@ static const char *const log_formats[] = {[LOG_FORMAT_AUTO] = "auto",
                                           [LOG_FORMAT_JSON] = "json",
                                           [LOG_FORMAT_JSON + 1] = NULL};
 
+static const char *const syncs[] = {"always", NULL};
+
 #define KIB 1024ULL
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
@@ -26,6 +30,47 @@ static const char *const log_formats[] = {[LOG_FORMAT_AUTO] = "auto",
 #define DAY (86400 * SECOND)
 #define FIELD(name) .offset = offsetof(struct settings, name)
 #define POLICY(what) .type = SETTING_POLICY, .text = what
+#define TEXT(name)                                                                                 \
+    .min = 0, .max = sizeof((struct settings *)0)->name, .offset = offsetof(struct settings, name)
+#define OF(name) .title = (name), .restart = true
+
+static const char *wrong_path(struct slice value, char *buf, size_t size)
+{
+    (void)buf;
+    (void)size;
+    return value.n && value.p[0] == '/' ? NULL : "a path that begins with /";
+}
+
+static const char *wrong_url(struct slice value, char *buf, size_t size)
+{
+    struct redis_url u;
+    int r = redis_url_parse(value, &u, buf, size);
+
+    explicit_bzero(&u, sizeof u);
+    return r < 0 ? buf + strlen("expected ") : NULL;
+}
+
+static bool is_word(struct slice value, const char *others)
+{
+    for (size_t i = 0; i < value.n; i++)
+        if (!isalnum(value.p[i]) && !strchr(others, value.p[i]))
+            return false;
+    return true;
+}
+
+static const char *wrong_prefix(struct slice value, char *buf, size_t size)
+{
+    (void)buf;
+    (void)size;
+    return value.n && is_word(value, ".-_:") ? NULL : "letters, digits and .-_:";
+}
+
+static const char *wrong_node(struct slice value, char *buf, size_t size)
+{
+    (void)buf;
+    (void)size;
+    return is_word(value, ".-_") ? NULL : "letters, digits and .-_";
+}
 
 static const struct section sections[] = {
     {"", NULL, NULL},
@@ -48,6 +93,13 @@ static const struct section sections[] = {
      "to the topic; docs/webhooks.md tells more. May be repeated. topic and secret have no "
      "defaults: "
      "these are examples."},
+    {"store", "journal",
+     "Queues with durable = journal are kept in files here: what was confirmed is on disk. Only "
+     "with "
+     "this section; docs/durable-queues.md tells more."},
+    {"store", "redis",
+     "Queues with durable = redis, or redis+N, are kept in Redis (7 or later), where several "
+     "brokerds may share them. Only with this section; docs/durable-queues.md tells more."},
 };
 
 static const struct setting rows[] = {
@@ -160,7 +212,10 @@ static const struct setting rows[] = {
 
     {"queue", "bind", SETTING_FILTERS, "{}", .restart = true,
      .text = "Filters whose messages go into the queue. Empty: the topic of the queue's own name."},
-    {"queue", "durable", POLICY("What keeps the messages: memory.")},
+    {"queue", "durable",
+     POLICY("What keeps the messages, and so what a confirm means: memory, journal (on disk), "
+            "redis, or \"redis+N\" (so many of its replicas have it, 1 to 9). journal and redis "
+            "need their store section.")},
     {"queue", "max-messages", POLICY("Messages that may wait.")},
     {"queue", "max-bytes", POLICY("Bytes of them.")},
     {"queue", "message-ttl", POLICY("How long a message may wait.")},
@@ -270,12 +325,52 @@ static const struct setting rows[] = {
      .text = "Header fields of the request that become headers of the message, as X-GitHub-Event. "
              "The signature does not cover them."},
 
-    {"store", "", .type = SETTING_LATER},
+    {"store", "path", SETTING_TEXT, "/var/lib/brokerd", TEXT(journal.path), OF("journal"),
+     .wrong = wrong_path,
+     .text = "The directory of the journal's files, made if it is not there. One brokerd has it."},
+    {"store", "sync", SETTING_WORD, "always", FIELD(journal.sync), OF("journal"), .words = syncs,
+     .text = "When what was written is made sure to be on disk: always, before it is confirmed. "
+             "There is no other way yet."},
+    {"store", "max-disk", SETTING_SIZE, "unlimited", 512 * KIB, UINT64_MAX, FIELD(journal.max_disk),
+     OF("journal"),
+     .text = "Bytes that the files may take; at least 8 segments. Above it messages are refused "
+             "(full), while what is there is delivered and acknowledged."},
+    {"store", "segment", SETTING_SIZE, "32MiB", 64 * KIB, GIB, FIELD(journal.segment),
+     OF("journal"), .text = "Size of one file."},
+    {"store", "accept-damage", SETTING_BOOL, "false", FIELD(journal.accept_damage), OF("journal"),
+     .text = "Start although a part of the files is damaged, and what was in it is lost. Without, "
+             "brokerd says what is damaged and does not start."},
+
+    {"store", "url", SETTING_TEXT, "redis://127.0.0.1:6379", TEXT(redis.url), OF("redis"),
+     .wrong = wrong_url,
+     .text = "redis://[USER:PASSWORD@]HOST[:PORT][/DB], redis+sentinel://HOST,HOST/MASTER or "
+             "redis+cluster://HOST,HOST; with rediss for redis: by TLS."},
+    {"store", "password-file", SETTING_TEXT, "", TEXT(redis.password_file), OF("redis"),
+     .text = "A file that has the password, in place of the URL."},
+    {"store", "ca", SETTING_TEXT, "", TEXT(redis.ca), OF("redis"),
+     .text = "TLS: file with the certificates that are trusted. Empty: the system's."},
+    {"store", "certificate", SETTING_TEXT, "", TEXT(redis.certificate), OF("redis"),
+     .text = "TLS: file with our own certificate, where Redis asks for one."},
+    {"store", "key", SETTING_TEXT, "", TEXT(redis.key), OF("redis"),
+     .text = "TLS: file with its key."},
+    {"store", "timeout", SETTING_TIME, "2s", 50, DAY, FIELD(redis.timeout_ms), OF("redis"),
+     .text = "A Redis that does not answer for so long is out of order: its connection is made "
+             "anew, and what was on its way is refused (store)."},
+    {"store", "prefix", SETTING_TEXT, "brokerd", TEXT(redis.prefix), OF("redis"),
+     .wrong = wrong_prefix,
+     .text = "What the names of its keys begin with. brokerds with the same one share queues."},
+    {"store", "topics", SETTING_BOOL, "false", FIELD(redis.topics), OF("redis"),
+     .text = "Share topics too: what is published on one brokerd reaches subscribers of all."},
+    {"store", "node", SETTING_TEXT, "", TEXT(redis.node), OF("redis"), .wrong = wrong_node,
+     .text = "This brokerd's name among them. Empty: the host's, and something random."},
+
     {"user", "", .type = SETTING_LATER},
 };
 
 #undef FIELD
 #undef POLICY
+#undef TEXT
+#undef OF
 
 enum { N_ROWS = sizeof rows / sizeof *rows, N_SECTIONS = sizeof sections / sizeof *sections };
 
@@ -303,7 +398,7 @@ const struct setting *setting_find(const char *section, const char *key)
 
 bool setting_is_scalar(enum setting_type type)
 {
-    return type <= SETTING_WORD;
+    return type <= SETTING_TEXT;
 }
 
 bool setting_is_list(enum setting_type type)
@@ -403,6 +498,21 @@ static int check_number(const struct setting *row, struct slice value, char *err
     return expected(row, what, value, err, err_size);
 }
 
+static int check_text(const struct setting *row, struct slice value, char *err, size_t err_size)
+{
+    char buf[REDIS_URL_ERROR_MAX];
+    const char *wrong = row->wrong ? row->wrong(value, buf, sizeof buf) : NULL;
+
+    if (value.n >= row->max)
+        (void)snprintf(err, err_size, "%s: expected at most %zu bytes, found %zu", row->key,
+                       (size_t)row->max - 1, value.n);
+    else if (wrong) /* what was found may have a password */
+        (void)snprintf(err, err_size, "%s: expected %s", row->key, wrong);
+    else
+        return 0;
+    return -EINVAL;
+}
+
 static int check_protocol(const struct setting *row, struct slice value, char *err, size_t err_size)
 {
     char words[80];
@@ -473,6 +583,8 @@ int setting_check(const struct setting *row, struct slice value, char *err, size
         if (word_index(row->words, value) >= 0)
             return 0;
         return expected(row, join(row->words, words, sizeof words), value, err, err_size);
+    case SETTING_TEXT:
+        return check_text(row, value, err, err_size);
     case SETTING_POLICY:
         scratch = policy_default(setting_policy_kind(row->section));
         return policy_set_key(&scratch, setting_policy_kind(row->section), slice_str(row->key),
@@ -526,6 +638,11 @@ void setting_store(const struct setting *row, struct slice value, struct setting
     case SETTING_WORD:
         *(unsigned *)field = (unsigned)word_index(row->words, value);
         break;
+    case SETTING_TEXT:
+        if (value.n)
+            memcpy(field, value.p, value.n);
+        field[value.n] = '\0';
+        break;
     case SETTING_POLICY:
     case SETTING_FILTERS:
     case SETTING_PROTOCOLS:
@@ -558,6 +675,11 @@ const char *setting_format(const struct setting *row, const struct settings *set
         return format_number(row->type, ms == UNITS_NEVER ? UINT64_MAX : (uint64_t)ms, buf, size);
     case SETTING_BOOL:
         (void)snprintf(buf, size, "%s", *(const bool *)field ? "true" : "false");
+        return buf;
+    case SETTING_TEXT:
+        if (row->wrong == wrong_url)
+            return redis_url_hide(slice_str(field), buf, size);
+        (void)snprintf(buf, size, "%s", field);
         return buf;
     default: /* SETTING_WORD: the only scalar left */
         (void)snprintf(buf, size, "%s", row->words[*(const unsigned *)field]);

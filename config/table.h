@@ -16,12 +16,15 @@
 
 #include "config/settings.h"
 
+enum { SETTING_VALUE_MAX = REDIS_URL_MAX };
+
 enum setting_type {
     SETTING_COUNT,     /* uint32_t; UINT32_MAX for `unlimited`, 0 for `auto`, where allowed */
     SETTING_SIZE,      /* uint64_t, bytes */
     SETTING_TIME,      /* int64_t, ms */
     SETTING_BOOL,      /* bool */
     SETTING_WORD,      /* unsigned: the index of one of `words` */
+    SETTING_TEXT,      /* an array of `max` char, terminated; what it may be `wrong` tells */
     SETTING_POLICY,    /* a key of struct queue_policy */
     SETTING_FILTERS,   /* a list of filters: a queue's `bind` */
     SETTING_PROTOCOLS, /* a list of names: a listener's `protocols` */
@@ -44,7 +47,10 @@ struct setting {
     const char *const *words; /* SETTING_WORD: ended by NULL */
     bool auto_;               /* SETTING_COUNT: `auto` is allowed */
     bool restart;             /* a change takes a restart */
-    const char *text;         /* what it is for: a sentence or two */
+    const char *title;        /* only in the section of that title; NULL: whatever its title */
+    /* SETTING_TEXT: NULL, or what was expected, perhaps in `buf`. */
+    const char *(*wrong)(struct slice value, char *buf, size_t size);
+    const char *text; /* what it is for: a sentence or two */
 };
 
 struct section {
@@ -78,7 +84,8 @@ int setting_check(const struct setting *row, struct slice value, char *err, size
 /* Put a checked value into the field of a scalar row. */
 void setting_store(const struct setting *row, struct slice value, struct settings *settings);
 
-/* The value of a scalar row as the file would write it. Returns `buf`. */
+/* The value of a scalar row as the file would write it, but for a password in a URL. Returns
+ * `buf`; SETTING_VALUE_MAX is enough. */
 const char *setting_format(const struct setting *row, const struct settings *settings, char *buf,
                            size_t size);
 

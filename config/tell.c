@@ -36,20 +36,28 @@ static void tell_list(const struct telling *t, const char *key, const char *cons
     }
 }
 
+/* Is it a key of a store that is not used? */
+static bool is_of_nothing(const struct setting *row, const struct settings *started)
+{
+    return row->title &&
+           !(strcmp(row->title, "journal") == 0 ? started->journal.used : started->redis.used);
+}
+
 static void tell_scalars(const struct settings *s, const struct settings *started,
                          settings_told_fn *fn, void *ctx)
 {
     const struct setting *row;
-    char value[64];
+    char value[SETTING_VALUE_MAX];
 
     for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
         struct settings_told told = {.section = row->section,
+                                     .title = row->title,
                                      .key = row->key,
                                      .value = value,
                                      .fallback = row->fallback,
                                      .restart = row->restart};
 
-        if (!setting_is_scalar(row->type))
+        if (!setting_is_scalar(row->type) || is_of_nothing(row, started))
             continue;
         (void)setting_format(row, row->restart ? started : s, value, sizeof value);
         fn(ctx, &told);

@@ -164,23 +164,27 @@ static int set_overflow(const struct key *key, struct slice value, enum overflow
     return say_expected(key, words, value, err, err_size);
 }
 
-/* "memory | journal | redis | redis+N". What is no store here yet is refused by name, so that
- * nobody believes to have what is not there. */
+#define REPLICAS_PREFIX SLICE("redis+")
+
+/* "memory | journal | redis | redis+N" */
 static int set_durable(const struct key *key, struct queue_policy *policy, struct slice value,
                        char *err, size_t err_size)
 {
-    if (slice_eq(value, SLICE("memory"))) {
-        policy->durable = DURABLE_MEMORY;
-        policy->replicas = 0;
+    if (slice_starts(value, REPLICAS_PREFIX) && value.n == REPLICAS_PREFIX.n + 1 &&
+        value.p[value.n - 1] >= '1' && value.p[value.n - 1] <= '0' + POLICY_REPLICAS_MAX) {
+        policy->durable = DURABLE_REDIS;
+        policy->replicas = value.p[value.n - 1] - (uint32_t)'0';
         return 0;
     }
-    if (slice_eq(value, SLICE("journal")) || slice_eq(value, SLICE("redis")) ||
-        slice_starts(value, SLICE("redis+"))) {
-        (void)snprintf(err, err_size, "%s: \"%.*s\" is not supported by this version, only memory",
-                       key->name, value.n > 80 ? 80 : (int)value.n, (const char *)value.p);
-        return -ENOTSUP;
+    for (unsigned i = 0; i < sizeof durable_names / sizeof *durable_names; i++) {
+        if (slice_eq(value, slice_str(durable_names[i]))) {
+            policy->durable = (enum durable)i;
+            policy->replicas = 0;
+            return 0;
+        }
     }
-    return say_expected(key, "memory, journal, redis or redis+N", value, err, err_size);
+    return say_expected(key, "memory, journal, redis or redis+N (N replicas, 1 to 9)", value, err,
+                        err_size);
 }
 
 /* "TOPIC", "queue:NAME" or "". */

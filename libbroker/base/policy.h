@@ -60,6 +60,7 @@ struct queue_policy {
 };
 
 enum {
+    POLICY_REPLICAS_MAX = 9,               /* redis+9; one digit */
     POLICY_ERROR_MAX = 512,                /* enough for any error text below */
     POLICY_VALUE_MAX = NAME_MAX_BYTES + 16 /* and for any value, terminated */
 };
@@ -77,9 +78,8 @@ const char *durable_name(enum durable durable);
 
 /* Set one field from its key in the settings (no `$`: "max-messages") and the text of its value
  * ("64MiB", "never", "drop-oldest"). `err` gets a text fit for a peer, which begins with the key.
- * -ENOENT   no such key for this kind.
- * -EINVAL   a value that is wrong for it.
- * -ENOTSUP  a value that this version cannot do (durable = journal, redis).
+ * -ENOENT  no such key for this kind.
+ * -EINVAL  a value that is wrong for it.
  * On error `policy` is unchanged. */
 int policy_set_key(struct queue_policy *policy, enum policy_kind kind, struct slice key,
                    struct slice value, char *err, size_t err_size);

@@ -158,8 +158,20 @@ static const struct {
      "t.conf:6: unknown key \"wokers\", did you mean \"workers\"?\n"},
     {"queue \"q\" { overflow = disconnect }\n", "~overflow: expected block, drop-oldest"},
     {"queue \"q\" { block-fallback = block }\n", "~block-fallback: expected drop-oldest, drop"},
+    /* what keeps a durable queue must be there */
     {"queue \"q\" { durable = journal }\n",
-     "t.conf:1: durable: \"journal\" is not supported by this version, only memory\n"},
+     "t.conf:1: queue \"q\": durable = journal needs a section: store \"journal\" { path = "
+     "\"/var/lib/brokerd\" }\n"},
+    {"store \"journal\" {}\n\nqueue \"a.#\" {\n max-messages = 5\n durable = \"redis+2\"\n}\n",
+     "t.conf:3: queue \"a.#\": durable = redis+2 needs a section: store \"redis\" { url = "
+     "\"redis://127.0.0.1:6379\" }\n"},
+    {"queue \"q\" { durable = disk }\n",
+     "t.conf:1: durable: expected memory, journal, redis or redis+N (N replicas, 1 to 9), found "
+     "\"disk\"\n"},
+    {"queue \"q\" { durable = \"redis+0\" }\n", "~t.conf:1: durable: expected memory, journal"},
+    {"queue \"q\" { durable = redis+2 }\n",
+     "t.conf:1: unknown key \"2\" in section queue: a value with + stands in quotes, "
+     "\"redis+2\"\n"},
     {"queue \"q\" { bind = { \"a.b\", \"a..b\" } }\n",
      "t.conf:1: bind: filter has an empty level, found \"a..b\"\n"},
     {"\nqueue \"a.#.b\" {\n max-messages = 1\n}\n",
@@ -199,7 +211,45 @@ static const struct {
      "t.conf:1: protocols: expected rsocket, json, stomp, http or websocket, found \"ftp\"\n"},
     {"listen \"tcp://127.0.0.1:1\" { certificate = \"x\" }\n",
      "t.conf:1: certificate: not supported by this version\n"},
-    {"store \"journal\" { path = \"/x\" }\n", "t.conf:1: store: not supported by this version\n"},
+    {"\nstore \"lmdb\" {}\n",
+     "t.conf:2: store: expected \"journal\" or \"redis\", found \"lmdb\"\n"},
+    {"store \"journal\" {\n url = \"redis://h\" }\n",
+     "t.conf:2: unknown key \"url\" in section store \"journal\"\n"},
+    {"store \"redis\" { path = \"/x\" }\n",
+     "t.conf:1: unknown key \"path\" in section store \"redis\"\n"},
+    {"store \"journal\" { pth = \"/x\" }\n",
+     "t.conf:1: unknown key \"pth\" in section store, did you mean \"path\"?\n"},
+    {"store \"journal\" { path = \"x\" }\n",
+     "t.conf:1: path: expected a path that begins with /\n"},
+    {"store \"journal\" { sync = never }\n", "t.conf:1: sync: expected always, found \"never\"\n"},
+    {"store \"journal\" { segment = 1KiB }\n", "~segment: expected a size from 64KiB to 1GiB"},
+    {"store \"journal\" { max-disk = 0 }\n", "~max-disk: expected a size from 512KiB to unlimited"},
+    {"\nstore \"journal\" {\n max-disk = 255MiB\n}\n",
+     "t.conf:2: store: max-disk: expected at least 8 segments\n"},
+    {"store \"redis\" { url = \"redis://u:tell-nobody@\" }\n",
+     "t.conf:1: url: expected HOST or HOST:PORT, one of them\n"},
+    {"store \"redis\" { url = \"tell-nobody\" }\n", "~t.conf:1: url: expected redis://"},
+    {"store \"redis\" { prefix = \"{x}\" }\n", "~prefix: expected letters, digits and"},
+    {"store \"redis\" { prefix = \"\" }\n", "~prefix: expected letters, digits and"},
+    {"store \"redis\" { node = \"a b\" }\n", "~node: expected letters, digits and"},
+    {"store \"redis\" { node = "
+     "\"0123456789012345678901234567890123456789012345678901234567891234\" }"
+     "\n",
+     "t.conf:1: node: expected at most 63 bytes, found 64\n"},
+    {"store \"redis\" { ca = \"/x\" }\n",
+     "t.conf:1: store: url: expected rediss:// for redis://, since ca, certificate or key are for "
+     "TLS\n"},
+    {"store \"redis\" { url = \"rediss://h\" key = \"/x\" }\n",
+     "t.conf:1: store: certificate: expected it together with key\n"},
+    {"store \"redis\" { url = \"redis://:p@h\" password-file = \"/x\" }\n",
+     "t.conf:1: store: password-file: expected only one password, and the url has one\n"},
+    {"store \"redis\" { password-file = \"/nowhere/at/all\" }\n",
+     "t.conf:1: store: password-file: /nowhere/at/all: No such file or directory\n"},
+    {"store \"redis\" { password-file = \"/dev/null\" }\n",
+     "t.conf:1: store: password-file: /dev/null: there is no password in it\n"},
+    {"store \"redis\" { password-file = \"/dev/zero\" }\n",
+     "t.conf:1: store: password-file: /dev/zero: too long for a password\n"},
+    {"store \"redis\" {}\nstore \"redis\" {}\n", "~syntax: found duplicate title 'redis'"},
     {"webhook \"b\" { }\n", "t.conf:1: webhook: url: expected one\n"},
     {"webhook \"b.c\" { url = \"https://x.y/\" topic = a }\n",
      "t.conf:1: webhook: a webhook's name has letters, digits, '-' and '_' only, found \"b.c\"\n"},
@@ -229,6 +279,45 @@ START_TEST(mistake)
         ck_assert_msg(strstr(told.text, want + 1) != NULL, "%s", told.text);
     else
         ck_assert_str_eq(told.text, want);
+}
+END_TEST
+
+START_TEST(stores)
+{
+    char path[] = "/tmp/brokerd-test-XXXXXX", text[512];
+    int fd = mkstemp(path);
+    struct settings *s = load("");
+
+    ck_assert(!s->journal.used && !s->redis.used);
+    settings_free(s);
+    ck_assert_int_eq(write(fd, "pass word\r\n", 11), 11);
+    close(fd);
+    snprintf(
+        text, sizeof text,
+        "store \"redis\" { url = \"rediss+cluster://a,b:7\" password-file = \"%s\" timeout = 3s\n"
+        " prefix = x ca = \"/ca\" certificate = \"/c\" key = \"/k\" node = n1 }\n"
+        "queue \"r\" { durable = \"redis+9\" }\n",
+        path);
+    s = load(text);
+    unlink(path);
+    ck_assert(s->redis.used && !s->journal.used);
+    ck_assert_str_eq(s->redis.url, "rediss+cluster://a,b:7");
+    ck_assert_str_eq(s->redis.password, "pass word");
+    ck_assert_str_eq(s->redis.certificate, "/c");
+    ck_assert_str_eq(s->redis.node, "n1");
+    ck_assert_int_eq(s->redis.timeout_ms, 3000);
+    ck_assert_uint_eq(policy_set_find_queue(s->policies, SLICE("r"))->policy.replicas, 9);
+    settings_free(s);
+    s = load(
+        "queue \"q\" { durable = journal } store \"journal\" { max-disk = 1GiB segment = 1MiB }");
+    ck_assert(s->journal.used);
+    ck_assert_str_eq(s->journal.path, "/var/lib/brokerd");
+    ck_assert_uint_eq(s->journal.max_disk, 1 << 30);
+    ck_assert_uint_eq(s->journal.segment, 1 << 20);
+    ck_assert(!s->journal.accept_damage);
+    ck_assert_int_eq(policy_set_find_queue(s->policies, SLICE("q"))->policy.durable,
+                     DURABLE_JOURNAL);
+    settings_free(s);
 }
 END_TEST
 
@@ -410,6 +499,17 @@ static const struct {
      "order of the queue sections: '' -> ''\n"
      "subscription \"#\": '{..}' -> ''\n"},
     {"queue \"a\" {} queue \"b\" {}", "queue \"b\" {}", "queue \"a\": '{..}' -> ''\n"},
+    {"", "store \"journal\" {}", "store \"journal\": '' -> '{..}', restart\n"},
+    {"store \"redis\" { timeout = 9s }", "", "store \"redis\": '{..}' -> '', restart\n"},
+    {"store \"journal\" {}", "store \"journal\" { path = \"/x\" max-disk = 1GiB }",
+     "store \"journal\" path: '/var/lib/brokerd' -> '/x', restart\n"
+     "store \"journal\" max-disk: 'unlimited' -> '1GiB', restart\n"},
+    {"store \"redis\" { url = \"redis://u:old@h\" }",
+     "store \"redis\" { url = \"redis://u:new@h\" }",
+     "store \"redis\" password: '(hidden)' -> '(hidden)', restart\n"},
+    {"store \"redis\" { url = \"redis://u:old@h\" }",
+     "store \"redis\" { url = \"redis://u:new@i\" }",
+     "store \"redis\" url: 'redis://u@h' -> 'redis://u@i', restart\n"},
 };
 
 START_TEST(change)
@@ -440,7 +540,9 @@ static void on_told(void *ctx, const struct settings_told *t)
 
 START_TEST(what_is_in_force)
 {
-    struct settings *started = load("workers = 2 memory = 2GiB listen \"tcp://127.0.0.1:1\" {}");
+    struct settings *started = load("workers = 2 memory = 2GiB listen \"tcp://127.0.0.1:1\" {}"
+                                    "store \"journal\" { segment = 1MiB }"
+                                    "store \"redis\" { url = \"redis://u:tell-nobody@h\" }");
     struct settings *now =
         load("workers = 3 memory = 3GiB listen \"tcp://127.0.0.1:2\" {}"
              "queue \"a.*\" { bind = { \"x\", \"y\" } max-messages = 5 }"
@@ -453,6 +555,9 @@ START_TEST(what_is_in_force)
         " workers = 2, restart\n",
         " memory = 3GiB\n",
         "limits max-streams = 10000\n",
+        "store journal path = /var/lib/brokerd, restart\n",
+        "store journal segment = 1MiB, restart\n",
+        "store redis url = redis://u@h, restart\n",
         "listen tcp://127.0.0.1:1 protocols [] = (none), restart\n",
         "listen tcp://127.0.0.1:1 manage = true, restart\n",
         "queue a.* bind [] = x, restart\nqueue a.* bind [] = y, restart\n",
@@ -490,7 +595,7 @@ START_TEST(table)
     const struct setting *row;
     struct settings *none = load("");
     const char *key;
-    char err[SETTINGS_ERROR_MAX], told[64];
+    char err[SETTINGS_ERROR_MAX], told[SETTING_VALUE_MAX];
 
     for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
         if (row->type == SETTING_LATER)
@@ -529,6 +634,7 @@ int main(void)
     tcase_add_test(tc, defaults);
     tcase_add_test(tc, every_kind_of_key);
     tcase_add_loop_test(tc, mistake, 0, ROWS(mistakes));
+    tcase_add_test(tc, stores);
     tcase_add_loop_test(tc, listener_url, 0, ROWS(urls));
     tcase_add_test(tc, longest_names);
     tcase_add_test(tc, too_many_listeners);
