@@ -52,7 +52,7 @@ struct unstored_id {
     struct dedup_key key;
 };
 
-struct durable {
+struct storage {
     struct queue *queue;
     struct store *store;
     struct store_queue *at;   /* NULL: closed */
@@ -99,7 +99,7 @@ void durable_stored(struct queue *q, const struct stored *a);
 
 /* All that waits is let go of but what is unstored: what is on its way in a fetch, too. The store
  * is told nothing (queue_purge() calls this, and whoever purges asks the store to). */
-void durable_forget(struct durable *d);
+void durable_forget(struct storage *d);
 
 /* ----------------------------------------------------------------------------------- offers */
 
@@ -119,13 +119,13 @@ bool durable_repeats(struct queue *q, struct dedup_key key, handle_t publisher, 
 /* ------------------------------------------------------------------- what becomes of messages */
 
 /* Message `seq`, which was stored, is gone. */
-void durable_gone(struct durable *d, uint64_t seq);
+void durable_gone(struct storage *d, uint64_t seq);
 
 /* It came back after `attempts` deliveries, due in `delay_ms`. */
-void durable_returned(struct durable *d, uint64_t seq, uint32_t attempts, int64_t delay_ms);
+void durable_returned(struct storage *d, uint64_t seq, uint32_t attempts, int64_t delay_ms);
 
 /* Let the end of the turn look at it: something was taken from its window, or may be wanted. */
-static inline void durable_touch(struct durable *d)
+static inline void durable_touch(struct storage *d)
 {
     if (!list_linked(&d->touched))
         list_push_back(&d->queue->core->touched, &d->touched);
@@ -137,7 +137,7 @@ void durable_turn(struct core *c);
 /* Is anything put and not stored, settled and not handed over, or a dead letter on its way? */
 bool durable_busy(const struct core *c);
 
-static inline uint64_t durable_unstored(const struct durable *d)
+static inline uint64_t durable_unstored(const struct storage *d)
 {
     return deque_len(&d->unstored);
 }
@@ -145,7 +145,7 @@ static inline uint64_t durable_unstored(const struct durable *d)
 /* Of what waits in a queue, how many are delayed. */
 static inline uint64_t durable_delayed(const struct queue *q)
 {
-    const struct durable *d = q->backlog->stored;
+    const struct storage *d = q->backlog->stored;
 
     return q->backlog->unready_n - (d ? d->away_n + durable_unstored(d) : 0);
 }

@@ -143,7 +143,7 @@ struct backlog {
     struct settled_counters settled;
     struct losses *losses;  /* NULL: nothing was lost or refused yet */
     struct dedup *dedup;    /* NULL: no message had an id yet (dedup.h) */
-    struct durable *stored; /* NULL: it is in memory and nowhere else (durable.h) */
+    struct storage *stored; /* NULL: it is in memory and nowhere else (durable.h) */
     struct kept_wish *wish; /* NULL: none */
 };
 
@@ -444,7 +444,7 @@ struct core {
     unsigned searching;   /* worker 0: bits of levels whose stores have yet to tell of all queues */
     unsigned finding;     /* worker 0: found queues that are yet to be made */
     struct list deferred; /* worker 0: wishes that wait for the stores to tell (names.c) */
-    struct list durables; /* struct durable: all */
+    struct list durables; /* struct storage: all */
     struct list touched;  /* of those, what the end of the turn is to look at */
     struct core_counters count;
 
