@@ -1,0 +1,283 @@
+#include "brokerd/store/memory/shelf.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+void *insist(size_t n)
+{
+    /* A test may have requests fail by chance: not all of so many. */
+    for (unsigned i = 0; i < 1000; i++) {
+        void *p = calloc(1, n ? n : 1);
+
+        if (p)
+            return p;
+    }
+    abort();
+}
+
+static struct slice copy(struct slice s)
+{
+    uint8_t *p = insist(s.n);
+
+    if (s.n)
+        memcpy(p, s.p, s.n);
+    return slice_of(p, s.n);
+}
+
+uint64_t shelf_below(struct memory_shelf *shelf, uint64_t n)
+{
+    uint64_t z = shelf->random += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ z >> 31) % n;
+}
+
+bool shelf_chance(struct memory_shelf *shelf, unsigned often)
+{
+    return often && shelf_below(shelf, 1000) < often;
+}
+
+struct memory_shelf *memory_shelf_new(bool shared, uint64_t seed)
+{
+    struct memory_shelf *shelf = calloc(1, sizeof *shelf);
+
+    if (!shelf)
+        return NULL;
+    shelf->shared = shared;
+    shelf->random = seed;
+    shelf->limit = UINT64_MAX;
+    map_init(&shelf->drawers, seed);
+    list_init(&shelf->requests);
+    list_init(&shelf->stores);
+    return shelf;
+}
+
+void memory_shelf_free(struct memory_shelf *shelf)
+{
+    if (!shelf)
+        return;
+    assert(list_empty(&shelf->stores));
+    for (struct map_entry *e = map_next(&shelf->drawers, NULL); e; e = map_next(&shelf->drawers, e))
+        drawer_free(e->value);
+    map_fini(&shelf->drawers);
+    free(shelf);
+}
+
+void memory_shelf_clock(struct memory_shelf *shelf, int64_t wall_ms)
+{
+    shelf->wall_ms = wall_ms;
+}
+
+void memory_shelf_limit(struct memory_shelf *shelf, uint64_t bytes)
+{
+    shelf->limit = bytes;
+}
+
+/* -------------------------------------------------------------------------------- messages */
+
+/* Copy a piece to *at, which moves on. */
+static struct slice piece(uint8_t **at, struct slice s)
+{
+    uint8_t *p = *at;
+
+    if (s.n)
+        memcpy(p, s.p, s.n);
+    *at += s.n;
+    return slice_of(p, s.n);
+}
+
+static int64_t over_at(int64_t time_ms, int64_t ttl_ms)
+{
+    int64_t at;
+
+    return ttl_ms <= 0 || __builtin_add_overflow(time_ms, ttl_ms, &at) ? INT64_MAX : at;
+}
+
+struct kept *kept_new(const struct run *run, uint32_t i, const struct msg_origin *from)
+{
+    const struct msg_view *v = &run->v[i];
+    struct slice topic = topic_slice(from->topic);
+    struct slice headers = v->meta ? v->meta->headers : slice_of(NULL, 0);
+    struct ctype type = v->meta && v->meta->type.id != CTYPE_NONE ? v->meta->type : from->type;
+    struct kept *m;
+    uint8_t *at;
+
+    if (type.id != CTYPE_NAMED)
+        type.name = slice_of(NULL, 0);
+    m = calloc(1, sizeof *m + topic.n + type.name.n + headers.n + v->len);
+    if (!m)
+        return NULL;
+    at = m->bytes;
+    m->id = from->id + i;
+    m->time_ms = from->time_ms;
+    m->expires_ms = over_at(from->time_ms, v->meta ? v->meta->ttl_ms : 0);
+    m->topic = piece(&at, topic);
+    m->type = (struct ctype){type.id, piece(&at, type.name)};
+    m->headers = piece(&at, headers);
+    m->data = piece(&at, slice_of(v->data, v->len));
+    return m;
+}
+
+void kept_say(const struct kept *m, struct stored_message *ret)
+{
+    *ret = (struct stored_message){
+        .seq = m->seq,
+        .id = m->id,
+        .time_ms = m->time_ms,
+        .expires_ms = m->expires_ms,
+        .due_ms = m->due_ms,
+        .attempts = m->attempts,
+        .topic = m->topic,
+        .headers = m->headers,
+        .data = m->data,
+        .type = m->type,
+    };
+}
+
+/* --------------------------------------------------------------------------------- drawers */
+
+struct drawer *drawer_get(struct memory_shelf *shelf, struct slice name)
+{
+    struct drawer *d = map_get(&shelf->drawers, name);
+    struct map_entry *e;
+
+    if (d)
+        return d;
+    d = calloc(1, sizeof *d);
+    e = d ? map_add(&shelf->drawers, name, d) : NULL;
+    if (!e) {
+        free(d);
+        return NULL;
+    }
+    d->shelf = shelf;
+    d->name = map_key(e);
+    list_init(&d->blocked);
+    return d;
+}
+
+void drawer_make(struct drawer *d)
+{
+    d->exists = true;
+    d->life++;
+    d->next = 1;
+}
+
+void drawer_remove(struct drawer *d)
+{
+    while (d->n)
+        drawer_drop(d, d->n - 1);
+    d->exists = false;
+    d->life++;
+}
+
+void drawer_define(struct drawer *d, struct slice filters, struct slice wishes)
+{
+    free((void *)(uintptr_t)d->filters.p);
+    free((void *)(uintptr_t)d->wishes.p);
+    d->filters = copy(filters);
+    d->wishes = copy(wishes);
+}
+
+void drawer_free(struct drawer *d)
+{
+    drawer_remove(d);
+    free((void *)(uintptr_t)d->filters.p);
+    free((void *)(uintptr_t)d->wishes.p);
+    free(d->msg);
+    free(d);
+}
+
+size_t drawer_find(const struct drawer *d, uint64_t seq)
+{
+    size_t low = 0, high = d->n;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (d->msg[mid]->seq < seq)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+void drawer_keep(struct drawer *d, struct kept *m)
+{
+    assert(d->exists && m->seq >= d->next && !m->holder);
+    if (d->n == d->cap) {
+        struct kept **more = insist((d->cap * 2 + 16) * sizeof *more);
+
+        if (d->n)
+            memcpy(more, d->msg, d->n * sizeof *more);
+        free(d->msg);
+        d->msg = more;
+        d->cap = d->cap * 2 + 16;
+    }
+    d->msg[d->n++] = m;
+    d->next = m->seq + 1;
+    d->bytes += m->data.n;
+    d->waiting++;
+    d->waiting_bytes += m->data.n;
+    d->shelf->bytes += m->data.n;
+}
+
+void drawer_drop(struct drawer *d, size_t i)
+{
+    struct kept *m = d->msg[i];
+
+    drawer_hold(d, m, NULL);
+    d->waiting--;
+    d->waiting_bytes -= m->data.n;
+    d->bytes -= m->data.n;
+    d->shelf->bytes -= m->data.n;
+    memmove(&d->msg[i], &d->msg[i + 1], (d->n - i - 1) * sizeof(struct kept *));
+    d->n--;
+    free(m);
+}
+
+void drawer_hold(struct drawer *d, struct kept *m, const struct store_queue *holder)
+{
+    if (!m->holder && holder) {
+        d->waiting--;
+        d->waiting_bytes -= m->data.n;
+    } else if (m->holder && !holder) {
+        d->waiting++;
+        d->waiting_bytes += m->data.n;
+    }
+    m->holder = holder;
+}
+
+void drawer_let_go(struct drawer *d, const struct store_queue *holder, uint32_t more)
+{
+    for (size_t i = 0; i < d->n; i++)
+        if (d->msg[i]->holder == holder) {
+            drawer_hold(d, d->msg[i], NULL);
+            d->msg[i]->attempts += more;
+        }
+}
+
+bool drawer_is_over(const struct drawer *d, const struct kept *m)
+{
+    int64_t now = d->shelf->wall_ms;
+
+    return m->expires_ms <= now || over_at(m->time_ms, d->policy.message_ttl_ms) <= now;
+}
+
+bool drawer_is_free(const struct drawer *d, const struct kept *m)
+{
+    return !m->holder && m->due_ms <= d->shelf->wall_ms;
+}
+
+void drawer_facts(const struct drawer *d, struct store_facts *ret)
+{
+    *ret = (struct store_facts){.next = d->next, .first = d->next, .messages = d->n};
+    ret->bytes = ret->disk = d->bytes;
+    if (d->n) {
+        ret->first = d->msg[0]->seq;
+        ret->oldest_ms = d->msg[0]->time_ms;
+    }
+    for (size_t i = 0; i < d->n; i++)
+        ret->returned += d->msg[i]->attempts || d->msg[i]->due_ms;
+}
