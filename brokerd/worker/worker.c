@@ -10,6 +10,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "brokerd/core/store.h"
 #include "brokerd/worker/internal.h"
 
 /* Small budgets are drawn in smaller steps, or a few workers would keep it all unused. */
@@ -304,6 +305,14 @@ int worker_add_store(struct worker *w, struct store *s)
         return -ENOSPC;
     w->store[w->stores_n++] = s;
     return 0;
+}
+
+bool worker_stores_busy(const struct worker *w)
+{
+    for (unsigned i = 0; i < w->stores_n; i++)
+        if (w->store[i]->ops->busy(w->store[i]))
+            return true;
+    return false;
 }
 
 struct worker_stats worker_stats(const struct worker *w)

@@ -118,6 +118,9 @@ int worker_add_hook(struct worker *w, const struct worker_hook *hook, void *ctx)
  * worker's life. Own. -ENOSPC. */
 int worker_add_store(struct worker *w, struct store *s);
 
+/* Has one of its stores something put or settled that is not kept yet? Own. */
+bool worker_stores_busy(const struct worker *w);
+
 /* ------------------------------------------------------------------------------------- calls */
 
 /* Runs on the thread of `w`, in its turn, before its sockets are read. */

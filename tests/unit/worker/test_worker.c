@@ -356,6 +356,12 @@ static void count_flush(struct store *s)
         one_done();
 }
 
+static bool still_counts(const struct store *s)
+{
+    (void)s;
+    return flushes < 4;
+}
+
 static bool three_turns_more(void *ctx)
 {
     (void)ctx;
@@ -364,7 +370,8 @@ static bool three_turns_more(void *ctx)
 
 START_TEST(stores_are_flushed_once_a_turn)
 {
-    static const struct store_ops ops = {.name = "counting", .flush = count_flush};
+    static const struct store_ops ops = {
+        .name = "counting", .flush = count_flush, .busy = still_counts};
     static const struct worker_hook hook = {.input = three_turns_more};
     struct store counting = {&ops};
     struct workers *ws = make(1, PLACEMENT_PACK);
@@ -373,12 +380,15 @@ START_TEST(stores_are_flushed_once_a_turn)
     flushes = 0;
     store_core = worker_core(w);
     ck_assert_int_eq(worker_add_hook(w, &hook, NULL), 0);
+    ck_assert(!worker_stores_busy(w));
     ck_assert_int_eq(worker_add_store(w, &counting), 0);
+    ck_assert(worker_stores_busy(w));
     ck_assert_int_eq(workers_start(ws), 0);
     wait_done(1);
     workers_stop(ws);
     workers_join(ws);
     ck_assert_uint_eq(flushes, worker_core(w)->ticks);
+    ck_assert(!worker_stores_busy(w));
     for (unsigned i = 1; i < WORKER_STORES; i++)
         ck_assert_int_eq(worker_add_store(w, &counting), 0);
     ck_assert_int_eq(worker_add_store(w, &counting), -ENOSPC);
