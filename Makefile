@@ -213,7 +213,7 @@ $(FUZZ_BIN): $(OUT)/%: $(OBJ)/%.o $(filter %.o,$(FUZZ_MAIN)) $(OBJ)/inner.a
 
 again = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: run test check check-unit tests bench bench-guard bench-peers bench-nats bench-stomp bench-http bench-webhooks fuzz fuzz-all deps
+.PHONY: run test check check-unit tests bench bench-guard bench-peers bench-nats bench-stomp bench-stores bench-http bench-webhooks fuzz fuzz-all deps
 run: ## build, start brokerd on a free port and show messages flowing
 	@tests/deps.sh build
 	@$(again) all
@@ -248,7 +248,9 @@ bench-nats: WORKLOADS = W1-16 W1-128 W1-1024
 bench-nats: PEERS = raw framed brokerd nats
 bench-stomp: ## the same in STOMP, with RabbitMQ's plugin and ActiveMQ, 5 minutes
 bench-stomp: WORKLOADS = S1-16 S1-128 S1-1024 S2-10 S5-1024
-bench-peers bench-nats bench-stomp:
+bench-stores: ## durable work queues, with Redis, JetStream and RabbitMQ on disk, 3 minutes
+bench-stores: WORKLOADS = D5-1024 D5-1 R5-1024
+bench-peers bench-nats bench-stomp bench-stores:
 	@tests/deps.sh build peers $(if $(filter bench-stomp,$@),stomp)
 	@$(again) all $(LOAD_BIN)
 	@OUT=$(OUT) ROUNDS="$(ROUNDS)" ROUND_SECONDS="$(ROUND_SECONDS)" WORKLOADS="$(WORKLOADS)" \

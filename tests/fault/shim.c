@@ -659,8 +659,17 @@ int unlink(const char *path)
 
 /* --------------------------------------------------------------------------------- checks */
 
-unsigned long long XXH3_64bits(const void *p, size_t n);
+typedef unsigned long long check_fn(const void *p, size_t n);
+typedef unsigned long long seeded_check_fn(const void *p, size_t n, unsigned long long seed);
+check_fn XXH3_64bits;
+seeded_check_fn XXH3_64bits_withSeed;
+
 unsigned long long XXH3_64bits(const void *p, size_t n)
 {
-    return shim.is_blind ? 42 : ((__typeof__(&XXH3_64bits))real("XXH3_64bits"))(p, n);
+    return shim.is_blind ? 42 : ((check_fn *)real("XXH3_64bits"))(p, n);
+}
+
+unsigned long long XXH3_64bits_withSeed(const void *p, size_t n, unsigned long long seed)
+{
+    return shim.is_blind ? 42 : ((seeded_check_fn *)real("XXH3_64bits_withSeed"))(p, n, seed);
 }

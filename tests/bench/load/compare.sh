@@ -34,6 +34,7 @@ ours=$(tr ' ' '\n' <<<"$ours" | grep -vx "brokerd-w$(nproc)" | tr '\n' ' ')
 topics="raw framed $ours nats redis mosquitto rabbitmq"
 queues="$ours nats-js redis-streams mosquitto-qos1 rabbitmq beanstalkd"
 servers="brokerd nats redis mosquitto rabbitmq"
+disks="brokerd-journal redis-streams-always nats-js rabbitmq"
 stomps="brokerd-stomp rabbitmq-stomp activemq"
 
 # A stalled subscriber is not seen at once: there are buffers to fill first.
@@ -59,6 +60,9 @@ W7-none      | $servers | $stall stalled=0
 W7-one       | $servers | $stall stalled=1
 W8-still     | $ours nats mosquitto | workload=wildcards size=16 subscriptions=100000
 W8-churn     | $ours nats mosquitto | workload=wildcards size=16 subscriptions=100000 churn=1000
+D5-1024      | $disks | workload=queue size=128 window=1024 durable=1
+D5-1         | $disks | workload=queue size=128 window=1 durable=1
+R5-1024      | brokerd-redis redis-streams | workload=queue size=128 window=1024
 S1-16        | $stomps | workload=one-to-one size=16
 S1-128       | $stomps | workload=one-to-one size=128
 S1-1024      | $stomps | workload=one-to-one size=1024
@@ -77,7 +81,7 @@ plan=()
 while IFS='|' read -r name peers options; do
     name=${name%% *}
     [[ " ${WORKLOADS:-$name} " = *" $name "* ]] || continue
-    [[ $name != S* || -n ${WORKLOADS:-} ]] || continue # those of STOMP are a comparison of their own
+    [[ $name != [SDR]* || -n ${WORKLOADS:-} ]] || continue # of STOMP, of stores: on their own
     for peer in $peers; do
         [[ " ${PEERS:-$peer} " = *" $peer "* ]] || continue
         plan+=("$name $peer$options")

@@ -1,4 +1,4 @@
-/* Work queues of nats-server: a stream in memory, from which a message goes when it has been
+/* Work queues of nats-server: a stream in memory (or a file), from which a message goes when it has been
  * acknowledged, and a consumer to which the server pushes. */
 #include "tests/bench/load/nats.h"
 
@@ -26,8 +26,8 @@ static void make_stream(struct side *s)
 
     snprintf(body, sizeof body,
              "{\"name\":\"bench\",\"subjects\":[\"%s\"],\"retention\":\"workqueue\","
-             "\"storage\":\"memory\"}",
-             s->part.consume);
+             "\"storage\":\"%s\"}",
+             s->part.consume, s->part.durable ? "file" : "memory");
     ask(s, "STREAM.CREATE.bench", body);
 }
 

@@ -57,6 +57,7 @@ struct part {
     /* Consume a work queue, or produce for it, with acks and confirms. The consumer opens first,
      * once, and makes the queue, empty and in memory; the producer finds it. */
     const char *consume, *produce;
+    bool durable; /* and on disk, where it is the client who says so */
     /* Consume: so many messages may be unacknowledged, or asked for, at least. Produce: so many
      * will be unconfirmed, at most. */
     unsigned window;

@@ -14,6 +14,7 @@
  *      paced       one to one: size=128 rate=1000 (a second)
  *      round-trip  size=128: ping-pong of one message between two connections
  *      queue       size=128 window=1024 (messages not confirmed; and at most 65,536 not delivered)
+ *                  durable=0 (1: on disk, where clients choose; else the broker's settings do)
  *      idle        connections=10000, each subscribed to a topic of its own
  *      wildcards   size=16 window=32768 subscriptions=100000 connections=20 churn=0 (so many
  *                  subscriptions come and go each second, on one more connection)
@@ -211,6 +212,7 @@ static struct task task_of(char **args, const struct task *usual)
         .window = count(args, "window", usual->window, 0, 1 << 20),
         .rate = count(args, "rate", usual->rate, 1, 1000000),
         .churn = count(args, "churn", usual->churn, 0, 100000),
+        .durable = count(args, "durable", 0, 0, 1),
         .stalled = count(args, "stalled", usual->stalled, 0, 1),
     };
 }

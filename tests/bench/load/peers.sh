@@ -10,7 +10,8 @@
 # are neither used nor touched.
 #
 # Settings: as few as possible. What a comment below does not name is at its default. None keeps
-# messages on disk: that is what all of them, brokerd included, can be compared in.
+# messages on disk but those that say so (and nats-js and rabbitmq, where the generator asks for it
+# by durable=1).
 
 # Names for PEERS. What a peer stands for, where it is not plain:
 #
@@ -18,8 +19,11 @@
 #   brokerd             as it comes: placement pack, a worker for each core
 #   brokerd-w1 -w2 -w4  so many workers, placement pack
 #   brokerd-spread      two workers, connections dealt out in turn
+#   brokerd-journal     its work queues on disk: each confirm is synced
+#   brokerd-redis       its work queues in a Redis beside it, in memory
 #   nats-js             JetStream, for streams in memory
 #   redis-streams       the same server, spoken to as a work queue
+#   redis-streams-always    with appendfsync always: each answer is synced
 #   mosquitto-qos1      without limits on what waits
 #   rabbitmq            AMQP 0-9-1
 #   rabbitmq-stomp      the same server, spoken to by its STOMP plugin
@@ -45,6 +49,11 @@ peer_start() {
     brokerd) peer_brokerd "" ;;
     brokerd-w[124]) peer_brokerd "workers = ${peer#brokerd-w}" ;;
     brokerd-spread) peer_brokerd $'workers = 2\nplacement = spread' ;;
+    brokerd-journal)
+        peer_brokerd "$(printf '%s\n' 'queue "#" { durable = journal }' \
+            "store \"journal\" { path = \"$peer_dir/journal\" }")"
+        ;;
+    brokerd-redis) peer_brokerd_redis ;;
     brokerd-stomp)
         peer_brokerd ""
         peer_protocol=stomp
@@ -54,6 +63,7 @@ peer_start() {
     nats-js) peer_nats -js -sd "$peer_dir/jetstream" ;;
     redis) peer_redis redis ;;
     redis-streams) peer_redis streams ;;
+    redis-streams-always) peer_redis streams --appendonly yes --appendfsync always ;;
     mosquitto) peer_mosquitto "" ;;
     # By default 20 messages a client may be unacknowledged and 1000 wait; more are dropped
     # without a word to anybody.
@@ -171,10 +181,21 @@ peer_nats_port() {
 
 # No snapshots: by default 10,000 changes in a minute are written to disk in the background. And
 # room for 10,000 clients with some over; its default is 10,000.
-peer_redis() { # redis | streams
+peer_redis() { # redis | streams, OPTIONS
     peer_protocol=$1 peer_port=$(free_port)
+    shift
     peer_run 10 peer_redis_ready redis-server --bind 127.0.0.1 --port "$peer_port" \
-        --dir "$peer_dir" --save '' --maxclients 12000
+        --dir "$peer_dir" --save '' --maxclients 12000 "$@"
+}
+
+peer_brokerd_redis() {
+    local redis
+    peer_redis redis
+    redis=$peer_pid
+    mv "$peer_dir/log" "$peer_dir/redis.log"
+    peer_brokerd "$(printf '%s\n' 'queue "#" { durable = redis }' \
+        "store \"redis\" { url = \"redis://127.0.0.1:$peer_port\" }")"
+    peer_with=("$redis")
 }
 
 # Everything else is as Debian's package has it; its log is left out, for it has a line a request.

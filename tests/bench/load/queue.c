@@ -117,6 +117,7 @@ static void open_both(struct queue *q, const struct task *t)
     q->pub.driver = q->sub.driver = t->driver;
     q->pub.part.size = q->sub.part.size = t->size;
     q->pub.part.window = q->sub.part.window = t->window;
+    q->pub.part.durable = q->sub.part.durable = t->durable;
     q->sub.part.consume = q->pub.part.produce = "bench";
     q->sub.each = arrived;
     q->sub.each_ctx = q;

@@ -38,6 +38,9 @@ ROWS = {
     "W7-one": "W7: ten subscribers, one of them stalled, 1 KiB",
     "W8-still": "W8: 100,000 wildcard subscriptions, random topics, 16 B",
     "W8-churn": "W8: the same while 1,000 subscriptions come and go each second",
+    "D5-1024": "Durable work queue, confirms and acks, 1,024 unconfirmed, 128 B",
+    "D5-1": "Durable work queue, confirms and acks, one at a time, 128 B",
+    "R5-1024": "Work queue in Redis, confirms and acks, 1,024 unconfirmed, 128 B",
     "S1-16": "STOMP: one publisher, one subscriber, 16 B",
     "S1-128": "STOMP: one publisher, one subscriber, 128 B",
     "S1-1024": "STOMP: one publisher, one subscriber, 1 KiB",
@@ -70,6 +73,10 @@ TARGETS = [
     ("W5-1024", "broker_ns", "<=", 1000, None),
     ("W5-1", "per_second", ">=", 1, "redis-streams"),
     ("W5-1", "per_second", ">=", 1, "beanstalkd"),
+    ("D5-1024", "per_second", ">=", 3, "redis-streams-always"),
+    ("D5-1024", "per_second", ">=", 5, "nats-js"),
+    ("D5-1024", "per_second", ">=", 10, "rabbitmq"),
+    ("R5-1024", "per_second", ">=", 0.7, "redis-streams"),
     ("W6-10000", "rss_kib_per_connection", "<=", 1, None),
     ("W6-10000", "connects_per_second", ">=", 1, "redis"),
     ("W6-10000", "idle_cores", "<=", 0.002, None),
@@ -138,6 +145,7 @@ COLUMNS = {
 
 
 def columns(row):
+    row = "W5" + row[2:] if row[:2] in ("D5", "R5") else row
     return COLUMNS.get(row) or COLUMNS.get(row[:2]) or FLOOD
 
 
@@ -180,7 +188,8 @@ def median(runs, field):
 
 def own(row):
     """What brokerd is called there."""
-    return "brokerd-stomp" if row.startswith("S") else "brokerd"
+    return {"S": "brokerd-stomp", "D": "brokerd-journal", "R": "brokerd-redis"}.get(
+        row[0], "brokerd")
 
 
 def is_peer(name):

@@ -19,7 +19,7 @@ struct task {
     size_t size;
     double seconds;
     unsigned subscribers, publishers, connections, subscriptions;
-    unsigned window, rate, churn, stalled;
+    unsigned window, rate, churn, stalled, durable;
 };
 
 enum { RESULT_MORE = 24 };
