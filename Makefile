@@ -59,6 +59,7 @@ HEADERS := $(wildcard libbroker/*/*.h brokerd/*.h brokerd/*/*.h brokerd/*/*/*.h 
 SOURCES := $(BASE) $(WIRE) $(CLIENT) $(CLI) $(DAEMON) $(MAIN)
 ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(GUARD) $(SHARED) $(PROGRAMS) $(wildcard tests/fuzz/*.c tests/fault/*.c)
 
+comma := ,
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
 # What only the server speaks stays out of the library, with what it needs.
 SERVER_WIRE := $(addprefix libbroker/wire/,http.c http_chunks.c handshake.c webhook_sign.c)
@@ -196,6 +197,9 @@ $(LOAD_BIN): $(call objects,$(BASE) $(SHARED_WIRE))
 
 # The simulation, and a door as a whole, are tried with each request for memory failing.
 $(SIM_BIN) $(OUT)/tests/unit/doors/test_json: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+# A start is killed at each call that changes a file.
+$(OUT)/tests/unit/store/test_journal_start: LDFLAGS += \
+    $(addprefix -Wl$(comma)--wrap=,pwritev fdatasync fsync fallocate rename unlink ftruncate link mkdir)
 # Something comes in behind each look into a mailbox.
 $(OUT)/tests/unit/worker/test_sleep: LDFLAGS += -Wl,--wrap=mailbox_is_empty
 

@@ -46,9 +46,12 @@ enum segment_status segment_decode(struct slice bytes, struct segment_head *ret)
     if (bytes.n < SEGMENT_HEAD || memcmp(p, segment_magic, sizeof segment_magic) != 0 ||
         be_get_64(p + SEGMENT_HEAD - 8) != XXH3_64bits(p, SEGMENT_HEAD - 8))
         return SEGMENT_BAD;
-    if (be_get_32(p + 8) != FORMAT_VERSION)
+    if (be_get_32(p + 8) != FORMAT_VERSION) {
+        *ret = (struct segment_head){.version = be_get_32(p + 8)};
         return SEGMENT_NEWER;
-    *ret = (struct segment_head){.number = be_get_32(p + 12),
+    }
+    *ret = (struct segment_head){.version = FORMAT_VERSION,
+                                 .number = be_get_32(p + 12),
                                  .journal = be_get_64(p + 16),
                                  .batch = be_get_64(p + 24),
                                  .previous = be_get_32(p + 32),

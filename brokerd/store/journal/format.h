@@ -46,6 +46,7 @@ struct segment_head {
     uint32_t previous_end; /* so many bytes of that one count: what follows was never confirmed */
     uint64_t batch;        /* the number of the first batch here */
     int64_t made_ms;       /* wall clock */
+    uint32_t version;      /* decoded: of the format; the rest is 0 for SEGMENT_NEWER */
 };
 
 enum segment_status {

@@ -48,18 +48,11 @@ static int write_head(const struct log *l, int fd, int64_t wall_ms)
     return files_write(fd, &(struct iovec){head, sizeof head}, 1, 0);
 }
 
-int log_begin(struct log *l, int fd, uint64_t size, int64_t wall_ms, int *ret_old,
-              uint64_t *ret_end)
+static int adopt(struct log *l, int fd, uint64_t size, int *ret_old, uint64_t *ret_end)
 {
     struct segments *t = &l->catalog->segments;
-    int r = write_head(l, fd, wall_ms);
+    int r = segments_add(t, l->segment + 1, size);
 
-    if (r < 0)
-        return r;
-    r = files_publish(l->files, fd, l->segment + 1);
-    if (r < 0)
-        return r == -ENOSPC ? -EIO : r; /* a sync failed, for whatever reason */
-    r = segments_add(t, l->segment + 1, size);
     if (r < 0)
         return r;
     if (l->fd >= 0)
@@ -73,6 +66,27 @@ int log_begin(struct log *l, int fd, uint64_t size, int64_t wall_ms, int *ret_ol
     l->sealed = true;
     segments_resize(t, l->segment, size, true);
     return 0;
+}
+
+int log_begin(struct log *l, int fd, uint64_t size, int64_t wall_ms, int *ret_old,
+              uint64_t *ret_end)
+{
+    int r = write_head(l, fd, wall_ms);
+
+    if (r < 0)
+        return r;
+    r = files_publish(l->files, fd, l->segment + 1);
+    if (r < 0)
+        return r == -ENOSPC ? -EIO : r; /* a sync failed, for whatever reason */
+    return adopt(l, fd, size, ret_old, ret_end);
+}
+
+int log_begin_first(struct log *l, int fd, uint64_t size, int64_t wall_ms)
+{
+    uint64_t end;
+    int r = write_head(l, fd, wall_ms), old;
+
+    return r < 0 ? r : adopt(l, fd, size, &old, &end);
 }
 
 /* ----------------------------------------------------------------------------------- the batch */

@@ -49,6 +49,10 @@ void log_fini(struct log *l);
 int log_begin(struct log *l, int fd, uint64_t size, int64_t wall_ms, int *ret_old,
               uint64_t *ret_end);
 
+/* The same for the first one of a start, which becomes a segment only with its first batch: when
+ * that is written, the caller has files_publish() do it, before log_sync(). */
+int log_begin_first(struct log *l, int fd, uint64_t size, int64_t wall_ms);
+
 /* Bytes of records for which the segment has room, besides what the batch has. */
 static inline uint64_t log_room(const struct log *l)
 {

@@ -8,6 +8,7 @@ struct known {
     enum segment_status status;
     struct segment_head head; /* SEGMENT_OK */
     bool has_batch;           /* not SEGMENT_OK: there is one nevertheless */
+    bool has_bytes;           /* not that either, but something behind the head */
 };
 
 struct run {
@@ -17,13 +18,16 @@ struct run {
     struct known *known; /* of each file */
 };
 
-static void note_damage(struct recovery *r, uint32_t segment, uint64_t from, uint64_t to,
+static void note_damage(struct run *u, uint32_t segment, uint64_t from, uint64_t to,
                         uint64_t batches)
 {
+    struct recovery *r = u->r;
+
     if (r->damaged < DAMAGE_TOLD)
         r->damage[r->damaged] = (struct damage){segment, from, to, batches};
     r->damaged++;
     r->lost_batches += batches;
+    segments_damaged(&u->c->segments, segment);
 }
 
 /* ------------------------------------------------------------------------------------ heads */
@@ -46,9 +50,11 @@ static int look_at_head(struct run *u, size_t i)
     struct slice bytes;
     int r = u->src->load(u->src->ctx, number, SEGMENT_HEAD, &bytes);
 
+    u->r->at = number;
     if (r < 0)
         return r;
     k->status = segment_decode(bytes, &k->head);
+    u->r->version = k->head.version;
     if (k->status == SEGMENT_OK && k->head.number != number)
         k->status = SEGMENT_BAD;
     u->src->unload(u->src->ctx, number, bytes);
@@ -72,6 +78,14 @@ static uint64_t journal_of(struct slice bytes, uint32_t number)
     return journal;
 }
 
+static bool has_bytes(struct slice bytes)
+{
+    for (size_t i = SEGMENT_HEAD; i < bytes.n; i++)
+        if (bytes.p[i])
+            return true;
+    return false;
+}
+
 static int look_beyond_head(struct run *u, size_t i)
 {
     uint32_t number = u->src->files[i].number;
@@ -80,12 +94,14 @@ static int look_beyond_head(struct run *u, size_t i)
 
     if (u->known[i].status == SEGMENT_OK)
         return 0;
+    u->r->at = number;
     r = u->src->load(u->src->ctx, number, UINT64_MAX, &bytes);
     if (r < 0)
         return r;
     if (!u->r->journal)
         u->r->journal = journal_of(bytes, number);
     u->known[i].has_batch = u->r->journal && has_batch(u, bytes, number);
+    u->known[i].has_bytes = has_bytes(bytes);
     u->src->unload(u->src->ctx, number, bytes);
     return 0;
 }
@@ -137,7 +153,7 @@ static int take_batch(struct run *u, const struct scanned *b, uint64_t *hole)
     uint64_t lost = r->next_batch ? b->head.number - r->next_batch : 0;
 
     if (*hole || lost)
-        note_damage(r, b->head.segment, *hole ? *hole : b->from, b->from, lost);
+        note_damage(u, b->head.segment, *hole ? *hole : b->from, b->from, lost);
     *hole = 0;
     r->next_batch = b->head.number + 1;
     r->last_end = b->to;
@@ -175,7 +191,7 @@ static void end_segment(struct run *u, size_t i, const struct scanned *tail, boo
     }
     if (follows(u, i, k) && u->known[k].status != SEGMENT_OK) {
         if (torn)
-            note_damage(r, number, tail->from, tail->to, 0); /* its first batch says how many */
+            note_damage(u, number, tail->from, tail->to, 0); /* its first batch says how many */
         return;
     }
     if (follows(u, i, k)) {
@@ -184,9 +200,9 @@ static void end_segment(struct run *u, size_t i, const struct scanned *tail, boo
         if (r->next_batch && h->batch > r->next_batch)
             lost = h->batch - r->next_batch;
         if (lost || h->previous_end > tail->from)
-            note_damage(r, number, tail->from, h->previous_end, lost);
+            note_damage(u, number, tail->from, h->previous_end, lost);
     } else if (tail->to > tail->from) { /* it was closed, and cut where it ended */
-        note_damage(r, number, tail->from, tail->to, 1);
+        note_damage(u, number, tail->from, tail->to, 1);
     }
     if (r->damaged == damaged)
         segments_end(&u->c->segments, number, tail->from);
@@ -216,7 +232,7 @@ static void begin_segment(struct run *u, size_t i)
         u->r->next_batch = k->head.batch;
         return;
     }
-    note_damage(u->r, u->r->last_segment, 0, SEGMENT_HEAD, 0);
+    note_damage(u, u->r->last_segment, 0, SEGMENT_HEAD, 0);
     if (i == 0 || !follows(u, i - 1, i))
         u->r->next_batch = 0;
 }
@@ -251,6 +267,13 @@ static int scan_segment(struct run *u, size_t i, struct slice bytes)
     }
 }
 
+/* Does segment i say that it followed the one before it? */
+static bool followed(const struct run *u, size_t i)
+{
+    return u->known[i].status == SEGMENT_OK && follows(u, i - 1, i) &&
+           u->known[i].head.previous == u->src->files[i - 1].number;
+}
+
 /* Segments before file i have nothing in them, not even a head. If that one says that it followed
  * one of them, it had something. */
 static void note_lost_segment(struct run *u, size_t i)
@@ -258,10 +281,23 @@ static void note_lost_segment(struct run *u, size_t i)
     const struct segment_head *h = &u->known[i].head;
     const struct journal_file *f = &u->src->files[i - 1];
 
-    if (u->known[i].status != SEGMENT_OK || h->previous != f->number || !follows(u, i - 1, i))
+    if (!followed(u, i))
         return;
-    note_damage(u->r, f->number, 0, f->size, u->r->next_batch ? h->batch - u->r->next_batch : 1);
+    note_damage(u, f->number, 0, f->size, u->r->next_batch ? h->batch - u->r->next_batch : 1);
     u->r->torn_bytes = 0;
+}
+
+/* File i has no batch and no head. A head comes before all else, synced: where there is no more
+ * than a part of one, there never was. */
+static void skip_segment(struct run *u, size_t i)
+{
+    const struct journal_file *f = &u->src->files[i];
+
+    u->r->blank++;
+    if (u->known[i].has_bytes && (i + 1 == u->src->files_n || !followed(u, i + 1)))
+        note_damage(u, f->number, 0, f->size, 1);
+    else if (u->known[i].status == SEGMENT_BAD)
+        u->r->torn_bytes += f->size;
 }
 
 static int read_segment(struct run *u, size_t i)
@@ -271,14 +307,13 @@ static int read_segment(struct run *u, size_t i)
     int r;
 
     if (!is_used(u, i)) {
-        u->r->blank++;
-        if (u->known[i].status == SEGMENT_BAD)
-            u->r->torn_bytes += f->size;
+        skip_segment(u, i);
         return 0;
     }
     if (u->r->blank)
         note_lost_segment(u, i);
     u->r->blank = 0;
+    u->r->at = f->number;
     r = segments_add(&u->c->segments, f->number, f->size);
     if (r < 0)
         return r;

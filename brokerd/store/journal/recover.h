@@ -6,7 +6,8 @@
  *              torn      nothing that was confirmed: the journal ends there. The one batch that was
  *                        being written when the broker or the machine died; the segment after it,
  *                        if there is one, says in its head where this one ends
- *              damaged   a later batch is there, so this one was confirmed: the disk has lost it
+ *              damaged   a later batch is there, so this one was confirmed: the disk has lost it.
+ *                        Its segment is marked (segments.h)
  *          Nothing is changed: a journal may be recovered again and again. Whoever starts on it
  *          then cuts each segment at its end (segments.h), begins a new one, and writes the last
  *          batch again, for a disk that failed to sync it may have told us from its cache what is
@@ -54,6 +55,8 @@ struct recovery {
     uint64_t last_batch;   /* where its last batch is; 0: it has none */
     uint64_t torn_bytes;   /* behind that */
     uint32_t blank;        /* segments behind it, never used: to be removed */
+    uint32_t at;           /* segment that was looked at last: where it failed */
+    uint32_t version;      /* -ENOTSUP: of that one */
     uint64_t damaged;      /* places, of which the first DAMAGE_TOLD are told */
     uint64_t lost_batches;
     struct damage damage[DAMAGE_TOLD];

@@ -89,6 +89,14 @@ void segments_end(struct segments *t, uint32_t number, uint64_t end)
     find(t, number)->end = end;
 }
 
+void segments_damaged(struct segments *t, uint32_t number)
+{
+    struct segment *s = find(t, number);
+
+    if (s)
+        s->damaged = true;
+}
+
 /* Where notes on `on` are, or would be. */
 static uint32_t notes_at(const struct segment *s, uint32_t on)
 {

@@ -28,6 +28,7 @@ struct notes {
 struct segment {
     uint32_t number;
     bool open;     /* written to: never a victim */
+    bool damaged;  /* recovery found damage in it */
     uint64_t size; /* bytes on disk */
     uint64_t end;  /* after recovery: where its batches end; what is behind is to be cut off, before
                     * anything else. `size`, where that is damaged: it stays, to be looked at */
@@ -56,6 +57,9 @@ void segments_resize(struct segments *t, uint32_t number, uint64_t size, bool op
 
 /* Recovery found its end there. */
 void segments_end(struct segments *t, uint32_t number, uint64_t end);
+
+/* Recovery found damage there; of no consequence where there is no such segment. */
+void segments_damaged(struct segments *t, uint32_t number);
 
 /* The file is gone, and its directory synced. */
 void segments_drop(struct segments *t, uint32_t number);
