@@ -16,6 +16,7 @@ const struct command admin_commands[] = {
     {"info", NULL, cmd_info},
     {"top", (const struct field[]){{"limit", FIELD_COUNT, false}, {0}}, cmd_top},
     {"config", NULL, cmd_config},
+    {"stores", NULL, cmd_stores},
     {"reload", NULL, cmd_reload},
     {"drain", NULL, cmd_drain},
     {"ready", NULL, cmd_ready},

@@ -100,6 +100,13 @@ struct admin_webhooks {
                 void *ctx, struct refusal *why);
 };
 
+/* What admin asks of the stores, which it does not know. */
+struct admin_stores {
+    /* Add what can be said of them on this worker to the object `to`, which has an object for each,
+     * by its name, with the members of docs/admin-api.md; what others have said is there. */
+    void (*add)(void *ctx, unsigned worker, json_t *to);
+};
+
 /* Something that another room tells: a log line, and a message on `$SYS`. Borrowed. */
 struct admin_notice {
     const char *kind; /* static: "webhook_opened" */
@@ -118,6 +125,8 @@ struct admin_options {
     void *main_ctx;
     const struct admin_webhooks *hooks; /* the same; NULL: none (tests) */
     struct webhooks *webhooks;
+    const struct admin_stores *stores; /* the same; NULL: none (tests) */
+    void *stores_ctx;
 };
 
 /* An admin that hears events but answers nobody yet. -ENOMEM. */

@@ -66,12 +66,32 @@ static void visit_ready(struct ask *a, struct desk *d)
         ask_refuse(a, REASON_DRAINING, "the broker is about to stop");
 }
 
-/* All workers have answered: none of them hangs. There are no stores yet that could be missing. */
+/* All workers have answered: none of them hangs. A store that is out of order is no reason not to
+ * be ready: what it does not keep flows all the same. */
 void cmd_ready(struct ask *a, struct desk *d)
 {
     json_object_set_new(a->answer, "ready", json_true());
     json_object_set_new(a->answer, "workers", json_number(d->admin->o.workers));
     ask_visit_all(a, d, visit_ready, ask_answer);
+}
+
+/* ------------------------------------------------------------------------------------- stores */
+
+static void visit_stores(struct ask *a, struct desk *d)
+{
+    stores_add(json_object_get(a->answer, "stores"), d);
+}
+
+static void then_stores(struct ask *a, struct desk *d)
+{
+    json_list_members(a->answer, "stores");
+    ask_answer(a, d);
+}
+
+void cmd_stores(struct ask *a, struct desk *d)
+{
+    json_object_set_new(a->answer, "stores", json_object());
+    ask_visit_all(a, d, visit_stores, then_stores);
 }
 
 /* -------------------------------------------------------------------------------------- route */

@@ -66,9 +66,19 @@ static uint64_t ready(const struct why_queue *q)
     return q->q.depth - q->q.delayed;
 }
 
+/* What is put is on its way for a moment; only longer than that it waits. */
+enum { STORE_SLOW_MS = 1000 };
+
+static bool waits_for_store(const struct why_queue *q)
+{
+    return q->q.store && (q->q.store_refuses != REASON_NONE || q->q.unstored_ms >= STORE_SLOW_MS);
+}
+
 /* How badly it holds up others; 0: it does not. */
 static int trouble(const struct why_queue *q)
 {
+    if (waits_for_store(q))
+        return 5;
     if (q->q.held)
         return 4;
     if (q->q.stuck)
@@ -99,6 +109,7 @@ static void say_queue(json_t *chain, const struct why_queue *q)
     const char *what = q->q.name ? "queue" : "subscription to";
     char text[3 * WHY_NAME];
     int n = snprintf(text, sizeof text, "%s \"%s\"", what, q->name);
+    bool by_consumers = trouble(q) && !waits_for_store(q);
     int64_t since = -1;
 
     if (q->q.full_ms >= 0) {
@@ -126,9 +137,9 @@ static void say_queue(json_t *chain, const struct why_queue *q)
             snprintf(text + n, sizeof text - (size_t)n, ", %llu unacknowledged", ULL(q->q.unacked));
     if (q->q.stuck)
         n += snprintf(text + n, sizeof text - (size_t)n, "; a hold has ended and nothing left it");
-    if (trouble(q) && !q->q.consumers)
+    if (by_consumers && !q->q.consumers)
         snprintf(text + n, sizeof text - (size_t)n, "; it has no consumer");
-    else if (trouble(q) && q->q.hungry) /* they take what they get, but more comes */
+    else if (by_consumers && q->q.hungry) /* they take what they get, but more comes */
         snprintf(text + n, sizeof text - (size_t)n, "; its %u consumers take less than comes in",
                  q->q.consumers);
     link_on(chain, "queue", q->name, text, since);
@@ -167,6 +178,27 @@ static const char *say_consumer(json_t *chain, const struct why_queue *q, const 
         json_object_get(json_array_get(chain, json_array_size(chain) - 1), "name"));
 }
 
+static const char *say_store(json_t *chain, const struct why_queue *q)
+{
+    char text[3 * WHY_NAME];
+
+    if (q->q.store_refuses == REASON_FULL)
+        snprintf(text, sizeof text,
+                 "store: \"%s\" is full and takes no messages until others have "
+                 "been acknowledged",
+                 q->q.store);
+    else if (q->q.store_refuses != REASON_NONE)
+        snprintf(text, sizeof text, "store: \"%s\" takes no messages: it is out of order",
+                 q->q.store);
+    else
+        snprintf(text, sizeof text,
+                 "store: \"%s\" has not answered for %lld ms: %llu messages of "
+                 "\"%s\" wait to be stored",
+                 q->q.store, (long long)q->q.unstored_ms, ULL(q->q.unstored), q->name);
+    link_on(chain, "store", q->q.store, text, q->q.unstored_ms);
+    return q->q.store;
+}
+
 /* The queue and whom it waits for. Returns the name of the bottleneck, or NULL. */
 static const char *say_queue_and_consumer(const struct why *w, const struct why_queue *q,
                                           json_t *chain)
@@ -176,6 +208,8 @@ static const char *say_queue_and_consumer(const struct why *w, const struct why_
     say_queue(chain, q);
     if (!trouble(q))
         return NULL;
+    if (waits_for_store(q))
+        return say_store(chain, q);
     return t ? say_consumer(chain, q, t) : q->name;
 }
 

@@ -171,7 +171,7 @@ ask_fn cmd_config, cmd_reload, cmd_drain;
 ask_fn cmd_connections, cmd_connection, cmd_kill, cmd_consumers, cmd_subscriptions, cmd_services;
 ask_fn cmd_queue_ls, cmd_queue_info, cmd_queue_peek, cmd_queue_purge, cmd_queue_rm;
 ask_fn cmd_queue_add, cmd_queue_move;
-ask_fn cmd_page, cmd_metrics, cmd_ready, cmd_trace;
+ask_fn cmd_page, cmd_metrics, cmd_ready, cmd_trace, cmd_stores;
 ask_fn cmd_webhook_ls, cmd_webhook_info, cmd_webhook_add, cmd_webhook_rm, cmd_webhook_test;
 ask_fn cmd_webhook_enable, cmd_webhook_disable, cmd_webhook_replay;
 
@@ -198,6 +198,9 @@ enum { ID_TEXT_MAX = 24, TIME_TEXT_MAX = 32 };
 const char *id_text(char kind, uint64_t id, char buf[ID_TEXT_MAX]);
 uint64_t id_parse(char kind, const char *text);
 json_t *json_id(char kind, uint64_t id);
+
+/* What was gathered by name in the member `key` of `o` becomes a list. */
+void json_list_members(json_t *o, const char *key);
 
 /* RFC 3339. */
 const char *time_text(int64_t wall_ms, char buf[TIME_TEXT_MAX]);
@@ -237,6 +240,9 @@ void services_add(json_t *services, const struct desk *d, size_t max);
 /* Add this worker's webhooks to a list, with the depths of those queues of theirs that live here.
  */
 void hooks_add(json_t *list, const struct desk *d);
+
+/* Add what this worker knows of stores to those there by name. */
+void stores_add(json_t *stores, const struct desk *d);
 
 /* ----------------------------------------------------------------------------------- events */
 

@@ -19,7 +19,7 @@ static const char others[] = "other queues"; /* no name has a blank */
 
 struct queue_row {
     char name[NAME_MAX_BYTES + 1];
-    uint64_t depth, bytes, unacked, delayed, held, consumers;
+    uint64_t depth, bytes, unacked, delayed, held, consumers, away, unstored;
     uint64_t max_messages; /* POLICY_UNLIMITED: not told */
     int64_t oldest_ms, full_ms;
     struct inspect_counters count;
@@ -42,6 +42,8 @@ static void add_row(struct queue_row *to, const struct inspect_queue *q)
     to->delayed += q->delayed;
     to->held += q->held;
     to->consumers += q->consumers;
+    to->away += q->away;
+    to->unstored += q->unstored;
     to->oldest_ms = q->oldest_ms > to->oldest_ms ? q->oldest_ms : to->oldest_ms;
     to->full_ms = q->full_ms > to->full_ms ? q->full_ms : to->full_ms;
     counters_add(&to->count, &q->count);
@@ -77,6 +79,7 @@ static void visit(struct ask *a, struct desk *d)
     if (a->cursor == 0) {
         sums_add(a->answer, &g->totals, d);
         hooks_add(json_object_get(a->answer, "webhooks"), d);
+        stores_add(json_object_get(a->answer, "stores"), d);
     }
     a->cursor = inspect_queues(d->core, a->cursor, WALK_STEPS, add_queue, g);
     a->again = a->cursor != 0;
@@ -268,6 +271,8 @@ enum queue_value {
     DELAYED,
     HELD,
     CONSUMERS,
+    AWAY,
+    UNSTORED,
     LIMIT,
     PUBLISHED,
     DELIVERED,
@@ -288,6 +293,8 @@ static uint64_t value_of(const struct queue_row *q, enum queue_value v)
         [DELAYED] = q->delayed,
         [HELD] = q->held,
         [CONSUMERS] = q->consumers,
+        [AWAY] = q->away,
+        [UNSTORED] = q->unstored,
         [LIMIT] = q->max_messages,
         [PUBLISHED] = q->count.published,
         [DELIVERED] = q->count.delivered,
@@ -310,6 +317,10 @@ static const struct {
     [DELAYED] = {"brokerd_queue_delayed_messages", "gauge", "Given back, to be delivered later."},
     [HELD] = {"brokerd_queue_held_messages", "gauge", "Held in front of the queue, being full."},
     [CONSUMERS] = {"brokerd_queue_consumers", "gauge", "Consumers attached."},
+    [AWAY] = {"brokerd_queue_in_store_messages", "gauge",
+              "Of those that wait, only in the queue's store and not in memory."},
+    [UNSTORED] = {"brokerd_queue_unstored_messages", "gauge",
+                  "Of those that wait, not stored yet and so not confirmed."},
     [LIMIT] = {"brokerd_queue_limit_messages", "gauge", "How many may wait."},
     [PUBLISHED] = {"brokerd_queue_published_total", "counter", "Messages the queue took."},
     [DELIVERED] = {"brokerd_queue_delivered_total", "counter", "Deliveries, repeated included."},
@@ -407,6 +418,122 @@ static void put_webhooks(FILE *f, const json_t *webhooks)
     }
 }
 
+/* ------------------------------------------------------------------------------------- stores */
+
+/* A histogram of how long syncs took: "sync" has its sum and its buckets. */
+static void put_syncs(FILE *f, const char *store, const json_t *sync)
+{
+    static const char name[] = "brokerd_store_sync_seconds";
+    uint64_t all = 0;
+    const json_t *b;
+    size_t n;
+
+    json_array_foreach(json_object_get(sync, "buckets"), n, b)
+    {
+        json_int_t below = json_integer_value(json_object_get(b, "below_us"));
+
+        all += (uint64_t)json_integer_value(json_object_get(b, "count"));
+        fprintf(f, "%s_bucket{", name);
+        put_label(f, "store", store);
+        if (below)
+            fprintf(f, ",le=\"%.9g\"} %llu\n", (double)below / 1e6, (unsigned long long)all);
+        else /* the last has no end */
+            fprintf(f, ",le=\"+Inf\"} %llu\n", (unsigned long long)all);
+    }
+    put_name(f, "brokerd_store_sync_seconds_sum", "store", store);
+    fprintf(f, "%.9g\n", (double)json_integer_value(json_object_get(sync, "total_us")) / 1e6);
+    sample(f, "brokerd_store_sync_seconds_count", "store", store, all);
+}
+
+static const struct {
+    const char *name, *type, *help, *key;
+    bool is_counter; /* of the store: in its `counters` */
+} store_metrics[] = {
+    {"brokerd_store_messages", "gauge", "Messages kept.", "messages", false},
+    {"brokerd_store_queues", "gauge", "Queues kept.", "queues", false},
+    {"brokerd_store_segments", "gauge", "Files.", "segments", false},
+    {"brokerd_store_disk_bytes", "gauge", "Size of these.", "disk_bytes", false},
+    {"brokerd_store_disk_limit_bytes", "gauge", "What they may be.", "max_disk_bytes", false},
+    {"brokerd_store_live_bytes", "gauge", "Of their size, what is of use.", "live_bytes", false},
+    {"brokerd_store_in_flight", "gauge", "Commands not answered yet.", "in_flight", false},
+    {"brokerd_store_puts_total", "counter", "Messages put.", "puts", true},
+    {"brokerd_store_settlements_total", "counter", "Messages settled.", "settlements", true},
+    {"brokerd_store_batches_total", "counter", "Batches written.", "batches", true},
+    {"brokerd_store_written_bytes_total", "counter", "Bytes written.", "bytes", true},
+    {"brokerd_store_moved_bytes_total", "counter", "Of those, written again to clear segments.",
+     "moved_bytes", true},
+    {"brokerd_store_cleared_segments_total", "counter", "Segments cleared.", "cleared", true},
+    {"brokerd_store_fetched_total", "counter", "Messages read back.", "fetched", true},
+    {"brokerd_store_damaged_total", "counter", "Messages found to be damaged.", "damaged", true},
+    {"brokerd_store_connects_total", "counter", "Connections made, the first ones included.",
+     "connects", true},
+    {"brokerd_store_failures_total", "counter", "Connections lost, or not made.", "failures", true},
+    {"brokerd_store_timeouts_total", "counter", "Of those, for want of an answer.", "timeouts",
+     true},
+    {"brokerd_store_retries_total", "counter", "Commands sent again.", "retries", true},
+    {"brokerd_store_unknown_total", "counter", "Commands whose outcome is not known.", "unknown",
+     true},
+};
+
+/* Only what a store counts. */
+static void put_store_metric(FILE *f, size_t i, const json_t *stores)
+{
+    bool any = false;
+    const char *store;
+    json_t *s;
+
+    json_object_foreach((json_t *)(uintptr_t)stores, store, s)
+    {
+        const json_t *from = store_metrics[i].is_counter ? json_object_get(s, "counters") : s;
+        const json_t *n = json_object_get(from, store_metrics[i].key);
+
+        if (!json_is_integer(n))
+            continue;
+        if (!any)
+            head(f, store_metrics[i].name, store_metrics[i].type, store_metrics[i].help);
+        any = true;
+        sample(f, store_metrics[i].name, "store", store, (uint64_t)json_integer_value(n));
+    }
+}
+
+static void put_stores(FILE *f, const json_t *stores)
+{
+    json_t *list = (json_t *)(uintptr_t)stores, *s;
+    const char *store;
+
+    if (!json_object_size(stores))
+        return;
+    head(f, "brokerd_store_up", "gauge", "1 if it answers and takes messages.");
+    json_object_foreach(list, store, s)
+    {
+        sample(f, "brokerd_store_up", "store", store,
+               strcmp(json_string_value(json_object_get(s, "state")), "up") == 0);
+    }
+    for (size_t i = 0; i < sizeof store_metrics / sizeof store_metrics[0]; i++)
+        put_store_metric(f, i, stores);
+    head(f, "brokerd_store_refused_total", "counter", "Messages not taken, by why.");
+    json_object_foreach(list, store, s)
+    {
+        const char *why;
+        json_t *n;
+
+        json_object_foreach(json_object_get(s, "refused"), why, n)
+        {
+            fputs("brokerd_store_refused_total{", f);
+            put_label(f, "store", store);
+            fputc(',', f);
+            put_label(f, "why", why);
+            fprintf(f, "} %lld\n", (long long)json_integer_value(n));
+        }
+    }
+    head(f, "brokerd_store_sync_seconds", "histogram", "How long it took to be on disk.");
+    json_object_foreach(list, store, s)
+    {
+        if (json_object_get(s, "sync"))
+            put_syncs(f, store, json_object_get(s, "sync"));
+    }
+}
+
 /* ------------------------------------------------------------------------------------ process */
 
 /* Pages: all of it, and what is in memory. */
@@ -461,6 +588,7 @@ static bool write_all(FILE *f, const struct gathered *g, const json_t *answer, c
     put_queues(f, g);
     if (d->admin->o.hooks)
         put_webhooks(f, json_object_get(answer, "webhooks"));
+    put_stores(f, json_object_get(answer, "stores"));
     put_process(f, d->admin);
     return fclose(f) == 0;
 }
@@ -505,5 +633,6 @@ void cmd_metrics(struct ask *a, struct desk *d)
     a->free_data = free;
     sums_begin(a->answer);
     json_object_set_new(a->answer, "webhooks", json_array());
+    json_object_set_new(a->answer, "stores", json_object());
     ask_visit_all(a, d, visit, then_write);
 }

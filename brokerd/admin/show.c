@@ -142,6 +142,33 @@ static json_t *json_limit(uint64_t n)
     return n == POLICY_UNLIMITED ? json_null() : json_number(n);
 }
 
+/* As the settings write it: what keeps it now, whatever they say by now. */
+static json_t *json_level(const struct inspect_queue *q)
+{
+    char value[POLICY_ERROR_MAX];
+
+    if (!q->store)
+        return json_string(durable_name(DURABLE_MEMORY));
+    if (strcmp(q->store, durable_name(q->policy->durable)) != 0 ||
+        policy_get_key(q->policy, POLICY_QUEUE, SLICE("durable"), value, sizeof value) < 0)
+        return json_string(q->store);
+    return json_string(value);
+}
+
+static void tell_stored(json_t *o, const struct inspect_queue *q)
+{
+    json_object_set_new(o, "in_store", json_number(q->away));
+    json_object_set_new(o, "unstored", json_number(q->unstored));
+    if (q->unstored_ms >= 0) {
+        json_object_set_new(o, "unstored_bytes", json_number(q->unstored_bytes));
+        json_object_set_new(o, "unstored_ms", json_integer(q->unstored_ms));
+    }
+    if (q->store_refuses != REASON_NONE)
+        json_object_set_new(o, "store_refuses", json_string(reason_name(q->store_refuses)));
+    if (q->damaged)
+        json_object_set_new(o, "damaged", json_number(q->damaged));
+}
+
 json_t *json_queue(const struct inspect_queue *q)
 {
     json_t *o = json_object();
@@ -162,6 +189,10 @@ json_t *json_queue(const struct inspect_queue *q)
     json_object_set_new(o, "max_messages", json_limit(q->policy->max_messages));
     json_object_set_new(o, "max_bytes", json_limit(q->policy->max_bytes));
     json_object_set_new(o, "overflow", json_string(overflow_name(q->policy->overflow)));
+    if (q->name)
+        json_object_set_new(o, "durable", json_level(q));
+    if (q->store)
+        tell_stored(o, q);
     if (q->oldest_ms >= 0)
         json_object_set_new(o, "oldest_ms", json_integer(q->oldest_ms));
     if (q->full_ms >= 0)

@@ -68,17 +68,24 @@ void services_add(json_t *services, const struct desk *d, size_t max)
     inspect_services(d->core, add_service, &add);
 }
 
-/* What was gathered by name, as a list. */
-static void tell_services(json_t *answer)
+void json_list_members(json_t *o, const char *key)
 {
-    json_t *by_name = json_object_get(answer, "services"), *list = json_array(), *s;
+    json_t *by_name = json_object_get(o, key), *list = json_array(), *one;
     const char *name;
 
-    json_object_foreach(by_name, name, s)
+    json_object_foreach(by_name, name, one)
     {
-        json_array_append(list, s);
+        json_array_append(list, one);
     }
-    json_object_set_new(answer, "services", list);
+    json_object_set_new(o, key, list);
+}
+
+void stores_add(json_t *stores, const struct desk *d)
+{
+    const struct admin_options *o = &d->admin->o;
+
+    if (o->stores)
+        o->stores->add(o->stores_ctx, worker_id(d->worker), stores);
 }
 
 void sums_add(json_t *to, struct inspect_totals *sum, const struct desk *d)
@@ -136,5 +143,5 @@ void sums_tell(json_t *to, const struct inspect_totals *sum, const struct desk *
     json_object_set_new(calls, "failed", json_reasons(sum->calls_failed));
     json_object_set_new(calls, "errors", json_number(sum->calls_failed[REASON_NONE]));
     json_object_set_new(to, "calls", calls);
-    tell_services(to);
+    json_list_members(to, "services");
 }

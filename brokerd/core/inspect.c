@@ -116,6 +116,20 @@ static const char *owner_of(const struct queue *q)
     return t && t->consumer ? endpoint_name(t->consumer->ep) : "";
 }
 
+static void fill_stored(const struct storage *d, struct inspect_queue *ret)
+{
+    const struct unstored *first =
+        durable_unstored(d) ? deque_slot(&d->unstored, deque_first(&d->unstored)) : NULL;
+
+    ret->store = d->store->ops->name;
+    ret->away = d->away_n;
+    ret->unstored = durable_unstored(d);
+    ret->unstored_bytes = d->unstored_bytes;
+    ret->unstored_ms = first ? age(d->queue->core, first->since_ms) : -1;
+    ret->store_refuses = d->refuses;
+    ret->damaged = d->damaged;
+}
+
 static void fill_queue(const struct queue *q, struct inspect_queue *ret)
 {
     *ret = (struct inspect_queue){
@@ -133,10 +147,13 @@ static void fill_queue(const struct queue *q, struct inspect_queue *ret)
         .oldest_ms = oldest(q),
         .full_ms = is_full(q) ? age(q->core, q->backlog->full_since_ms) : -1,
         .stuck = q->backlog->stuck,
+        .unstored_ms = -1,
         .policy = q->policy,
         .count = {.published = q->in, .delivered = q->out},
     };
     add_settled(&ret->count, &q->backlog->settled);
+    if (q->backlog->stored)
+        fill_stored(q->backlog->stored, ret);
     if (q->backlog->losses) {
         memcpy(ret->count.reason, q->backlog->losses->total, sizeof ret->count.reason);
         ret->count.dead_lettered = q->backlog->losses->dead_letters;

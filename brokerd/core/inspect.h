@@ -74,6 +74,13 @@ struct inspect_queue {
     bool stuck;             /* a hold ended and nothing had left meanwhile */
     uint64_t ids;           /* of messages, remembered */
     uint64_t ids_forgotten; /* before their time */
+    const char *store;      /* what keeps it ("journal"); NULL: it is in memory only, all 0 below */
+    uint64_t away;          /* of those that wait: only in the store, not in memory */
+    uint64_t unstored;      /* of them: the store has not answered yet */
+    uint64_t unstored_bytes;
+    int64_t unstored_ms;       /* how long the first of these has waited; -1: there is none */
+    enum reason store_refuses; /* why the store takes nothing now; REASON_NONE: it does */
+    uint64_t damaged;          /* messages that it has lost */
     const struct queue_policy *policy;
     struct inspect_counters count;
 };

@@ -32,10 +32,40 @@ static const struct cli_option ls_options[] = {
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, NULL},
 };
 
+static bool any_durable(const json_t *queues)
+{
+    const json_t *q;
+    size_t i;
+
+    json_array_foreach(queues, i, q)
+    {
+        if (json_object_get(q, "in_store"))
+            return true;
+    }
+    return false;
+}
+
+static void add_durable(struct cli_table *t, const json_t *q)
+{
+    bool durable = json_object_get(q, "in_store") != NULL;
+    char ago[CLI_NUMBER_MAX];
+
+    cli_table_add(t, "%s", *cli_json_text(q, "durable") ? cli_json_text(q, "durable") : "-");
+    cli_table_add(t, "%llu", (unsigned long long)cli_json_number(q, "in_store"));
+    if (durable && json_object_get(q, "unstored_ms"))
+        cli_table_add(t, "%llu, %s", (unsigned long long)cli_json_number(q, "unstored"),
+                      cli_time_text(cli_json_number(q, "unstored_ms"), ago));
+    else
+        cli_table_add(t, "%llu", (unsigned long long)cli_json_number(q, "unstored"));
+}
+
 static void print_list(const json_t *answer)
 {
-    struct cli_table *t =
-        cli_table_new("queue|>depth|>bytes|>unacked|>delayed|>held|>consumers|>lost");
+    bool durable = any_durable(json_object_get(answer, "queues"));
+    struct cli_table *t = cli_table_new(
+        durable ? "queue|>depth|>bytes|>unacked|>delayed|>held|>consumers|>lost|durable|>in "
+                  "store|>unstored"
+                : "queue|>depth|>bytes|>unacked|>delayed|>held|>consumers|>lost");
     const json_t *q, *lost, *n;
     const char *reason;
     char name[320], size[CLI_NUMBER_MAX];
@@ -57,6 +87,8 @@ static void print_list(const json_t *answer)
             all += (uint64_t)json_integer_value(n);
         }
         cli_table_add(t, "%llu", (unsigned long long)all);
+        if (durable)
+            add_durable(t, q);
     }
     cli_table_print(t, stdout);
 }
@@ -85,6 +117,26 @@ static const struct cli_option add_options[] = {
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, NULL},
 };
 
+/* What keeps it, and how that stands. */
+static void print_stored(const json_t *q)
+{
+    const char *refuses = cli_json_text(q, "store_refuses");
+    char a[CLI_NUMBER_MAX], b[CLI_NUMBER_MAX];
+
+    printf("durable          %s%s%s%s\n", cli_json_text(q, "durable"),
+           *refuses ? ", which takes nothing (" : "", refuses, *refuses ? ")" : "");
+    if (!json_object_get(q, "in_store"))
+        return;
+    printf("only in store    %s\n", cli_count_text(cli_json_number(q, "in_store"), a));
+    printf("unstored         %s", cli_count_text(cli_json_number(q, "unstored"), a));
+    if (json_object_get(q, "unstored_ms"))
+        printf(", %s, for %s", cli_size_text(cli_json_number(q, "unstored_bytes"), a),
+               cli_time_text(cli_json_number(q, "unstored_ms"), b));
+    putchar('\n');
+    if (cli_json_number(q, "damaged"))
+        printf("damaged          %s\n", cli_count_text(cli_json_number(q, "damaged"), a));
+}
+
 static void print_depths(const json_t *q)
 {
     static const char *const keys[] = {"depth", "unacked", "delayed", "held"};
@@ -96,6 +148,7 @@ static void print_depths(const json_t *q)
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         printf("%-16s %s\n", keys[i], cli_count_text(cli_json_number(q, keys[i]), a));
     printf("bytes            %s\n", cli_size_text(cli_json_number(q, "bytes"), a));
+    print_stored(q);
     if (json_object_get(q, "oldest_ms"))
         printf("oldest           %s\n", cli_time_text(cli_json_number(q, "oldest_ms"), a));
 }

@@ -314,6 +314,7 @@ const struct route manage_routes[] = {
     {METHOD_GET, "/v1/info", ASK("info")},
     {METHOD_GET, "/v1/top", ASK("top", QUERY({"limit", MEMBER_COUNT}))},
     {METHOD_GET, "/v1/config", ASK("config")},
+    {METHOD_GET, "/v1/stores", ASK("stores")},
     {METHOD_POST, "/v1/reload", TELL("reload")},
     {METHOD_POST, "/v1/drain", TELL("drain", .answering = &starting)},
     {METHOD_GET, "/v1/why/*", ASK("why", PATH("what"))},

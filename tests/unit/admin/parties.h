@@ -406,11 +406,14 @@ static const struct admin_net net = {net_connections, net_ended, net_listener,
 
 /* ---- begin and end */
 
+static const struct admin_stores *admin_stores; /* of the next admin; NULL: none */
+
 static void start_for(const struct admin_main *told)
 {
     struct policy_globals globals = policy_globals_default();
     struct workers_options wo = {.n = WORKERS, .memory = 64 << 20, .event = admin_event};
-    struct admin_options ao = {.version = "1.2.3", .workers = WORKERS, .net = &net, .main = told};
+    struct admin_options ao = {
+        .version = "1.2.3", .workers = WORKERS, .net = &net, .main = told, .stores = admin_stores};
 
     atomic_store(&killed, 0);
     ck_assert_int_eq(policy_set_new(&globals, &policies), 0);

@@ -149,6 +149,7 @@ static const struct {
     {"GET /v1/connections?after=n0-1", "", "connections", "{\"limit\":1000,\"after\":\"n0-1\"}"},
     {"GET /v1/connections/n0-1", "", "connection", "{\"connection\":\"n0-1\"}"},
     {"DELETE /v1/connections/n0-1", "", "kill", "{\"connection\":\"n0-1\"}"},
+    {"GET /v1/stores", "", "stores", "{}"},
     {"GET /v1/services", "", "services", "{\"limit\":1000}"},
     {"GET /v1/webhooks", "", "webhook-ls", "{}"},
     {"PUT /v1/webhooks/w", "{\"settings\":{}}", "webhook-add",
