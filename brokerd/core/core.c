@@ -4,6 +4,7 @@
 #include "brokerd/core/consume.h"
 #include "brokerd/core/dedup.h"
 #include "brokerd/core/deliver.h"
+#include "brokerd/core/durable.h"
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/loss.h"
 #include "brokerd/core/mail.h"
@@ -24,7 +25,7 @@ static void init_lists(struct core *c)
     struct list *lists[] = {&c->endpoints, &c->letters,   &c->pump,     &c->news,     &c->starved,
                             &c->lossy,     &c->holding,   &c->doomed,   &c->barriers, &c->wakeful,
                             &c->readies,   &c->unhurried, &c->behind,   &c->owing,    &c->parting,
-                            &c->slow,      &c->deferred,  &c->durables, &c->touched};
+                            &c->slow,      &c->deferred,  &c->durables, &c->sent,     &c->touched};
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
@@ -119,7 +120,7 @@ void core_free(struct core *c)
         }
         endpoint_free(ep);
     }
-    while ((n = list_pop(&c->letters)) != NULL)
+    while ((n = list_first(&c->letters)) != NULL || (n = list_first(&c->sent)) != NULL)
         loss_free_letter(c, LIST_ITEM(n, struct letter, link));
     free_names(c);
     services_free(c);
@@ -435,6 +436,8 @@ int64_t core_tick(struct core *c)
         consumer_tell_ready(c);
     if (!list_empty(&c->barriers))
         endpoint_barriers(c);
+    if (!list_empty(&c->durables))
+        durable_turn(c);
     return next_due(c, list_empty(&c->lossy) && list_empty(&c->slow) ? INT64_MAX : loss_announce(c),
                     c->owes && !services_pay(c));
 }

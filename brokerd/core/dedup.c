@@ -14,7 +14,8 @@ enum { FORGET_MAX = 8 };
 
 struct remembered {
     struct dedup_key key;
-    int64_t at_ms;
+    int64_t at_ms : 63;
+    bool forgotten : 1; /* and in the index no more; its place goes when its time has come */
 };
 
 struct dedup_key dedup_key(const struct core *c, struct slice headers)
@@ -67,7 +68,8 @@ static void forget_oldest(struct queue *q, struct dedup *d)
 {
     struct remembered *r = oldest(d);
 
-    index_del(&d->index, r->key.hash, r);
+    if (!r->forgotten)
+        index_del(&d->index, r->key.hash, r);
     deque_pop(&d->ids);
     budget_charge(q->core, -DEDUP_CHARGE);
 }
@@ -136,7 +138,7 @@ int dedup_add(struct queue *q, struct dedup_key key)
     r = deque_push(&d->ids);
     if (!r)
         return -ENOMEM;
-    *r = (struct remembered){key, q->core->now_ms};
+    *r = (struct remembered){key, q->core->now_ms, false};
     if (index_add(&d->index, key.hash, r) < 0) {
         deque_unpush(&d->ids);
         return -ENOMEM;
@@ -156,6 +158,17 @@ void dedup_undo(struct queue *q)
     deque_unpush(&d->ids);
     budget_charge(q->core, -DEDUP_CHARGE);
     queue_arm(q); /* to be held it may have set the timer, with this id as the last */
+}
+
+void dedup_forget(struct queue *q, struct dedup_key key)
+{
+    struct dedup *d = q->backlog->dedup;
+    struct remembered *r = d ? find(q, d, key) : NULL;
+
+    if (!r)
+        return;
+    index_del(&d->index, key.hash, r);
+    r->forgotten = true;
 }
 
 /* ---- the end */

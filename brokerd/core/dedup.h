@@ -50,6 +50,9 @@ int dedup_add(struct queue *q, struct dedup_key key);
 /* The queue did not take the message whose id was added last. */
 void dedup_undo(struct queue *q);
 
+/* The store of the queue has refused a message whose id was added before, perhaps not the last. */
+void dedup_forget(struct queue *q, struct dedup_key key);
+
 /* Has the queue taken one within the window? Then it is counted. */
 bool dedup_repeats(struct queue *q, struct dedup_key key);
 

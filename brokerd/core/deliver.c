@@ -1,5 +1,6 @@
 #include "brokerd/core/deliver.h"
 
+#include "brokerd/core/durable.h"
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/loss.h"
 #include "brokerd/core/mail.h"
@@ -128,8 +129,12 @@ static bool add_flight(struct tap *t, const struct head *h, int64_t deadline_ms)
 /* So many were added. */
 static void count_flights(struct tap *t, uint32_t n)
 {
+    struct backlog *b = t->queue->backlog;
+
     t->custody->unsettled += n;
-    t->queue->backlog->inflight += n;
+    b->inflight += n;
+    if (b->stored)
+        durable_touch(b->stored);
 }
 
 /* A round in which each hungry tap gets an equal share of what was ready at its beginning. */
@@ -187,31 +192,16 @@ static void served(struct tap *t)
 
 /* -------------------------------------------------------------------------- direct */
 
-/* Up to `most` of the run's messages from `i` on. */
-static struct run part_of(const struct run *run, uint32_t i, uint32_t most)
-{
-    struct run part = *run;
-
-    if (i == 0 && run->n <= most)
-        return part;
-    part.v += i;
-    part.n = run->n - i < most ? run->n - i : most;
-    part.bytes = 0;
-    for (uint32_t k = 0; k < part.n; k++)
-        part.bytes += part.v[k].len;
-    return part;
-}
-
 /* Keep the run's messages from `i` on that `d` is to carry, as in flight to `t`. Without memory
  * it carries fewer. */
 static void keep_in_flight(struct offer *o, struct tap *t, uint32_t i, struct delivery *d)
 {
     int64_t deadline = ack_deadline(t), charge = 0;
     struct queue *q = t->queue;
-    uint32_t n = 0;
+    uint32_t n = 0, most = q->backlog->stored ? 0 : d->run.n; /* it goes to its store first */
 
     d->run.bytes = 0;
-    for (; n < d->run.n; n++) {
+    for (; n < most; n++) {
         struct msg *m = offer_keep(o, i + n);
         struct head h = {.msg = m, .seq = q->in + 1 + n, .since_ms = q->core->now_ms};
 
@@ -252,7 +242,7 @@ uint32_t deliver_direct(struct offer *o, struct queue *q)
             next_round(&round, q, o->run->n - i);
             round.taps--;
         }
-        d.run = part_of(o->run, i, helping(q, t, round.share));
+        d.run = run_part(o->run, i, helping(q, t, round.share));
         if (q->is_named)
             keep_in_flight(o, t, i, &d);
         if (!d.run.n)

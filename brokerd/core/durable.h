@@ -24,6 +24,8 @@
 #include "brokerd/core/dedup.h"
 #include "brokerd/core/store.h"
 
+struct offer;
+
 enum {
     DURABLE_WINDOW = 8 << 20, /* bytes of a window, one message at least */
     DURABLE_PLACE = 128,      /* what a message in it counts for, beside its payload */
@@ -49,13 +51,14 @@ struct unstored_id {
     bool repeats;
     handle_t publisher; /* of a repeat */
     uint64_t number;
+    enum reason reason; /* of a repeat: the message was refused for it */
     struct dedup_key key;
 };
 
 struct storage {
     struct queue *queue;
     struct store *store;
-    struct store_queue *at;   /* NULL: closed */
+    struct store_queue *at;   /* NULL: closed by the store, which could not open it */
     struct list_node link;    /* in core->durables */
     struct list_node touched; /* in core->touched while the end of the turn is to look at it */
     bool shared;              /* as its store's table says */
@@ -74,7 +77,7 @@ struct storage {
     struct deque ids;      /* struct unstored_id */
     struct topic *topic;   /* of the last message fetched, or NULL */
     uint64_t damaged;      /* messages that the store has lost */
-    uint64_t settlements_n;
+    unsigned settlements_n;
     struct store_settlement settlements[DURABLE_SETTLEMENTS];
 };
 
@@ -88,7 +91,8 @@ int durable_open(struct queue *q, struct store *s, const struct store_open *o);
 void durable_begin(struct queue *q, const struct store_facts *f);
 
 /* It is the store's alone from now on, or with `remove` deleted there, too: what was to be told is
- * handed over. Nobody hears of what is unstored: see durable_end(). */
+ * handed over. Nobody hears of what is unstored: see durable_end(). Nothing happens to a queue that
+ * has no store. */
 void durable_close(struct queue *q, bool remove);
 
 /* The queue is about to end: whoever waits for the store's answer is told `reason`. */
@@ -103,18 +107,29 @@ void durable_forget(struct storage *d);
 
 /* ----------------------------------------------------------------------------------- offers */
 
-/* Would a message of `len` bytes be put now, as far as store, budget and, unless `beyond`, limits
- * are concerned? Else why not. `beyond`: the oldest will make room for it. */
-enum reason durable_takes(struct queue *q, uint32_t len, bool beyond);
+/* Put the messages of an offer from i on, as many in a row as store, limits and budget allow, in
+ * one call. `beyond`: limits do not count, the oldest will make room. Returns how many; if that is
+ * not all, *ret_why says why the next was not. */
+uint32_t durable_put(struct queue *q, struct offer *o, uint32_t i, bool beyond,
+                     enum reason *ret_why);
 
-/* Messages i .. i + n - 1 of an offer, or one that was held, are put. */
-struct offer;
-enum reason durable_put(struct queue *q, struct offer *o, uint32_t i, uint32_t n);
-enum reason durable_put_held(struct queue *q, const struct held *h);
+/* The same for one that was held: REASON_NONE, or why not. */
+enum reason durable_put_held(struct queue *q, const struct held *h, bool beyond);
 
-/* A repeat of a message with an id has come. True: the one before it is not stored yet, and the
- * answer waits for that. */
-bool durable_repeats(struct queue *q, struct dedup_key key, handle_t publisher, uint64_t number);
+/* Would one of `len` bytes be put now, within limits? */
+bool durable_takes(struct queue *q, uint32_t len);
+
+/* Does the store take nothing at the moment, whatever the limits are? */
+static inline bool durable_refuses(const struct queue *q)
+{
+    const struct storage *d = q->backlog->stored;
+
+    return !d->open || d->refuses != REASON_NONE;
+}
+
+/* A repeat of a message with an id has come. 1: the one before it is not stored yet, and the answer
+ * will be the same as its; 0: it is. -ENOMEM. */
+int durable_repeats(struct queue *q, struct dedup_key key, handle_t publisher, uint64_t number);
 
 /* ------------------------------------------------------------------- what becomes of messages */
 

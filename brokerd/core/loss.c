@@ -2,6 +2,7 @@
 
 #include "brokerd/core/budget.h"
 #include "brokerd/core/deliver.h"
+#include "brokerd/core/durable.h"
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/publish.h"
 #include "brokerd/core/queue.h"
@@ -119,7 +120,9 @@ bool loss_undo(struct slice queue, struct loss_life *l)
     return true;
 }
 
-static void write_letter(struct queue *q, struct msg *m, uint32_t attempts, enum reason reason)
+/* False: there will be none. */
+static bool write_letter(struct queue *q, struct msg *m, uint64_t seq, uint32_t attempts,
+                         enum reason reason)
 {
     struct slice old = msg_headers(m);
     size_t size = old.n;
@@ -132,61 +135,132 @@ static void write_letter(struct queue *q, struct msg *m, uint32_t attempts, enum
         size += headers_size(d.h[i].name.n, d.h[i].value.n);
     if (size > UINT16_MAX) { /* it has died in too many queues already */
         loss_count(q, REASON_TOO_LARGE, 1);
-        return;
+        return false;
     }
     l = malloc(sizeof *l + size);
     if (l)
-        l->to = strdup(q->policy->dead_letter);
+        *l = (struct letter){.to = strdup(q->policy->dead_letter),
+                             .to_queue = q->policy->dead_letter_queue,
+                             .queue = q->handle,
+                             .seq = q->backlog->stored ? seq : 0,
+                             .headers_n = size};
     if (!l || !l->to) { /* the loss itself is counted already */
         free(l);
         loss_count(q, REASON_MEMORY, 1);
-        return;
+        return false;
     }
     p = l->headers;
     for (unsigned i = 0; i < DEATH_FACTS; i++)
         p = headers_put(p, d.h[i].name, d.h[i].value);
     if (old.n)
         memcpy(p, old.p, old.n);
-    l->to_queue = q->policy->dead_letter_queue;
-    l->headers_n = size;
     l->msg = msg_ref(m);
-    l->link = (struct list_node){0};
     list_push_back(&q->core->letters, &l->link);
     if (q->backlog->losses)
         q->backlog->losses->dead_letters++;
+    return true;
 }
 
-void loss_message(struct queue *q, struct msg *m, uint32_t attempts, enum reason reason)
+void loss_message(struct queue *q, struct msg *m, uint64_t seq, uint32_t attempts,
+                  enum reason reason)
 {
+    struct storage *d = q->backlog->stored;
+    bool written = false;
+
     if (tells_consumer(q, reason))
         loss_gap(q, reason, 1);
     else
         loss_count(q, reason, 1);
     if (q->policy->dead_letter[0] && !died_here_before(q, m))
-        write_letter(q, m, attempts, reason);
+        written = write_letter(q, m, seq, attempts, reason);
+    if (d && seq && !written)
+        durable_gone(d, seq);
 }
 
 void loss_free_letter(struct core *c, struct letter *l)
 {
+    list_remove(&l->link);
+    slots_drop(&c->slots, l->handle);
     budget_unref(c, l->msg);
     free(l->to);
     free(l);
 }
 
+/* A letter that failed for what passes leaves the message in its store: it will die again. */
+static bool is_over(const struct letter *l)
+{
+    switch (l->reason) {
+    case REASON_STORE:
+    case REASON_MEMORY:
+    case REASON_NO_CREDIT:
+        return l->accepted;
+    default:
+        return true;
+    }
+}
+
+/* All is known of it: now the message it is about may be gone. */
+static void end_letter(struct core *c, struct letter *l)
+{
+    struct queue *q = l->seq ? slots_get(&c->slots, SLOT_QUEUE, l->queue) : NULL;
+
+    if (q && q->backlog->stored && is_over(l))
+        durable_gone(q->backlog->stored, l->seq);
+    loss_free_letter(c, l);
+}
+
+bool loss_answer(struct core *c, handle_t letter, const struct answer *a)
+{
+    struct letter *l = slots_get(&c->slots, SLOT_LETTER, letter);
+
+    if (!l)
+        return false;
+    l->accepted |= a->accepted > 0;
+    l->reason = (enum reason)worse_reason((uint16_t)l->reason, a->reason);
+    l->waits += a->more;
+    l->waits -= a->done < l->waits ? a->done : l->waits;
+    if (!l->waits)
+        end_letter(c, l);
+    return true;
+}
+
+/* Publish it. Returns how many answers will come; what is known already is in the letter. */
+static uint32_t send_letter(struct core *c, struct letter *l)
+{
+    struct msg *m = l->msg;
+    struct msg_meta meta = {.headers = slice_of(l->headers, l->headers_n), .type = msg_type(m)};
+    struct msg_view v = {m->data, m->len, &meta, m->block};
+    struct run run = {.v = &v, .n = 1, .bytes = m->len, .type = msg_type(m)};
+    const struct target to = {l->to_queue, slice_str(l->to)};
+    struct internal_outcome out = publish_internal(c, &to, &run, l->handle);
+
+    l->accepted |= out.accepted > 0;
+    l->reason = (enum reason)worse_reason((uint16_t)l->reason, (uint16_t)out.reason);
+    return out.answers;
+}
+
 void loss_send_letters(struct core *c)
 {
+    enum { SENDING = 1 << 30 }; /* so that no answer that comes meanwhile is the last */
+    const struct answer sent = {.done = SENDING};
     struct list_node *n;
 
     while ((n = list_pop(&c->letters)) != NULL) {
         struct letter *l = LIST_ITEM(n, struct letter, link);
-        struct msg *m = l->msg;
-        struct msg_meta meta = {.headers = slice_of(l->headers, l->headers_n), .type = msg_type(m)};
-        struct msg_view v = {m->data, m->len, &meta, m->block};
-        struct run run = {.v = &v, .n = 1, .bytes = m->len, .type = msg_type(m)};
-        const struct target to = {l->to_queue, slice_str(l->to)};
 
-        publish_internal(c, &to, &run);
-        loss_free_letter(c, l);
+        if (l->seq)
+            l->handle = slots_put(&c->slots, SLOT_LETTER, l);
+        if (!l->handle) { /* nobody waits for what becomes of it, or there is no memory to */
+            (void)send_letter(c, l);
+            end_letter(c, l);
+            continue;
+        }
+        list_push_back(&c->sent, &l->link);
+        l->waits = SENDING;
+        l->waits += send_letter(c, l);
+        budget_unref(c, l->msg);
+        l->msg = NULL;
+        (void)loss_answer(c, l->handle, &sent);
     }
 }
 

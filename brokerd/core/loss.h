@@ -12,9 +12,12 @@ void loss_count(struct queue *q, enum reason reason, uint64_t n);
 /* The same, and tell the queue's consumer with its next delivery. */
 void loss_gap(struct queue *q, enum reason reason, uint64_t n);
 
-/* `m`, accepted by `q` once, is lost after `attempts` deliveries: count, gap where the consumer
- * should know, and send it to the queue's dead-letter topic or queue if there is one. Borrowed. */
-void loss_message(struct queue *q, struct msg *m, uint32_t attempts, enum reason reason);
+/* `m`, number `seq` of `q` (0: it never was in it), is lost after `attempts` deliveries: count, gap
+ * where the consumer should know, and send it to the queue's dead-letter topic or queue if there is
+ * one. A durable queue's store is told that it is gone: at once, or when what became of the letter
+ * is known. Borrowed. */
+void loss_message(struct queue *q, struct msg *m, uint64_t seq, uint32_t attempts,
+                  enum reason reason);
 
 /* What a message is besides its payload. */
 struct loss_life {
@@ -29,6 +32,9 @@ bool loss_undo(struct slice queue, struct loss_life *l);
 
 /* Publish the dead letters gathered in this turn. */
 void loss_send_letters(struct core *c);
+
+/* An answer for a letter on its way. False: it is none. */
+bool loss_answer(struct core *c, handle_t letter, const struct answer *a);
 
 /* Drop a letter that will not be sent. */
 void loss_free_letter(struct core *c, struct letter *l);

@@ -89,6 +89,21 @@ struct run {
                         * a door may write its heads over them. Most often 0 */
 };
 
+/* Up to `most` of the run's messages from `i` on. */
+static inline struct run run_part(const struct run *run, uint32_t i, uint32_t most)
+{
+    struct run part = *run;
+
+    if (i == 0 && run->n <= most)
+        return part;
+    part.v += i;
+    part.n = run->n - i < most ? run->n - i : most;
+    part.bytes = 0;
+    for (uint32_t k = 0; k < part.n; k++)
+        part.bytes += part.v[k].len;
+    return part;
+}
+
 struct msg {
     uint32_t refs;
     uint32_t len;

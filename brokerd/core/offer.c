@@ -1,6 +1,7 @@
 #include "brokerd/core/offer.h"
 
 #include "brokerd/core/deliver.h"
+#include "brokerd/core/durable.h"
 #include "brokerd/core/loss.h"
 #include "brokerd/core/publish.h"
 #include "brokerd/core/queue.h"
@@ -86,10 +87,10 @@ void offer_end(struct offer *o)
 
 /* ------------------------------------------------------------------------- policies */
 
-static void drop_head(struct queue *q, const struct head *h)
+void offer_drop_head(struct queue *q, const struct head *h)
 {
     queue_take(q, h);
-    loss_message(q, h->msg, h->attempts, REASON_DROP_OLDEST);
+    loss_message(q, h->msg, h->seq, h->attempts, REASON_DROP_OLDEST);
     queue_let_go(q, h->msg);
 }
 
@@ -142,11 +143,11 @@ static enum put overflow(struct queue *q, struct msg *m, enum overflow policy, e
                 *ret_reason = REASON_MEMORY;
                 return refuse(q, REASON_MEMORY);
             }
-            drop_head(q, &h);
+            offer_drop_head(q, &h);
         }
         return push(q, m);
     case OVERFLOW_DROP_NEWEST:
-        loss_message(q, m, 0, REASON_DROP_NEWEST);
+        loss_message(q, m, 0, 0, REASON_DROP_NEWEST);
         *ret_reason = REASON_DROP_NEWEST;
         return PUT_DROPPED;
     case OVERFLOW_DISCONNECT: /* its consumer hears of it; to the publisher it is a drop */
@@ -184,12 +185,17 @@ static bool drained_to_half(const struct queue *q)
            q->backlog->bytes <= q->policy->max_bytes / 2;
 }
 
+static bool may_hold(const struct offer *o, const struct queue *q)
+{
+    return o->may_hold && !q->backlog->stuck && !q->core->draining;
+}
+
 static enum put put_full(struct offer *o, uint32_t i, struct queue *q, struct msg *m,
                          enum reason why, enum reason *ret_reason)
 {
     if (q->policy->overflow != OVERFLOW_BLOCK)
         return overflow(q, m, q->policy->overflow, why, ret_reason);
-    if (o->may_hold && !q->backlog->stuck && !q->core->draining) {
+    if (may_hold(o, q)) {
         *ret_reason = REASON_MEMORY; /* a hold costs memory, too */
         return core_short_of_memory(q->core) ? refuse(q, REASON_MEMORY) : hold(o, i, q, m);
     }
@@ -227,6 +233,94 @@ static enum put put(struct offer *o, uint32_t i, struct queue *q, enum reason *r
     return push(q, m);
 }
 
+/* A message did not get in, or not at once. True: it is held. */
+static bool exception(struct offer *o, uint32_t i, struct queue *q, enum put what,
+                      enum reason reason)
+{
+    if (o->dedup)
+        dedup_undo(q);
+    note(o, i, what, reason);
+    if (what == PUT_REFUSED && !o->refuser)
+        o->refuser = q;
+    return what == PUT_HELD;
+}
+
+/* ------------------------------------------------------------------------- stores */
+
+/* May a queue exceed its limit, for its oldest will make room? */
+static bool makes_room(const struct offer *o, const struct queue *q)
+{
+    enum overflow policy = q->policy->overflow;
+
+    if (policy == OVERFLOW_BLOCK && !may_hold(o, q))
+        policy = q->policy->block_fallback;
+    return policy == OVERFLOW_DROP_OLDEST;
+}
+
+/* Message i cannot be put, for `why`. Where that is the queue's own limit the policy decides; what
+ * the store cannot take no dropping helps. */
+static enum put put_later(struct offer *o, uint32_t i, struct queue *q, enum reason why,
+                          enum reason *ret_reason)
+{
+    bool holds = q->policy->overflow == OVERFLOW_BLOCK && may_hold(o, q);
+    enum overflow policy =
+        q->policy->overflow == OVERFLOW_BLOCK ? q->policy->block_fallback : q->policy->overflow;
+    bool drops = policy == OVERFLOW_DROP_NEWEST && why == REASON_FULL && !durable_refuses(q);
+    struct msg *m;
+
+    if (q->backlog->waiting && q->backlog->full_since_ms == 0)
+        q->backlog->full_since_ms = q->core->now_ms;
+    *ret_reason = why;
+    if (!holds && !drops)
+        return refuse(q, why);
+    m = offer_keep(o, i);
+    if (!m || (holds && core_short_of_memory(q->core))) {
+        *ret_reason = REASON_MEMORY;
+        return refuse(q, REASON_MEMORY);
+    }
+    return holds ? hold(o, i, q, m) : overflow(q, m, OVERFLOW_DROP_NEWEST, why, ret_reason);
+}
+
+/* The whole run, or as much of it as is accepted, goes to the store; the answer comes from there.
+ * True: some are held in front of the queue. */
+static bool offer_stored(struct offer *o, struct queue *q)
+{
+    struct backlog *b = q->backlog;
+    enum reason why = REASON_FULL;
+    bool holds = false;
+
+    if (b->stuck && drained_to_half(q))
+        b->stuck = false;
+    for (uint32_t i = 0; i < o->run->n;) {
+        uint32_t n = 0;
+        enum reason reason;
+        enum put what;
+
+        if (!deque_len(&b->held) && why != REASON_MEMORY)
+            n = durable_put(q, o, i, makes_room(o, q), &why);
+        if (n && b->full_since_ms)
+            b->full_since_ms = 0;
+        for (; n; n--)
+            note(o, i++, PUT_HELD, REASON_NONE);
+        if (i == o->run->n)
+            break;
+        what = put_later(o, i, q, why, &reason);
+        holds |= exception(o, i++, q, what, reason);
+    }
+    return holds;
+}
+
+/* A repeat is accepted when what it repeats is. */
+static void repeat_unstored(struct offer *o, struct queue *q)
+{
+    int r = durable_repeats(q, o->id_key, o->publisher, o->first);
+
+    if (r < 0)
+        note(o, 0, refuse(q, REASON_MEMORY), REASON_MEMORY);
+    else if (r)
+        note(o, 0, PUT_HELD, REASON_NONE);
+}
+
 /* Is that all the queue has to do with a message that has an id? It took it before, or cannot
  * remember it. */
 static bool offer_id(struct offer *o, struct queue *q)
@@ -235,30 +329,37 @@ static bool offer_id(struct offer *o, struct queue *q)
 
     if (r < 0)
         note(o, 0, refuse(q, REASON_MEMORY), REASON_MEMORY);
+    else if (r && q->backlog->stored)
+        repeat_unstored(o, q);
     return r != 0;
+}
+
+/* What is left of the run, message by message. True: some are held. */
+static bool offer_rest(struct offer *o, struct queue *q, uint32_t i)
+{
+    bool holds = false;
+
+    for (; i < o->run->n; i++) {
+        enum reason reason;
+        enum put what = put(o, i, q, &reason);
+
+        if (what != PUT_ACCEPTED)
+            holds |= exception(o, i, q, what, reason);
+    }
+    return holds;
 }
 
 void offer_to(struct offer *o, struct queue *q)
 {
-    bool holds = false;
     uint32_t i;
+    bool holds = false;
 
     o->matched++;
     if (o->dedup && offer_id(o, q))
         return;
-    for (i = deliver_direct(o, q); i < o->run->n; i++) {
-        enum reason reason;
-        enum put what = put(o, i, q, &reason);
-
-        if (what == PUT_ACCEPTED)
-            continue;
-        if (o->dedup)
-            dedup_undo(q);
-        note(o, i, what, reason);
-        holds |= what == PUT_HELD;
-        if (what == PUT_REFUSED && !o->refuser)
-            o->refuser = q;
-    }
+    i = deliver_direct(o, q);
+    if (i < o->run->n)
+        holds = q->backlog->stored ? offer_stored(o, q) : offer_rest(o, q, i);
     if (!q->hungry)
         return;
     /* What is delivered makes room for what is held. That one is held must be told before what
@@ -279,8 +380,9 @@ static void answer_held(struct queue *q, enum put what, enum reason reason)
 
     if (what != PUT_ACCEPTED)
         a.reason = (uint16_t)reason;
-    publish_answer(q->core, h->publisher, h->number, 1, &a,
-                   what == PUT_REFUSED && reason == REASON_FULL ? q : NULL);
+    if (what != PUT_HELD) /* else its store answers */
+        publish_answer(q->core, h->publisher, h->number, 1, &a,
+                       what == PUT_REFUSED && reason == REASON_FULL ? q : NULL);
     budget_unref(q->core, h->msg);
     deque_pop(&q->backlog->held);
     if (deque_len(&q->backlog->held) == 0)
@@ -307,12 +409,32 @@ static struct dedup_key key_of(const struct queue *q, const struct held *h)
 static bool settle_repeat(struct queue *q)
 {
     const struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
+    int waits = 0;
 
     if (!h->dedup || !dedup_repeats(q, key_of(q, h)))
         return false;
+    if (q->backlog->stored)
+        waits = durable_repeats(q, key_of(q, h), h->publisher, h->number);
     uncharge_held(q);
-    answer_held(q, PUT_ACCEPTED, REASON_NONE);
+    if (waits < 0)
+        answer_held(q, refuse(q, REASON_MEMORY), REASON_MEMORY);
+    else
+        answer_held(q, waits ? PUT_HELD : PUT_ACCEPTED, REASON_NONE);
     return true;
+}
+
+/* What is held goes to the store; where that is not possible `fallback` cannot help. */
+static enum put admit_stored(struct queue *q, const struct held *h, const enum overflow *fallback,
+                             enum reason *ret_reason)
+{
+    bool beyond = fallback && *fallback == OVERFLOW_DROP_OLDEST;
+
+    *ret_reason = durable_put_held(q, h, beyond);
+    if (*ret_reason == REASON_NONE)
+        return PUT_HELD;
+    if (fallback && *fallback == OVERFLOW_DROP_NEWEST && !durable_refuses(q))
+        return overflow(q, h->msg, *fallback, *ret_reason, ret_reason);
+    return refuse(q, *ret_reason);
 }
 
 /* Let the first of those held in, or do with it what `fallback` says, which is never to hold. */
@@ -326,8 +448,11 @@ static enum put admit_first(struct queue *q, const enum overflow *fallback, enum
     *ret_reason = REASON_MEMORY;
     if (remembers && dedup_add(q, key_of(q, h)) < 0)
         return refuse(q, REASON_MEMORY);
-    what = fallback ? overflow(q, m, *fallback, REASON_FULL, ret_reason) : push(q, m);
-    if (remembers && what != PUT_ACCEPTED)
+    if (q->backlog->stored)
+        what = admit_stored(q, h, fallback, ret_reason);
+    else
+        what = fallback ? overflow(q, m, *fallback, REASON_FULL, ret_reason) : push(q, m);
+    if (remembers && (what == PUT_REFUSED || what == PUT_DROPPED))
         dedup_undo(q);
     return what;
 }
@@ -349,7 +474,9 @@ void offer_admit(struct queue *q)
         /* What it costs is charged already, so admitting it takes nothing from anybody. But then
          * its publisher sends another: with more than its share of the budget a queue must drain
          * first. An empty one takes any message. */
-        if (queue_at_limit(q, m->len) || (q->backlog->waiting && !queue_affords(q)))
+        if (q->backlog->stored
+                ? !durable_takes(q, m->len)
+                : queue_at_limit(q, m->len) || (q->backlog->waiting && !queue_affords(q)))
             break;
         what = admit_first(q, NULL, &reason);
         answer_held(q, what, reason);

@@ -22,6 +22,7 @@ struct offer {
     handle_t publisher; /* who is told what became of held ones; 0 nobody */
     uint64_t first;     /* number of the first message */
     bool may_hold;      /* somebody waits for an answer */
+    bool unpaid;        /* it has cost nobody credit, though `publisher` hears of it */
     bool dedup;         /* it is one message, and has an id: */
     struct dedup_key id_key;
     uint32_t matched;            /* queues it was offered to */
@@ -63,6 +64,10 @@ void offer_end(struct offer *o);
 
 /* One queue, on a worker that could not be asked, has refused every message. */
 void offer_note_all(struct offer *o, enum reason reason);
+
+/* The oldest of `q` makes room for a newer one. */
+struct head;
+void offer_drop_head(struct queue *q, const struct head *h);
 
 /* Something left `q`: take in what is held in front of it as far as there is room. */
 void offer_admit(struct queue *q);

@@ -179,12 +179,18 @@ static int aim(struct publisher *p, const struct target *to, struct refusal *why
 
 /* -------------------------------------------------------------------- to other workers */
 
+/* Has it cost a publisher credit? */
+static bool is_paid(const struct offer *o)
+{
+    return o->publisher && !o->unpaid;
+}
+
 /* Post a run to `worker`; `queue` 0: to whatever matches there. */
 static int post_run(const struct offer *o, unsigned worker, handle_t queue)
 {
     struct slice topic = topic_slice(o->topic);
     struct packing k = mail_measure(topic, o->run);
-    struct mail_run *m = mail_post_run(o->core, worker, &k, o->publisher != 0);
+    struct mail_run *m = mail_post_run(o->core, worker, &k, is_paid(o));
 
     if (!m)
         return -1;
@@ -206,7 +212,7 @@ static int post_run(const struct offer *o, unsigned worker, handle_t queue)
 /* A worker took no more: its queues count as one that refused. */
 static void refused_there(struct offer *o)
 {
-    enum reason why = o->publisher ? REASON_MEMORY : REASON_NO_CREDIT;
+    enum reason why = is_paid(o) ? REASON_MEMORY : REASON_NO_CREDIT;
 
     o->matched++;
     o->core->count.reason[why] += o->run->n;
@@ -613,58 +619,91 @@ int publish_moved(struct publisher *p, handle_t queue, struct slice name, struct
     return error;
 }
 
-static void internal_to_topic(struct offer *o, struct slice topic)
+static void note_internal(void *ctx, const struct offer_range *r)
+{
+    *(struct internal_outcome *)ctx = (struct internal_outcome){r->accepted, r->held, r->reason};
+}
+
+/* What the one message's queues here have said. */
+static struct internal_outcome end_internal(struct offer *o, unsigned posted)
+{
+    struct internal_outcome out = {0};
+
+    offer_ranges(o, note_internal, &out);
+    out.answers += posted;
+    offer_end(o);
+    return out;
+}
+
+static struct internal_outcome refuse_internal(struct offer *o, enum reason reason)
+{
+    o->core->count.reason[reason] += o->run->n;
+    return (struct internal_outcome){.reason = reason};
+}
+
+static struct internal_outcome internal_to_topic(struct offer *o, struct slice topic)
 {
     struct core *c = o->core;
     struct route *r = route_get(c->routes, topic);
+    struct internal_outcome out;
+    unsigned posted;
 
-    if (!r) {
-        c->count.reason[REASON_MEMORY] += o->run->n;
-        return;
-    }
+    if (!r)
+        return refuse_internal(o, REASON_MEMORY);
     o->topic = r->topic;
-    if (!route_out(o, r) && !o->matched)
+    posted = route_out(o, r);
+    if (!posted && !o->matched)
         c->count.unroutable += o->run->n;
-    offer_end(o);
+    out = end_internal(o, posted);
     route_unref(r);
+    return out;
 }
 
 /* A queue made for it has nothing but what is sent to it. */
-static void internal_to_queue(struct offer *o, struct slice name)
+static struct internal_outcome internal_to_queue(struct offer *o, struct slice name)
 {
     struct core *c = o->core;
     struct named *n = names_get(c, name);
+    struct internal_outcome out = {0};
     struct queue *q;
+    unsigned waits = 0;
 
-    if (!n) {
-        c->count.reason[REASON_MEMORY] += o->run->n;
-        return;
-    }
+    if (!n)
+        return refuse_internal(o, REASON_MEMORY);
     names_hold(n);
     o->topic = n->topic;
     if (n->state != NAMED_KNOWN) {
         park(o, n, true);
+        waits = 1;
     } else if (handle_worker(n->queue) != c->id) {
-        if (post_run(o, handle_worker(n->queue), n->queue) < 0)
+        if (post_run(o, handle_worker(n->queue), n->queue) == 0)
+            waits = 1;
+        else
             refused_there(o);
     } else if ((q = slots_get(&c->slots, SLOT_QUEUE, n->queue)) != NULL) {
         offer_to(o, q);
     } else {
-        c->count.reason[REASON_NOT_FOUND] += o->run->n;
+        out = refuse_internal(o, REASON_NOT_FOUND);
     }
-    offer_end(o);
+    if (out.reason == REASON_NONE)
+        out = end_internal(o, waits);
     names_release(c, n);
+    return out;
 }
 
-void publish_internal(struct core *c, const struct target *to, const struct run *run)
+struct internal_outcome publish_internal(struct core *c, const struct target *to,
+                                         const struct run *run, handle_t letter)
 {
-    struct offer o = {.core = c, .run = run, .id = c->next_id, .time_ms = c->wall_ms};
+    struct offer o = {.core = c,
+                      .run = run,
+                      .id = c->next_id,
+                      .time_ms = c->wall_ms,
+                      .publisher = letter,
+                      .first = 1,
+                      .unpaid = true};
 
     c->next_id += run->n;
-    if (to->is_queue)
-        internal_to_queue(&o, to->name);
-    else
-        internal_to_topic(&o, to->name);
+    return to->is_queue ? internal_to_queue(&o, to->name) : internal_to_topic(&o, to->name);
 }
 
 /* ------------------------------------------------------------------- from other workers */
@@ -805,8 +844,9 @@ static void apply_answer(struct core *c, const struct answer_batch *b, struct sl
 {
     struct publisher *p = slots_get(&c->slots, SLOT_PUBLISHER, b->publisher);
 
-    if (!p) { /* it left before its messages settled */
-        c->count.stale_handles++;
+    if (!p) { /* a dead letter; or it left before its messages settled */
+        if (!loss_answer(c, b->publisher, &b->a))
+            c->count.stale_handles++;
         return;
     }
     if (ledger_answer(&p->ledger, b->first, b->count, &b->a) < 0)

@@ -12,8 +12,14 @@ struct mail_run;
 struct mail_settled;
 struct parked;
 
-/* The core's own publishing (dead letters): never holds, hears nothing. */
-void publish_internal(struct core *c, const struct target *to, const struct run *run);
+/* The core's own publishing of one message (dead letters): never holds. `letter` is who hears of
+ * answers that come later; 0 nobody. */
+struct internal_outcome {
+    uint32_t accepted, answers; /* queues that have it; answers that will come */
+    enum reason reason;         /* of those that have it not */
+};
+struct internal_outcome publish_internal(struct core *c, const struct target *to,
+                                         const struct run *run, handle_t letter);
 
 /* Publish a kept message, borrowed, straight to the queue called `name` (a handle, perhaps of
  * another worker): it keeps topic, id and time; a dead letter that died there has those it had

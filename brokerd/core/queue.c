@@ -1,6 +1,6 @@
 #include "brokerd/core/queue.h"
 
-#include "brokerd/core/dedup.h"
+#include "brokerd/core/durable.h"
 #include "brokerd/core/loss.h"
 #include "brokerd/core/shared_policy.h"
 
@@ -152,6 +152,7 @@ static void bequeath(const struct queue *q)
 void queue_free(struct queue *q)
 {
     bequeath(q);
+    durable_close(q, false);
     free_waiting(q);
     list_remove(&q->pump);
     if (q->backlog->losses) {
@@ -209,6 +210,28 @@ int queue_push(struct queue *q, struct msg *m)
     return 0;
 }
 
+int queue_push_at(struct queue *q, uint64_t seq, struct msg *m, int64_t since_ms)
+{
+    struct backlog *b = q->backlog;
+    struct waiting *w;
+
+    if (!deque_len(&b->fifo))
+        deque_start_at(&b->fifo, seq);
+    do {
+        w = deque_push(&b->fifo);
+        if (!w)
+            return -ENOMEM;
+        *w = (struct waiting){0};
+    } while (deque_end(&b->fifo) <= seq);
+    *w = (struct waiting){m, since_ms};
+    b->waiting++;
+    b->bytes += m->len;
+    b->charged += m->charge + PLACE_CHARGE;
+    budget_charge(q->core, PLACE_CHARGE);
+    note_expiry(q, m, since_ms);
+    return 0;
+}
+
 /* It no longer waits, but is still charged. */
 static void unwait(struct queue *q, const struct msg *m)
 {
@@ -223,10 +246,10 @@ void queue_let_go(struct queue *q, struct msg *m)
     drop_place(q->core, m);
 }
 
-static void drop_expired(struct queue *q, struct msg *m, uint32_t attempts)
+static void drop_expired(struct queue *q, struct msg *m, uint64_t seq, uint32_t attempts)
 {
     unwait(q, m);
-    loss_message(q, m, attempts, REASON_EXPIRED);
+    loss_message(q, m, seq, attempts, REASON_EXPIRED);
     queue_let_go(q, m);
 }
 
@@ -247,7 +270,7 @@ static bool head_back(struct queue *q, struct head *ret)
             return true;
         }
         heap_remove(&q->backlog->back, n);
-        drop_expired(q, b->msg, b->attempts);
+        drop_expired(q, b->msg, b->seq, b->attempts);
         free(b);
     }
     return false;
@@ -267,7 +290,7 @@ bool queue_head(struct queue *q, struct head *ret)
             *ret = (struct head){w->msg, deque_first(&q->backlog->fifo), w->since_ms, 0, NULL};
             return true;
         }
-        drop_expired(q, w->msg, 0);
+        drop_expired(q, w->msg, deque_first(&q->backlog->fifo), 0);
     }
     return false;
 }
@@ -283,7 +306,14 @@ void queue_take(struct queue *q, const struct head *h)
     }
 }
 
-void queue_put_back(struct queue *q, const struct flight *f, int64_t delay_ms)
+/* So many bytes of a durable queue are delayed; or not any more. */
+static void count_delayed(struct queue *q, int64_t len)
+{
+    if (q->backlog->stored)
+        q->backlog->stored->delayed_bytes += (uint64_t)len;
+}
+
+int queue_come_back(struct queue *q, const struct flight *f, int64_t delay_ms)
 {
     struct back *b = calloc(1, sizeof *b);
     int64_t key = delay_ms > 0 ? q->core->now_ms + delay_ms : (int64_t)f->seq;
@@ -299,33 +329,54 @@ void queue_put_back(struct queue *q, const struct flight *f, int64_t delay_ms)
                            .delayed = delay_ms > 0};
     if (!b || heap_push(heap, &b->timer.node) < 0) {
         free(b);
-        loss_message(q, f->msg, f->attempts, REASON_MEMORY);
-        queue_let_go(q, f->msg);
-        return;
+        return -ENOMEM;
     }
     q->backlog->waiting++;
     q->backlog->bytes += f->msg->len;
     if (b->delayed) {
         list_push_back(&q->backlog->delayed, &b->link);
         q->backlog->unready_n++;
+        count_delayed(q, f->msg->len);
     }
     note_expiry(q, f->msg, f->since_ms);
+    return 0;
+}
+
+/* There is no memory to keep it waiting. What its store has is delivered after the next start. */
+static void lose_sight(struct queue *q, struct msg *m, uint32_t attempts)
+{
+    if (q->backlog->stored)
+        loss_count(q, REASON_MEMORY, 1);
+    else
+        loss_message(q, m, 0, attempts, REASON_MEMORY);
+    queue_let_go(q, m);
+}
+
+void queue_put_back(struct queue *q, const struct flight *f, int64_t delay_ms)
+{
+    if (queue_come_back(q, f, delay_ms) < 0)
+        lose_sight(q, f->msg, f->attempts);
+}
+
+static void undelay(struct back *b)
+{
+    heap_remove(&b->queue->core->timers, &b->timer.node);
+    list_remove(&b->link);
+    b->queue->backlog->unready_n--;
+    count_delayed(b->queue, -(int64_t)b->msg->len);
 }
 
 void queue_back_due(struct back *b)
 {
     struct queue *q = b->queue;
 
-    heap_remove(&q->core->timers, &b->timer.node);
-    list_remove(&b->link);
-    q->backlog->unready_n--;
+    undelay(b);
     b->delayed = false;
     b->timer.node.key = (int64_t)b->seq;
     if (heap_push(&q->backlog->back, &b->timer.node) == 0)
         return;
     unwait(q, b->msg);
-    loss_message(q, b->msg, b->attempts, REASON_MEMORY);
-    queue_let_go(q, b->msg);
+    lose_sight(q, b->msg, b->attempts);
     free(b);
 }
 
@@ -345,7 +396,7 @@ static int64_t expire_fifo(struct queue *q)
             continue;
         at = expiry_of(q, w->msg, w->since_ms);
         if (at <= q->core->now_ms) {
-            drop_expired(q, w->msg, 0);
+            drop_expired(q, w->msg, i, 0);
             w->msg = NULL;
         } else {
             next = at < next ? at : next;
@@ -373,10 +424,8 @@ static int64_t expire_delayed(struct queue *q)
             next = at < next ? at : next;
             continue;
         }
-        heap_remove(&q->core->timers, &b->timer.node);
-        list_remove(l);
-        q->backlog->unready_n--;
-        drop_expired(q, b->msg, b->attempts);
+        undelay(b);
+        drop_expired(q, b->msg, b->seq, b->attempts);
         free(b);
     }
     return next;
@@ -396,7 +445,7 @@ static int64_t expire_back(struct queue *q)
             continue;
         }
         heap_remove(&q->backlog->back, &b->timer.node); /* others move: look again next time */
-        drop_expired(q, b->msg, b->attempts);
+        drop_expired(q, b->msg, b->seq, b->attempts);
         free(b);
         next = q->core->now_ms;
     }
@@ -455,9 +504,16 @@ void queue_arm(struct queue *q)
         heap_update(&q->core->timers, &q->backlog->timer.node, due);
 }
 
-uint64_t queue_purge(struct queue *q, enum reason reason)
+/* Of a shared store's, for that one does not purge what a node has. */
+static void purge_one(struct queue *q, struct msg *m, uint64_t seq)
 {
-    uint64_t n = q->backlog->waiting;
+    if (q->backlog->stored && q->backlog->stored->shared)
+        durable_gone(q->backlog->stored, seq);
+    queue_let_go(q, m);
+}
+
+static void purge_memory(struct queue *q)
+{
     struct list_node *l;
     struct heap_node *h;
 
@@ -465,27 +521,37 @@ uint64_t queue_purge(struct queue *q, enum reason reason)
         struct waiting *w = deque_slot(&q->backlog->fifo, deque_first(&q->backlog->fifo));
 
         if (w->msg)
-            queue_let_go(q, w->msg);
+            purge_one(q, w->msg, deque_first(&q->backlog->fifo));
     }
     while ((h = heap_min(&q->backlog->back)) != NULL) {
         struct back *b = HEAP_ITEM(h, struct back, timer.node);
 
         heap_remove(&q->backlog->back, h);
-        queue_let_go(q, b->msg);
+        purge_one(q, b->msg, b->seq);
         free(b);
     }
     while ((l = list_pop(&q->backlog->delayed)) != NULL) {
         struct back *b = LIST_ITEM(l, struct back, link);
 
         heap_remove(&q->core->timers, &b->timer.node);
-        queue_let_go(q, b->msg);
+        purge_one(q, b->msg, b->seq);
         free(b);
     }
+}
+
+uint64_t queue_purge(struct queue *q, enum reason reason)
+{
+    struct storage *d = q->backlog->stored;
+    uint64_t n = q->backlog->waiting - (d ? durable_unstored(d) : 0);
+
+    purge_memory(q);
     if (n) {
         q->backlog->waiting = q->backlog->bytes = q->backlog->unready_n = 0;
         q->backlog->own_ttl = false;
         q->backlog->expiry_ms = INT64_MAX;
     }
+    if (d)
+        durable_forget(d);
     if (n && q->is_named)
         loss_count(q, reason, n);
     else if (n) /* every message here was meant for the one consumer: it hears of it */

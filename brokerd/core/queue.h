@@ -82,6 +82,10 @@ static inline bool queue_affords(const struct queue *q)
 /* Append a message; its reference passes to the queue. -ENOMEM: it does not. */
 int queue_push(struct queue *q, struct msg *m);
 
+/* The same with a number of its own and another time that it came: of a durable queue. The numbers
+ * between are holes. */
+int queue_push_at(struct queue *q, uint64_t seq, struct msg *m, int64_t since_ms);
+
 /* What could be delivered now. */
 static inline uint64_t queue_ready(const struct queue *q)
 {
@@ -102,8 +106,11 @@ bool queue_head(struct queue *q, struct head *ret);
 void queue_take(struct queue *q, const struct head *h);
 
 /* Put what was delivered back where it stood; its reference passes to the queue. `delay_ms`:
- * only then. Without memory it is lost and counted. */
+ * only then. Without memory it is lost and counted; of a durable queue it stays in its store. */
 void queue_put_back(struct queue *q, const struct flight *f, int64_t delay_ms);
+
+/* The same, but without memory -ENOMEM, and nothing has changed. */
+int queue_come_back(struct queue *q, const struct flight *f, int64_t delay_ms);
 
 /* A delay is over. */
 void queue_back_due(struct back *b);

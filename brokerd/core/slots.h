@@ -27,6 +27,7 @@ enum slot_kind {
     SLOT_PLACE,
     SLOT_REGISTRY,
     SLOT_ENDPOINT,
+    SLOT_LETTER,
 };
 
 /* 12 bytes, for as in index.h. */

@@ -384,7 +384,13 @@ struct letter {
     struct msg *msg;
     char *to; /* a topic, or to_queue: a queue */
     bool to_queue;
-    size_t headers_n; /* in place of the message's own */
+    bool accepted;      /* a queue has it */
+    enum reason reason; /* the worst answer so far */
+    uint32_t waits;     /* sent: answers still to come */
+    handle_t handle;    /* sent, and somebody waits for what becomes of it; or 0 */
+    handle_t queue;     /* it died there, */
+    uint64_t seq;       /* as that number of its store, which is told when it has settled; or 0 */
+    size_t headers_n;   /* in place of the message's own */
     uint8_t headers[];
 };
 
@@ -446,6 +452,7 @@ struct core {
     struct list deferred; /* worker 0: wishes that wait for the stores to tell (names.c) */
     struct list durables; /* struct storage: all */
     struct list touched;  /* of those, what the end of the turn is to look at */
+    struct list sent;     /* struct letter: of durable queues, not settled */
     struct core_counters count;
 
     /* Scratch of one call, so that none of it is on the stack or on the heap: a run from

@@ -1,6 +1,7 @@
 #include "brokerd/core/tap.h"
 
 #include "brokerd/core/consume.h"
+#include "brokerd/core/durable.h"
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/loss.h"
 #include "brokerd/core/mail.h"
@@ -80,6 +81,8 @@ static void set_hungry(struct tap *t, bool hungry)
         q->backlog->hungry_n--;
     }
     line_up(q);
+    if (q->backlog->stored)
+        durable_touch(q->backlog->stored);
 }
 
 void tap_yield(struct tap *t)
@@ -109,18 +112,37 @@ struct tap *tap_new(struct queue *q, struct consumer *k, handle_t remote)
 /* `f` will not be settled by its consumer any more. `counts`: it was an attempt. */
 static void give_back(struct queue *q, struct flight *f, bool counts, int64_t delay_ms)
 {
+    struct storage *d = q->backlog->stored;
     struct msg *m = f->msg;
 
     if (!counts)
         f->attempts--;
     q->backlog->inflight--;
     if (f->attempts >= q->policy->max_deliveries) {
-        loss_message(q, m, f->attempts, REASON_ATTEMPTS);
+        loss_message(q, m, f->seq, f->attempts, REASON_ATTEMPTS);
         queue_let_go(q, m);
     } else {
-        queue_put_back(q, f, delay_ms);
+        if (d && (d->shared || counts || delay_ms > 0))
+            durable_returned(d, f->seq, f->attempts, delay_ms);
+        if (d && d->shared)
+            queue_let_go(q, m);
+        else
+            queue_put_back(q, f, delay_ms);
     }
     f->msg = NULL;
+}
+
+/* Flights from `first` to below `end` are about to be settled: a store is to know of them. All in
+ * one walk before that, so that a queue without a store is asked once and not for each message. */
+static void note_settled(const struct tap *t, uint64_t first, uint64_t end)
+{
+    struct storage *d = t->queue->backlog->stored;
+    const struct flight *f;
+
+    if (!d)
+        return;
+    for (uint64_t i = first; (f = flights_next(&t->custody->flights, &i, end)) != NULL; i++)
+        durable_gone(d, f->seq);
 }
 
 static void settle(struct queue *q, struct flight *f)
@@ -137,6 +159,8 @@ static void custody_end(struct tap *t, uint64_t written)
     struct queue *q = t->queue;
     struct flight *f;
 
+    if (!t->manual_ack)
+        note_settled(t, 0, written + 1);
     for (uint64_t i = 0; (f = flights_next(&t->custody->flights, &i, UINT64_MAX)) != NULL; i++) {
         if (!t->manual_ack && i <= written)
             settle(q, f);
@@ -227,6 +251,7 @@ void tap_written(struct tap *t, uint64_t number)
     t->custody->written = number;
     if (t->manual_ack)
         return;
+    note_settled(t, 0, number + 1);
     for (uint64_t i = 0; (f = flights_next(&t->custody->flights, &i, number + 1)) != NULL; i++) {
         settle(q, f);
         t->custody->unsettled--;
@@ -256,7 +281,7 @@ static void extend(struct tap *t, struct flight *f, uint32_t ms)
 
 static void reject(struct queue *q, struct flight *f)
 {
-    loss_message(q, f->msg, f->attempts, REASON_REJECTED);
+    loss_message(q, f->msg, f->seq, f->attempts, REASON_REJECTED);
     queue_let_go(q, f->msg);
     f->msg = NULL;
     q->backlog->inflight--;
@@ -269,6 +294,8 @@ uint32_t tap_ack(struct tap *t, uint64_t first, uint32_t count, enum ack_verb ve
     uint32_t known = 0;
     struct flight *f;
 
+    if (verb == ACK_DONE)
+        note_settled(t, first, end);
     for (uint64_t i = first; (f = flights_next(&t->custody->flights, &i, end)) != NULL; i++) {
         known++;
         switch (verb) {
@@ -339,6 +366,7 @@ void tap_take_over(struct tap *t, uint64_t upto)
     struct queue *q = t->queue;
     struct flight *f;
 
+    note_settled(t, 0, upto + 1);
     for (uint64_t i = 0; (f = flights_next(&t->custody->flights, &i, upto + 1)) != NULL; i++) {
         settle(q, f);
         t->custody->unsettled--;
@@ -376,7 +404,9 @@ void queue_end(struct queue *q, enum reason reason, const struct refusal *why)
         tap_close(t, UINT64_MAX);
     }
     offer_end_holds(q, REASON_NOT_FOUND);
+    durable_end(q, REASON_NOT_FOUND);
     queue_purge(q, reason);
+    durable_close(q, reason == REASON_DELETED);
     names_unbind_all(q);
     if (q->backlog->losses)
         q->backlog->losses->announced_ms = 0;

@@ -1,0 +1,609 @@
+#include "brokerd/core/durable.h"
+
+#include "brokerd/core/budget.h"
+#include "brokerd/core/deliver.h"
+#include "brokerd/core/loss.h"
+#include "brokerd/core/publish.h"
+#include "brokerd/core/queue.h"
+#include "brokerd/core/window.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* -------------------------------------------------------------------------------- life */
+
+int durable_open(struct queue *q, struct store *s, const struct store_open *o)
+{
+    struct storage *d = calloc(1, sizeof *d);
+
+    if (!d)
+        return -ENOMEM;
+    d->queue = q;
+    d->store = s;
+    d->shared = s->ops->shared;
+    d->window = DURABLE_WINDOW;
+    deque_init(&d->unstored, sizeof(struct unstored));
+    deque_init(&d->ids, sizeof(struct unstored_id));
+    d->at = s->ops->open(s, o, q->handle);
+    if (!d->at) {
+        free(d);
+        return -ENOMEM;
+    }
+    list_push_back(&q->core->durables, &d->link);
+    q->backlog->stored = d;
+    return 0;
+}
+
+void durable_begin(struct queue *q, const struct store_facts *f)
+{
+    struct storage *d = q->backlog->stored;
+
+    deque_start_at(&d->unstored, d->shared ? 1 : f->next);
+    d->open = d->news = true;
+    if (!d->shared) {
+        d->w = f->messages ? f->first : f->next;
+        d->away_n = f->messages;
+        d->away_bytes = f->bytes;
+        q->backlog->waiting += f->messages;
+        q->backlog->unready_n += f->messages;
+        q->backlog->bytes += f->bytes;
+    }
+    durable_touch(d);
+    offer_admit(q);
+}
+
+static void hand_over(struct storage *d)
+{
+    if (d->settlements_n && d->at)
+        d->store->ops->settle(d->at, d->settlements, d->settlements_n);
+    d->settlements_n = 0;
+}
+
+/* The last or the first of those unstored is so no more, whatever becomes of it. */
+static void count_out(struct storage *d, const struct unstored *u)
+{
+    struct backlog *b = d->queue->backlog;
+
+    b->waiting--;
+    b->unready_n--;
+    b->bytes -= u->len;
+    d->unstored_bytes -= u->len;
+    b->charged -= PLACE_CHARGE + (u->msg ? u->msg->charge : u->len);
+    budget_charge(d->queue->core, -PLACE_CHARGE - (u->msg ? 0 : (int64_t)u->len));
+}
+
+static struct unstored *first_unstored(const struct storage *d)
+{
+    return deque_slot(&d->unstored, deque_first(&d->unstored));
+}
+
+static struct unstored_id *first_id(const struct storage *d)
+{
+    return deque_len(&d->ids) ? deque_slot(&d->ids, deque_first(&d->ids)) : NULL;
+}
+
+void durable_forget(struct storage *d)
+{
+    struct backlog *b = d->queue->backlog;
+
+    d->w = deque_first(&d->unstored);
+    d->gap = false;
+    d->away_n = d->away_bytes = d->delayed_bytes = 0;
+    b->waiting = b->unready_n = durable_unstored(d);
+    b->bytes = d->unstored_bytes;
+    durable_touch(d);
+}
+
+void durable_close(struct queue *q, bool remove)
+{
+    struct storage *d = q->backlog->stored;
+
+    if (!d)
+        return;
+    for (; deque_len(&d->unstored); deque_pop(&d->unstored)) {
+        count_out(d, first_unstored(d));
+        budget_unref(q->core, first_unstored(d)->msg);
+    }
+    q->backlog->waiting -= d->away_n;
+    q->backlog->unready_n -= d->away_n;
+    q->backlog->bytes -= d->away_bytes;
+    hand_over(d);
+    if (d->at)
+        d->store->ops->close(d->at, remove);
+    deque_fini(&d->unstored);
+    deque_fini(&d->ids);
+    topic_unref(d->topic);
+    list_remove(&d->link);
+    list_remove(&d->touched);
+    q->backlog->stored = NULL;
+    free(d);
+}
+
+/* --------------------------------------------------------------------------------- put */
+
+/* Will it go into the window, as far as can be said? Else it need not be kept until it is stored.
+ */
+static bool is_for_window(const struct storage *d, uint64_t len)
+{
+    uint64_t full = window_bytes(d) + d->unstored_bytes + durable_unstored(d) * DURABLE_PLACE;
+
+    return !d->shared && d->w >= deque_first(&d->unstored) &&
+           (!full || full + len + DURABLE_PLACE <= d->window);
+}
+
+static bool within_limits(const struct storage *d, uint64_t len, bool beyond)
+{
+    const struct queue_policy *p = d->queue->policy;
+    const struct backlog *b = d->queue->backlog;
+
+    if (d->shared)
+        return true;
+    if (!beyond)
+        return !queue_at_limit(d->queue, (uint32_t)len);
+    return (b->waiting <= DURABLE_BEYOND || b->waiting - DURABLE_BEYOND < p->max_messages) &&
+           (b->bytes <= DURABLE_BEYOND_BYTES || b->bytes - DURABLE_BEYOND_BYTES < p->max_bytes);
+}
+
+/* May it be put? Else why not. */
+static enum reason judge(struct storage *d, uint32_t len, bool beyond)
+{
+    struct queue *q = d->queue;
+
+    if (durable_refuses(q))
+        return d->open ? d->refuses : REASON_STORE;
+    if (!within_limits(d, len, beyond)) /* beyond them: it is the store that is late */
+        return beyond ? REASON_STORE : REASON_FULL;
+    while (!queue_affords(q) && window_cut(d))
+        continue;
+    return queue_affords(q) || !q->backlog->waiting ? REASON_NONE : REASON_MEMORY;
+}
+
+bool durable_takes(struct queue *q, uint32_t len)
+{
+    return judge(q->backlog->stored, len, false) == REASON_NONE;
+}
+
+/* `m` is borrowed; NULL: it is not kept. */
+static int add(struct storage *d, struct msg *m, uint32_t len, handle_t publisher, uint64_t number)
+{
+    struct unstored *u = deque_push(&d->unstored);
+    struct queue *q = d->queue;
+
+    if (!u)
+        return -ENOMEM;
+    *u = (struct unstored){m ? msg_ref(m) : NULL, publisher, number, q->core->now_ms, len};
+    q->backlog->waiting++;
+    q->backlog->unready_n++;
+    q->backlog->bytes += len;
+    d->unstored_bytes += len;
+    q->backlog->charged += PLACE_CHARGE + (m ? m->charge : len);
+    budget_charge(q->core, PLACE_CHARGE + (m ? 0 : (int64_t)len));
+    return 0;
+}
+
+static void take_back(struct storage *d, uint32_t n)
+{
+    for (; n; n--) {
+        struct unstored *u = deque_slot(&d->unstored, deque_end(&d->unstored) - 1);
+
+        count_out(d, u);
+        budget_unref(d->queue->core, u->msg);
+        deque_unpush(&d->unstored);
+    }
+}
+
+static int add_id(struct storage *d, const struct unstored_id *id)
+{
+    struct unstored_id *slot = deque_push(&d->ids);
+
+    if (!slot)
+        return -ENOMEM;
+    *slot = *id;
+    return 0;
+}
+
+static enum reason reason_of(int error)
+{
+    switch (error) {
+    case -ENOMEM:
+        return REASON_MEMORY;
+    case -ENOSPC:
+        return REASON_FULL;
+    default:
+        return REASON_STORE;
+    }
+}
+
+/* The last `run->n` of those unstored, one of which may have an id, are handed to the store, or
+ * none of them. */
+static enum reason put(struct storage *d, const struct run *run, const struct msg_origin *from,
+                       const struct dedup_key *key)
+{
+    uint64_t first = deque_end(&d->unstored) - run->n;
+    int r = 0;
+
+    if (key)
+        r = add_id(d, &(struct unstored_id){.seq = first, .key = *key});
+    if (r == 0) {
+        r = d->store->ops->put(d->at, first, run, from);
+        if (r < 0 && key)
+            deque_unpush(&d->ids);
+    }
+    if (r == 0)
+        return REASON_NONE;
+    take_back(d, run->n);
+    if (r != -ENOMEM)
+        d->refuses = reason_of(r);
+    return reason_of(r);
+}
+
+/* A store counts a TTL from when the message was published, an offer from now: a message that has
+ * moved or waited comes alone. */
+static enum reason put_run(struct storage *d, const struct run *run, const struct msg_origin *from,
+                           const struct dedup_key *key)
+{
+    int64_t ago = d->queue->core->wall_ms - from->time_ms;
+    struct run one = *run;
+    struct msg_meta meta;
+    struct msg_view v;
+
+    if (run->n > 1 || ago <= 0 || !run->v->meta || !run->v->meta->ttl_ms)
+        return put(d, run, from, key);
+    v = *run->v;
+    meta = *v.meta;
+    meta.ttl_ms += ago;
+    v.meta = &meta;
+    one.v = &v;
+    return put(d, &one, from, key);
+}
+
+uint32_t durable_put(struct queue *q, struct offer *o, uint32_t i, bool beyond,
+                     enum reason *ret_why)
+{
+    struct storage *d = q->backlog->stored;
+    struct msg_origin from = {o->topic, o->run->type, o->id + i, o->time_ms, q->core->now_ms};
+    enum reason why = REASON_NONE, put_why;
+    uint32_t n = 0;
+    struct run part;
+
+    for (; i + n < o->run->n; n++) {
+        uint32_t len = o->run->v[i + n].len;
+        struct msg *m = NULL;
+
+        why = judge(d, len, beyond);
+        if (why != REASON_NONE)
+            break;
+        if (is_for_window(d, len)) /* without memory it is fetched */
+            m = offer_keep(o, i + n);
+        if (add(d, m, len, o->publisher, o->first + i + n) < 0) {
+            why = REASON_MEMORY;
+            break;
+        }
+    }
+    *ret_why = why;
+    if (!n)
+        return 0;
+    part = run_part(o->run, i, n);
+    put_why = put_run(d, &part, &from, o->dedup ? &o->id_key : NULL);
+    if (put_why == REASON_NONE)
+        return n;
+    *ret_why = put_why;
+    return 0;
+}
+
+enum reason durable_put_held(struct queue *q, const struct held *h, bool beyond)
+{
+    struct storage *d = q->backlog->stored;
+    struct core *c = q->core;
+    struct msg *m = h->msg;
+    struct msg_meta meta = {
+        .headers = msg_headers(m), .type = {.id = CTYPE_NONE}, .dedup = h->dedup};
+    struct msg_view v = {m->data, m->len, &meta, m->block};
+    struct run run = {.v = &v, .n = 1, .bytes = m->len, .type = msg_type(m)};
+    struct msg_origin from = {m->topic, run.type, m->id, m->time_ms, c->now_ms};
+    struct dedup_key key = dedup_key(c, meta.headers);
+    enum reason why = judge(d, m->len, beyond);
+
+    if (why != REASON_NONE)
+        return why;
+    if (m->expires_ms != INT64_MAX)
+        meta.ttl_ms = m->expires_ms > c->now_ms ? m->expires_ms - c->now_ms : 1;
+    if (add(d, is_for_window(d, m->len) ? m : NULL, m->len, h->publisher, h->number) < 0)
+        return REASON_MEMORY;
+    return put_run(d, &run, &from, h->dedup ? &key : NULL);
+}
+
+static bool same_key(const struct dedup_key *a, const struct dedup_key *b)
+{
+    return a->hash == b->hash && a->check == b->check;
+}
+
+int durable_repeats(struct queue *q, struct dedup_key key, handle_t publisher, uint64_t number)
+{
+    struct storage *d = q->backlog->stored;
+    const struct unstored_id repeat = {.seq = deque_end(&d->unstored) - 1,
+                                       .repeats = true,
+                                       .publisher = publisher,
+                                       .number = number,
+                                       .key = key};
+
+    for (uint64_t i = deque_first(&d->ids); i != deque_end(&d->ids); i++) {
+        const struct unstored_id *id = deque_slot(&d->ids, i);
+
+        if (!id->repeats && same_key(&id->key, &key))
+            return add_id(d, &repeat) < 0 ? -ENOMEM : 1;
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------------- it is stored */
+
+/* What becomes of a range of numbers of one publisher, told in one piece. */
+struct telling {
+    struct core *core;
+    const struct queue *full;
+    handle_t publisher;
+    uint64_t number;
+    uint32_t n;
+    struct answer a;
+};
+
+static void tell(struct telling *t)
+{
+    if (t->n)
+        publish_answer(t->core, t->publisher, t->number, t->n, &t->a, t->full);
+    t->n = 0;
+}
+
+static void tell_one(struct telling *t, handle_t publisher, uint64_t number)
+{
+    if (t->n && t->publisher == publisher && t->number + t->n == number) {
+        t->n++;
+        return;
+    }
+    tell(t);
+    t->publisher = publisher;
+    t->number = number;
+    t->n = 1;
+}
+
+/* Its id counts no more, and who repeated it hears why. */
+static void forget_id(struct storage *d, const struct unstored_id *of, enum reason reason)
+{
+    dedup_forget(d->queue, of->key);
+    for (uint64_t i = deque_first(&d->ids) + 1; i < deque_end(&d->ids); i++) {
+        struct unstored_id *id = deque_slot(&d->ids, i);
+
+        if (id->repeats && same_key(&id->key, &of->key))
+            id->reason = reason;
+    }
+}
+
+/* Ids of messages up to `seq`, which had the same outcome, and the answers to repeats. */
+static void settle_ids(struct storage *d, uint64_t seq, enum reason reason)
+{
+    struct unstored_id *id;
+
+    for (; (id = first_id(d)) != NULL && id->seq <= seq; deque_pop(&d->ids)) {
+        struct answer a = {
+            .accepted = id->reason == REASON_NONE, .done = 1, .reason = (uint16_t)id->reason};
+
+        if (id->repeats)
+            publish_answer(d->queue->core, id->publisher, id->number, 1, &a, NULL);
+        else if (reason != REASON_NONE)
+            forget_id(d, id, reason);
+    }
+}
+
+/* The first of those unstored is kept: it enters the window, or is only in the store. */
+static void kept(struct storage *d, uint64_t seq, struct unstored *u)
+{
+    struct queue *q = d->queue;
+
+    q->in++;
+    if (d->shared) {
+        d->news = true;
+    } else if (u->msg && d->w == seq && window_push(d, seq, u->msg)) {
+        d->w = seq + 1;
+        u->msg = NULL;
+    } else {
+        d->away_n++;
+        d->away_bytes += u->len;
+        q->backlog->waiting++;
+        q->backlog->unready_n++;
+        q->backlog->bytes += u->len;
+    }
+}
+
+/* Those unstored up to below `end` have their answer. */
+static void answered(struct storage *d, uint64_t end, enum reason reason)
+{
+    struct telling t = {
+        .core = d->queue->core,
+        .full = reason == REASON_FULL ? d->queue : NULL,
+        .a = {.accepted = reason == REASON_NONE, .done = 1, .reason = (uint16_t)reason}};
+
+    while (deque_len(&d->unstored) && deque_first(&d->unstored) < end) {
+        uint64_t seq = deque_first(&d->unstored);
+        struct unstored u = *first_unstored(d);
+
+        deque_pop(&d->unstored);
+        count_out(d, &u);
+        if (reason == REASON_NONE)
+            kept(d, seq, &u);
+        else if (d->w == seq)
+            d->w = seq + 1;
+        budget_unref(d->queue->core, u.msg);
+        tell_one(&t, u.publisher, u.number);
+        if (deque_len(&d->ids)) {
+            tell(&t);
+            settle_ids(d, seq, reason);
+        }
+    }
+    tell(&t);
+}
+
+void durable_end(struct queue *q, enum reason reason)
+{
+    struct storage *d = q->backlog->stored;
+
+    if (!d || !durable_unstored(d))
+        return;
+    loss_count(q, reason, durable_unstored(d));
+    answered(d, deque_end(&d->unstored), reason);
+}
+
+/* More is stored than there may be, by a policy that drops the oldest. */
+static bool is_beyond(const struct storage *d)
+{
+    const struct queue *q = d->queue;
+    uint64_t n = q->backlog->waiting - durable_unstored(d);
+
+    return n > q->policy->max_messages ||
+           (n > 1 && q->backlog->bytes - d->unstored_bytes > q->policy->max_bytes);
+}
+
+/* The oldest go when newer ones are stored, not before; those that are on their way from the store
+ * when they have come. */
+static void drop_oldest(struct storage *d)
+{
+    struct queue *q = d->queue;
+    struct head h;
+
+    if (d->shared || (q->policy->overflow != OVERFLOW_DROP_OLDEST &&
+                      (q->policy->overflow != OVERFLOW_BLOCK ||
+                       q->policy->block_fallback != OVERFLOW_DROP_OLDEST)))
+        return;
+    while (is_beyond(d) && queue_head(q, &h))
+        offer_drop_head(q, &h);
+}
+
+static void on_put(struct storage *d, const struct stored *a)
+{
+    struct queue *q = d->queue;
+
+    if (a->reason != REASON_NONE)
+        loss_count(q, a->reason, a->count);
+    answered(d, a->first + a->count, a->reason);
+    drop_oldest(d);
+    durable_touch(d);
+    if (q->hungry)
+        deliver_later(q);
+    if (a->reason != REASON_NONE)
+        offer_admit(q);
+}
+
+/* What waits is fewer, and where the core counts it, it counts them no more. */
+static void on_lost(struct storage *d, const struct stored *a)
+{
+    struct backlog *b = d->queue->backlog;
+    uint64_t n = a->count < d->away_n ? a->count : d->away_n;
+
+    loss_gap(d->queue, a->reason, a->count);
+    if (a->reason == REASON_STORE)
+        d->damaged += a->count;
+    d->away_n -= n;
+    b->waiting -= n;
+    b->unready_n -= n;
+    if (!d->away_n) {
+        b->bytes -= d->away_bytes;
+        d->away_bytes = 0;
+    }
+    durable_touch(d);
+    offer_admit(d->queue);
+}
+
+void durable_stored(struct queue *q, const struct stored *a)
+{
+    struct storage *d = q->backlog->stored;
+
+    if (!d || !d->open)
+        return;
+    switch (a->kind) {
+    case STORED_PUT:
+        on_put(d, a);
+        break;
+    case STORED_MESSAGES:
+        window_take(d, a);
+        drop_oldest(d);
+        break;
+    case STORED_LOST:
+        on_lost(d, a);
+        break;
+    case STORED_ROOM:
+        d->refuses = REASON_NONE;
+        offer_admit(q);
+        break;
+    case STORED_NEWS:
+        d->news = true;
+        durable_touch(d);
+        break;
+    default: /* not a matter of its messages */
+        break;
+    }
+}
+
+/* -------------------------------------------------------------------------- settlements */
+
+static struct store_settlement *next_settlement(struct storage *d)
+{
+    if (d->settlements_n == DURABLE_SETTLEMENTS)
+        hand_over(d);
+    durable_touch(d);
+    return &d->settlements[d->settlements_n++];
+}
+
+void durable_gone(struct storage *d, uint64_t seq)
+{
+    struct store_settlement *s = d->settlements_n ? &d->settlements[d->settlements_n - 1] : NULL;
+
+    if (s && s->verb == SETTLE_GONE && s->seq + s->count == seq) {
+        s->count++;
+    } else if (s && s->verb == SETTLE_GONE && seq + 1 == s->seq) {
+        s->seq--;
+        s->count++;
+    } else {
+        *next_settlement(d) = (struct store_settlement){SETTLE_GONE, 1, seq, 0, 0};
+    }
+}
+
+void durable_returned(struct storage *d, uint64_t seq, uint32_t attempts, int64_t delay_ms)
+{
+    int64_t due = delay_ms > 0 ? d->queue->core->wall_ms + delay_ms : 0;
+
+    *next_settlement(d) = (struct store_settlement){SETTLE_RETURNED, 1, seq, attempts, due};
+}
+
+void durable_turn(struct core *c)
+{
+    struct list_node *n;
+
+    while ((n = list_pop(&c->touched)) != NULL) {
+        struct storage *d = LIST_ITEM(n, struct storage, touched);
+
+        if (d->at)
+            window_fetch(d);
+        hand_over(d);
+    }
+    if (!core_short_of_memory(c))
+        return;
+    for (n = list_first(&c->durables); n && core_short_of_memory(c); n = list_next(&c->durables, n))
+        while (core_short_of_memory(c) && window_cut(LIST_ITEM(n, struct storage, link)))
+            continue;
+}
+
+bool durable_busy(const struct core *c)
+{
+    if (!list_empty(&c->sent) || !list_empty(&c->letters))
+        return true;
+    for (struct list_node *n = list_first(&c->durables); n; n = list_next(&c->durables, n)) {
+        const struct storage *d = LIST_ITEM(n, struct storage, link);
+
+        if (durable_unstored(d) || d->settlements_n)
+            return true;
+    }
+    for (unsigned i = 0; i < sizeof c->stores / sizeof *c->stores; i++)
+        if (c->stores[i] && c->stores[i]->ops->busy(c->stores[i]))
+            return true;
+    return false;
+}
