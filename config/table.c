@@ -238,6 +238,9 @@ static const struct setting rows[] = {
             "accepted, and not taken again.")},
     {"queue", "dedup-max",
      POLICY("Ids remembered, 48 bytes of memory each; of more, the oldest are forgotten earlier.")},
+    {"queue", "retain",
+     POLICY("With durable = journal: what has been acknowledged stays on disk for so long, for a "
+            "consumer that asks for it again ($from).")},
 
     {"subscription", "max-messages", POLICY("Messages that may wait.")},
     {"subscription", "max-bytes", POLICY("Bytes of them.")},

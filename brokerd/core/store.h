@@ -62,7 +62,7 @@ struct store_definition {
 struct store_open {
     struct store_definition def;
     const struct queue_policy *policy; /* shared: limits, overflow, TTL, replicas are the store's to
-                                        * heed; exclusive: the replicas and nothing else */
+                                        * heed; exclusive: how long to retain, and nothing else */
 };
 
 enum settle_verb {
@@ -76,6 +76,20 @@ struct store_settlement {
     uint64_t seq;
     uint32_t attempts; /* returned */
     int64_t due_ms;    /* returned: wall clock; 0: at once */
+};
+
+/* Where a queue is to go on (`$from`). */
+enum rewind_to {
+    REWIND_FIRST, /* the first that waits or is retained */
+    REWIND_LAST,  /* the last that was put, if it is there still; else nothing waits */
+    REWIND_SEQ,   /* that number, or the next that is there */
+    REWIND_TIME,  /* the first that was published then (wall clock) or later */
+};
+
+struct store_rewind {
+    enum rewind_to to;
+    uint64_t seq;
+    int64_t time_ms;
 };
 
 struct store_ops {
@@ -106,6 +120,11 @@ struct store_ops {
      * -ENOMEM. */
     int (*purge)(struct store_queue *q, uint64_t upto, const struct store_settlement *but, size_t n,
                  uint64_t token);
+    /* The queue goes on at another message: of all that it has, and of what is settled but retained
+     * (policy->retain_ms since then), everything from there on waits, as if never delivered, and
+     * everything before it is settled. Nothing is in flight; settlements were told before. Answered
+     * by STORED_REWOUND, in order with what is put and fetched. -ENOMEM. NULL: it keeps no past. */
+    int (*rewind)(struct store_queue *q, const struct store_rewind *to, uint64_t token);
     /* How it stands. Answered by STORED_FACTS. -ENOMEM. */
     int (*ask)(struct store_queue *q, uint64_t token);
     /* No more calls and no more answers: `q` is the store's to free. `remove`: the queue is deleted
@@ -133,6 +152,7 @@ enum stored_kind {
     STORED_PEEKED,
     STORED_PURGED, /* count */
     STORED_FACTS,
+    STORED_REWOUND, /* facts: as it stands now; or reason says why it stands as before */
     STORED_LOST, /* the store has lost or dropped `count` messages for `reason`: to be counted, and
                   * the consumers told. Shared: drop-oldest, expired, attempts. All: REASON_STORE,
                   * damaged ones */
@@ -169,14 +189,14 @@ struct stored {
     enum stored_kind kind;
     const struct store *store; /* found, all_found, removed: whose it is; else it may be NULL */
     handle_t queue;
-    uint64_t token; /* peeked, purged, facts: as asked */
+    uint64_t token; /* peeked, purged, facts, rewound: as asked */
     enum reason reason;
     uint64_t first; /* put: as it was called with. messages: what was asked from */
     uint64_t count; /* put, purged, lost */
     uint64_t upto;  /* messages, exclusive: from `first` up to here there are these and no others */
     const struct stored_message *messages; /* messages, peeked */
     uint32_t n;
-    struct store_facts facts;    /* open, facts */
+    struct store_facts facts;    /* open, facts, rewound */
     struct store_definition def; /* found, removed */
     const char *text;            /* more about a reason, for people; or NULL */
 };

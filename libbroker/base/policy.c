@@ -47,7 +47,7 @@ bool policy_equal(const struct queue_policy *a, const struct queue_policy *b)
            a->max_deliveries == b->max_deliveries && a->max_inflight == b->max_inflight &&
            a->dedup_max == b->dedup_max && a->dedup_window_ms == b->dedup_window_ms &&
            a->overflow == b->overflow && a->block_fallback == b->block_fallback &&
-           a->durable == b->durable && a->replicas == b->replicas &&
+           a->durable == b->durable && a->replicas == b->replicas && a->retain_ms == b->retain_ms &&
            strcmp(a->dead_letter, b->dead_letter) == 0 &&
            a->dead_letter_queue == b->dead_letter_queue;
 }
@@ -63,7 +63,16 @@ const char *durable_name(enum durable durable)
 }
 
 /* One key: how its text becomes a field and back, and which kinds have it. */
-enum key_type { KEY_COUNT, KEY_COUNT32, KEY_SIZE, KEY_TIME, KEY_OVERFLOW, KEY_DURABLE, KEY_LETTER };
+enum key_type {
+    KEY_COUNT,
+    KEY_COUNT32,
+    KEY_SIZE,
+    KEY_TIME,
+    KEY_TIME0, /* 0 is one */
+    KEY_OVERFLOW,
+    KEY_DURABLE,
+    KEY_LETTER,
+};
 
 enum { IN_QUEUE = 1 << POLICY_QUEUE, IN_SUBSCRIPTION = 1 << POLICY_SUBSCRIPTION };
 enum { IN_BOTH = IN_QUEUE | IN_SUBSCRIPTION };
@@ -97,6 +106,7 @@ static const struct key keys[] = {
     {"expires", KEY_TIME, IN_QUEUE, 0, FIELD(expires_ms)},
     {"dedup-window", KEY_TIME, IN_BOTH, 0, FIELD(dedup_window_ms)},
     {"dedup-max", KEY_COUNT32, IN_BOTH, 0, FIELD(dedup_max)},
+    {"retain", KEY_TIME0, IN_QUEUE, 0, FIELD(retain_ms)},
 };
 
 #undef FIELD
@@ -227,6 +237,10 @@ static int set_number(const struct key *key, void *field, struct slice value, ch
         what = "a time longer than 0 with its unit (500ms, 30s, 5m, 1h, 2d), or never";
         r = units_parse_time(value, flags, field);
         break;
+    case KEY_TIME0:
+        what = "a time with its unit (0s, 30s, 5m, 1h, 2d), or never";
+        r = units_parse_time(value, flags | UNITS_ZERO, field);
+        break;
     case KEY_COUNT32:
         r = units_parse_count(value, flags, &count);
         if (r == 0 && count != UNITS_UNLIMITED && count >= POLICY_UNLIMITED32)
@@ -267,6 +281,7 @@ int policy_set_key(struct queue_policy *policy, enum policy_kind kind, struct sl
     case KEY_COUNT32:
     case KEY_SIZE:
     case KEY_TIME:
+    case KEY_TIME0:
         break;
     }
     return set_number(k, field, value, err, err_size);
@@ -297,6 +312,7 @@ int policy_get_key(const struct queue_policy *policy, enum policy_kind kind, str
         (void)units_format_size(*(const uint64_t *)field, number, sizeof number);
         break;
     case KEY_TIME:
+    case KEY_TIME0:
         (void)units_format_time(*(const int64_t *)field, number, sizeof number);
         break;
     case KEY_OVERFLOW:
@@ -347,6 +363,7 @@ void policy_clamp(struct queue_policy *own, const struct queue_policy *configure
     at_most32(&own->max_inflight, configured->max_inflight);
     at_most32(&own->dedup_max, configured->dedup_max);
     at_most_time(&own->dedup_window_ms, configured->dedup_window_ms);
+    at_most_time(&own->retain_ms, configured->retain_ms);
     own->durable = configured->durable;
     own->replicas = configured->replicas;
 }

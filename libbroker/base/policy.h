@@ -51,6 +51,8 @@ struct queue_policy {
     uint32_t max_inflight;        /* unacknowledged, of one consumer; or POLICY_UNLIMITED32 */
     uint32_t dedup_max;           /* ids remembered, at least 1; or POLICY_UNLIMITED32 */
     int64_t dedup_window_ms;      /* for so long; or POLICY_NEVER: they are never too old */
+    int64_t retain_ms;            /* durable: what has settled can be had again for so long; 0: not
+                                   * at all; or POLICY_NEVER: it stays */
     enum overflow overflow;       /* OVERFLOW_DISCONNECT only for subscriptions */
     enum overflow block_fallback; /* after a hold: reject, drop-oldest or drop-newest */
     enum durable durable;

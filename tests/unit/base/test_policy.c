@@ -54,6 +54,11 @@ static const struct {
     {SUB, "dedup-window", "never", 0, "never"},
     {SUB, "dedup-window", "0s", -EINVAL, "longer than 0"},
     {QUEUE, "dedup-max", "unlimited", 0, "unlimited"},
+    {QUEUE, "retain", "0s", 0, "0ms"},
+    {QUEUE, "retain", "2d", 0, "2d"},
+    {QUEUE, "retain", "never", 0, "never"},
+    {QUEUE, "retain", "2", -EINVAL, "a time with its unit"},
+    {SUB, "retain", "2d", -ENOENT, "not a setting"},
     {SUB, "dedup-max", "0", -EINVAL, "1 or more"},
     {QUEUE, "durable", "memory", 0, "memory"},
     {QUEUE, "durable", "journal", 0, "journal"},
@@ -106,7 +111,7 @@ START_TEST(every_key_reads_what_it_writes)
         ck_assert_int_eq(policy_set_key(&p, kind, key, slice_str(value), err, sizeof err), 0);
     }
     ck_assert(memcmp(&p, &before, sizeof p) == 0);
-    ck_assert_uint_eq(n, kind == POLICY_QUEUE ? 14 : 8);
+    ck_assert_uint_eq(n, kind == POLICY_QUEUE ? 15 : 8);
 }
 END_TEST
 
@@ -280,7 +285,7 @@ START_TEST(equal_is_equal_in_every_key)
         {"max-deliveries", "7"}, {"max-inflight", "7"},
         {"overflow", "block"},   {"block-fallback", "drop-newest"},
         {"dead-letter", "x"},    {"dedup-window", "7s"},
-        {"dedup-max", "7"},
+        {"dedup-max", "7"},      {"retain", "1d"},
     };
     char err[POLICY_ERROR_MAX];
 
