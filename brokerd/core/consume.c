@@ -459,14 +459,30 @@ static struct errand *errand_new(const struct consume_options *o)
     return e;
 }
 
+/* What keeps a queue only the settings say. Who asked for more would else believe to have it. */
+static int check_level(const struct core *c, struct slice queue, const struct queue_policy *asked,
+                       struct refusal *why)
+{
+    const struct queue_policy *said = &policy_set_find_queue(c->policies, queue)->policy;
+    char is[POLICY_ERROR_MAX], text[2 * POLICY_ERROR_MAX];
+
+    if (asked->durable == said->durable && asked->replicas == said->replicas)
+        return 0;
+    (void)policy_get_key(said, POLICY_QUEUE, SLICE("durable"), is, sizeof is);
+    snprintf(text, sizeof text, "$durable: the settings say %s for this queue", is);
+    return refuse(why, REASON_INVALID, -EINVAL, text);
+}
+
 static int consume(struct consumer *k, const struct consume_options *o, struct refusal *why)
 {
     struct core *c = k->ep->core;
-    struct queue_policy policy = policy_default(POLICY_QUEUE);
+    struct queue_policy policy = policy_set_find_queue(c->policies, o->queue)->policy;
     struct named *n;
     bool facts = false;
     int r = apply_options(o->headers, POLICY_QUEUE, &policy, &facts, why);
 
+    if (r == 0)
+        r = check_level(c, o->queue, &policy, why);
     if (r < 0)
         return r;
     k->errand = errand_new(o);

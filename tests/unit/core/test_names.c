@@ -101,6 +101,34 @@ START_TEST(expires_without_ever_having_a_consumer)
 }
 END_TEST
 
+/* What keeps a queue only the settings say: who asks for more is told, and not left to believe. */
+START_TEST(a_client_chooses_no_level)
+{
+    static const char *const asked[] = {"journal", "redis", "redis+2", "memory", "disk"};
+    uint8_t headers[64];
+    struct consume_options o = {.queue = SLICE("work"), .credit = 1};
+    struct consumer *k = NULL;
+    struct refusal why;
+
+    start(1, "");
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        bool same = strcmp(asked[i], "memory") == 0;
+        int r;
+
+        o.headers.p = headers;
+        o.headers.n =
+            (size_t)(headers_put(headers, SLICE("$durable"), slice_str(asked[i])) - headers);
+        r = core_attach(a.ep, &o, &a, &k, &why);
+        ck_assert_int_eq(r, same ? 0 : -EINVAL);
+        if (r < 0) {
+            ck_assert_int_eq(why.reason, REASON_INVALID);
+            ck_assert_ptr_nonnull(strstr(why.text, i < 3 ? "the settings say memory" : "expected"));
+        }
+    }
+    stop();
+}
+END_TEST
+
 /* Refused within the call, by its answer and not by a callback. */
 START_TEST(no_such_queue)
 {
@@ -221,6 +249,7 @@ int main(void)
     tcase_add_test(tc, two_makers_get_one_queue);
     tcase_add_test(tc, does_not_expire_while_it_is_made);
     tcase_add_test(tc, expires_without_ever_having_a_consumer);
+    tcase_add_test(tc, a_client_chooses_no_level);
     tcase_add_loop_test(tc, no_such_queue, 0, 2);
     tcase_add_loop_test(tc, deleted_and_made_again, 0, 2);
     tcase_add_test(tc, deleted_while_it_is_made);
