@@ -28,6 +28,8 @@
 #include "brokerd/store/journal/places.h"
 #include "brokerd/store/journal/segments.h"
 
+struct store_queue;
+
 /* A message that came back, to be delivered again not before its time. */
 struct delayed {
     uint64_t seq;
@@ -36,16 +38,17 @@ struct delayed {
 
 struct stored_queue {
     uint32_t number;
-    bool gone;         /* its messages are; this is for its record, while that is of use */
-    uint32_t first;    /* segment of its first record */
-    uint32_t last;     /* gone: of its last one */
-    uint32_t defined;  /* segment of its newest definition, or of its end; 0: none */
-    uint32_t def_size; /* of that */
-    uint64_t next;     /* number of the next message */
-    uint64_t writing;  /* log.h: the last batch that has its definition */
-    uint64_t bytes;    /* of puts */
-    uint64_t payload;  /* of those, of messages themselves */
-    uint64_t returned; /* messages that were delivered before, or are delayed */
+    bool gone;                /* its messages are; this is for its record, while that is of use */
+    uint32_t first;           /* segment of its first record */
+    uint32_t last;            /* gone: of its last one */
+    uint32_t defined;         /* segment of its newest definition, or of its end; 0: none */
+    uint32_t def_size;        /* of that */
+    uint64_t next;            /* number of the next message */
+    uint64_t writing;         /* log.h: the last batch that has its definition */
+    struct store_queue *open; /* the running store's: who has it open; NULL: nobody */
+    uint64_t bytes;           /* of puts */
+    uint64_t payload;         /* of those, of messages themselves */
+    uint64_t returned;        /* messages that were delivered before, or are delayed */
     struct places places;
     struct index delayed; /* struct delayed, by seq */
     uint8_t *definition;  /* name, filters, wishes; NULL: lost */

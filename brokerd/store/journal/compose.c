@@ -1,0 +1,565 @@
+/* What workers want, made records of a batch, in the order in which they said it. Nothing is
+ * changed but the batch and the answers, so that a batch that could not be written is made again,
+ * in another way: what must not happen before it is on disk is put off until then (j->later). */
+#include <errno.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+#include "brokerd/store/journal/internal.h"
+#include "libbroker/base/be.h"
+
+enum step {
+    STEP_DONE,
+    STEP_END, /* the batch ends before it */
+    STEP_ROLL /* so does the segment */
+};
+
+/* ---------------------------------------------------------------------------------------- names */
+
+static uint64_t hash_name(struct slice name)
+{
+    return XXH3_64bits(name.p, name.n);
+}
+
+static struct slice name_of(const struct stored_queue *q)
+{
+    return slice_of(q->definition, q->definition ? q->name_n : 0);
+}
+
+struct stored_queue *names_find(const struct journal *j, struct slice name)
+{
+    uint64_t hash = hash_name(name);
+    size_t at = hash;
+    struct stored_queue *q;
+
+    while ((q = index_next(&j->names, hash, &at)) != NULL)
+        if (slice_eq(name_of(q), name))
+            return q;
+    return NULL;
+}
+
+void names_add(struct journal *j, struct stored_queue *q)
+{
+    while (index_add(&j->names, hash_name(name_of(q)), q) < 0)
+        free(journal_alloc(PARCEL_BYTES));
+}
+
+/* --------------------------------------------------------------------------------- what is pending
+ */
+
+/* The next op of a parcel; NULL: there is none. */
+static struct op *next_op(struct journal *j)
+{
+    while (j->at && j->at_op == j->at->used) {
+        j->at = j->at->next;
+        j->at_op = 0;
+    }
+    return j->at ? (struct op *)(void *)(j->at->bytes + j->at_op) : NULL;
+}
+
+bool compose_pending(const struct journal *j)
+{
+    return j->held || j->at;
+}
+
+void compose_hold(struct journal *j, unsigned worker, const struct op *op)
+{
+    struct held *h = journal_alloc(offsetof(struct held, op) + op->size);
+
+    h->next = NULL;
+    h->worker = worker;
+    h->done = false;
+    memcpy(&h->op, op, op->size);
+    *j->held_end = h;
+    j->held_end = &h->next;
+}
+
+static void later(struct journal *j, unsigned worker, struct op *op, const struct answer *a)
+{
+    struct later *l = &j->later[j->later_n++];
+
+    *l = (struct later){.op = op, .worker = worker, .answer = reply_add(j, worker, a)};
+}
+
+/* ---------------------------------------------------------------------------------------- puts */
+
+/* As many of the records as may be added now: their bytes, *ret_n, *ret_payload. */
+static uint64_t that_fit(struct slice records, uint64_t most, uint32_t *ret_n,
+                         uint64_t *ret_payload)
+{
+    uint64_t used = 0, payload = 0;
+    uint32_t n = 0;
+
+    while (used < records.n) {
+        const uint8_t *p = records.p + used;
+        uint64_t size = be_get_32(p + 4);
+
+        if (size > most - used)
+            break;
+        used += size;
+        payload += be_get_32(p + 48);
+        n++;
+    }
+    *ret_n = n;
+    *ret_payload = payload;
+    return used;
+}
+
+/* So much may be put now, a definition aside. A part of the segment is left for settlements as long
+ * as there is no other one for them. */
+static uint64_t room_for_puts(const struct journal *j, const struct stored_queue *kept)
+{
+    uint64_t reserve = j->spare_ready ? 0 : j->catalog.segments.segment_bytes / 4;
+    uint64_t taken = reserve + log_definition_size(&j->log, kept), room = log_room(&j->log);
+    uint64_t left = j->log.used < BATCH_MAX ? BATCH_MAX - j->log.used : 0;
+
+    room = room > taken ? room - taken : 0;
+    return j->log.records && left < room ? left : room;
+}
+
+/* The index shall have room for them. */
+static bool index_room(struct stored_queue *kept, uint64_t first, uint32_t n)
+{
+    uint64_t last = first + n - 1;
+
+    for (uint64_t seq = first; seq <= last; seq += PLACES_A_PAGE - seq % PLACES_A_PAGE)
+        if (places_reserve(&kept->places, seq) < 0)
+            return false;
+    return true;
+}
+
+static enum reason may_put(const struct journal *j, const struct store_queue *q)
+{
+    if (!q->kept || q->kept->gone)
+        return REASON_NOT_FOUND;
+    return j->mode == COMPOSE_ALL ? REASON_NONE : REASON_STORE;
+}
+
+static void refuse(struct journal *j, unsigned w, const struct op *op, enum reason reason)
+{
+    uint64_t n = op->n - j->part.n;
+
+    reply_put(j, w, op->q, op->first + j->part.n, n, op->bytes - j->part.payload, reason);
+    j->batch.refused[reason == REASON_MEMORY] += n;
+    j->done_bytes += op->token;
+    j->part = (struct part){0};
+}
+
+static enum step put(struct journal *j, unsigned w, const struct op *op)
+{
+    struct store_queue *q = op->q;
+    enum reason no = may_put(j, q);
+    struct slice left = slice_of(op->data + j->part.bytes, op->size - sizeof *op - j->part.bytes);
+    uint64_t payload, most, used;
+    uint32_t n;
+    int r;
+
+    if (no) {
+        refuse(j, w, op, no);
+        return STEP_DONE;
+    }
+    most = room_for_puts(j, q->kept);
+    used = that_fit(left, most, &n, &payload);
+    if (!n) { /* one that is too large for the batch, or for the segment? */
+        uint64_t size = be_get_32(left.p + 4);
+
+        if (j->log.records && j->log.used + size > BATCH_MAX)
+            return STEP_END;
+        j->need = size + QUEUE_HEAD + UINT8_MAX + q->kept->filters_n + q->kept->wishes_n + 8;
+        return STEP_ROLL;
+    }
+    if (!index_room(q->kept, op->first + j->part.n, n)) {
+        refuse(j, w, op, REASON_MEMORY);
+        return STEP_DONE;
+    }
+    r = log_put(&j->log, q->kept, slice_of(left.p, used), n);
+    if (r == -ENOMEM) {
+        refuse(j, w, op, REASON_MEMORY);
+        return STEP_DONE;
+    }
+    reply_put(j, w, q, op->first + j->part.n, n, payload, REASON_NONE);
+    j->part = (struct part){j->part.bytes + used, j->part.n + n, j->part.payload + payload};
+    q->put_in = j->log.serial;
+    q->put_next = op->first + j->part.n;
+    j->batch.puts += n;
+    j->batch.put_bytes += used;
+    if (used < left.n)
+        return STEP_END;
+    j->done_bytes += op->token;
+    j->part = (struct part){0};
+    return STEP_DONE;
+}
+
+/* --------------------------------------------------------------------------------- settlements */
+
+enum { RANGE_MAX = 1 << 20 };
+
+static enum step add(struct journal *j, const struct record *r)
+{
+    for (;;) {
+        int status = log_add(&j->log, r);
+
+        if (status == 0)
+            return STEP_DONE;
+        if (status == -ENOMEM && !j->log.records) {
+            free(journal_alloc(BATCH_MAX));
+            continue;
+        }
+        j->need = SWEEP_BYTES / 4; /* more than any but a definition */
+        if (r->kind == RECORD_QUEUE)
+            j->need += record_size(r);
+        return status == -ENOMEM ? STEP_END : STEP_ROLL;
+    }
+}
+
+static enum step add_settled(struct journal *j, const struct stored_queue *kept, uint32_t segment,
+                             uint64_t first, uint64_t end)
+{
+    return add(j, &(struct record){.kind = RECORD_SETTLED,
+                                   .queue = kept->number,
+                                   .segment = segment,
+                                   .seq = first,
+                                   .count = (uint32_t)(end - first)});
+}
+
+/* What there is of first .. end - 1 is gone: a record for each run in one segment. STEP_END: what
+ * is left of it, once the batch is applied. */
+static enum step settle_range(struct journal *j, const struct stored_queue *kept, uint64_t first,
+                              uint64_t end, uint64_t *count)
+{
+    uint64_t seq = first, run = 0, last = 0;
+    uint32_t segment = 0;
+    const struct place *p;
+
+    for (; (p = places_next(&kept->places, &seq)) != NULL && seq < end; seq++) {
+        if (segment && (p->segment != segment || seq - run >= RANGE_MAX)) {
+            enum step s = add_settled(j, kept, segment, run, last + 1);
+
+            if (s != STEP_DONE)
+                return s;
+            segment = 0;
+            if (*count >= RANGE_MAX || j->log.used >= BATCH_MAX)
+                return STEP_END;
+        }
+        if (!segment) {
+            segment = p->segment;
+            run = seq;
+        }
+        last = seq;
+        ++*count;
+    }
+    return segment ? add_settled(j, kept, segment, run, last + 1) : STEP_DONE;
+}
+
+static enum step returned(struct journal *j, const struct stored_queue *kept,
+                          const struct store_settlement *s)
+{
+    const struct place *p = places_find(&kept->places, s->seq);
+
+    if (!p)
+        return STEP_DONE;
+    return add(j, &(struct record){.kind = RECORD_RETURNED,
+                                   .queue = kept->number,
+                                   .segment = p->segment,
+                                   .seq = s->seq,
+                                   .attempts = s->attempts,
+                                   .due_ms = s->due_ms});
+}
+
+/* Where the puts of this batch lie is known when it is applied. */
+static bool must_wait(const struct journal *j, const struct store_queue *q, uint64_t end)
+{
+    return q->put_in == j->log.serial && end > q->kept->next;
+}
+
+static enum step settle(struct journal *j, const struct op *op)
+{
+    const struct store_settlement *s = (const struct store_settlement *)(const void *)op->data;
+    struct store_queue *q = op->q;
+
+    if (!q->kept || q->kept->gone)
+        return STEP_DONE;
+    for (uint32_t i = 0; i < op->n; i++, s++) {
+        uint64_t n = 0;
+        enum step step;
+
+        if (must_wait(j, q, s->seq + s->count) || j->log.used >= BATCH_MAX)
+            return STEP_END;
+        if (s->verb == SETTLE_RETURNED)
+            step = returned(j, q->kept, s);
+        else
+            step = settle_range(j, q->kept, s->seq, s->seq + s->count, &n);
+        j->batch.settlements += n;
+        q->settled_in = j->log.serial;
+        if (step != STEP_DONE)
+            return step;
+    }
+    return STEP_DONE;
+}
+
+static enum step purge(struct journal *j, unsigned w, struct op *op)
+{
+    const struct store_settlement *but = (const struct store_settlement *)(const void *)op->data;
+    struct store_queue *q = op->q;
+    uint64_t from = 0, n = 0;
+
+    if (q->put_in == j->log.serial || q->settled_in == j->log.serial || j->purging)
+        return STEP_END;
+    for (uint32_t i = 0; q->kept && i <= op->n; i++) {
+        uint64_t end = i < op->n ? but[i].seq : op->first + 1;
+        enum step step = from < end && end ? settle_range(j, q->kept, from, end, &n) : STEP_DONE;
+
+        q->settled_in = j->log.serial;
+        j->purging = op;
+        j->purged = n;
+        if (step != STEP_DONE)
+            return step;
+        if (i < op->n)
+            from = but[i].seq + but[i].count;
+    }
+    later(j, w, op, &(struct answer){.q = q, .kind = STORED_PURGED});
+    return STEP_DONE;
+}
+
+/* -------------------------------------------------------------------------------------- queues */
+
+/* Something in this batch makes or removes a queue of that name. */
+static bool in_doubt(const struct journal *j, struct slice name)
+{
+    for (unsigned i = 0; i < j->later_n; i++) {
+        const struct op *op = j->later[i].op;
+        struct record r;
+
+        if (op->kind == OP_OPEN && op->q->opening &&
+            record_decode(slice_of(op->data, op->size - sizeof *op), &r) && slice_eq(r.name, name))
+            return true;
+        if (op->kind == OP_REMOVE && op->q->kept && slice_eq(name_of(op->q->kept), name))
+            return true;
+    }
+    return false;
+}
+
+static bool same_definition(const struct stored_queue *kept, const struct record *r)
+{
+    size_t n = r->name.n + r->filters.n + r->wishes.n;
+
+    return kept->name_n == r->name.n && kept->filters_n == r->filters.n &&
+           kept->wishes_n == r->wishes.n && memcmp(kept->definition, r->name.p, n) == 0;
+}
+
+static enum step redefine(struct journal *j, const struct stored_queue *kept, struct record *r)
+{
+    r->queue = kept->number;
+    r->segment = kept->first;
+    r->seq = kept->next;
+    return add(j, r);
+}
+
+static enum step make_queue(struct journal *j, struct store_queue *q, struct record *r)
+{
+    enum step step;
+
+    r->queue = j->next_queue;
+    r->segment = j->log.segment;
+    step = add(j, r);
+    if (step != STEP_DONE)
+        return step;
+    j->next_queue++;
+    q->opening = r->queue;
+    return STEP_DONE;
+}
+
+static enum step open_queue(struct journal *j, unsigned w, struct op *op)
+{
+    struct store_queue *q = op->q;
+    struct answer a = {.q = q, .kind = STORED_OPEN};
+    enum step step = STEP_DONE;
+    struct record r;
+
+    (void)record_decode(slice_of(op->data, op->size - sizeof *op), &r);
+    if (in_doubt(j, r.name))
+        return STEP_END;
+    q->opening = 0;
+    q->kept = names_find(j, r.name);
+    if (j->mode == COMPOSE_HOLD)
+        a.reason = REASON_STORE;
+    else if (!q->kept)
+        step = make_queue(j, q, &r);
+    else if (!same_definition(q->kept, &r))
+        step = redefine(j, q->kept, &r);
+    if (step == STEP_DONE)
+        later(j, w, op, &a);
+    return step;
+}
+
+static enum step define(struct journal *j, struct op *op)
+{
+    struct store_queue *q = op->q;
+    struct record r;
+
+    (void)record_decode(slice_of(op->data, op->size - sizeof *op), &r);
+    if (!q->kept || q->kept->gone)
+        return STEP_DONE;
+    return redefine(j, q->kept, &r);
+}
+
+/* The worker lets go of it: its answer is the last one. */
+static enum step close_queue(struct journal *j, unsigned w, struct op *op)
+{
+    struct store_queue *q = op->q;
+    enum step step = STEP_DONE;
+
+    q->closing = true;
+    if (op->kind == OP_REMOVE && q->kept && !q->kept->gone)
+        step = add(j, &(struct record){.kind = RECORD_GONE,
+                                       .queue = q->kept->number,
+                                       .segment = q->kept->first,
+                                       .last = j->log.segment});
+    if (step == STEP_DONE) {
+        later(j, w, op, &(struct answer){.q = q, .kind = ANSWER_CLOSED});
+        j->later[j->later_n - 1].hash = q->kept ? hash_name(name_of(q->kept)) : 0;
+    }
+    return step;
+}
+
+/* --------------------------------------------------------------------------------------- reads */
+
+static enum step read_later(struct journal *j, unsigned w, struct op *op)
+{
+    static const unsigned kinds[] = {
+        [OP_FETCH] = STORED_MESSAGES, [OP_PEEK] = STORED_PEEKED, [OP_ASK] = STORED_FACTS};
+    struct store_queue *q = op->q;
+    uint64_t next = q->kept ? q->kept->next : 1;
+
+    if (j->reading_bytes >= READ_BYTES)
+        return STEP_END;
+    j->reading_bytes += op->bytes;
+    later(j, w, op, &(struct answer){.q = q, .kind = kinds[op->kind]});
+    /* Later puts of this batch are answered after this. */
+    j->later[j->later_n - 1].next =
+        q->put_in == j->log.serial && q->put_next > next ? q->put_next : next;
+    return STEP_DONE;
+}
+
+/* --------------------------------------------------------------------------------- the whole */
+
+static enum step write_step(struct journal *j, unsigned w, struct op *op)
+{
+    switch (op->kind) {
+    case OP_SETTLE:
+        return settle(j, op);
+    case OP_DEFINE:
+        return define(j, op);
+    case OP_PURGE:
+        return purge(j, w, op);
+    default:
+        return close_queue(j, w, op);
+    }
+}
+
+static enum step step(struct journal *j, unsigned w, struct op *op)
+{
+    if (j->later_n == LATER_MAX || (j->log.records && j->log.used >= BATCH_MAX))
+        return STEP_END;
+    switch (op->kind) {
+    case OP_PUT:
+        return put(j, w, op);
+    case OP_OPEN:
+        return open_queue(j, w, op);
+    case OP_FETCH:
+    case OP_PEEK:
+    case OP_ASK:
+        return read_later(j, w, op);
+    default:
+        break;
+    }
+    if (j->mode != COMPOSE_HOLD)
+        return write_step(j, w, op);
+    compose_hold(j, w, op); /* closing, too: what it closes may be held */
+    return STEP_DONE;
+}
+
+static enum step compose_held(struct journal *j)
+{
+    enum step s = STEP_DONE;
+
+    for (struct held *h = j->held; h && s == STEP_DONE; h = h->next) {
+        s = step(j, h->worker, &h->op);
+        h->done = s == STEP_DONE;
+    }
+    return s;
+}
+
+enum composed compose(struct journal *j)
+{
+    enum step s = STEP_DONE;
+    struct op *op;
+
+    j->mark = (struct mark){j->at, j->at_op, j->part, j->done_bytes, j->next_queue};
+    if (j->mode != COMPOSE_HOLD)
+        s = compose_held(j);
+    while (s == STEP_DONE && (op = next_op(j)) != NULL) {
+        s = step(j, j->at->worker, op);
+        if (s == STEP_DONE)
+            j->at_op += op->size;
+    }
+    return s == STEP_ROLL ? COMPOSED_ROLL : COMPOSED;
+}
+
+static void forget(struct journal *j)
+{
+    j->later_n = 0;
+    j->reading_bytes = 0;
+    j->purging = NULL;
+    j->purged = 0;
+    j->batch = (struct batch_counts){0};
+}
+
+void compose_rewind(struct journal *j)
+{
+    log_drop(&j->log);
+    j->at = j->mark.at;
+    j->at_op = j->mark.at_op;
+    j->part = j->mark.part;
+    j->done_bytes = j->mark.done_bytes;
+    j->next_queue = j->mark.next_queue;
+    for (struct held *h = j->held; h; h = h->next)
+        h->done = false;
+    reply_rewind(j);
+    forget(j);
+}
+
+static void drop_held(struct journal *j)
+{
+    while (j->held && j->held->done) {
+        struct held *h = j->held;
+
+        j->held = h->next;
+        free(h);
+    }
+    if (!j->held)
+        j->held_end = &j->held;
+}
+
+void compose_done(struct journal *j)
+{
+    if (j->purging)
+        j->purging->bytes += j->purged;
+    (void)next_op(j);
+    while (j->head != j->at) {
+        struct parcel *p = j->head;
+
+        j->head = p->next;
+        p->next = j->done;
+        j->done = p;
+    }
+    if (!j->head)
+        j->tail = NULL;
+    drop_held(j);
+    j->facts.puts += j->batch.puts;
+    j->facts.put_bytes += j->batch.put_bytes;
+    j->facts.settlements += j->batch.settlements;
+    j->facts.refused_space += j->batch.refused[0];
+    j->facts.refused_memory += j->batch.refused[1];
+    forget(j);
+}
