@@ -48,7 +48,7 @@ FUZZ  := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH := $(wildcard tests/bench/*.c)
 LOAD  := $(wildcard tests/bench/load/*.c)
 GUARD := $(wildcard tests/bench/guard/*.c)
-SHARED := $(wildcard tests/suites/*.c)
+SUITE := $(wildcard tests/suites/stores/*.c)
 PROGRAMS := $(wildcard tests/programs/*.c)
 # Faults: a disk that is watched and fails (preloaded), and what tells of the states it leaves.
 FAULT    := $(wildcard tests/fault/crash.c)
@@ -57,7 +57,7 @@ FAULTY   := $(filter-out tests/fault/crash.c tests/fault/shim.c,$(wildcard tests
 HEADERS := $(wildcard libbroker/*/*.h brokerd/*.h brokerd/*/*.h brokerd/*/*/*.h config/*.h tests/*/*.h \
            tests/bench/load/*.h)
 SOURCES := $(BASE) $(WIRE) $(CLIENT) $(CLI) $(DAEMON) $(MAIN)
-ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(GUARD) $(SHARED) $(PROGRAMS) $(wildcard tests/fuzz/*.c tests/fault/*.c)
+ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(GUARD) $(SUITE) $(PROGRAMS) $(wildcard tests/fuzz/*.c tests/fault/*.c)
 
 comma := ,
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
@@ -69,7 +69,7 @@ LIB_OBJ    := $(call objects,$(BASE) $(SHARED_WIRE) $(CLIENT))
 PAGE     := $(wildcard brokerd/admin/page/*)
 PAGE_OBJ := $(OBJ)/brokerd/admin/page_files.o
 BROKERD_OBJ := $(call objects,$(BASE) $(WIRE) $(DAEMON) $(MAIN)) $(PAGE_OBJ)
-INNER_OBJ  := $(LIB_OBJ) $(call objects,$(SERVER_WIRE) $(DAEMON) $(filter-out %/main.c,$(CLI)) $(SHARED) $(FAULTY)) \
+INNER_OBJ  := $(LIB_OBJ) $(call objects,$(SERVER_WIRE) $(DAEMON) $(filter-out %/main.c,$(CLI)) $(FAULTY)) \
               $(PAGE_OBJ)
 
 SONAME  := libbroker.so.$(firstword $(subst ., ,$(VERSION)))
@@ -83,6 +83,7 @@ FUZZ_BIN  := $(FUZZ:%.c=$(OUT)/%)
 BENCH_BIN := $(BENCH:%.c=$(OUT)/%)
 LOAD_BIN  := $(OUT)/tests/bench/load/load $(OUT)/tests/bench/load/relay
 GUARD_BIN := $(GUARD:%.c=$(OUT)/%)
+SUITE_BIN := $(OUT)/tests/suites/stores/stores
 PROGRAM_BIN := $(PROGRAMS:%.c=$(OUT)/%) $(FAULT:%.c=$(OUT)/%)
 SHIM        := $(OUT)/tests/fault/shim.so
 
@@ -187,6 +188,12 @@ $(SHIM): tests/fault/shim.c tests/fault/trace.c tests/fault/trace.h
 	@echo "  LINK  $@"
 	@$(CC) -std=gnu11 -O2 -g $(WARN) -I. -shared -fPIC -o $@ $(filter %.c,$^) -ldl
 
+# One program of all its files: what every make of store is asked.
+$(SUITE_BIN): $(call objects,$(SUITE)) $(OBJ)/inner.a
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(link) -pie -o $@ $^ $(CHECK_LIBS) $(DAEMON_LIBS) -lm
+
 # The load generator and the relays it is compared with: codecs of ours, nothing else.
 $(OUT)/tests/bench/load/load: $(call objects,$(filter-out %/relay.c,$(LOAD)))
 $(OUT)/tests/bench/load/relay: $(OBJ)/tests/bench/load/relay.o
@@ -228,7 +235,7 @@ test: ## build and run every test (SANITIZE=address|thread, PLACEMENT=pack|sprea
 	@$(again) tests
 	@OUT=$(OUT) JOBS=$(JOBS) SANITIZE=$(SANITIZE) PLACEMENT=$(PLACEMENT) tests/run.sh
 
-tests: all $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN) $(PROGRAM_BIN) $(SHIM) $(LOAD_BIN)
+tests: all $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN) $(PROGRAM_BIN) $(SHIM) $(LOAD_BIN) $(SUITE_BIN)
 
 check-unit: ## build and run the unit tests only
 	@tests/deps.sh build test

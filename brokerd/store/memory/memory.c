@@ -36,8 +36,9 @@ void memory_store_trouble(struct store *s, const struct memory_trouble *t)
 /* ----------------------------------------------------------------------------- what is said */
 
 /* Of the store itself, or of a queue. */
-static void say(struct memory_store *st, const struct stored *a)
+static void say(struct memory_store *st, struct stored *a)
 {
+    a->store = &st->base;
     st->answers++;
     st->answer(st->core, a);
 }

@@ -1,0 +1,328 @@
+/* shared.c - what a store is asked that several nodes share: it numbers, limits and hands out. */
+#include "tests/suites/stores/suite.h"
+
+static struct queue_policy limited(uint64_t max, enum overflow overflow)
+{
+    struct queue_policy p = policy_default(POLICY_QUEUE);
+
+    p.max_messages = max;
+    p.overflow = overflow;
+    return p;
+}
+
+/* One after the other, so that its own answer says what became of each. */
+static enum reason put_one(struct opened *o, uint64_t key)
+{
+    const struct heard *h;
+    size_t at = o->node->n;
+
+    ck_assert_int_eq(put(o, key, 1, 16), 0);
+    until(world, (h = find_heard(o->node, STORED_PUT, o->handle, &at)) != NULL);
+    count_puts(o);
+    return h->a.reason;
+}
+
+START_TEST(taken_once)
+{
+    struct opened o[NODES] = {open_queue(world, 0, "take", NULL),
+                              open_queue(world, 1, "take", NULL)};
+    static bool came[2001];
+    unsigned n = 0;
+
+    put_kept(world, &o[0], 1, 1000, 20);
+    put_kept(world, &o[1], 1001, 1000, 20);
+    while (n < 2000) {
+        unsigned i = (unsigned)seeded_below(&world->random, NODES);
+        const struct heard *h = fetch(world, &o[i], 0, 37, 1 << 20);
+        uint64_t last = 0;
+
+        for (uint32_t k = 0; k < h->a.n; k++, n++) {
+            uint64_t key = key_of(&h->messages[k]);
+
+            ck_assert(key <= 2000 && !came[key]);
+            ck_assert_uint_gt(h->messages[k].seq, last);
+            last = h->messages[k].seq;
+            came[key] = true;
+            if (k % 2)
+                settle(&o[i], SETTLE_GONE, last, 1, 0, 0);
+        }
+    }
+    ck_assert_uint_eq(fetch(world, &o[0], 0, 37, 1 << 20)->a.n, 0);
+    until_idle(world);
+    ck_assert_uint_ge(facts_of(world, &o[0]).messages, 900);
+    reopen(world); /* what they had is everybody's again */
+    o[1] = open_queue(world, 1, "take", NULL);
+    n = 0;
+    for (const struct heard *h; (h = fetch(world, &o[1], 0, 500, 1 << 20))->a.n;)
+        n += h->a.n;
+    ck_assert_uint_eq(n, o[1].facts.messages);
+}
+END_TEST
+
+START_TEST(each_nodes_order)
+{
+    struct opened o[NODES] = {open_queue(world, 0, "both", NULL),
+                              open_queue(world, 1, "both", NULL)};
+    static struct seen list[1000];
+    uint64_t last[NODES] = {0};
+    size_t n;
+
+    for (uint64_t k = 1; k <= 100; k++)
+        for (unsigned i = 0; i < NODES; i++)
+            ck_assert_int_eq(put(&o[i], (uint64_t)i << 32 | (k * 3), 3, 16), 0);
+    all_kept(world, &o[0]);
+    all_kept(world, &o[1]);
+    n = look(world, &o[0], list, ARRAY_LEN(list));
+    ck_assert_uint_eq(n, 600);
+    for (size_t i = 0; i < n; i++) {
+        unsigned node = (unsigned)(list[i].key >> 32);
+
+        ck_assert(node < NODES && list[i].key > last[node]);
+        last[node] = list[i].key;
+        ck_assert(i == 0 || list[i].seq > list[i - 1].seq);
+    }
+}
+END_TEST
+
+START_TEST(returned_to_all)
+{
+    struct opened o[NODES] = {open_queue(world, 0, "back", NULL),
+                              open_queue(world, 1, "back", NULL)};
+    const struct heard *h;
+    int64_t due;
+    size_t at;
+
+    put_kept(world, &o[0], 1, 3, 20);
+    h = fetch(world, &o[0], 0, 3, 1 << 20);
+    ck_assert_uint_eq(h->a.n, 3);
+    ck_assert_uint_eq(fetch(world, &o[1], 0, 5, 1 << 20)->a.n, 0);
+    at = o[1].node->n;
+    settle(&o[0], SETTLE_RETURNED, h->messages[1].seq, 1, 1, 0);
+    until(world, find_heard(o[1].node, STORED_NEWS, o[1].handle, &at) != NULL);
+    h = fetch(world, &o[1], 0, 5, 1 << 20);
+    ck_assert_uint_eq(h->a.n, 1);
+    ck_assert_uint_eq(key_of(&h->messages[0]), 2);
+    ck_assert_uint_eq(h->messages[0].attempts, 1);
+
+    /* With a delay. */
+    due = wall_ms() + 150;
+    at = o[1].node->n;
+    settle(&o[1], SETTLE_RETURNED, h->messages[0].seq, 1, 4, due);
+    until(world, find_heard(o[1].node, STORED_NEWS, o[1].handle, &at) != NULL);
+    until(world, (h = fetch(world, &o[1], 0, 5, 1 << 20))->a.n == 1);
+    ck_assert_int_ge(wall_ms(), due);
+    ck_assert_uint_eq(h->messages[0].attempts, 4);
+    until_idle(world);
+    ck_assert_uint_eq(facts_of(world, &o[0]).messages, 3);
+}
+END_TEST
+
+START_TEST(news_of_puts)
+{
+    struct opened o[NODES] = {open_queue(world, 0, "news", NULL),
+                              open_queue(world, 1, "news", NULL)};
+    size_t at;
+
+    ck_assert_uint_eq(fetch(world, &o[0], 0, 5, 1 << 20)->a.n, 0);
+    at = o[0].node->n;
+    put_kept(world, &o[1], 1, 3, 20);
+    until(world, find_heard(o[0].node, STORED_NEWS, o[0].handle, &at) != NULL);
+    ck_assert_uint_eq(fetch(world, &o[0], 0, 5, 1 << 20)->a.n, 3);
+}
+END_TEST
+
+START_TEST(a_node_dies)
+{
+    struct opened o[NODES] = {open_queue(world, 0, "die", NULL), open_queue(world, 1, "die", NULL)};
+    const struct heard *h;
+    unsigned n = 0;
+
+    if (!world->make->die)
+        return;
+    put_kept(world, &o[1], 1, 20, 20);
+    h = fetch(world, &o[0], 0, 10, 1 << 20);
+    ck_assert_uint_eq(h->a.n, 10);
+    settle(&o[0], SETTLE_GONE, h->messages[0].seq, 1, 0, 0);
+    until_idle(world);
+    ck_assert_uint_eq(fetch(world, &o[1], 0, 5, 1 << 20)->a.n, 5);
+    world->make->die(world, 0);
+    for (int64_t end = wall_ms() + 20000; n < 14 && wall_ms() < end;) {
+        h = fetch(world, &o[1], 0, 20, 1 << 20);
+        for (uint32_t i = 0; i < h->a.n; i++, n++)
+            ck_assert_uint_eq(h->messages[i].attempts, key_of(&h->messages[i]) <= 10);
+        if (!h->a.n)
+            world->make->turn(world);
+    }
+    ck_assert_uint_eq(n, 14);
+}
+END_TEST
+
+/* ----------------------------------------------------------------------------------- limits */
+
+START_TEST(full_rejects)
+{
+    struct queue_policy p = limited(3, OVERFLOW_REJECT);
+    struct opened o[NODES] = {open_queue(world, 0, "full", &p), open_queue(world, 1, "full", &p)};
+
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_int_eq(put_one(&o[i % 2], 1 + i), REASON_NONE);
+    ck_assert_int_eq(put_one(&o[0], 4), REASON_FULL);
+    ck_assert_int_eq(put_one(&o[1], 5), REASON_FULL);
+    ck_assert_uint_eq(facts_of(world, &o[0]).messages, 3);
+    /* What somebody has waits no more. */
+    ck_assert_uint_eq(fetch(world, &o[1], 0, 1, 1000)->a.n, 1);
+    ck_assert_int_eq(put_one(&o[0], 6), REASON_NONE);
+    ck_assert_int_eq(put_one(&o[0], 7), REASON_FULL);
+    /* A run is taken as far as there is room. */
+    ck_assert_uint_eq(purge(world, &o[0], UINT64_MAX, NULL, 0), 3);
+    ck_assert_int_eq(put(&o[0], 10, 5, 20), 0);
+    until(world, (count_puts(&o[0]), o[0].answered == o[0].label - 1));
+    ck_assert_uint_eq(facts_of(world, &o[0]).messages, 4);
+}
+END_TEST
+
+START_TEST(full_drops_oldest)
+{
+    struct queue_policy p = limited(3, OVERFLOW_DROP_OLDEST);
+    struct opened o = open_queue(world, 0, "oldest", &p);
+    static struct seen list[10];
+
+    put_kept(world, &o, 1, 3, 20);
+    ck_assert_uint_eq(fetch(world, &o, 0, 1, 1000)->a.n, 1);
+    put_kept(world, &o, 4, 3, 20);
+    ck_assert_uint_eq(look(world, &o, list, ARRAY_LEN(list)), 4);
+    ck_assert_uint_eq(list[0].key, 1);
+    for (unsigned i = 1; i < 4; i++)
+        ck_assert_uint_eq(list[i].key, 3 + i);
+    ck_assert_uint_eq(lost(&o, REASON_DROP_OLDEST), 2);
+}
+END_TEST
+
+START_TEST(full_drops_newest)
+{
+    struct queue_policy p = limited(2, OVERFLOW_DROP_NEWEST);
+    struct opened o = open_queue(world, 0, "newest", &p);
+
+    put_kept(world, &o, 1, 2, 20);
+    ck_assert_int_eq(put_one(&o, 3), REASON_DROP_NEWEST);
+    ck_assert_uint_eq(facts_of(world, &o).messages, 2);
+}
+END_TEST
+
+START_TEST(full_blocks)
+{
+    struct queue_policy p = limited(2, OVERFLOW_BLOCK);
+    struct opened o[NODES];
+    const struct heard *h;
+    int64_t since;
+    size_t at;
+
+    p.block_timeout_ms = 20000;
+    o[0] = open_queue(world, 0, "block", &p);
+    o[1] = open_queue(world, 1, "block", &p);
+    put_kept(world, &o[0], 1, 2, 20);
+    at = o[0].node->n;
+    ck_assert_int_eq(put(&o[0], 3, 2, 20), 0);
+    h = fetch(world, &o[1], 0, 1, 1000); /* room for one */
+    ck_assert_uint_eq(h->a.n, 1);
+    until(world, (h = find_heard(o[0].node, STORED_PUT, o[0].handle, &at)) != NULL);
+    ck_assert_int_eq(h->a.reason, REASON_NONE);
+    ck_assert_uint_eq(h->a.count, 1);
+    ck_assert_uint_eq(facts_of(world, &o[1]).messages, 3);
+    ck_assert_uint_eq(fetch(world, &o[1], 0, 1, 1000)->a.n, 1);
+    all_kept(world, &o[0]);
+
+    /* And its time is over. */
+    p.block_timeout_ms = 100;
+    p.block_fallback = OVERFLOW_REJECT;
+    o[0].node->store->ops->define(o[0].q, &(struct store_open){{SLICE("block"), {0}, {0}}, &p});
+    since = wall_ms();
+    facts_of(world, &o[0]);
+    ck_assert_int_eq(put_one(&o[0], 5), REASON_FULL);
+    ck_assert_int_ge(wall_ms() - since, 100);
+}
+END_TEST
+
+START_TEST(time_to_live)
+{
+    struct queue_policy p = policy_default(POLICY_QUEUE);
+    struct opened o;
+    int64_t since = wall_ms();
+
+    p.message_ttl_ms = 150;
+    o = open_queue(world, 0, "ttl", &p);
+    put_kept(world, &o, 1, 5, 20);
+    until(world, wall_ms() > since + 400);
+    ck_assert_uint_eq(fetch(world, &o, 0, 10, 1000)->a.n, 0);
+    until(world, lost(&o, REASON_EXPIRED) == 5);
+    ck_assert_uint_eq(facts_of(world, &o).messages, 0);
+}
+END_TEST
+
+START_TEST(purged_but_held)
+{
+    struct opened o[NODES] = {open_queue(world, 0, "held", NULL),
+                              open_queue(world, 1, "held", NULL)};
+
+    put_kept(world, &o[0], 1, 10, 20);
+    ck_assert_uint_eq(fetch(world, &o[1], 0, 4, 1 << 20)->a.n, 4);
+    ck_assert_uint_eq(purge(world, &o[0], UINT64_MAX, NULL, 0), 6);
+    ck_assert_uint_eq(facts_of(world, &o[0]).messages, 4);
+}
+END_TEST
+
+/* ---------------------------------------------------------------------------- other nodes */
+
+START_TEST(made_and_removed_elsewhere)
+{
+    struct store_definition def = {SLICE("there"), SLICE("\3a.b"), SLICE("w")};
+    const struct heard *h;
+    struct opened o, p;
+    size_t at = 0;
+
+    for (unsigned i = 0; i < NODES; i++, at = 0)
+        until(world, find_heard(&world->node[i], STORED_ALL_FOUND, 0, &at) != NULL);
+    at = world->node[1].n;
+    o = open_defined(world, 0, &def, NULL);
+    until(world, (h = find_heard(&world->node[1], STORED_FOUND, 0, &at)) != NULL);
+    ck_assert(slice_eq(h->a.def.name, def.name) && slice_eq(h->a.def.filters, def.filters) &&
+              slice_eq(h->a.def.wishes, def.wishes));
+    p = open_defined(world, 1, &def, NULL);
+    put_kept(world, &p, 1, 1, 20);
+
+    def.filters = SLICE("\3a.b\1#");
+    o.node->store->ops->define(
+        o.q,
+        &(struct store_open){def, &(struct queue_policy){.max_messages = 100, .max_bytes = 1000}});
+    until(world, (h = find_heard(&world->node[1], STORED_FOUND, 0, &at)) != NULL);
+    ck_assert(slice_eq(h->a.def.name, def.name) && slice_eq(h->a.def.filters, def.filters));
+
+    o.node->store->ops->close(o.q, true);
+    until(world, (h = find_heard(&world->node[1], STORED_REMOVED, 0, &at)) != NULL);
+    ck_assert(slice_eq(h->a.def.name, def.name));
+    ck_assert(put_one(&p, 2) != REASON_NONE);
+    p.node->store->ops->close(p.q, false);
+    until_idle(world);
+    reopen(world);
+    at = 0;
+    until(world, find_heard(&world->node[1], STORED_ALL_FOUND, 0, &at) != NULL);
+    at = 0;
+    ck_assert_ptr_null(find_heard(&world->node[1], STORED_FOUND, 0, &at));
+}
+END_TEST
+
+void add_shared(TCase *tc)
+{
+    tcase_add_test(tc, taken_once);
+    tcase_add_test(tc, each_nodes_order);
+    tcase_add_test(tc, returned_to_all);
+    tcase_add_test(tc, news_of_puts);
+    tcase_add_test(tc, a_node_dies);
+    tcase_add_test(tc, full_rejects);
+    tcase_add_test(tc, full_drops_oldest);
+    tcase_add_test(tc, full_drops_newest);
+    tcase_add_test(tc, full_blocks);
+    tcase_add_test(tc, time_to_live);
+    tcase_add_test(tc, purged_but_held);
+    tcase_add_test(tc, made_and_removed_elsewhere);
+}
