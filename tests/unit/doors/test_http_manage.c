@@ -284,6 +284,7 @@ static const struct {
     {"GET /v1/info", REASON_LIMIT, "429"},         {"GET /v1/info", REASON_DRAINING, "503"},
     {"GET /v1/info", REASON_INVALID, "400"},       {"GET /readyz", REASON_DRAINING, "503"},
     {"GET /readyz", REASON_MEMORY, "503"},         {"GET /healthz", REASON_LIMIT, "503"},
+    {"GET /v1/queues/q", REASON_STORE, "503"},
 };
 
 /* At once, and later. */

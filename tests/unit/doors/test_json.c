@@ -271,9 +271,27 @@ START_TEST(what_becomes_of_a_message)
     struct talk *t = talk_open();
 
     say(t,
-        "{\"id\":\"a\",\"data\":1}\n" PUB("\"topic\":\"b\",\"data\":1,\"confirm\":7") "\n" PUB(
-            "\"topic\":\"c\",\"data\":1,\"confirm\":8,\"require\":true") "\n" PUB("\"queue\":\"q\","
-                                                                                  "\"data\":1") "\n",
+        "{\"id\":\"a\",\"data\":1}\n" PUB("\"topic\":\"b\",\"data\":1,\"confirm\":7") "\n" PUB("\"t"
+                                                                                               "opi"
+                                                                                               "c\""
+                                                                                               ":\""
+                                                                                               "c\""
+                                                                                               ",\""
+                                                                                               "dat"
+                                                                                               "a\""
+                                                                                               ":1,"
+                                                                                               "\"c"
+                                                                                               "onf"
+                                                                                               "irm"
+                                                                                               "\":"
+                                                                                               "8,"
+                                                                                               "\"r"
+                                                                                               "equ"
+                                                                                               "ire"
+                                                                                               "\":"
+                                                                                               "tru"
+                                                                                               "e") "\n" PUB(
+            "\"queue\":\"q\",\"data\":1") "\n" PUB("\"queue\":\"q\",\"data\":2") "\n",
         BYTES);
     settled(1, 1, (struct outcome){1, 1, REASON_NO_MATCH, 0, 0, NULL});
     ck_assert_str_eq(hear(t), "");
@@ -287,6 +305,10 @@ START_TEST(what_becomes_of_a_message)
     ck_assert_str_eq(hear(t),
                      "{\"id\":\"$error\",\"data\":{\"reason\":\"full\",\"text\":\"full: a queue is "
                      "at its limit; 1 of 3 queues accepted\",\"queue\":\"q\"}}\n");
+    settled(1, 5, (struct outcome){5, 1, REASON_STORE, 1, 0, NULL});
+    ck_assert_str_eq(
+        hear(t), "{\"id\":\"$error\",\"data\":{\"reason\":\"store\",\"text\":\"store: the store "
+                 "fails or does not answer; 0 of 1 queues accepted\",\"queue\":\"q\"}}\n");
     talk_end(t);
 }
 END_TEST

@@ -93,6 +93,9 @@ static const struct {
      "< ERROR 1 code=0x202 'full: queue \"a\" is full; 0 of 1 queues accepted'\n"},
     {{1, 1, REASON_FULL, 3, 1, "full: queue \"a\" is full"},
      "< ERROR 1 code=0x203 'full: queue \"a\" is full; 1 of 3 queues accepted'\n"},
+    {{1, 1, REASON_STORE, 1, 0, "the journal of queue \"a\" takes nothing"},
+     "< ERROR 1 code=0x202 'store: the journal of queue \"a\" takes nothing; 0 of 1 queues "
+     "accepted'\n"},
     {{1, 1, REASON_TOO_LARGE, 0, 0, NULL},
      "< ERROR 1 code=0x204 'too-large: larger than max-message'\n"},
 };
