@@ -116,7 +116,7 @@ ask = $(eval $(1) := $(shell command -v $(firstword $(CC)) >/dev/null && pkg-con
     is missing here; `make deps` installs what building and testing need))
 PKG_CFLAGS = $(call ask,PKG_CFLAGS,--cflags libevent jansson hiredis libconfuse libcrypto libxxhash)
 DAEMON_PKGS = $(call ask,DAEMON_PKGS,--libs libevent_core libevent_pthreads jansson hiredis \
-    libconfuse libcrypto libcurl libxxhash)
+    libconfuse libssl libcrypto libcurl libxxhash)
 DAEMON_LIBS = $(DAEMON_PKGS) -lhttp_parser -lwslay
 CLIENT_LIBS = $(call ask,CLIENT_LIBS,--libs libevent_core libevent_pthreads jansson)
 CHECK_LIBS = $(call ask,CHECK_LIBS,--libs check)

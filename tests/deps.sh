@@ -13,7 +13,8 @@ declare -A packages=(
              libxxhash-dev"
     [test]="check g++=c++ nodejs=node npm=npm python3=python3 netcat-openbsd=nc chromium=chromium
             curl=curl slowhttptest=slowhttptest prometheus=promtool
-            python3-websockets ca-certificates
+            python3-websockets ca-certificates redis-server=redis-server redis-sentinel=redis-sentinel
+            redis-tools=redis-cli
              python3-stomp"
     [lint]="clang-format-14 clang-tidy-14 shellcheck=shellcheck"
     [fuzz]="clang-14 libclang-rt-14-dev"

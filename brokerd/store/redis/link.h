@@ -25,7 +25,8 @@
  *            LINK_UNSENT   it was not executed: within options.patience no connection took it, or
  *                          Redis turned it away each time
  *            LINK_UNKNOWN  it was sent, and then the connection was lost, or Redis said nothing for
- *                          options.timeout: it was executed or was not
+ *                          options.timeout: it was executed, or was not, or (by one that hung and
+ *                          goes on) will be yet
  *
  *          Everything is bounded while Redis is slow or gone: commands and bytes by limits
  *          (-EAGAIN, then room()), waiting by patience, answers by reply.h.
