@@ -78,7 +78,7 @@ void reply_reader_fini(struct reply_reader *r)
 {
     if (r->reader)
         redisReaderFree(r->reader);
-    *r = (struct reply_reader){NULL};
+    *r = (struct reply_reader){.reader = NULL};
 }
 
 int reply_feed(struct reply_reader *r, const void *bytes, size_t n)
