@@ -1,6 +1,7 @@
 #include "brokerd/listeners.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -71,7 +72,7 @@ static int adopt(struct net *net, const struct settings *s, int fd, const char *
     return r;
 }
 
-int listeners_open(struct net *net, const struct settings *s)
+static int open_all(struct net *net, const struct settings *s)
 {
     char buf[4096], err[NET_TEXT_MAX];
     const char *names[LISTEN_FDS_MAX];
@@ -88,4 +89,35 @@ int listeners_open(struct net *net, const struct settings *s)
             fprintf(stderr, "brokerd: cannot listen on %s: %s\n", d.name, err);
     }
     return r;
+}
+
+/* On its way to worker 0 and back. */
+struct opening {
+    struct net *net;
+    const struct settings *settings;
+    int result;
+    sem_t done;
+};
+
+static void open_there(void *arg, struct worker *w)
+{
+    struct opening *o = arg;
+
+    (void)w;
+    o->result = open_all(o->net, o->settings);
+    sem_post(&o->done);
+}
+
+int listeners_open(struct workers *ws, struct net *net, const struct settings *s)
+{
+    struct opening o = {.net = net, .settings = s};
+    int r;
+
+    if (sem_init(&o.done, 0, 0) < 0)
+        return -errno;
+    r = workers_call(ws, 0, open_there, &o);
+    while (r == 0 && sem_wait(&o.done) < 0 && errno == EINTR)
+        ; /* a signal; main looks at it later */
+    sem_destroy(&o.done);
+    return r < 0 ? r : o.result;
 }

@@ -2,13 +2,14 @@
  *
  * Workers have threads of their own; this one waits for signals and watches over the end:
  *
- *      RUNNING --SIGTERM--> DRAINING --> CLOSING --> ENDED
- *         |                    ^
- *         +--SIGUSR2--> EVICTING
+ *      STARTING --> RUNNING --SIGTERM--> DRAINING --> CLOSING --> ENDED
+ *                     |                    ^
+ *                     +--SIGUSR2--> EVICTING
  *
- * DRAINING: listeners are closed, peers told, and what publishers wait for is settled. CLOSING:
- * connections write what they still have. EVICTING: as DRAINING, but connections go by and by. Each
- * has its deadline; a second SIGTERM ends at once. */
+ * STARTING: workers run, stores tell what queues there are, nobody is let in yet. DRAINING:
+ * listeners are closed, peers told, and what publishers wait for is settled. CLOSING: connections
+ * write what they still have. EVICTING: as DRAINING, but connections go by and by. Each has its
+ * deadline; a second SIGTERM ends at once. */
 #include <errno.h>
 #include <event2/event.h>
 #include <limits.h>
@@ -26,6 +27,7 @@
 #include "brokerd/listeners.h"
 #include "brokerd/net/net.h"
 #include "brokerd/net/systemd.h"
+#include "brokerd/stores.h"
 #include "brokerd/webhooks/webhooks.h"
 #include "brokerd/worker/trim.h"
 #include "brokerd/worker/worker.h"
@@ -39,7 +41,7 @@ enum {
     LOOK_MS = 20,      /* how often it is looked whether a phase is over */
 };
 
-enum phase { RUNNING, EVICTING, DRAINING, CLOSING, ENDED };
+enum phase { STARTING, RUNNING, EVICTING, DRAINING, CLOSING, ENDED };
 
 /* Workers asked the same question; each answers by counting. Asked anew only when all answered. */
 struct round {
@@ -54,6 +56,7 @@ struct broker {
     struct net *net;
     struct admin *admin;
     struct webhooks *webhooks;
+    struct stores *stores; /* NULL: nothing is durable */
 
     struct event_base *base;
     struct event *signals[5];
@@ -95,7 +98,7 @@ static void answer_drained(void *arg, struct worker *w)
 {
     struct round *r = arg;
 
-    if (core_drained(worker_core(w)))
+    if (core_drained(worker_core(w)) && !worker_stores_busy(w))
         atomic_fetch_add(&r->yes, 1);
     atomic_fetch_add(&r->answered, 1);
 }
@@ -436,8 +439,8 @@ static void evict(struct broker *b)
 
 static void stop(struct broker *b, const char *why)
 {
-    if (b->phase >= DRAINING) {
-        log_notice("stopping at once");
+    if (b->phase >= DRAINING || b->phase == STARTING) {
+        log_notice(b->phase == STARTING ? "stopping before it was ready" : "stopping at once");
         set_phase(b, ENDED, 0);
         return;
     }
@@ -462,6 +465,7 @@ static void on_look(evutil_socket_t fd, short what, void *ctx)
     (void)fd;
     (void)what;
     switch (b->phase) {
+    case STARTING:
     case RUNNING:
     case ENDED:
         return;
@@ -650,6 +654,18 @@ static void raise_limits(void)
     }
 }
 
+/* Between the stores and admin; any thread. */
+static void tell_store(void *ctx, enum log_level level, const char *event,
+                       const struct log_fact *facts, const char *text)
+{
+    const struct broker *b = ctx;
+
+    if (b->workers)
+        admin_tell(b->admin, level, event, facts, text);
+    else
+        log_event(level, event, facts, "%s", text);
+}
+
 static int make_pieces(struct broker *b)
 {
     const struct settings *s = b->settings;
@@ -665,7 +681,9 @@ static int make_pieces(struct broker *b)
                                .net_ctx = b,
                                .main = &admin_main,
                                .main_ctx = b,
-                               .hooks = &admin_webhooks};
+                               .hooks = &admin_webhooks,
+                               .stores = &stores_admin,
+                               .stores_ctx = b->stores};
     struct webhooks_options ho = {
         .agent = "brokerd/" BROKER_BUILD_VERSION, .event = tell_webhook, .ctx = b};
     struct net_options no = net_options_of(s);
@@ -690,6 +708,8 @@ static int make_pieces(struct broker *b)
     if (r < 0)
         return r;
     r = net_new(b->workers, &no, &b->net);
+    if (r == 0)
+        r = stores_attach(b->stores, b->workers);
     if (r == 0)
         r = webhooks_start(b->webhooks, b->workers);
     if (r == 0)
@@ -717,6 +737,7 @@ static void free_pieces(struct broker *b)
     admin_free(b->admin);
     webhooks_free(b->webhooks);
     workers_free(b->workers);
+    stores_free(b->stores);
     if (b->orders_fd >= 0)
         close(b->orders_fd);
     if (b->started != b->settings)
@@ -742,31 +763,70 @@ static int exit_status_of(int error)
     return error == -EACCES || error == -EPERM ? EXIT_NO_PERMISSION : EXIT_SYSTEM_ERROR;
 }
 
+/* Queues that stores keep are there before anybody may publish. An exit status. */
+static int find_queues(struct broker *b)
+{
+    int64_t until = now_ms() + stores_patience_ms(b->stores);
+    int r = stores_start(b->stores);
+
+    if (r < 0) {
+        fprintf(stderr, "brokerd: cannot start a thread: %s\n", strerror(-r));
+        return EXIT_SYSTEM_ERROR;
+    }
+    while (b->phase == STARTING && !stores_have_found(b->stores)) {
+        if (now_ms() >= until) {
+            stores_complain(b->stores);
+            return EXIT_STORE_UNREACHABLE;
+        }
+        (void)usleep(1000);
+        event_base_loop(b->base, EVLOOP_NONBLOCK); /* signals */
+    }
+    return EXIT_STOPPED;
+}
+
+/* Workers run. An exit status. */
+static int serve(struct broker *b)
+{
+    int status = find_queues(b), r;
+
+    if (status != EXIT_STOPPED || b->phase != STARTING)
+        return status;
+    begin_webhooks(b);
+    r = listeners_open(b->workers, b->net, b->settings);
+    if (r < 0)
+        return exit_status_of(r);
+    b->phase = RUNNING;
+    say_ready(b);
+    event_base_dispatch(b->base);
+    return EXIT_STOPPED;
+}
+
 static int run(struct broker *b)
 {
-    int r;
+    struct stores_options so = {.settings = b->settings, .tell = tell_store, .ctx = b};
+    int status, r;
 
     raise_limits();
+    status = stores_open(&so, &b->stores);
+    if (status != EXIT_STOPPED)
+        return status;
     r = make_pieces(b);
     if (r < 0) {
         fprintf(stderr, "brokerd: cannot start: %s\n", strerror(-r));
         return exit_status_of(r);
     }
-    r = listeners_open(b->net, b->settings);
-    if (r < 0)
-        return exit_status_of(r);
     r = workers_start(b->workers);
     if (r < 0) {
         fprintf(stderr, "brokerd: cannot start a thread: %s\n", strerror(-r));
         return EXIT_SYSTEM_ERROR;
     }
-    begin_webhooks(b);
-    say_ready(b);
-    event_base_dispatch(b->base);
+    status = serve(b);
+    stores_stop(b->stores);
     workers_stop(b->workers);
     workers_join(b->workers);
-    log_notice("stopped");
-    return EXIT_STOPPED;
+    if (status == EXIT_STOPPED)
+        log_notice("stopped");
+    return status;
 }
 
 /* Settings, and what needs nothing else. Returns an exit status, or -1: run. */

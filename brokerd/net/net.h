@@ -90,8 +90,8 @@ struct net_listener_desc {
     bool echo, stomp_binary, manages;
 };
 
-/* Open a listener: each address that a name stands for. Before workers_start(); connections are
- * accepted once they run. -errno, and `err` says what could not be done. */
+/* Open a listener: each address that a name stands for. On worker 0's thread, or before
+ * workers_start(). -errno, and `err` says what could not be done. */
 int net_listen(struct net *net, const struct net_listener_desc *d, char *err, size_t err_size);
 
 /* Take over a listening socket that another process opened (socket activation). `desc` may have
