@@ -2,7 +2,7 @@
 #include "brokerd/store/memory/memory.h"
 #include "tests/suites/stores/suite.h"
 
-static void begin_nodes(struct world *w)
+static void start(struct world *w)
 {
     for (unsigned i = 0; i < w->make->nodes; i++) {
         struct memory_options o = {
@@ -19,7 +19,6 @@ static void begin_nodes(struct world *w)
 static void begin(struct world *w)
 {
     w->own = memory_shelf_new(w->make->shared, w->random.seed);
-    begin_nodes(w);
 }
 
 static void turn(struct world *w)
@@ -33,16 +32,10 @@ static void turn(struct world *w)
             memory_store_answer(w->node[i].store);
 }
 
-static void end_nodes(struct world *w)
+static void stop(struct world *w)
 {
     for (unsigned i = 0; i < w->make->nodes; i++)
         memory_store_free(w->node[i].store);
-}
-
-static void again(struct world *w)
-{
-    end_nodes(w);
-    begin_nodes(w);
 }
 
 static void die(struct world *w, unsigned node)
@@ -53,7 +46,6 @@ static void die(struct world *w, unsigned node)
 
 static void end(struct world *w)
 {
-    end_nodes(w);
     memory_shelf_free(w->own);
 }
 
@@ -61,8 +53,9 @@ const struct make make_memory = {
     .name = "memory",
     .nodes = 1,
     .begin = begin,
+    .start = start,
     .turn = turn,
-    .again = again,
+    .stop = stop,
     .end = end,
 };
 
@@ -71,8 +64,9 @@ const struct make make_memory_shared = {
     .shared = true,
     .nodes = NODES,
     .begin = begin,
+    .start = start,
     .turn = turn,
-    .again = again,
+    .stop = stop,
     .die = die,
     .end = end,
 };

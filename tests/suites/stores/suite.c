@@ -323,9 +323,10 @@ void until_idle(struct world *w)
 void reopen(struct world *w)
 {
     until_idle(w);
+    w->make->stop(w);
     for (unsigned i = 0; i < w->make->nodes; i++)
         forget(&w->node[i]);
-    w->make->again(w);
+    w->make->start(w);
 }
 
 /* ------------------------------------------------------------------------------------ main */
@@ -333,6 +334,7 @@ void reopen(struct world *w)
 static const struct make *const makes[] = {
     &make_memory,
     &make_memory_shared,
+    &make_journal,
 };
 
 static const struct make *chosen;
@@ -343,10 +345,12 @@ static void begin(void)
     world->make = chosen;
     world->random = seeded_start();
     chosen->begin(world);
+    chosen->start(world);
 }
 
 static void end(void)
 {
+    chosen->stop(world);
     chosen->end(world);
     for (unsigned i = 0; i < NODES; i++)
         forget(&world->node[i]);

@@ -36,15 +36,15 @@ struct make {
     const char *name;
     bool shared;
     unsigned nodes;                 /* 1; shared: NODES */
-    void (*begin)(struct world *w); /* empty */
+    void (*begin)(struct world *w); /* a place to keep things, empty */
+    void (*start)(struct world *w); /* all nodes begin with what is kept there */
     /* Send out what was asked, and have answers come to suite_answer(): some, or none after a
      * short while. */
     void (*turn)(struct world *w);
-    /* All nodes stop in good order, and begin anew with what is kept. */
-    void (*again)(struct world *w);
-    /* One dies; NULL: it cannot. Its store is NULL then. Shared only. */
+    void (*stop)(struct world *w); /* all nodes that live stop in good order */
+    /* One dies: its store is NULL then. NULL: it cannot. Shared only. */
     void (*die)(struct world *w, unsigned node);
-    void (*end)(struct world *w);
+    void (*end)(struct world *w); /* the place is no more */
 };
 
 struct world {
