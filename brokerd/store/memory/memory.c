@@ -281,7 +281,7 @@ bool memory_store_idle(const struct store *s)
 
 /* ----------------------------------------------------------------------------------- the end */
 
-static void drop_unsent(struct memory_store *st)
+void memory_drop_unsent(struct memory_store *st)
 {
     for (struct list_node *n; (n = list_pop(&st->unsent)) != NULL;)
         request_free(LIST_ITEM(n, struct request, link));
@@ -313,15 +313,21 @@ static void finish(struct memory_store *st, unsigned cut)
     }
 }
 
-/* Its queues and what they still wait for. */
-static void leave(struct memory_store *st, uint32_t more_attempts)
+void memory_store_free(struct store *s)
 {
+    struct memory_store *st = store_of(s);
     struct list_node *n;
 
+    if (!st)
+        return;
+    st->silent = true;
+    st->base.ops->flush(s);
+    if (!st->dead)
+        finish(st, 0);
     while ((n = list_first(&st->queues)) != NULL) {
         struct store_queue *q = LIST_ITEM(n, struct store_queue, link);
 
-        drawer_let_go(q->drawer, q, more_attempts);
+        drawer_let_go(q->drawer, q, 0);
         store_queue_free(q);
     }
     while ((n = list_pop(&st->notices)) != NULL)
@@ -331,25 +337,18 @@ static void leave(struct memory_store *st, uint32_t more_attempts)
     free(st);
 }
 
-void memory_store_free(struct store *s)
-{
-    struct memory_store *st = store_of(s);
-
-    if (!st)
-        return;
-    st->silent = true;
-    st->base.ops->flush(s);
-    finish(st, 0);
-    leave(st, 0);
-}
-
 void memory_store_kill(struct store *s)
 {
     static const unsigned cuts[] = {1, 50, 300, 1000};
     struct memory_store *st = store_of(s);
 
     st->silent = true;
-    drop_unsent(st);
+    st->dead = true;
+    memory_drop_unsent(st);
     finish(st, cuts[shelf_below(st->shelf, 4)]);
-    leave(st, st->shelf->shared);
+    for (struct list_node *n = list_first(&st->queues); n; n = list_next(&st->queues, n)) {
+        struct store_queue *q = LIST_ITEM(n, struct store_queue, link);
+
+        drawer_let_go(q->drawer, q, 1);
+    }
 }

@@ -8,8 +8,9 @@
  *          node. What a store is asked for is a list of requests; flush() appends it to the
  *          shelf's, and memory_store_answer() carries them out, those of one queue in order, and
  *          answers.
- *          A broker that dies is its stores' memory_store_kill(): of what was asked and not
- *          answered, some was done, for each queue from the beginning on. Then make new ones.
+ *          A broker that dies is its stores' memory_store_kill(): of what was sent out and not
+ *          answered, some was done, for each queue from the beginning on. What its cores still say
+ *          while they are freed is nothing. Then free these stores, and make new ones.
  *          Trouble comes by chance, from a seed: so does how far such a beginning goes.
  * Owner    The caller: stores before the shelf. Cores are borrowed, and must not call a store after
  *          it was freed.
@@ -56,12 +57,11 @@ struct memory_options {
  * memory_store_answer(). */
 struct store *memory_store_new(const struct memory_options *o);
 
-/* Its broker has stopped: all that was asked and sent out is done, nothing is answered. NULL is
- * fine. */
+/* Its broker has stopped: all that was asked is done, nothing is answered. NULL is fine. */
 void memory_store_free(struct store *s);
 
-/* Its broker has died: see above. Shared: what its queues had taken is everybody's again, delivered
- * once more. */
+/* Its broker has died: see above. It still may be called, and is to be freed, but nothing comes of
+ * what it is asked. Shared: what its queues had taken is everybody's again, delivered once more. */
 void memory_store_kill(struct store *s);
 
 void memory_store_trouble(struct store *s, const struct memory_trouble *t);

@@ -220,6 +220,8 @@ static void memory_flush(struct store *s)
 {
     struct memory_store *st = store_of(s);
 
+    if (st->dead)
+        memory_drop_unsent(st);
     for (struct list_node *n; (n = list_pop(&st->unsent)) != NULL;)
         list_push_back(&st->shelf->requests, n);
 }

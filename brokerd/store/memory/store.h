@@ -76,6 +76,7 @@ struct memory_store {
     uint64_t unkept; /* puts and settlements that are not carried out */
     bool listed;     /* the queues there were at start are told */
     bool silent;     /* nobody listens any more */
+    bool dead;       /* nor does anything come of what it is asked */
     unsigned answers;
     struct stored puts; /* an answer to puts that may grow; count 0: there is none */
 };
@@ -88,6 +89,9 @@ void request_act(struct request *r);
 /* Try again those that are blocked in the queue's drawer, as far as they are its own. */
 void request_unblock(struct store_queue *q);
 bool request_is_answered(const struct request *r);
+/* Forget all that was not sent out. */
+void memory_drop_unsent(struct memory_store *st);
+
 /* Forget a request that is in no list; its queue with it, if it was the last. */
 void request_free(struct request *r);
 

@@ -41,6 +41,7 @@ static void stop(struct world *w)
 static void die(struct world *w, unsigned node)
 {
     memory_store_kill(w->node[node].store);
+    memory_store_free(w->node[node].store);
     w->node[node].store = NULL;
 }
 
