@@ -276,10 +276,21 @@ static bool head_back(struct queue *q, struct head *ret)
     return false;
 }
 
-bool queue_head(struct queue *q, struct head *ret)
+/* What came back is older than all of the fifo, but not where both were fetched. */
+static bool fifo_is_older(const struct queue *q)
 {
-    if (q->backlog->back.n && head_back(q, ret))
-        return true;
+    const struct deque *fifo = &q->backlog->fifo;
+    uint64_t i = deque_first(fifo), end = (uint64_t)heap_min(&q->backlog->back)->key;
+
+    if (!q->backlog->stored || !deque_len(fifo))
+        return false;
+    while (i < end && i < deque_end(fifo) && !((const struct waiting *)deque_slot(fifo, i))->msg)
+        i++;
+    return i < end && i < deque_end(fifo);
+}
+
+static inline bool head_fifo(struct queue *q, struct head *ret)
+{
     for (; deque_len(&q->backlog->fifo); deque_pop(&q->backlog->fifo)) {
         struct waiting *w = deque_slot(&q->backlog->fifo, deque_first(&q->backlog->fifo));
 
@@ -293,6 +304,18 @@ bool queue_head(struct queue *q, struct head *ret)
         drop_expired(q, w->msg, deque_first(&q->backlog->fifo), 0);
     }
     return false;
+}
+
+static bool head_of_both(struct queue *q, struct head *ret)
+{
+    if (fifo_is_older(q))
+        return head_fifo(q, ret) || head_back(q, ret);
+    return head_back(q, ret) || head_fifo(q, ret);
+}
+
+bool queue_head(struct queue *q, struct head *ret)
+{
+    return q->backlog->back.n ? head_of_both(q, ret) : head_fifo(q, ret);
 }
 
 void queue_take(struct queue *q, const struct head *h)

@@ -1,0 +1,451 @@
+/* Durable queues: what overflows, expires, dies or repeats; and stores that several nodes share. */
+#include "tests/unit/core/scripted_store.h"
+
+#include <check.h>
+
+static struct world world;
+static struct policy_set *policies;
+static struct world_peer pub, a, dead;
+static struct script script;
+
+static void start_with(const char *settings, uint64_t credit, const struct store_ops *ops)
+{
+    policies = world_policy(POLICY_QUEUE, "q", settings);
+    world_start(&world, 1, policies, INT64_C(1) << 30);
+    world.now = 100000;
+    world_connect(&world, &pub, 0);
+    world_connect(&world, &a, 0);
+    world_connect(&world, &dead, 0);
+    world_consume(&a, "q", true, credit);
+    world_run(&world);
+    script_adopt(&script, &world, "q", ops);
+    world_run(&world);
+}
+
+static void start(const char *settings, uint64_t credit)
+{
+    memset(&script, 0, sizeof script);
+    start_with(settings, credit, &script_exclusive);
+}
+
+static void stop(void)
+{
+    world_stop(&world);
+    policies = policy_set_unref(policies);
+}
+
+static void publish(const char *texts)
+{
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, true, "q", texts), 0);
+    world_run(&world);
+}
+
+static void stored(uint64_t first, uint64_t n)
+{
+    script_put_done(&script, first, n, REASON_NONE);
+    world_run(&world);
+}
+
+static void publish_with(const char *text, const char *id, int64_t ttl_ms)
+{
+    uint8_t bytes[64];
+    struct msg_meta meta = {.type = {.id = CTYPE_NONE}, .ttl_ms = ttl_ms, .dedup = id};
+    struct msg_view v = {(const uint8_t *)text, (uint32_t)strlen(text), &meta, NULL};
+    struct run run = {.v = &v, .n = 1, .bytes = v.len, .type = {.id = CTYPE_NONE}};
+    struct target to = {true, SLICE("q")};
+    struct refusal why;
+
+    if (id) {
+        uint8_t *end = headers_put(bytes, SLICE("$dedup"), slice_str(id));
+
+        meta.headers = slice_of(bytes, (size_t)(end - bytes));
+    }
+    if (!pub.publisher) {
+        ck_assert_int_eq(core_publisher_open(pub.ep, PUBLISH_WINDOW, &pub, &pub.publisher), 0);
+        world_run(&world);
+    }
+    ck_assert_int_eq(core_publish(pub.publisher, &to, &run, &why), 0);
+    world_run(&world);
+}
+
+/* ----------------------------------------------------------------------------- overflow */
+
+START_TEST(the_oldest_goes_when_a_newer_one_is_stored)
+{
+    start("max-messages=2 overflow=drop-oldest", 0);
+    publish("1 2");
+    stored(1, 2);
+    publish("3 4");
+    ck_assert_str_eq(script_said(&script), "put 1+2;put 3+2;");
+    stored(3, 1);
+    ck_assert_str_eq(script_said(&script), "gone 1+1;");
+    script_put_done(&script, 4, 1, REASON_STORE);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), ""); /* it made no room for nothing */
+    core_grant(a.consumer, 10);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "2 3 ");
+    ck_assert_uint_eq(a.gaps, 1);
+    ck_assert_int_eq(a.gap_reason, REASON_DROP_OLDEST);
+    ck_assert_uint_eq(pub.accepted, 3);
+    stop();
+}
+END_TEST
+
+START_TEST(the_oldest_is_fetched_to_be_dropped)
+{
+    memset(&script, 0, sizeof script);
+    for (uint64_t i = 1; i <= 3; i++)
+        script_keep(&script, i, "old", 0, 1);
+    start_with("max-messages=3 overflow=drop-oldest", 0, &script_exclusive);
+    ck_assert_str_eq(script_said(&script), "fetch 1;");
+    publish("4 5");
+    stored(4, 2);
+    ck_assert_uint_eq(pub.accepted, 2);
+    ck_assert_str_eq(script_said(&script), "put 4+2;");
+    ck_assert_uint_eq(script.queue->backlog->waiting, 5);
+    script_messages(&script, 1, 6, 99);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "gone 1+2;");
+    core_grant(a.consumer, 10);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "old 4 5 ");
+    stop();
+}
+END_TEST
+
+START_TEST(a_store_that_never_fetches_bounds_what_is_beyond)
+{
+    uint64_t n = 0;
+
+    memset(&script, 0, sizeof script);
+    script_keep(&script, 1, "old", 0, 1);
+    start_with("max-messages=1 overflow=drop-oldest", 0, &script_exclusive);
+    for (; !pub.refused && n < DURABLE_BEYOND + 100; n++) {
+        publish("m");
+        stored(n + 2, 1);
+        script_said(&script);
+    }
+    ck_assert_uint_eq(pub.refused, 1);
+    ck_assert_int_eq(pub.last.reason, REASON_STORE);
+    ck_assert_uint_eq(n, DURABLE_BEYOND + 1);
+    stop();
+}
+END_TEST
+
+START_TEST(the_newest_is_dropped_before_it_is_put)
+{
+    start("max-messages=2 overflow=drop-newest", 0);
+    publish("1 2 3");
+    ck_assert_str_eq(script_said(&script), "put 1+2;");
+    stored(1, 2);
+    ck_assert_uint_eq(pub.accepted, 2);
+    ck_assert_uint_eq(pub.dropped, 1);
+    stop();
+}
+END_TEST
+
+START_TEST(what_is_held_is_put_in_its_turn)
+{
+    start("max-messages=2 overflow=block", 0);
+    publish("1 2 3 4");
+    ck_assert_str_eq(script_said(&script), "put 1+2;");
+    stored(1, 2);
+    ck_assert_str_eq(script_said(&script), "");
+    core_grant(a.consumer, 1);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "put 3+1;");
+    core_grant(a.consumer, 10);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "put 4+1;");
+    ck_assert_uint_eq(pub.upto, 2);
+    script_put_done(&script, 3, 1, REASON_STORE);
+    stored(4, 1);
+    ck_assert_str_eq(a.got, "1 2 4 ");
+    ck_assert_uint_eq(pub.accepted, 3);
+    ck_assert_uint_eq(pub.refused, 1);
+    stop();
+}
+END_TEST
+
+/* -------------------------------------------------------------------------------- expiry */
+
+START_TEST(a_start_does_not_renew_what_expires)
+{
+    memset(&script, 0, sizeof script);
+    script_keep(&script, 1, "a", 0, 91000); /* published nine seconds ago */
+    script_keep(&script, 2, "b", 1, 91000);
+    script_keep(&script, 3, "c", 0, 99000);
+    script_keep(&script, 4, "d", 0, 98000);
+    script.kept[4].ttl_ms = 2500;
+    start_with("message-ttl=10s", 0, &script_exclusive);
+    script_messages(&script, 1, 5, 99);
+    script_said(&script);
+    world_advance(&world, 499);
+    ck_assert_uint_eq(script.queue->backlog->waiting, 4);
+    world_advance(&world, 1);
+    ck_assert_str_eq(script_said(&script), "gone 4+1;");
+    world_advance(&world, 501);
+    ck_assert_str_eq(script_said(&script), "gone 1+2;");
+    world_advance(&world, 8000);
+    ck_assert_str_eq(script_said(&script), "gone 3+1;");
+    ck_assert_uint_eq(script.queue->backlog->losses->total[REASON_EXPIRED], 4);
+    ck_assert_uint_eq(script.queue->backlog->waiting, 0);
+    stop();
+}
+END_TEST
+
+START_TEST(a_hold_does_not_cost_time_to_live)
+{
+    start("max-messages=1 overflow=block block-timeout=never", 0);
+    publish_with("1", NULL, 0);
+    stored(1, 1);
+    publish_with("2", NULL, 60000);
+    world_advance(&world, 20000);
+    script_said(&script);
+    core_grant(a.consumer, 1);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "put 2+1;");
+    ck_assert_int_eq(script.kept[2].time_ms + script.kept[2].ttl_ms, 160000);
+    stop();
+}
+END_TEST
+
+/* -------------------------------------------------------------------------- dead letters */
+
+static void start_with_letters(const char *settings)
+{
+    start(settings, 10);
+    world_consume(&dead, "d", true, 10);
+    world_run(&world);
+}
+
+START_TEST(the_original_is_settled_with_its_letter)
+{
+    start_with_letters("dead-letter=queue:d");
+    publish("1 2 3");
+    stored(1, 3);
+    script_said(&script);
+    core_ack(a.consumer, 1, 1, ACK_REJECT, 0);
+    core_ack(a.consumer, 3, 1, ACK_DONE, 0);
+    world_run(&world);
+    ck_assert_str_eq(dead.got, "1 ");
+    ck_assert_str_eq(script_said(&script), "gone 3+1;gone 1+1;");
+    ck_assert(list_empty(&world.core[0]->sent));
+    stop();
+}
+END_TEST
+
+/* The queue for letters is durable, and not so fast. */
+START_TEST(the_letter_waits_for_its_store)
+{
+    static struct script other;
+
+    memset(&other, 0, sizeof other);
+    start_with_letters("dead-letter=queue:d");
+    script_adopt(&other, &world, "d", &script_exclusive);
+    publish("1 2 3");
+    stored(1, 3);
+    script_said(&script);
+    core_ack(a.consumer, 1, 3, ACK_REJECT, 0);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&other), "put 1+1;put 2+1;put 3+1;");
+    ck_assert_str_eq(script_said(&script), "");
+    ck_assert(durable_busy(world.core[0]));
+    script_put_done(&other, 1, 1, REASON_NONE);
+    script_put_done(&other, 2, 1, REASON_STORE); /* not for good: it stays in its own */
+    script_put_done(&other, 3, 1, REASON_FULL);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "gone 1+1;gone 3+1;");
+    ck_assert_str_eq(dead.got, "1 ");
+    ck_assert(!durable_busy(world.core[0]));
+    stop();
+}
+END_TEST
+
+START_TEST(nobody_wants_the_letter)
+{
+    start("dead-letter=nowhere max-deliveries=1", 10);
+    publish("1");
+    stored(1, 1);
+    script_said(&script);
+    core_ack(a.consumer, 1, 1, ACK_NACK, 0);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "gone 1+1;");
+    ck_assert_uint_eq(world.core[0]->count.unroutable, 1);
+    stop();
+}
+END_TEST
+
+/* ---------------------------------------------------------------------------------- dedup */
+
+START_TEST(a_repeat_is_accepted_with_what_it_repeats)
+{
+    start("", 10);
+    publish_with("1", "x", 0);
+    publish_with("2", "y", 0);
+    publish_with("1", "x", 0);
+    ck_assert_str_eq(script_said(&script), "put 1+1;put 2+1;");
+    ck_assert_uint_eq(pub.upto, 0);
+    stored(1, 1);
+    ck_assert_uint_eq(pub.accepted, 1); /* told in order: the repeat comes behind 2 */
+    stored(2, 1);
+    ck_assert_uint_eq(pub.accepted, 3);
+    publish_with("1", "x", 0);
+    ck_assert_uint_eq(pub.accepted, 4);
+    ck_assert_str_eq(a.got, "1 2 ");
+    stop();
+}
+END_TEST
+
+START_TEST(a_refused_one_is_no_repeat)
+{
+    start("", 10);
+    publish_with("1", "x", 0);
+    publish_with("2", "y", 0);
+    publish_with("1", "x", 0);
+    script_put_done(&script, 1, 1, REASON_STORE);
+    stored(2, 1);
+    ck_assert_uint_eq(pub.refused, 2);
+    ck_assert_uint_eq(pub.accepted, 1);
+    publish_with("1", "x", 0);
+    publish_with("2", "y", 0);
+    ck_assert_str_eq(script_said(&script), "put 1+1;put 2+1;put 3+1;");
+    stored(3, 1);
+    ck_assert_str_eq(a.got, "2 1 ");
+    ck_assert_uint_eq(pub.accepted, 3);
+    stop();
+}
+END_TEST
+
+/* ---------------------------------------------------------------------------------- shared */
+
+static void start_shared(const char *settings, uint64_t credit)
+{
+    memset(&script, 0, sizeof script);
+    start_with(settings, credit, &script_shared);
+}
+
+START_TEST(no_more_is_taken_than_consumers_take)
+{
+    start_shared("max-messages=1", 3);
+    ck_assert_str_eq(script_said(&script), "fetch +3;");
+    publish("1 2 3 4 5"); /* limits are the store's affair */
+    stored(1, 5);
+    ck_assert_uint_eq(pub.accepted, 5);
+    ck_assert_str_eq(script_said(&script), "put 1+5;"); /* one fetch at a time */
+    script_messages(&script, 1, 3, 99);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "1 2 ");
+    ck_assert_str_eq(script_said(&script), "fetch +1;");
+    script_messages(&script, 3, 4, 1);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "");
+    core_grant(a.consumer, 5);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "fetch +5;");
+    script_messages(&script, 4, 6, 99);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "1 2 3 4 5 ");
+    ck_assert_str_eq(script_said(&script), ""); /* that was all: news will come */
+    script_answer(&script, STORED_NEWS, 0, 0, REASON_NONE);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "fetch +3;");
+    ck_assert_uint_eq(script.queue->backlog->waiting, 0);
+    stop();
+}
+END_TEST
+
+START_TEST(what_comes_back_is_everybodys)
+{
+    start_shared("ack-timeout=never", 10);
+    publish("1 2 3");
+    stored(1, 3);
+    script_messages(&script, 1, 4, 99);
+    world_run(&world);
+    script_said(&script);
+    core_ack(a.consumer, 2, 1, ACK_DONE, 0);
+    core_ack(a.consumer, 3, 1, ACK_NACK, 1000);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "gone 2+1;back 3 x1 @101000;");
+    ck_assert_uint_eq(script.queue->backlog->inflight, 1);
+    ck_assert_uint_eq(script.queue->backlog->waiting, 0);
+    world_disconnect(&a);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "back 1 x1 @0;");
+    ck_assert_int_eq(script.queue->backlog->charged, 0);
+    stop();
+}
+END_TEST
+
+START_TEST(what_nobody_here_takes_goes_back)
+{
+    start_shared("", 10);
+    publish("1 2 3");
+    stored(1, 3);
+    script_said(&script);
+    world_disconnect(&a);
+    world_run(&world);
+    script_messages(&script, 1, 4, 99);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "back 1 x0 @0;back 2 x0 @0;back 3 x0 @0;");
+    ck_assert_uint_eq(script.queue->backlog->waiting, 0);
+    ck_assert_int_eq(script.queue->backlog->charged, 0);
+    stop();
+}
+END_TEST
+
+START_TEST(the_store_judges_limits)
+{
+    start_shared("max-messages=1", 0);
+    publish("1 2 3");
+    stored(1, 1);
+    script_put_done(&script, 2, 1, REASON_FULL);
+    world_run(&world);
+    ck_assert_uint_eq(pub.accepted, 1);
+    ck_assert_uint_eq(pub.refused, 1);
+    ck_assert_int_eq(pub.last.reason, REASON_FULL);
+    script_answer(&script, STORED_LOST, 0, 7, REASON_DROP_OLDEST);
+    stored(3, 1);
+    ck_assert_uint_eq(script.queue->backlog->losses->total[REASON_DROP_OLDEST], 7);
+    stop();
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("durable policies");
+    TCase *tc = tcase_create("exclusive");
+
+    tcase_add_test(tc, the_oldest_goes_when_a_newer_one_is_stored);
+    tcase_add_test(tc, the_oldest_is_fetched_to_be_dropped);
+    tcase_add_test(tc, a_store_that_never_fetches_bounds_what_is_beyond);
+    tcase_add_test(tc, the_newest_is_dropped_before_it_is_put);
+    tcase_add_test(tc, what_is_held_is_put_in_its_turn);
+    tcase_add_test(tc, a_start_does_not_renew_what_expires);
+    tcase_add_test(tc, a_hold_does_not_cost_time_to_live);
+    tcase_add_test(tc, the_original_is_settled_with_its_letter);
+    tcase_add_test(tc, the_letter_waits_for_its_store);
+    tcase_add_test(tc, nobody_wants_the_letter);
+    tcase_add_test(tc, a_repeat_is_accepted_with_what_it_repeats);
+    tcase_add_test(tc, a_refused_one_is_no_repeat);
+    suite_add_tcase(s, tc);
+    tc = tcase_create("shared");
+    tcase_add_test(tc, no_more_is_taken_than_consumers_take);
+    tcase_add_test(tc, what_comes_back_is_everybodys);
+    tcase_add_test(tc, what_nobody_here_takes_goes_back);
+    tcase_add_test(tc, the_store_judges_limits);
+    suite_add_tcase(s, tc);
+    return s;
+}
+
+int main(void)
+{
+    SRunner *r = srunner_create(suite());
+    int failed;
+
+    srunner_run_all(r, CK_ENV);
+    failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? 1 : 0;
+}
