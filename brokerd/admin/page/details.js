@@ -61,6 +61,8 @@ export class Details {
         (q.max_bytes ? ` of ${bytes(q.max_bytes)}` : '')],
       ['unacknowledged', full(q.unacked)], ['delayed, held', `${full(q.delayed)}, ${full(q.held)}`],
       ['in, out', `${full(q.counters.published)}, ${full(q.counters.delivered)}`],
+      ...(q.in_store === undefined ? [] : [['only in the store', full(q.in_store)],
+        ['not stored yet', full(q.unstored) + (q.unstored_ms === undefined ? '' : `, for ${span(q.unstored_ms)}`)]]),
       ['bound to', q.bindings.join(', ') || 'nothing'],
       ...Object.entries(q.policy).filter(([, value]) => value)]));
     if (q.bindings.length)

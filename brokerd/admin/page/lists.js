@@ -1,6 +1,6 @@
 // Tables that may be long: queues, consumers, clients; and the short lists beside them.
 import { $, el, say, mark, show, short, full, bytes, span, plural, Rows, bar, spark } from './dom.js';
-import { REASONS, webhookState } from './model.js';
+import { REASONS, storeTrouble, webhookState } from './model.js';
 
 const FIRST = 25;
 const STEP = 50;
@@ -98,11 +98,13 @@ const number = (of, faintZero = true) => () => {
 
 function queueBadges({ q, own }) {
   const list = [];
+  if (storeTrouble(q)) list.push(['store', 'bad', storeTrouble(q)]);
   if (q.stuck) list.push(['stuck', 'bad', 'a hold has ended and nothing left the queue']);
   if (q.full_ms !== undefined) list.push([`full: ${q.overflow}`, 'bad', `for ${span(q.full_ms)}`]);
   if (q.held) list.push([`${short(q.held)} held`, 'bad', 'messages of publishers that wait in front of it']);
   if (q.name !== null && !q.consumers) list.push(['no consumer', q.depth ? 'warn' : 'info']);
   if (q.delayed) list.push([`${short(q.delayed)} delayed`, 'info']);
+  if (q.in_store !== undefined) list.push([q.durable, 'info', `${full(q.in_store)} only in the store`]);
   if (own) list.push(['this page', 'own']);
   return list;
 }

@@ -2,7 +2,7 @@
 
 export const PLACES = 120; // seconds of history
 const QUEUE_PLACES = 60;
-const SLOW_MS = 1000; // a consumer that takes nothing for less than this is only busy
+const SLOW_MS = 1000; // a consumer that takes nothing for less than this is only busy, and so is a store
 const BLAMED = 3; // consumers named in the line of their queue
 const RECENT = 10; // seconds for which a loss is news
 
@@ -210,7 +210,8 @@ export class Model {
   ofQueue({ q, label, full }, list) {
     const add = (level, text, since) =>
       list.push({ key: `queue ${q.id}`, level, name: label, text, since, queue: q.id, weight: q.depth, blames: 1 });
-    if (q.stuck) add('bad', 'is stuck: full, and its consumers take nothing', q.full_ms);
+    if (storeTrouble(q)) add('bad', storeTrouble(q), q.unstored_ms);
+    else if (q.stuck) add('bad', 'is stuck: full, and its consumers take nothing', q.full_ms);
     else if (q.held) add('bad', `is full: publishers are held in front of it, ${q.overflow}`, q.full_ms);
     else if (q.full_ms !== undefined) add('bad', `is full: ${q.overflow}`, q.full_ms);
     else if (full > 0.8) add('warn', `is ${Math.round(full * 100)} % full`);
@@ -249,6 +250,13 @@ const WEBHOOK_LEVELS = { active: 'well', attaching: 'info', stopping: 'info', pa
 const WEBHOOK_STATES = { open: 'down, rests', probing: 'down, is tried' };
 
 // The level of a webhook, and a word for its state.
+// Why a durable queue takes nothing, or is not answered; '' if all is well.
+export function storeTrouble(q) {
+  if (q.store_refuses === 'full') return `its store (${q.durable}) is full`;
+  if (q.store_refuses) return `its store (${q.durable}) takes nothing: ${q.store_refuses}`;
+  return q.unstored_ms >= SLOW_MS ? `its store (${q.durable}) does not answer` : '';
+}
+
 export function webhookState({ state }) {
   return { level: WEBHOOK_LEVELS[state] || 'info', text: WEBHOOK_STATES[state] || state };
 }
