@@ -1,6 +1,8 @@
 /* Looking at queues, emptying and deleting them. */
 #include "brokerd/admin/listing.h"
 
+#include <stdlib.h>
+
 enum { PEEK_COUNT = 10, PEEK_COUNT_MAX = 1000, PEEK_BYTES = 1024, PEEK_BYTES_MAX = 65536 };
 enum { PEEK_ANSWER_MAX = 4 << 20 }; /* bytes of payload and headers in one answer, about */
 
@@ -166,6 +168,69 @@ void cmd_queue_info(struct ask *a, struct desk *d)
         ask_refused(a, d);
 }
 
+/* ------------------------------------------------------------------- what a store is asked */
+
+/* Its answer comes turns later. */
+struct asking {
+    struct job job;
+    struct ask *ask;
+    struct desk *desk;
+    struct question *question;
+    uint64_t count; /* messages: what is known already, and then what the store adds */
+    void (*then)(struct ask *a, struct desk *d, const struct asking *j);
+};
+
+static void free_asking(struct job *j)
+{
+    struct asking *k = LIST_ITEM(j, struct asking, job);
+
+    core_question_close(k->question);
+    free(k);
+}
+
+static enum job_state step_asking(struct job *j)
+{
+    struct asking *k = LIST_ITEM(j, struct asking, job);
+    struct ask *a = k->ask;
+    struct desk *d = k->desk;
+    enum reason why;
+    uint64_t more;
+
+    if (!core_question_over(k->question, &more, &why) && !atomic_load(&a->gone))
+        return JOB_WAITS;
+    k->count += more;
+    if (why == REASON_NONE)
+        k->then(a, d, k);
+    else if (why == REASON_DELETED)
+        ask_refuse(a, REASON_NOT_FOUND, "it has just been deleted");
+    else
+        ask_refuse(a, why, "the queue's store fails, or does not answer");
+    free_asking(j);
+    ask_leave(a, d);
+    return JOB_OVER;
+}
+
+/* `n` is known already. */
+static void wait_for_store(struct ask *a, struct desk *d, struct question *question, uint64_t n,
+                           void (*then)(struct ask *a, struct desk *d, const struct asking *j))
+{
+    struct asking *k = calloc(1, sizeof *k);
+
+    if (!k) {
+        core_question_close(question);
+        ask_refuse(a, REASON_MEMORY, "no memory to wait for the queue's store");
+        return;
+    }
+    *k = (struct asking){.job = {.step = step_asking, .free = free_asking},
+                         .ask = a,
+                         .desk = d,
+                         .question = question,
+                         .count = n,
+                         .then = then};
+    a->stays = true;
+    desk_add_job(d, &k->job);
+}
+
 /* --------------------------------------------------------------------------------------- peek */
 
 struct peek {
@@ -185,17 +250,38 @@ static bool add_message(void *ctx, const struct inspect_message *m)
     return true;
 }
 
-static void visit_peek(struct ask *a, struct desk *d)
+/* `rest`: what the queue's store said, or NULL. */
+static void tell_messages(struct ask *a, struct desk *d, const struct question *rest)
 {
     struct peek p = {json_array(), request_count(a, "bytes", PEEK_BYTES, PEEK_BYTES_MAX),
                      PEEK_ANSWER_MAX};
     uint64_t count = request_count(a, "count", PEEK_COUNT, PEEK_COUNT_MAX);
-    struct inspect_queue q;
 
-    if (look(a, d, &q) && inspect_peek(d->core, q.id, (uint32_t)count, add_message, &p) < 0)
+    if (inspect_peek(d->core, a->queue, (uint32_t)count, rest, add_message, &p) < 0)
         ask_refuse(a, REASON_MEMORY, "no memory to sort the messages");
     tell_name(a);
     json_object_set_new(a->answer, "messages", p.to);
+}
+
+static void peeked(struct ask *a, struct desk *d, const struct asking *j)
+{
+    tell_messages(a, d, j->question);
+}
+
+static void visit_peek(struct ask *a, struct desk *d)
+{
+    uint64_t count = request_count(a, "count", PEEK_COUNT, PEEK_COUNT_MAX);
+    struct question *rest = NULL;
+    struct inspect_queue q;
+
+    if (!look(a, d, &q))
+        return;
+    if (core_queue_look(d->core, q.id, (uint32_t)count, &rest) < 0)
+        ask_refuse(a, REASON_MEMORY, "no memory to ask the queue's store");
+    else if (rest)
+        wait_for_store(a, d, rest, 0, peeked);
+    else
+        tell_messages(a, d, NULL);
 }
 
 void cmd_queue_peek(struct ask *a, struct desk *d)
@@ -205,16 +291,32 @@ void cmd_queue_peek(struct ask *a, struct desk *d)
 
 /* ---------------------------------------------------------------------------------- purge, rm */
 
+static void tell_purged(struct ask *a, uint64_t n)
+{
+    tell_name(a);
+    json_object_set_new(a->answer, "purged", json_number(n));
+}
+
+static void purged(struct ask *a, struct desk *d, const struct asking *j)
+{
+    (void)d;
+    tell_purged(a, j->count);
+}
+
 static void visit_purge(struct ask *a, struct desk *d)
 {
+    struct question *rest = NULL;
     struct inspect_queue q;
     uint64_t n = 0;
 
     if (!look(a, d, &q))
         return;
-    core_queue_purge(d->core, q.id, &n);
-    tell_name(a);
-    json_object_set_new(a->answer, "purged", json_number(n));
+    if (core_queue_purge(d->core, q.id, &n, &rest) < 0)
+        ask_refuse(a, REASON_MEMORY, "no memory to purge the queue");
+    else if (rest)
+        wait_for_store(a, d, rest, n, purged);
+    else
+        tell_purged(a, n);
 }
 
 void cmd_queue_purge(struct ask *a, struct desk *d)

@@ -97,12 +97,13 @@ int consume_keep_wish(struct queue *q, struct slice headers)
     while (headers_next(&rest, &h) > 0)
         if (h.name.p[0] == '$' && !is_option(h.name))
             n += headers_size(h.name.n, h.value.n);
-    if (!n)
+    if (!n && !q->backlog->wish)
         return 0;
     b = queue_backlog(q);
     wish = b ? malloc(sizeof *wish + n) : NULL;
     if (!wish)
         return -ENOMEM;
+    free(b->wish);
     b->wish = wish;
     wish->n = n;
     p = wish->headers;
@@ -359,7 +360,7 @@ static uint64_t add_credit(uint64_t granted, uint64_t used, uint64_t n)
 
 static int attach_here(struct consumer *k, struct queue *q, struct refusal *why)
 {
-    int unseen = names_bind_packed(q, k->errand->wants, k->errand->filters_n, k->handle);
+    int unseen = names_bind_more(q, k->errand->wants, k->errand->filters_n, k->handle);
 
     k->tap = unseen < 0 ? NULL : tap_new(q, k, 0);
     if (!k->tap)
@@ -403,15 +404,25 @@ static int queue_deleted(struct refusal *why)
     return refuse(why, REASON_NOT_FOUND, -ENOENT, "the queue has just been deleted");
 }
 
+static const char *why_not_made(const struct core *c, const struct named *n)
+{
+    const struct policy_rule *rule = policy_set_find_queue(c->policies, map_key(n->entry));
+
+    if (n->reason == REASON_NOT_FOUND)
+        return "no such queue, and create-queues is false";
+    if (n->reason != REASON_STORE)
+        return "the queue could not be made";
+    return c->stores[rule->policy.durable] ? "the queue's store could not open it"
+                                           : "the queue is durable, and there is no such store";
+}
+
 /* What became of the wish for a queue is known: attach to it, or say why not. */
 static int go_on(struct consumer *k, const struct named *n, struct refusal *why)
 {
     struct queue *q;
 
     if (n->state != NAMED_KNOWN)
-        return refuse(why, n->reason, -ENOENT,
-                      n->reason == REASON_NOT_FOUND ? "no such queue, and create-queues is false"
-                                                    : "the queue could not be made");
+        return refuse(why, n->reason, -ENOENT, why_not_made(k->ep->core, n));
     if (handle_worker(n->queue) != k->ep->core->id)
         return attach_there(k, n->queue, why);
     q = slots_get(&k->ep->core->slots, SLOT_QUEUE, n->queue);
@@ -732,7 +743,7 @@ void tap_take_attach(struct core *c, const struct mail_attach *m)
         return;
     }
     t = tap_new(q, NULL, m->consumer);
-    unseen = t ? names_bind_packed(q, m->bytes, m->filters_n, t->custody->handle) : -ENOMEM;
+    unseen = t ? names_bind_more(q, m->bytes, m->filters_n, t->custody->handle) : -ENOMEM;
     if (unseen < 0) {
         if (t)
             tap_close(t, 0);

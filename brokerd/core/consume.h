@@ -20,7 +20,7 @@ struct named;
 int consume_policy(struct core *c, enum policy_kind kind, struct slice name, struct slice headers,
                    struct queue_policy *ret, bool *facts, struct refusal *why);
 
-/* Keep those of the headers that are settings with the queue. -ENOMEM. */
+/* Keep those of the headers that are settings with the queue, in place of others. -ENOMEM. */
 int consume_keep_wish(struct queue *q, struct slice headers);
 
 /* The consumer's queue is known, or will not be: attach it there, or end it. */

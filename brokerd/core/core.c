@@ -1,4 +1,5 @@
 /* One core: its making, its clock, its mail and its turn. */
+#include "brokerd/core/adopt.h"
 #include "brokerd/core/arrears.h"
 #include "brokerd/core/call.h"
 #include "brokerd/core/consume.h"
@@ -13,7 +14,6 @@
 #include "brokerd/core/part.h"
 #include "brokerd/core/publish.h"
 #include "brokerd/core/queue.h"
-#include "brokerd/core/shared_policy.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -25,7 +25,8 @@ static void init_lists(struct core *c)
     struct list *lists[] = {&c->endpoints, &c->letters,   &c->pump,     &c->news,     &c->starved,
                             &c->lossy,     &c->holding,   &c->doomed,   &c->barriers, &c->wakeful,
                             &c->readies,   &c->unhurried, &c->behind,   &c->owing,    &c->parting,
-                            &c->slow,      &c->deferred,  &c->durables, &c->sent,     &c->touched};
+                            &c->slow,      &c->deferred,  &c->durables, &c->sent,     &c->touched,
+                            &c->questions, &c->moves};
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
@@ -98,6 +99,7 @@ static void free_names(struct core *c)
         named_free(n);
     }
     map_fini(&c->names);
+    names_fini(c);
 }
 
 void core_free(struct core *c)
@@ -151,35 +153,6 @@ int64_t core_now(const struct core *c)
     return c->now_ms;
 }
 
-static void adopt_policy(struct queue *q)
-{
-    enum policy_kind kind = q->is_named ? POLICY_QUEUE : POLICY_SUBSCRIPTION;
-    const struct kept_wish *kept = q->backlog->wish;
-    struct slice wish = kept ? slice_of(kept->headers, kept->n) : slice_of(NULL, 0);
-    const struct queue_policy *shared;
-    struct queue_policy policy;
-    struct refusal why; /* the wish was granted once: it is not refused now */
-    bool facts;
-
-    (void)consume_policy(q->core, kind, slice_str(q->label), wish, &policy, &facts, &why);
-    shared = policy_share(q->core, &policy);
-    if (!shared) { /* it keeps its old limits */
-        q->core->count.reason[REASON_MEMORY]++;
-        return;
-    }
-    policy_unshare(q->core, q->policy);
-    q->policy = shared;
-    if (q->backlog->waiting)
-        q->backlog->expiry_ms = q->core->now_ms; /* look again */
-    offer_admit(q);
-    if (q->policy->overflow != OVERFLOW_BLOCK) /* or what comes next would overtake them */
-        offer_end_holds(q, REASON_FULL);
-    queue_arm(q);
-    for (struct tap *t = tap_first(q); t; t = tap_next(t))
-        tap_look(t);
-    deliver_later(q);
-}
-
 void core_configure(struct core *c, struct policy_set *policies)
 {
     struct policy_set *old = c->policies;
@@ -190,7 +163,7 @@ void core_configure(struct core *c, struct policy_set *policies)
     policy_set_unref(old);
     c->started = false;
     for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;)
-        adopt_policy(q);
+        adopt_again(q);
 }
 
 void core_drain(struct core *c)
@@ -214,7 +187,7 @@ bool core_drained(const struct core *c)
             if (LIST_ITEM(l, struct publisher, link)->ledger.open)
                 return false;
     }
-    return list_empty(&c->holding);
+    return list_empty(&c->holding) && !durable_busy(c);
 }
 
 /* ------------------------------------------------------------------------------ mail */
@@ -244,7 +217,10 @@ void core_take(struct core *c, struct entry *e)
         names_take_gone(c, (const struct mail_name *)e);
         break;
     case MAIL_DELETE:
-        names_take_delete(c, (const struct mail_seen *)e);
+        names_take_delete(c, (const struct mail_seen *)e, true);
+        break;
+    case MAIL_REMOVED:
+        names_take_delete(c, (const struct mail_seen *)e, false);
         break;
     case MAIL_RUN:
         publish_take_run(c, (struct mail_run *)e);
@@ -322,7 +298,7 @@ static void queue_due(struct queue *q)
     if (q->is_named && q->backlog->idle_since_ms != INT64_MAX &&
         q->policy->expires_ms != POLICY_NEVER &&
         q->backlog->idle_since_ms + q->policy->expires_ms <= c->now_ms && !q->making)
-        names_delete(q, REASON_DELETED);
+        names_delete(q, REASON_DELETED, true);
     else
         queue_arm(q);
 }

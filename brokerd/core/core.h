@@ -106,7 +106,7 @@ int64_t core_tick(struct core *c);
 
 /* No new publishes, attaches or holds: refused `draining`; what is held gets its fallback. */
 void core_drain(struct core *c);
-/* Whether nothing unsettled or held is left. */
+/* Whether nothing unsettled or held is left, nor anything that its stores do not keep yet. */
 bool core_drained(const struct core *c);
 
 /* Count `delta` bytes of output or reassembly into the memory budget (negative: fewer). This too

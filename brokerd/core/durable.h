@@ -69,6 +69,7 @@ struct storage {
     enum reason refuses; /* put() does, until STORED_ROOM; or REASON_NONE */
     uint64_t w;          /* what is fetched next */
     uint64_t fixed;      /* what is below came back from a fetch, and stays */
+    uint64_t moved;      /* shared: messages that are wanted for a move (manage.c) */
     uint64_t asked;      /* messages asked for by the fetch that is on its way */
     uint64_t window;     /* bytes that it may have; DURABLE_WINDOW */
     uint64_t away_n, away_bytes;            /* only in the store */

@@ -1,7 +1,8 @@
 #include "brokerd/core/found.h"
 
+#include "brokerd/core/durable.h"
 #include "brokerd/core/names.h"
-#include "libbroker/base/headers.h"
+#include "brokerd/core/question.h"
 
 #include <stdio.h>
 
@@ -40,16 +41,55 @@ void found_tell(struct core *c, struct slice queue, enum reason reason, const ch
     c->ops->event(c->ctx, &ev);
 }
 
+static void all_found(struct core *c, const struct stored *a)
+{
+    c->searching &= ~(1u << found_level(c, a->store));
+    if (!c->searching)
+        names_all_found(c);
+}
+
+/* What a store says of itself, not of a queue that is open. */
+static void take_store(struct core *c, const struct stored *a)
+{
+    enum durable level = found_level(c, a->store);
+
+    if (level == DURABLE_MEMORY || c->id)
+        return;
+    if (a->kind == STORED_FOUND)
+        names_found(c, &a->def, level);
+    else if (a->kind == STORED_REMOVED)
+        names_removed(c, a->def.name, level);
+    else
+        all_found(c, a);
+}
+
+static void take_queue(struct queue *q, const struct stored *a)
+{
+    switch (a->kind) {
+    case STORED_OPEN:
+        names_opened(q, a);
+        break;
+    case STORED_PEEKED:
+    case STORED_PURGED:
+    case STORED_FACTS:
+        if (q->backlog->stored)
+            questions_take(q, a);
+        break;
+    default:
+        if (q->backlog->stored)
+            durable_stored(q, a);
+        break;
+    }
+}
+
 void core_stored(struct core *c, const struct stored *a)
 {
     struct queue *q = a->queue ? slots_get(&c->slots, SLOT_QUEUE, a->queue) : NULL;
 
-    (void)q;
-    switch (a->kind) {
-    case STORED_ALL_FOUND:
-        c->searching &= ~(1u << found_level(c, a->store));
-        break;
-    default:
-        break;
-    }
+    if (!a->queue)
+        take_store(c, a);
+    else if (q)
+        take_queue(q, a);
+    else
+        c->count.stale_handles++;
 }

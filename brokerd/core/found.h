@@ -19,10 +19,4 @@ void found_tell(struct core *c, struct slice queue, enum reason reason, const ch
 /* The level of a core's store; DURABLE_MEMORY if it is none of them. */
 enum durable found_level(const struct core *c, const struct store *s);
 
-/* One of those found was made, or could not be. */
-static inline void found_made(struct core *c)
-{
-    c->finding--;
-}
-
 #endif

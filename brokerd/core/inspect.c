@@ -5,6 +5,7 @@
 #include "brokerd/core/durable.h"
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/names.h"
+#include "brokerd/core/question.h"
 #include "brokerd/core/queue.h"
 #include "brokerd/core/service.h"
 #include "libbroker/base/name.h"
@@ -267,6 +268,14 @@ struct peek {
 };
 
 /* True while more are wanted. */
+static bool tell(struct peek *p, const struct inspect_message *m)
+{
+    if (!p->left)
+        return false;
+    p->left--;
+    return p->fn(p->ctx, m) && p->left;
+}
+
 static bool show(struct peek *p, const struct msg *m, uint64_t seq, uint32_t attempts,
                  const char *state)
 {
@@ -280,10 +289,7 @@ static bool show(struct peek *p, const struct msg *m, uint64_t seq, uint32_t att
                                  .attempts = attempts,
                                  .state = state};
 
-    if (!p->left)
-        return false;
-    p->left--;
-    return p->fn(p->ctx, &im) && p->left;
+    return tell(p, &im);
 }
 
 static int by_seq(const void *a, const void *b)
@@ -313,7 +319,7 @@ static int show_back(struct peek *p, const struct queue *q)
     return more;
 }
 
-static bool show_waiting(struct peek *p, const struct queue *q)
+static bool show_fifo(struct peek *p, const struct queue *q)
 {
     for (uint64_t i = deque_first(&q->backlog->fifo); i != deque_end(&q->backlog->fifo); i++) {
         const struct waiting *w = deque_slot(&q->backlog->fifo, i);
@@ -321,6 +327,11 @@ static bool show_waiting(struct peek *p, const struct queue *q)
         if (w->msg && !show(p, w->msg, i, 0, "waiting"))
             return false;
     }
+    return true;
+}
+
+static bool show_delayed(struct peek *p, const struct queue *q)
+{
     for (const struct list_node *n = list_first(&q->backlog->delayed); n;
          n = list_next(&q->backlog->delayed, n)) {
         const struct back *b = LIST_ITEM(n, const struct back, link);
@@ -341,22 +352,95 @@ static bool show_flights(struct peek *p, const struct tap *t)
     return true;
 }
 
-int inspect_peek(const struct core *c, uint64_t queue, uint32_t n, inspect_message_fn *fn,
-                 void *ctx)
+static bool show_unstored(struct peek *p, const struct queue *q)
+{
+    const struct deque *all = q->backlog->stored ? &q->backlog->stored->unstored : NULL;
+
+    for (uint64_t i = all ? deque_first(all) : 0; all && i != deque_end(all); i++) {
+        const struct unstored *u = deque_slot(all, i);
+
+        if (u->msg && !show(p, u->msg, i, 0, "unstored"))
+            return false;
+    }
+    return true;
+}
+
+static bool show_held(struct peek *p, const struct queue *q)
+{
+    for (uint64_t i = deque_first(&q->backlog->held); i != deque_end(&q->backlog->held); i++)
+        if (!show(p, ((const struct held *)deque_slot(&q->backlog->held, i))->msg, 0, 0, "held"))
+            return false;
+    return true;
+}
+
+/* Is it in memory, and so told of already? */
+static bool is_here(const struct queue *q, uint64_t seq)
+{
+    const struct waiting *w = deque_at(&q->backlog->fifo, seq);
+    const struct heap *back = &q->backlog->back;
+    const struct flight *f;
+
+    if (!q->backlog->stored->shared)
+        return seq < q->backlog->stored->w || seq >= deque_first(&q->backlog->stored->unstored);
+    if (w && w->msg)
+        return true;
+    for (size_t i = 0; i < back->n; i++)
+        if (HEAP_ITEM(back->nodes[i], struct back, timer.node)->seq == seq)
+            return true;
+    for (const struct tap *t = tap_first(q); t; t = tap_next(t))
+        for (uint64_t i = 0; (f = flights_next(&t->custody->flights, &i, UINT64_MAX)) != NULL; i++)
+            if (f->seq == seq)
+                return true;
+    return false;
+}
+
+static bool show_stored(struct peek *p, const struct queue *q, const struct stored_message *m)
+{
+    const struct inspect_message im = {
+        .seq = m->seq,
+        .id = m->id,
+        .topic = m->topic,
+        .data = m->data,
+        .headers = m->headers,
+        .type = m->type,
+        .time_ms = m->time_ms,
+        .attempts = m->attempts,
+        .state = m->due_ms > q->core->wall_ms ? "delayed" : "waiting",
+    };
+
+    return is_here(q, m->seq) || tell(p, &im);
+}
+
+/* What its store said; nothing comes after it if there was more. */
+static bool show_rest(struct peek *p, const struct queue *q, const struct question *rest)
+{
+    if (!rest || !q->backlog->stored)
+        return true;
+    for (struct list_node *l = list_first(&rest->peeked); l; l = list_next(&rest->peeked, l)) {
+        const struct peeked *k = LIST_ITEM(l, const struct peeked, link);
+
+        for (uint32_t i = 0; i < k->n; i++)
+            if (!show_stored(p, q, &k->messages[i]))
+                return false;
+    }
+    return !rest->cut;
+}
+
+int inspect_peek(const struct core *c, uint64_t queue, uint32_t n, const struct question *rest,
+                 inspect_message_fn *fn, void *ctx)
 {
     const struct queue *q = queue_of(c, queue);
     struct peek p = {n, fn, ctx};
     const struct tap *t;
     int r = q && n ? show_back(&p, q) : 0;
 
-    if (r <= 0 || !show_waiting(&p, q))
+    if (r <= 0 || !show_fifo(&p, q) || !show_rest(&p, q, rest) || !show_delayed(&p, q))
         return r < 0 ? r : 0;
     for (t = tap_first(q); t; t = tap_next(t))
         if (q->is_named && !show_flights(&p, t))
             return 0;
-    for (uint64_t i = deque_first(&q->backlog->held); i != deque_end(&q->backlog->held); i++)
-        if (!show(&p, ((const struct held *)deque_slot(&q->backlog->held, i))->msg, 0, 0, "held"))
-            break;
+    if (show_unstored(&p, q))
+        (void)show_held(&p, q);
     return 0;
 }
 
@@ -455,6 +539,19 @@ static bool find_held(struct search *s, const struct queue *q, struct inspect_pl
     return false;
 }
 
+static bool find_unstored(struct search *s, const struct queue *q, struct inspect_place *ret)
+{
+    const struct deque *all = q->backlog->stored ? &q->backlog->stored->unstored : NULL;
+
+    for (uint64_t i = all ? deque_end(all) : 0; s->left && all && i-- != deque_first(all);) {
+        if (!is_it(s, ((const struct unstored *)deque_slot(all, i))->msg))
+            continue;
+        *ret = (struct inspect_place){.state = "unstored", .seq = i};
+        return true;
+    }
+    return false;
+}
+
 int inspect_find_message(const struct core *c, uint64_t queue, uint64_t id,
                          struct inspect_place *ret)
 {
@@ -462,9 +559,9 @@ int inspect_find_message(const struct core *c, uint64_t queue, uint64_t id,
     struct search s = {id, INSPECT_FIND};
 
     if (q && (find_flight(&s, q, ret) || find_waiting(&s, q, ret) || find_back(&s, q, ret) ||
-              find_held(&s, q, ret)))
+              find_held(&s, q, ret) || find_unstored(&s, q, ret)))
         return 1;
-    return s.left ? 0 : -E2BIG;
+    return s.left && !(q && q->backlog->stored && q->backlog->stored->away_n) ? 0 : -E2BIG;
 }
 
 /* ----------------------------------------------------------------------------- parties */

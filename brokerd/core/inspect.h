@@ -119,14 +119,16 @@ struct inspect_message {
     struct ctype type;
     int64_t time_ms; /* wall clock, when it was published */
     uint32_t attempts;
-    const char *state; /* "waiting", "delayed", "unacked", "held"; static */
+    const char *state; /* "waiting", "delayed", "unacked", "held", "unstored"; static */
 };
 
-/* The first `n` messages: those that wait, in the order of delivery; then delayed, unacked and
- * held ones. -ENOMEM. */
+/* The first `n` messages: those that wait, in the order of delivery, with what a store said of
+ * those it alone has (core_queue_look(); NULL: nothing); then delayed, unacked and held ones.
+ * -ENOMEM. */
+struct question;
 typedef bool inspect_message_fn(void *ctx, const struct inspect_message *m);
-int inspect_peek(const struct core *c, uint64_t queue, uint32_t n, inspect_message_fn *fn,
-                 void *ctx);
+int inspect_peek(const struct core *c, uint64_t queue, uint32_t n, const struct question *rest,
+                 inspect_message_fn *fn, void *ctx);
 
 /* Where one message is in a queue. */
 struct inspect_place {

@@ -8,7 +8,7 @@
  *              make      0 -> home              make it; made: it is there, and seen by all
  *              known     0 -> all               where it lives, or that it does not
  *              gone      home -> 0 -> all       it was deleted
- *              delete    any -> home            delete it
+ *              delete    any -> home            delete it; removed: its store has done so
  *              run       publisher's -> queue's messages; settled: what became of them
  *              attach .. consumer's -> queue's  what the consumer did
  *              deliver.. queue's -> consumer's
@@ -41,6 +41,7 @@ enum mail_kind {
     MAIL_KNOWN,
     MAIL_GONE,
     MAIL_DELETE,
+    MAIL_REMOVED,
     MAIL_RUN,
     MAIL_SETTLED,
     MAIL_ATTACH,
@@ -78,7 +79,7 @@ struct mail_interest {
     char filter[];
 };
 
-/* seen; and delete, whose token is the queue. */
+/* seen; and delete, removed, whose token is the queue. */
 struct mail_seen {
     struct entry head;
     uint64_t token;
@@ -87,10 +88,12 @@ struct mail_seen {
 /* want, make: name, then bindings (u8 length, filter)*, then own settings as headers. */
 struct mail_name {
     struct entry head;
-    handle_t queue;  /* made, known: where it lives; 0: it does not */
+    handle_t queue; /* made, known: where it lives; 0: it does not. make: it is there, and has these
+                     * bindings and settings now (found) */
     uint32_t reason; /* made, known: why not */
     uint32_t filters_n, headers_n;
     uint16_t name_n;
+    uint8_t level, found; /* make: what keeps it; a store has it */
     _Alignas(8) uint8_t bytes[];
 };
 

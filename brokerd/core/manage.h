@@ -12,8 +12,22 @@
 
 #include "brokerd/core/core.h"
 
-/* Drop all that waits or is delayed; *ret says how many. */
-int core_queue_purge(struct core *c, uint64_t queue, uint64_t *ret);
+/* Something that a queue's store was asked. */
+struct question;
+
+/* Is it answered, or will never be? *ret_reason: REASON_NONE, or why it was not done. */
+bool core_question_over(struct question *q, uint64_t *ret_count, enum reason *ret_reason);
+/* Forget it, answered or not. NULL is fine. */
+void core_question_close(struct question *q);
+
+/* Drop all that waits or is delayed, what is on its way to a store excepted; *ret says how many. If
+ * some of it is in a store, *ret_rest is the question when that will be done, and how many more
+ * messages of other nodes that was; else NULL. -ENOMEM: nothing was done. */
+int core_queue_purge(struct core *c, uint64_t queue, uint64_t *ret, struct question **ret_rest);
+
+/* Have the first `n` messages of a queue looked up in its store, as far as they are not in memory,
+ * for inspect_peek() to tell of: *ret is NULL if there are none. -ENOMEM. */
+int core_queue_look(struct core *c, uint64_t queue, uint32_t n, struct question **ret);
 
 /* Delete a queue with a name; *ret_lost: messages that waited or were unacknowledged. */
 int core_queue_delete(struct core *c, uint64_t queue, uint64_t *ret_lost);

@@ -1,11 +1,16 @@
 #include "brokerd/core/names.h"
 
+#include "brokerd/core/adopt.h"
 #include "brokerd/core/consume.h"
 #include "brokerd/core/deliver.h"
+#include "brokerd/core/durable.h"
+#include "brokerd/core/found.h"
 #include "brokerd/core/mail.h"
 #include "brokerd/core/publish.h"
+#include "brokerd/core/question.h"
 #include "brokerd/core/queue.h"
 #include "brokerd/core/service.h"
+#include "libbroker/base/hash.h"
 #include "libbroker/base/headers.h"
 
 #include <errno.h>
@@ -171,6 +176,16 @@ int names_bind_packed(struct queue *q, const uint8_t *filters, size_t n, handle_
     return answers;
 }
 
+int names_bind_more(struct queue *q, const uint8_t *filters, size_t n, handle_t token)
+{
+    uint16_t before = q->bindings_n;
+    int answers = names_bind_packed(q, filters, n, token);
+
+    if (q->bindings_n != before)
+        adopt_define(q);
+    return answers;
+}
+
 void names_take_interest(struct core *c, const struct mail_interest *m)
 {
     struct mail_seen *seen;
@@ -224,8 +239,9 @@ static void tell_askers(struct core *c, struct named *n)
 
 struct wish {
     struct slice name;
-    const uint8_t *wants;
-    size_t filters_n, headers_n;
+    struct slice filters, headers; /* packed bindings; own settings */
+    enum durable level;            /* to the home: what keeps it */
+    bool found;                    /* the same: a store has it */
 };
 
 /* Is there that header? */
@@ -233,9 +249,7 @@ static bool wish_says(const struct wish *w, struct slice name, struct slice want
 {
     struct slice value;
 
-    return w->headers_n &&
-           headers_find(slice_of(w->wants + w->filters_n, w->headers_n), name, &value) &&
-           slice_eq(value, wanted);
+    return w->headers.n && headers_find(w->headers, name, &value) && slice_eq(value, wanted);
 }
 
 static bool may_make(struct core *c, const struct wish *w, enum reason *ret)
@@ -251,40 +265,100 @@ static bool may_make(struct core *c, const struct wish *w, enum reason *ret)
            wish_says(w, SLICE("$make"), SLICE("1"));
 }
 
-static int post_wish(struct core *c, unsigned to, enum mail_kind kind, const struct wish *w)
+/* `queue`: it is there, and has these bindings and settings now. */
+static int post_wish(struct core *c, unsigned to, enum mail_kind kind, const struct wish *w,
+                     handle_t queue)
 {
     struct mail_name *m =
-        mail_post(c, to, kind, sizeof *m + w->name.n + w->filters_n + w->headers_n, true);
+        mail_post(c, to, kind, sizeof *m + w->name.n + w->filters.n + w->headers.n, true);
+    uint8_t *p;
 
     if (!m) {
         c->count.reason[REASON_MEMORY]++;
         return -ENOMEM;
     }
-    m->queue = 0;
+    m->queue = queue;
     m->reason = REASON_NONE;
-    m->filters_n = (uint32_t)w->filters_n;
-    m->headers_n = (uint32_t)w->headers_n;
+    m->filters_n = (uint32_t)w->filters.n;
+    m->headers_n = (uint32_t)w->headers.n;
     m->name_n = (uint16_t)w->name.n;
+    m->level = (uint8_t)w->level;
+    m->found = w->found;
     memcpy(m->bytes, w->name.p, w->name.n);
-    if (w->filters_n + w->headers_n)
-        memcpy(m->bytes + w->name.n, w->wants, w->filters_n + w->headers_n);
+    p = m->bytes + w->name.n;
+    if (w->filters.n)
+        memcpy(p, w->filters.p, w->filters.n);
+    if (w->headers.n)
+        memcpy(p + w->filters.n, w->headers.p, w->headers.n);
     return 0;
 }
 
 static struct wish wish_of(const struct mail_name *m)
 {
-    return (struct wish){slice_of(m->bytes, m->name_n), m->bytes + m->name_n, m->filters_n,
-                         m->headers_n};
+    const uint8_t *filters = m->bytes + m->name_n;
+
+    return (struct wish){slice_of(m->bytes, m->name_n), slice_of(filters, m->filters_n),
+                         slice_of(filters + m->filters_n, m->headers_n), (enum durable)m->level,
+                         m->found};
 }
 
 static void make_here(struct core *c, const struct wish *w);
 static void made(struct core *c, struct slice name, handle_t queue, enum reason reason);
 
+/* Have a queue made at its home. */
+static void order(struct core *c, struct named *n, unsigned home, struct wish w)
+{
+    n->making = true;
+    n->level = w.level;
+    if (home == c->id)
+        make_here(c, &w);
+    else if (post_wish(c, home, MAIL_MAKE, &w, 0) < 0)
+        made(c, w.name, 0, REASON_MEMORY);
+}
+
+/* A wish that came before all stores had told what they have: it may be there. */
+struct deferred {
+    struct list_node link; /* in core->deferred */
+    unsigned asker;
+    struct wish wish;
+    uint8_t bytes[]; /* its slices' */
+};
+
+static uint8_t *copy_slice(uint8_t *to, struct slice *s)
+{
+    if (s->n)
+        memcpy(to, s->p, s->n);
+    s->p = to;
+    return to + s->n;
+}
+
+/* False: it need not wait. */
+static bool defer(struct core *c, unsigned asker, const struct wish *w, struct named *n)
+{
+    struct deferred *d;
+
+    if (!c->searching || n->queue || n->making)
+        return false;
+    d = malloc(sizeof *d + w->name.n + w->filters.n + w->headers.n);
+    if (!d) {
+        n->askers |= UINT64_C(1) << asker;
+        n->reason = REASON_MEMORY;
+        tell_askers(c, n);
+        return true;
+    }
+    *d = (struct deferred){.asker = asker, .wish = *w};
+    (void)copy_slice(copy_slice(copy_slice(d->bytes, &d->wish.name), &d->wish.filters),
+                     &d->wish.headers);
+    list_push_back(&c->deferred, &d->link);
+    return true;
+}
+
 static void decide(struct core *c, unsigned asker, const struct wish *w)
 {
     struct named *n = names_get(c, w->name);
+    struct wish own = *w;
 
-    if (!n)
+    if (!n || defer(c, asker, w, n))
         return;
     n->askers |= UINT64_C(1) << asker;
     if (n->making)
@@ -300,11 +374,69 @@ static void decide(struct core *c, unsigned asker, const struct wish *w)
         names_release(c, n);
         return;
     }
-    n->making = true;
-    if (asker == c->id)
-        make_here(c, w);
-    else if (post_wish(c, asker, MAIL_MAKE, w) < 0)
-        made(c, w->name, 0, REASON_MEMORY);
+    own.level = policy_set_find_queue(c->policies, w->name)->policy.durable;
+    order(c, n, asker, own);
+}
+
+void names_all_found(struct core *c)
+{
+    struct list_node *l;
+
+    while ((l = list_pop(&c->deferred)) != NULL) {
+        struct deferred *d = LIST_ITEM(l, struct deferred, link);
+
+        decide(c, d->asker, &d->wish);
+        free(d);
+    }
+}
+
+void names_fini(struct core *c)
+{
+    struct list_node *l;
+
+    while ((l = list_pop(&c->deferred)) != NULL)
+        free(LIST_ITEM(l, struct deferred, link));
+}
+
+static void learn(struct core *c, handle_t queue, const struct wish *w);
+
+/* A name that is in use: by this very queue, or by another. */
+static void found_known(struct core *c, const struct named *n, const struct wish *w)
+{
+    char text[160];
+
+    if (n->level != w->level) {
+        snprintf(text, sizeof text,
+                 "the one in %s is not served: there is another of that name%s%s",
+                 durable_name(w->level), n->level == DURABLE_MEMORY ? "" : ", in ",
+                 n->level == DURABLE_MEMORY ? "" : durable_name(n->level));
+        found_tell(c, w->name, REASON_STORE, text);
+    } else if (n->queue && handle_worker(n->queue) == c->id) {
+        learn(c, n->queue, w);
+    } else if (n->queue) {
+        (void)post_wish(c, handle_worker(n->queue), MAIL_MAKE, w, n->queue);
+    }
+}
+
+void names_found(struct core *c, const struct store_definition *def, enum durable level)
+{
+    struct wish w = {def->name, def->filters, def->wishes, level, true};
+    const char *error = name_queue_error(def->name, NAME_OF_BROKER);
+    struct named *n = error ? NULL : names_get(c, def->name);
+
+    if (error)
+        found_tell(c, def->name, REASON_INVALID, error);
+    else if (!n)
+        c->count.reason[REASON_MEMORY]++;
+    if (!n)
+        return;
+    if (n->queue || n->making) {
+        found_known(c, n, &w);
+        return;
+    }
+    n->found = true;
+    c->finding++;
+    order(c, n, (unsigned)(hash_bytes(0, def->name) % c->workers), w);
 }
 
 /* The home has made it, or could not. */
@@ -315,6 +447,9 @@ static void made(struct core *c, struct slice name, handle_t queue, enum reason 
     if (!n)
         return;
     n->making = false;
+    if (n->found)
+        c->finding--;
+    n->found = false;
     n->queue = queue;
     n->reason = reason;
     tell_askers(c, n);
@@ -347,24 +482,78 @@ static bool is_unbound(const struct wish *w)
     return wish_says(w, SLICE("$bind"), SLICE("none"));
 }
 
-/* The filters its maker named, else those of the settings, else its own name as a topic, unless
- * its maker wants none. */
-static int bind_new(struct queue *q, const struct wish *w)
+/* Note a filter that the queue is to be bound to. */
+static int plan(struct queue *q, struct slice filter)
+{
+    struct binding **last = &q->bindings;
+
+    while (*last)
+        last = &(*last)->next;
+    *last = q->bindings_n < BINDINGS_MAX ? binding_new(filter) : NULL;
+    if (!*last)
+        return q->bindings_n < BINDINGS_MAX ? -ENOMEM : -ENOSPC;
+    q->bindings_n++;
+    return 0;
+}
+
+/* What a store has kept may be of another version, or broken. */
+static int plan_packed(struct queue *q, struct slice filters, bool found)
+{
+    while (filters.n) {
+        struct slice filter = slice_of(filters.p + 1, filters.p[0]);
+        const char *error = NULL;
+        int r;
+
+        if (found && filter.n >= filters.n)
+            error = "its bindings are broken";
+        else if (found)
+            error = name_filter_error(filter);
+        if (error)
+            found_tell(q->core, slice_str(q->label), REASON_INVALID, error);
+        if (found && filter.n >= filters.n)
+            return 0;
+        r = error ? 0 : plan(q, filter);
+        if (r < 0)
+            return r;
+        filters = slice_from(filters, 1 + filter.n);
+    }
+    return 0;
+}
+
+/* The filters its store knows of, or its maker named; else those of the settings, else its own name
+ * as a topic, unless its maker wants none. */
+static int plan_bindings(struct queue *q, const struct wish *w)
 {
     const struct policy_rule *rule = policy_set_find_queue(q->core->policies, w->name);
-    int answers = 0;
 
-    if (w->filters_n)
-        return names_bind_packed(q, w->wants, w->filters_n, q->handle);
+    if (w->found || w->filters.n)
+        return plan_packed(q, w->filters, w->found);
     for (size_t i = 0; i < rule->n_binds; i++) {
-        int r = names_bind(q, slice_str(rule->binds[i]), q->handle);
+        int r = plan(q, slice_str(rule->binds[i]));
 
         if (r < 0)
             return r;
-        answers += r;
     }
     if (!rule->n_binds && !is_unbound(w) && !name_topic_error(w->name, NAME_OF_CLIENT))
-        return names_bind(q, w->name, q->handle);
+        return plan(q, w->name);
+    return 0;
+}
+
+/* Bind it to all that was planned. Returns answers to come, -errno. */
+static int bind_planned(struct queue *q)
+{
+    struct binding *b = q->bindings, *next;
+    int answers = 0;
+
+    q->bindings = NULL;
+    q->bindings_n = 0;
+    for (; b; b = next) {
+        int r = answers < 0 ? 0 : names_bind(q, binding_filter(b), q->handle);
+
+        next = b->next;
+        free(b);
+        answers = r < 0 ? r : answers < 0 ? answers : answers + r;
+    }
     return answers;
 }
 
@@ -381,34 +570,132 @@ static void announce_made(struct queue *q)
     report_made(q->core, slice_str(q->label), q->handle, REASON_NONE);
 }
 
-static void make_here(struct core *c, const struct wish *w)
+/* It cannot be made after all; frees it. */
+static void make_fails(struct queue *q, enum reason reason)
 {
-    struct slice headers =
-        w->headers_n ? slice_of(w->wants + w->filters_n, w->headers_n) : slice_of(NULL, 0);
-    struct queue_policy policy;
-    struct refusal why;
-    bool facts; /* its consumer's affair */
-    struct queue *q;
-    int answers;
+    struct refusal nobody = {.reason = REASON_NONE};
+    struct core *c = q->core;
+    char name[NAME_MAX_BYTES + 1];
 
-    if (consume_policy(c, POLICY_QUEUE, w->name, headers, &policy, &facts, &why) < 0) {
-        report_made(c, w->name, 0, why.reason);
-        return;
-    }
-    q = queue_new(c, true, w->name, &policy);
-    answers = q ? consume_keep_wish(q, headers) : -ENOMEM;
-    if (answers == 0)
-        answers = bind_new(q, w);
+    snprintf(name, sizeof name, "%s", q->label);
+    queue_end(q, REASON_NONE, &nobody);
+    report_made(c, slice_str(name), 0, reason);
+}
+
+static enum reason reason_of(int error)
+{
+    return error == -ENOSPC ? REASON_LIMIT : REASON_MEMORY;
+}
+
+/* It may be published to: it is made when all workers know that. */
+static void bind_new(struct queue *q)
+{
+    int answers = bind_planned(q);
+
     if (answers < 0) {
-        if (q)
-            queue_end(q, REASON_NONE, &why);
-        report_made(c, w->name, 0, answers == -ENOSPC ? REASON_LIMIT : REASON_MEMORY);
+        make_fails(q, reason_of(answers));
         return;
     }
     q->backlog->unseen = (unsigned)answers;
-    q->making = true;
     if (!q->backlog->unseen)
         announce_made(q);
+}
+
+/* A durable one is opened by its store first: until then nothing could be kept. */
+static int open_new(struct queue *q)
+{
+    struct store_open o;
+    uint8_t *bytes;
+    int r = adopt_definition(q, &o, &bytes);
+
+    if (r < 0)
+        return r;
+    r = durable_open(q, q->core->stores[q->policy->durable], &o);
+    free(bytes);
+    return r;
+}
+
+void names_opened(struct queue *q, const struct stored *a)
+{
+    struct storage *d = q->backlog->stored;
+    bool redefine = q->backlog->redefine;
+
+    if (!q->making || !d || d->open)
+        return;
+    q->backlog->redefine = false;
+    if (a->reason == REASON_NONE) {
+        durable_begin(q, &a->facts);
+        if (redefine)
+            adopt_define(q);
+        bind_new(q);
+        return;
+    }
+    found_tell(q->core, slice_str(q->label), a->reason, a->text ? a->text : "it cannot be opened");
+    d->at = NULL; /* it is closed */
+    make_fails(q, a->reason);
+}
+
+static void make_here(struct core *c, const struct wish *w)
+{
+    const struct adopt a = {w->name, w->headers, w->level, w->found};
+    struct queue_policy policy;
+    struct refusal why;
+    struct queue *q;
+    int r;
+
+    if (adopt_policy(c, &a, &policy, &why) < 0) {
+        report_made(c, w->name, 0, why.reason);
+        return;
+    }
+    if (w->level != DURABLE_MEMORY && !c->stores[w->level]) {
+        found_tell(c, w->name, REASON_STORE, "it is durable, and there is no such store here");
+        report_made(c, w->name, 0, REASON_STORE);
+        return;
+    }
+    q = queue_new(c, true, w->name, &policy);
+    if (!q) {
+        report_made(c, w->name, 0, REASON_MEMORY);
+        return;
+    }
+    q->making = true;
+    r = consume_keep_wish(q, w->headers);
+    if (r == 0)
+        r = plan_bindings(q, w);
+    if (r == 0 && w->level != DURABLE_MEMORY)
+        r = open_new(q);
+    if (r < 0)
+        make_fails(q, reason_of(r));
+    else if (w->level == DURABLE_MEMORY)
+        bind_new(q);
+}
+
+static bool is_bound(const struct queue *q, struct slice filter)
+{
+    for (const struct binding *b = q->bindings; b; b = b->next)
+        if (slice_eq(binding_filter(b), filter))
+            return true;
+    return false;
+}
+
+/* Its store tells that it has these bindings and settings now, by another node's doing. Bindings
+ * that are no more stay until it is opened next: nobody takes any away. */
+static void learn(struct core *c, handle_t queue, const struct wish *w)
+{
+    struct queue *q = slots_get(&c->slots, SLOT_QUEUE, queue);
+    struct slice rest = w->filters;
+
+    if (!q || q->making)
+        return;
+    while (rest.n && rest.p[0] < rest.n) {
+        struct slice filter = slice_of(rest.p + 1, rest.p[0]);
+
+        if (!name_filter_error(filter) && !is_bound(q, filter) && names_bind(q, filter, 0) < 0)
+            c->count.reason[REASON_MEMORY]++;
+        rest = slice_from(rest, 1 + filter.n);
+    }
+    if (consume_keep_wish(q, w->headers) < 0)
+        c->count.reason[REASON_MEMORY]++;
+    adopt_learned(q);
 }
 
 /* ---------------------------------------------------------------------- all workers */
@@ -416,7 +703,9 @@ static void make_here(struct core *c, const struct wish *w)
 void names_want(struct core *c, struct named *n, const uint8_t *wants, size_t filters_n,
                 size_t headers_n)
 {
-    struct wish w = {map_key(n->entry), wants, filters_n, headers_n};
+    const struct wish w = {.name = map_key(n->entry),
+                           .filters = slice_of(wants, filters_n),
+                           .headers = slice_of(wants + filters_n, headers_n)};
 
     if (n->state == NAMED_KNOWN) {
         names_settle(c, n);
@@ -427,7 +716,7 @@ void names_want(struct core *c, struct named *n, const uint8_t *wants, size_t fi
     n->state = NAMED_WANTED;
     if (c->id == 0) {
         decide(c, 0, &w);
-    } else if (post_wish(c, 0, MAIL_WANT, &w) < 0) {
+    } else if (post_wish(c, 0, MAIL_WANT, &w, 0) < 0) {
         n->reason = REASON_MEMORY;
         names_settle(c, n);
     }
@@ -473,7 +762,10 @@ void names_take_make(struct core *c, const struct mail_name *m)
 {
     struct wish w = wish_of(m);
 
-    make_here(c, &w);
+    if (m->queue)
+        learn(c, m->queue, &w);
+    else
+        make_here(c, &w);
 }
 
 void names_take_made(struct core *c, const struct mail_name *m)
@@ -541,34 +833,49 @@ bool core_queue_known(const struct core *c, struct slice name)
     return n && n->state != NAMED_UNKNOWN;
 }
 
-void core_queue_remove(struct core *c, struct slice name)
+/* Have a queue deleted, wherever it lives; its store, too, or that has done so. */
+static void remove_named(struct core *c, const struct named *n, bool remove)
 {
-    const struct named *n = map_get(&c->names, name);
     struct mail_seen m, *post;
 
-    if (!n || n->state != NAMED_KNOWN)
-        return;
     if (handle_worker(n->queue) == c->id) {
         m.token = n->queue;
-        names_take_delete(c, &m);
+        names_take_delete(c, &m, remove);
         return;
     }
-    post = mail_post(c, handle_worker(n->queue), MAIL_DELETE, sizeof *post, true);
+    post = mail_post(c, handle_worker(n->queue), remove ? MAIL_DELETE : MAIL_REMOVED, sizeof *post,
+                     true);
     if (post)
         post->token = n->queue;
     else
         c->count.reason[REASON_MEMORY]++;
 }
 
-void names_take_delete(struct core *c, const struct mail_seen *m)
+void core_queue_remove(struct core *c, struct slice name)
+{
+    const struct named *n = map_get(&c->names, name);
+
+    if (n && n->state == NAMED_KNOWN)
+        remove_named(c, n, true);
+}
+
+void names_removed(struct core *c, struct slice name, enum durable level)
+{
+    const struct named *n = map_get(&c->names, name);
+
+    if (n && n->queue && n->level == level)
+        remove_named(c, n, false);
+}
+
+void names_take_delete(struct core *c, const struct mail_seen *m, bool remove)
 {
     struct queue *q = slots_get(&c->slots, SLOT_QUEUE, m->token);
 
     if (q && !q->making)
-        names_delete(q, REASON_DELETED);
+        names_delete(q, REASON_DELETED, remove);
 }
 
-void names_delete(struct queue *q, enum reason reason)
+void names_delete(struct queue *q, enum reason reason, bool remove)
 {
     struct core *c = q->core;
     struct core_event ev = {.kind = EVENT_QUEUE_GONE,
@@ -586,6 +893,11 @@ void names_delete(struct queue *q, enum reason reason)
     c->ops->event(c->ctx, &ev);
     if (q->making) /* those who wait for it must hear what became of it */
         report_made(c, slice_str(name), 0, reason);
+    if (!remove) {
+        durable_end(q, REASON_NOT_FOUND);
+        durable_close(q, false);
+    }
+    questions_end(c, queue);
     queue_end(q, reason, &why);
     gone(c, slice_str(name), queue);
     if (c->id)

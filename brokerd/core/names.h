@@ -37,6 +37,8 @@ struct named {
     unsigned refs;       /* publishers that point here */
     uint64_t askers;     /* worker 0: whom to tell when it is made */
     bool making;         /* worker 0: a home was asked to make it */
+    bool found;          /* worker 0, while making: a store told of it */
+    enum durable level;  /* worker 0: what keeps it */
     struct topic *topic; /* its name, for messages sent straight to it */
 };
 
@@ -64,11 +66,29 @@ void names_unbind_all(struct queue *q);
 /* Bind to each of the packed filters (u8 length, filter). Returns answers to come, -errno. */
 int names_bind_packed(struct queue *q, const uint8_t *filters, size_t n, handle_t token);
 
+/* The same when somebody attaches to a queue that is there: its store hears what it has now. */
+int names_bind_more(struct queue *q, const uint8_t *filters, size_t n, handle_t token);
+
 /* Ask for the queues that the settings name. Worker 0. */
 void names_configured(struct core *c);
 
-/* Delete a named queue that lives here: tells its consumers, worker 0 and so everybody. */
-void names_delete(struct queue *q, enum reason reason);
+/* Delete a named queue that lives here: tells its consumers, worker 0 and so everybody. `remove`:
+ * its store, too. */
+void names_delete(struct queue *q, enum reason reason, bool remove);
+
+/* A store has that queue, or it has other bindings or settings there now; was removed there; and
+ * all stores have told what they have at start. Worker 0. */
+struct store_definition;
+void names_found(struct core *c, const struct store_definition *def, enum durable level);
+void names_removed(struct core *c, struct slice name, enum durable level);
+void names_all_found(struct core *c);
+
+/* The store has opened a queue that is being made, or could not. */
+struct stored;
+void names_opened(struct queue *q, const struct stored *a);
+
+/* Free the wishes that wait for stores. */
+void names_fini(struct core *c);
 
 /* Entries. */
 void names_take_interest(struct core *c, const struct mail_interest *m);
@@ -78,7 +98,7 @@ void names_take_make(struct core *c, const struct mail_name *m);
 void names_take_made(struct core *c, const struct mail_name *m);
 void names_take_known(struct core *c, const struct mail_name *m);
 void names_take_gone(struct core *c, const struct mail_name *m);
-void names_take_delete(struct core *c, const struct mail_seen *m);
+void names_take_delete(struct core *c, const struct mail_seen *m, bool remove);
 
 void named_free(struct named *n);
 

@@ -130,6 +130,7 @@ struct backlog {
     int64_t charged;          /* bytes of the budget, in flight and held ones included */
     bool own_ttl;             /* some message that waits has an expiry of its own */
     bool stuck;               /* a hold ended and nothing had left meanwhile */
+    bool redefine;            /* its store is opening it, and settings have changed meanwhile */
     uint64_t left;            /* messages that have left, delivered or lost */
     int64_t expiry_ms;        /* nothing that waits expires before */
     int64_t full_since_ms;    /* 0: it is not */
@@ -451,8 +452,11 @@ struct core {
     unsigned finding;     /* worker 0: found queues that are yet to be made */
     struct list deferred; /* worker 0: wishes that wait for the stores to tell (names.c) */
     struct list durables; /* struct storage: all */
-    struct list touched;  /* of those, what the end of the turn is to look at */
-    struct list sent;     /* struct letter: of durable queues, not settled */
+    struct list questions; /* struct question: put to stores, not answered */
+    uint64_t asked;        /* so many questions ever */
+    struct list moves;     /* struct move (manage.c) */
+    struct list touched;   /* of those, what the end of the turn is to look at */
+    struct list sent;      /* struct letter: of durable queues, not settled */
     struct core_counters count;
 
     /* Scratch of one call, so that none of it is on the stack or on the heap: a run from

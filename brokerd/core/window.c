@@ -267,7 +267,7 @@ static void fetch_exclusive(struct storage *d)
 /* What its consumers would take, beside what they have: now, or (`ever`) when outputs have room. */
 static uint64_t appetite(const struct queue *q, bool ever)
 {
-    uint64_t sum = 0;
+    uint64_t sum = q->backlog->stored->moved;
 
     for (const struct tap *t = tap_first(q); t; t = tap_next(t)) {
         uint64_t out = t->custody->unsettled, most = q->policy->max_inflight, n;

@@ -642,6 +642,7 @@ static void manage_queue(void)
 {
     struct core *c = awake((unsigned)below(sim.cores));
     struct queue *q;
+    struct question *rest;
     uint64_t n;
 
     for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;) {
@@ -650,7 +651,7 @@ static void manage_queue(void)
         if (!one_in(4))
             continue;
         if (one_in(2)) {
-            must(core_queue_purge(c, q->handle, &n) == expect, "purge");
+            must(core_queue_purge(c, q->handle, &n, &rest) == expect, "purge");
             must(q->making || !q->backlog->waiting, "%s: not empty after a purge", q->label);
         } else if (q->is_named) {
             must(core_queue_delete(c, q->handle, &n) == expect, "delete");
@@ -808,7 +809,7 @@ static void delete_queues(void)
         struct queue *q;
 
         for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;)
-            names_delete(q, REASON_DELETED);
+            names_delete(q, REASON_DELETED, true);
     }
 }
 

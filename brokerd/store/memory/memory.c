@@ -103,7 +103,8 @@ void memory_notice(const struct store_queue *q, bool removed)
 
 static void say_found(struct memory_store *st, const struct drawer *d)
 {
-    struct stored a = {.kind = STORED_FOUND, .def = {d->name, d->filters, d->wishes}};
+    struct stored a = {
+        .kind = STORED_FOUND, .store = &st->base, .def = {d->name, d->filters, d->wishes}};
 
     say(st, &a);
 }
@@ -118,7 +119,7 @@ static void say_listing(struct memory_store *st)
         if (d->exists)
             say_found(st, d);
     }
-    say(st, &(struct stored){.kind = STORED_ALL_FOUND});
+    say(st, &(struct stored){.kind = STORED_ALL_FOUND, .store = &st->base});
 }
 
 static void say_notices(struct memory_store *st)
@@ -135,7 +136,8 @@ static void say_notices(struct memory_store *st)
         const struct drawer *d = map_get(&st->shelf->drawers, slice_of(note->name, note->n));
 
         if (note->removed && !d->exists)
-            say(st, &(struct stored){.kind = STORED_REMOVED, .def = {.name = d->name}});
+            say(st, &(struct stored){
+                        .kind = STORED_REMOVED, .store = &st->base, .def = {.name = d->name}});
         else if (!note->removed && d->exists)
             say_found(st, d);
         free(note);

@@ -405,12 +405,13 @@ END_TEST
 
 START_TEST(a_queue_that_is_purged_remembers_one_that_is_gone_does_not)
 {
+    struct question *rest;
     uint64_t n;
 
     start(1, POLICY_QUEUE, "");
     say(&pub, true, "work", "i=1");
     world_run(&world);
-    ck_assert_int_eq(core_queue_purge(world.core[0], look(0, "work").id, &n), 0);
+    ck_assert_int_eq(core_queue_purge(world.core[0], look(0, "work").id, &n, &rest), 0);
     say(&pub, true, "work", "i=2");
     world_run(&world);
     ck_assert_uint_eq(look(0, "work").depth, 0);

@@ -92,6 +92,7 @@ START_TEST(a_purge_is_a_gap)
 {
     struct queue *q;
     uint32_t at = 0;
+    struct question *rest;
     uint64_t n;
 
     start(POLICY_SUBSCRIPTION, "");
@@ -99,7 +100,7 @@ START_TEST(a_purge_is_a_gap)
     world_run(&world);
     publish("1", 3, 0);
     q = slots_next(&world.core[0]->slots, SLOT_QUEUE, &at);
-    ck_assert_int_eq(core_queue_purge(world.core[0], q->handle, &n), 0);
+    ck_assert_int_eq(core_queue_purge(world.core[0], q->handle, &n, &rest), 0);
     ck_assert_uint_eq(n, 3);
     publish("2", 1, 0);
     core_grant(a.consumer, 10);

@@ -70,7 +70,7 @@ static const char *peek(uint64_t id, uint32_t n)
     static char text[512];
 
     text[0] = '\0';
-    ck_assert_int_eq(inspect_peek(world.core[inspect_home(id)], id, n, note, text), 0);
+    ck_assert_int_eq(inspect_peek(world.core[inspect_home(id)], id, n, NULL, note, text), 0);
     return text;
 }
 
@@ -295,14 +295,15 @@ END_TEST
 
 START_TEST(purges_and_admits_what_was_held)
 {
+    struct question *rest;
     uint64_t id, n;
 
     start(1, "max-messages=2 overflow=block");
     id = make(&a, "to");
     world_publish(&pub, PUBLISH_WINDOW, true, "to", "1 2 3 4");
     world_run(&world);
-    ck_assert_int_eq(core_queue_purge(world.core[0], id + 1, &n), -ENOENT);
-    ck_assert_int_eq(core_queue_purge(world.core[0], id, &n), 0);
+    ck_assert_int_eq(core_queue_purge(world.core[0], id + 1, &n, &rest), -ENOENT);
+    ck_assert_int_eq(core_queue_purge(world.core[0], id, &n, &rest), 0);
     ck_assert_uint_eq(n, 2);
     world_run(&world);
     ck_assert_uint_eq(look(id).depth, 2);

@@ -158,7 +158,7 @@ START_TEST(deleted_and_made_again)
     world_publish(&pub, PUBLISH_WINDOW, true, "work", "1 2 3");
     world_run(&world);
     ck_assert_str_eq(b.got, "1 ");
-    names_delete(find("work"), REASON_DELETED);
+    names_delete(find("work"), REASON_DELETED, true);
     world_run(&world);
     ck_assert(b.closed);
     ck_assert_int_eq(b.closed_reason, REASON_DELETED);
@@ -181,7 +181,7 @@ START_TEST(deleted_while_it_is_made)
     hand_all(1, 0);
     hand_all(0, 1);
     ck_assert_ptr_nonnull(find("work"));
-    names_delete(find("work"), REASON_DELETED);
+    names_delete(find("work"), REASON_DELETED, true);
     world_run(&world);
     ck_assert(b.closed);
     world_consume(&c, "work", true, 1);

@@ -190,7 +190,7 @@ START_TEST(who_parted_is_no_consumer)
     ck_assert_uint_eq(q.unacked, 1);
     inspect_taps(w.core[0], work()->handle, count, &n);
     ck_assert_uint_eq(n, 0);
-    names_delete(work(), REASON_DELETED); /* nobody is told, all is freed */
+    names_delete(work(), REASON_DELETED, true); /* nobody is told, all is freed */
     world_run(&w);
     teardown();
 }

@@ -25,8 +25,17 @@ struct world_box {
     struct world_mail *first, **last;
 };
 
+/* What keeps durable queues (fake_store.h): it answers before a core's turn, and sends out after it
+ * what that said; both tell whether something moved. */
+struct world_stores {
+    void *ctx;
+    bool (*answer)(void *ctx, unsigned core);
+    bool (*flush)(void *ctx, unsigned core);
+};
+
 struct world {
     unsigned n;
+    struct world_stores stores;
     struct core *core[WORLD_CORES];
     struct world_port {
         struct world *w;
@@ -182,7 +191,11 @@ static inline void world_run(struct world *w)
             for (unsigned j = 0; j < w->n; j++)
                 while (world_hand(w, j, i))
                     moved = true;
+            if (w->stores.answer && w->stores.answer(w->stores.ctx, i))
+                moved = true;
             if (core_tick(w->core[i]) <= w->now)
+                moved = true;
+            if (w->stores.flush && w->stores.flush(w->stores.ctx, i))
                 moved = true;
         }
         for (unsigned i = 0; i < w->n; i++)
