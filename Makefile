@@ -68,6 +68,10 @@ LIB_OBJ    := $(call objects,$(BASE) $(SHARED_WIRE) $(CLIENT))
 # The dashboard's files go into the program as they are.
 PAGE     := $(wildcard brokerd/admin/page/*)
 PAGE_OBJ := $(OBJ)/brokerd/admin/page_files.o
+# What the command can do without a broker: the journal, but for what runs it; no worker, no libevent.
+JOURNAL_TOOL := $(addprefix brokerd/store/journal/,format.c catalog.c places.c segments.c recover.c \
+    clear.c explain.c files.c keep.c log.c start.c tool.c tool_write.c) brokerd/core/index.c \
+    libbroker/base/headers.c libbroker/base/utf8.c libbroker/wire/mime.c
 BROKERD_OBJ := $(call objects,$(BASE) $(WIRE) $(DAEMON) $(MAIN)) $(PAGE_OBJ)
 INNER_OBJ  := $(LIB_OBJ) $(call objects,$(SERVER_WIRE) $(DAEMON) $(filter-out %/main.c,$(CLI)) $(FAULTY)) \
               $(PAGE_OBJ)
@@ -119,6 +123,7 @@ DAEMON_PKGS = $(call ask,DAEMON_PKGS,--libs libevent_core libevent_pthreads jans
     libconfuse libssl libcrypto libcurl libxxhash)
 DAEMON_LIBS = $(DAEMON_PKGS) -lhttp_parser -lwslay
 CLIENT_LIBS = $(call ask,CLIENT_LIBS,--libs libevent_core libevent_pthreads jansson)
+HASH_LIBS = $(call ask,HASH_LIBS,--libs libxxhash)
 CHECK_LIBS = $(call ask,CHECK_LIBS,--libs check)
 
 CPPFLAGS += -I. -Ilibbroker/include -D_GNU_SOURCE= -DBROKER_BUILD_VERSION='"$(VERSION)"'
@@ -152,10 +157,11 @@ $(OUT)/brokerd: $(BROKERD_OBJ)
 	@echo "  LINK  $@"
 	@$(link) -pie -o $@ $(BROKERD_OBJ) $(DAEMON_LIBS)
 
-# The command is written against the public header only, so it gets the public library only.
-$(OUT)/broker: $(call objects,$(CLI)) $(OUT)/libbroker.a
+# The command is written against the public header only, so it gets the public library only; and
+# the journal, for `broker store` (brokerd/store/journal/tool.h).
+$(OUT)/broker: $(call objects,$(CLI) $(JOURNAL_TOOL)) $(OUT)/libbroker.a
 	@echo "  LINK  $@"
-	@$(link) -pie -o $@ $^ $(CLIENT_LIBS) -lm
+	@$(link) -pie -o $@ $^ $(CLIENT_LIBS) $(HASH_LIBS) -lm
 
 $(OUT)/libbroker.so: $(LIB_OBJ) libbroker/libbroker.map
 	@echo "  LINK  $@"

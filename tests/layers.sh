@@ -12,14 +12,14 @@ rules="
 libbroker/base   : | event2/|jansson|hiredis|confuse
 libbroker/wire   : libbroker/base | event2/|hiredis|confuse|pthread|unistd|sys/socket
 libbroker/client : libbroker/base libbroker/wire libbroker/include | hiredis|confuse
-libbroker/cli    : libbroker/include | event2/|hiredis|confuse
+libbroker/cli    : libbroker/include libbroker/base/headers.h brokerd/store/journal/tool.h | event2/|hiredis|confuse
 config           : libbroker/base brokerd/webhooks/spec.h brokerd/doors/inlet.h brokerd/store/redis/url.h | event2/|hiredis|jansson
 brokerd/core     : libbroker/base | $no_system|jansson|hiredis|confuse
 brokerd/worker   : brokerd/core libbroker/base | jansson|hiredis|confuse
 brokerd/doors    : brokerd/core libbroker/wire libbroker/base | event2/|sys/socket|hiredis|confuse
 brokerd/net      : brokerd/doors/door.h brokerd/doors/inlet.h brokerd/doors/table.h brokerd/worker libbroker/base | hiredis|confuse|jansson
 brokerd/admin    : brokerd/core/core.h brokerd/core/call.h brokerd/core/inspect.h brokerd/core/manage.h brokerd/worker libbroker/base | event2/|hiredis|confuse
-brokerd/store    : brokerd/core brokerd/worker libbroker/base | confuse
+brokerd/store    : brokerd/core brokerd/worker libbroker/wire/mime.h libbroker/base | confuse
 brokerd/webhooks : brokerd/core/core.h brokerd/worker libbroker/wire libbroker/base | hiredis|confuse
 "
 # Rooms that the design names and nobody has moved into yet.

@@ -47,6 +47,12 @@ _broker() {
         "events") path="events" ;;
         "route") path="route" ;;
         "trace") path="trace" ;;
+        "store") path="store" ;;
+        "store check") path="store check" ;;
+        "store stats") path="store stats" ;;
+        "store export") path="store export" ;;
+        "store import") path="store import" ;;
+        "store backup") path="store backup" ;;
         "completion") path="completion" ;;
         esac
     done
@@ -64,7 +70,7 @@ _broker() {
         "bench request --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
     esac
     case "$path" in
-        "") words=" pub sub request stream channel serve queue connections consumers kill config reload drain webhook bench top why ping info events route trace completion --help --version" ;;
+        "") words=" pub sub request stream channel serve queue connections consumers kill config reload drain webhook bench top why ping info events route trace store completion --help --version" ;;
         "pub") words=" --lines -l --file -f --count -n --rate --header -H --type --ttl --dedup --require --queue --confirm --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "sub") words=" --count -n --credit -c --raw -r --no-newline --hex -x --queue --ack --overflow --max-messages --set --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "request") words=" --header -H --type --file -f --wait -w --hex -x --no-newline --max-size --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
@@ -106,6 +112,12 @@ _broker() {
         "events") words=" --count -n --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "route") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "trace") words=" --count -n --publish -p --header -H --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "store") words=" check stats export import backup" ;;
+        "store check") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "store stats") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "store export") words=" --queue --definitions --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "store import") words=" --into --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "store backup") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "completion") words=" bash zsh --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")

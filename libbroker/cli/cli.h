@@ -27,7 +27,8 @@ enum cli_exit {
     CLI_UNREACHABLE = 3,
     CLI_DENIED = 4,
     CLI_TIMED_OUT = 5,
-    CLI_LOST = 6, /* messages were lost: a gap */
+    CLI_LOST = 6,   /* messages were lost: a gap */
+    CLI_STORE = 69, /* what is stored cannot be read or written, or a broker has it */
 };
 
 struct cli_command;
@@ -87,6 +88,6 @@ int64_t cli_now_ns(void);
 extern const struct cli_command cli_pub, cli_sub, cli_request, cli_stream, cli_channel, cli_serve,
     cli_queue, cli_connections, cli_consumers, cli_kill, cli_config, cli_reload, cli_drain,
     cli_webhook, cli_bench, cli_ping, cli_info, cli_events, cli_top, cli_why, cli_route, cli_trace,
-    cli_completion;
+    cli_store, cli_completion;
 
 #endif

@@ -20,7 +20,7 @@ static void help_of_all(FILE *f)
     cli_options_help(f, cli_common_options());
     fputs("\n`broker COMMAND --help` tells more. Data goes to stdout, everything else to stderr.\n"
           "Exit: 0 done, 1 failed, 2 usage, 3 unreachable, 4 not allowed, 5 timed out,\n"
-          "6 messages were lost.\n",
+          "6 messages were lost, 69 what is stored cannot be read.\n",
           f);
 }
 

@@ -138,6 +138,38 @@ int cli_put_base64(struct cli_out *o, const void *data, size_t len)
     return 0;
 }
 
+/* What a digit stands for; -1: it is none. */
+static int base64_value(char digit)
+{
+    if (digit >= 'A' && digit <= 'Z')
+        return digit - 'A';
+    if (digit >= 'a' && digit <= 'z')
+        return digit - 'a' + 26;
+    if (digit >= '0' && digit <= '9')
+        return digit - '0' + 52;
+    return digit == '+' ? 62 : digit == '/' ? 63 : -1;
+}
+
+bool cli_take_base64(const char *text, size_t len, uint8_t *to, size_t *ret_len)
+{
+    size_t pad = len && text[len - 1] == '=' ? 1 + (len > 1 && text[len - 2] == '=') : 0, n = 0;
+    uint32_t bits = 0;
+
+    if (len % 4)
+        return false;
+    for (size_t i = 0; i < len - pad; i++) {
+        int value = base64_value(text[i]);
+
+        if (value < 0)
+            return false;
+        bits = bits << 6 | (uint32_t)value;
+        if (i % 4)
+            to[n++] = (uint8_t)(bits >> (6 - 2 * (i % 4)));
+    }
+    *ret_len = n;
+    return true;
+}
+
 int cli_put_json(struct cli_out *o, const void *data, size_t len)
 {
     static const char named[] = "\bb\ff\nn\rr\tt";

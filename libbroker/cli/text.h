@@ -24,6 +24,10 @@ int cli_put_hex(struct cli_out *o, const void *data, size_t len);
 int cli_put_base64(struct cli_out *o, const void *data, size_t len);
 int cli_put_json(struct cli_out *o, const void *data, size_t len);
 
+/* The bytes that base64 with its padding stands for, into `to`, which has room for len / 4 * 3.
+ * False: it is none. */
+bool cli_take_base64(const char *text, size_t len, uint8_t *to, size_t *ret_len);
+
 enum { CLI_NUMBER_MAX = 32 };
 
 /* "1536" as "1.5 KiB"; 1234567 as "1,234,567"; milliseconds as "850 ms", "12.5 s", "3 h 20 min".

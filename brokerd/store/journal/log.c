@@ -81,6 +81,28 @@ int log_begin(struct log *l, int fd, uint64_t size, int64_t wall_ms, int *ret_ol
     return adopt(l, fd, size, ret_old, ret_end);
 }
 
+int log_roll(struct log *l, uint64_t least, int64_t wall_ms)
+{
+    uint64_t size = l->catalog->segments.segment_bytes, end;
+    int fd, old, r;
+
+    if (size < SEGMENT_HEAD + least)
+        size = SEGMENT_HEAD + least;
+    r = files_prepare(l->files, size, &fd);
+    if (r < 0)
+        return r;
+    r = log_begin(l, fd, size, wall_ms, &old, &end);
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    if (old < 0)
+        return 0;
+    r = files_cut(old, end);
+    close(old);
+    return r;
+}
+
 int log_begin_first(struct log *l, int fd, uint64_t size, int64_t wall_ms)
 {
     uint64_t end;

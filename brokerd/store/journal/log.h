@@ -49,6 +49,10 @@ void log_fini(struct log *l);
 int log_begin(struct log *l, int fd, uint64_t size, int64_t wall_ms, int *ret_old,
               uint64_t *ret_end);
 
+/* The same for who may wait: in a file made here, with room for `least` bytes of batches at least,
+ * and the old one is cut and closed. */
+int log_roll(struct log *l, uint64_t least, int64_t wall_ms);
+
 /* The same for the first one of a start, which becomes a segment only with its first batch: when
  * that is written, the caller has files_publish() do it, before log_sync(). */
 int log_begin_first(struct log *l, int fd, uint64_t size, int64_t wall_ms);

@@ -221,24 +221,6 @@ static int cut_last(struct begin *b)
 
 /* -------------------------------------------------------------------- what damage has spared */
 
-static int roll(struct begin *b)
-{
-    struct log *l = b->s->log;
-    uint64_t size = b->s->catalog->segments.segment_bytes, end;
-    int fd, old, r = files_prepare(b->s->files, size, &fd);
-
-    if (r < 0)
-        return r;
-    r = log_begin(l, fd, size, wall_ms(), &old, &end);
-    if (r < 0) {
-        close(fd);
-        return r;
-    }
-    r = files_cut(old, end);
-    close(old);
-    return r;
-}
-
 static int write_moved(void *ctx, const struct record *r)
 {
     struct begin *b = ctx;
@@ -268,7 +250,7 @@ static int clear_bytes(struct begin *b, uint32_t number, struct slice bytes)
         if (l->records && r == 0)
             r = log_sync(l);
         if (r == 0 && more && log_room(l) < CLEAR_STEP)
-            r = roll(b);
+            r = log_roll(l, 0, wall_ms());
     } while (more && r == 0);
     l->free_size = false;
     return r;

@@ -61,6 +61,23 @@ START_TEST(writes_bytes)
 }
 END_TEST
 
+START_TEST(reads_base64)
+{
+    static const char *const bad[] = {"YQ=",  "Y",    "Y===",    "YW=j",
+                                      "YQ =", "====", "YWJ\xff", "YQ-_"};
+    uint8_t back[64];
+    size_t n;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ck_assert(cli_take_base64(rows[i].base64, strlen(rows[i].base64), back, &n));
+        ck_assert_uint_eq(n, rows[i].len);
+        ck_assert(n == 0 || memcmp(back, rows[i].in, n) == 0);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        ck_assert_msg(!cli_take_base64(bad[i], strlen(bad[i]), back, &n), "%s", bad[i]);
+}
+END_TEST
+
 START_TEST(writes_hex)
 {
     struct cli_out o;
@@ -214,6 +231,7 @@ int main(void)
     int failed;
 
     tcase_add_loop_test(tc, writes_bytes, 0, (int)(sizeof rows / sizeof rows[0]));
+    tcase_add_test(tc, reads_base64);
     tcase_add_test(tc, writes_hex);
     tcase_add_test(tc, output_grows_and_flushes);
     tcase_add_test(tc, numbers);
