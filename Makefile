@@ -209,7 +209,7 @@ $(LOAD_BIN): $(call objects,$(BASE) $(SHARED_WIRE))
 	@$(link) -pie -o $@ $^ $(CLIENT_LIBS)
 
 # The simulation, and a door as a whole, are tried with each request for memory failing.
-$(SIM_BIN) $(OUT)/tests/unit/doors/test_json: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+$(OUT)/tests/sim/sim_core $(OUT)/tests/sim/sim_calls $(OUT)/tests/unit/doors/test_json: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 # A start is killed at each call that changes a file.
 $(OUT)/tests/unit/store/test_journal_start: LDFLAGS += \
     $(addprefix -Wl$(comma)--wrap=,pwritev fdatasync fsync fallocate rename unlink ftruncate link mkdir)
