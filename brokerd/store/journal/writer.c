@@ -166,22 +166,44 @@ static void tell_room(struct journal *j, uint64_t let)
     }
 }
 
+/* Was anybody told that there is no room for what he has? */
+static bool is_wanted(const struct journal *j)
+{
+    for (unsigned w = 0; w < j->options.workers; w++)
+        if (atomic_load(&j->store[w]->wants))
+            return true;
+    return false;
+}
+
+/* Full is told when somebody was refused, and room when it is worth a segment: at the limit, each
+ * acknowledgement makes some, and the next message takes it. */
+static void tell_full(struct journal *j, bool stopped, uint64_t let)
+{
+    bool was = j->facts.full_since_ms != 0;
+
+    if (!was && (stopped || is_wanted(j))) {
+        j->facts.full_since_ms = journal_wall_ms();
+        if (!stopped) /* else it was told why */
+            journal_tell(j, JOURNAL_FULL, "the limit (max-disk) is reached");
+    } else if (was && !stopped && !is_wanted(j) &&
+               (let == UINT64_MAX ||
+                let >= atomic_load(&j->taken) + j->catalog.segments.segment_bytes)) {
+        j->facts.full_since_ms = 0;
+        journal_tell(j, JOURNAL_ROOM, "there is room again");
+    }
+}
+
 void journal_set_room(struct journal *j)
 {
     const struct segments *t = &j->catalog.segments;
-    bool full = j->write_full || j->spare_full;
+    bool stopped = j->write_full || j->spare_full;
     uint64_t let = t->disk_max == UINT64_MAX ? UINT64_MAX : j->done_bytes + room(j);
 
-    if (!full && j->facts.full_since_ms)
-        journal_tell(j, JOURNAL_ROOM, "there is room again");
-    if (!full)
-        j->facts.full_since_ms = 0;
-    else if (!j->facts.full_since_ms)
-        j->facts.full_since_ms = journal_wall_ms();
     atomic_store_explicit(&j->let, let, memory_order_release);
-    atomic_store_explicit(&j->refuse, full ? -EIO : 0, memory_order_relaxed);
-    if (!full)
+    atomic_store_explicit(&j->refuse, stopped ? -ENOSPC : 0, memory_order_relaxed);
+    if (!stopped)
         tell_room(j, let);
+    tell_full(j, stopped, let);
 }
 
 static void publish_facts(struct journal *j)
