@@ -8,6 +8,7 @@
 #include "brokerd/core/mail.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/queue.h"
+#include "brokerd/core/replay.h"
 #include "libbroker/base/headers.h"
 
 #include <errno.h>
@@ -30,8 +31,13 @@ static bool is_option(struct slice name)
            slice_eq(name, SLICE("$bind")) || slice_eq(name, SLICE("$make"));
 }
 
-static int check_option(struct slice name, struct slice value, bool *facts, struct refusal *why)
+static const char no_past[] = "$from: only \"new\" is possible, this queue keeps no past";
+
+static int check_option(enum policy_kind kind, struct slice name, struct slice value, bool *facts,
+                        struct refusal *why)
 {
+    struct replay from;
+
     if (slice_eq(name, SLICE("$facts"))) {
         *facts = slice_eq(value, SLICE("1"));
         return 0;
@@ -42,10 +48,13 @@ static int check_option(struct slice name, struct slice value, bool *facts, stru
                    : refuse(why, REASON_INVALID, -EINVAL, "$bind: only \"none\" is possible");
     if (slice_eq(name, SLICE("$make")))
         return 0;
-    if (slice_eq(value, SLICE("new")))
-        return 0;
-    return refuse(why, REASON_INVALID, -EINVAL,
-                  "$from: only \"new\" is possible, this queue keeps no past");
+    if (replay_parse(value, &from) < 0)
+        return refuse(
+            why, REASON_INVALID, -EINVAL,
+            "$from: \"new\", \"first\", \"last\", a sequence number or a time (RFC 3339)");
+    if (from.wanted && kind == POLICY_SUBSCRIPTION)
+        return refuse(why, REASON_INVALID, -EINVAL, no_past);
+    return 0;
 }
 
 /* Apply the `$` headers to `policy`; *facts tells whether deliveries must carry facts. */
@@ -60,7 +69,7 @@ static int apply_options(struct slice headers, enum policy_kind kind, struct que
         if (h.name.p[0] != '$')
             continue;
         if (is_option(h.name))
-            r = check_option(h.name, h.value, facts, why);
+            r = check_option(kind, h.name, h.value, facts, why);
         else if ((r = policy_set_key(policy, kind, slice_from(h.name, 1), h.value, text,
                                      sizeof text)) < 0)
             refuse(why, REASON_INVALID, r, text);
@@ -360,9 +369,17 @@ static uint64_t add_credit(uint64_t granted, uint64_t used, uint64_t n)
 
 static int attach_here(struct consumer *k, struct queue *q, struct refusal *why)
 {
-    int unseen = names_bind_more(q, k->errand->wants, k->errand->filters_n, k->handle);
+    const struct replay *from = &k->errand->from;
+    int unseen;
 
+    if (replay_check(q, from, why) < 0)
+        return -EINVAL;
+    unseen = names_bind_more(q, k->errand->wants, k->errand->filters_n, k->handle);
     k->tap = unseen < 0 ? NULL : tap_new(q, k, 0);
+    if (k->tap && from->wanted && replay_begin(k->tap, from) < 0) {
+        tap_close(k->tap, 0);
+        k->tap = NULL;
+    }
     if (!k->tap)
         return bind_refused(unseen < 0 ? unseen : -ENOMEM, why);
     k->tap->manual_ack = k->manual_ack;
@@ -394,6 +411,7 @@ static int attach_there(struct consumer *k, handle_t queue, struct refusal *why)
     m->manual_ack = k->manual_ack;
     m->facts = k->facts;
     m->ack_ms = e->ack_ms;
+    m->replay = e->from;
     m->filters_n = (uint32_t)e->filters_n;
     memcpy(m->bytes, e->wants, e->filters_n);
     return 0;
@@ -484,16 +502,33 @@ static int check_level(const struct core *c, struct slice queue, const struct qu
     return refuse(why, REASON_INVALID, -EINVAL, text);
 }
 
+/* What is asked of a queue by `$from`, checked before; without stores no queue has a past. */
+static int check_from(const struct core *c, struct slice headers, struct replay *ret,
+                      struct refusal *why)
+{
+    struct slice value;
+
+    *ret = (struct replay){0};
+    if (headers_find(headers, SLICE("$from"), &value))
+        (void)replay_parse(value, ret);
+    if (ret->wanted && !c->stores[DURABLE_JOURNAL] && !c->stores[DURABLE_REDIS])
+        return refuse(why, REASON_INVALID, -EINVAL, no_past);
+    return 0;
+}
+
 static int consume(struct consumer *k, const struct consume_options *o, struct refusal *why)
 {
     struct core *c = k->ep->core;
     struct queue_policy policy = policy_set_find_queue(c->policies, o->queue)->policy;
     struct named *n;
+    struct replay from;
     bool facts = false;
     int r = apply_options(o->headers, POLICY_QUEUE, &policy, &facts, why);
 
     if (r == 0)
         r = check_level(c, o->queue, &policy, why);
+    if (r == 0)
+        r = check_from(c, o->headers, &from, why);
     if (r < 0)
         return r;
     k->errand = errand_new(o);
@@ -501,6 +536,7 @@ static int consume(struct consumer *k, const struct consume_options *o, struct r
         return -ENOMEM;
     k->errand->granted = add_credit(0, 0, o->credit);
     k->errand->ack_ms = o->ack_ms;
+    k->errand->from = from;
     k->manual_ack = o->manual_ack;
     k->facts = facts;
     n = names_get(c, o->queue);
@@ -742,8 +778,14 @@ void tap_take_attach(struct core *c, const struct mail_attach *m)
         refuse_attach(c, m, &why);
         return;
     }
+    if (replay_check(q, &m->replay, &why) < 0) {
+        refuse_attach(c, m, &why);
+        return;
+    }
     t = tap_new(q, NULL, m->consumer);
-    unseen = t ? names_bind_more(q, m->bytes, m->filters_n, t->custody->handle) : -ENOMEM;
+    unseen = t && m->replay.wanted ? replay_begin(t, &m->replay) : 0;
+    if (unseen == 0)
+        unseen = t ? names_bind_more(q, m->bytes, m->filters_n, t->custody->handle) : -ENOMEM;
     if (unseen < 0) {
         if (t)
             tap_close(t, 0);

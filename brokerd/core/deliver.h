@@ -84,6 +84,9 @@ void tap_part(struct tap *t, uint64_t upto);
 /* What it handed out up to `upto` is settled, the rest goes back, the consumer is ended. */
 void tap_take_over(struct tap *t, uint64_t upto);
 
+/* It cannot have what it asked for: its consumer is ended. */
+void tap_refuse(struct tap *t, const struct refusal *why);
+
 /* Ack deadlines have come. */
 void tap_due(struct tap *t);
 

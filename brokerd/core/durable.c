@@ -52,7 +52,7 @@ void durable_begin(struct queue *q, const struct store_facts *f)
     offer_admit(q);
 }
 
-static void hand_over(struct storage *d)
+void durable_hand_over(struct storage *d)
 {
     if (d->settlements_n && d->at)
         d->store->ops->settle(d->at, d->settlements, d->settlements_n);
@@ -107,7 +107,7 @@ void durable_close(struct queue *q, bool remove)
     q->backlog->waiting -= d->away_n;
     q->backlog->unready_n -= d->away_n;
     q->backlog->bytes -= d->away_bytes;
-    hand_over(d);
+    durable_hand_over(d);
     if (d->at)
         d->store->ops->close(d->at, remove);
     deque_fini(&d->unstored);
@@ -548,7 +548,7 @@ void durable_stored(struct queue *q, const struct stored *a)
 static struct store_settlement *next_settlement(struct storage *d)
 {
     if (d->settlements_n == DURABLE_SETTLEMENTS)
-        hand_over(d);
+        durable_hand_over(d);
     durable_touch(d);
     return &d->settlements[d->settlements_n++];
 }
@@ -583,7 +583,7 @@ void durable_turn(struct core *c)
 
         if (d->at)
             window_fetch(d);
-        hand_over(d);
+        durable_hand_over(d);
     }
     if (!core_short_of_memory(c))
         return;

@@ -64,6 +64,7 @@ struct storage {
     bool shared;              /* as its store's table says */
     bool open;                /* may be put to */
     bool fetching;
+    bool rewinding;      /* it is to go on elsewhere, and stands nowhere (replay.h) */
     bool news;           /* shared: there may be something to fetch */
     bool gap;            /* the next number is so far off that the fifo is to be empty first */
     enum reason refuses; /* put() does, until STORED_ROOM; or REASON_NONE */
@@ -127,6 +128,9 @@ static inline bool durable_refuses(const struct queue *q)
 
     return !d->open || d->refuses != REASON_NONE;
 }
+
+/* What was gathered of settlements goes to the store, in the order that other calls have. */
+void durable_hand_over(struct storage *d);
 
 /* A repeat of a message with an id has come. 1: the one before it is not stored yet, and the answer
  * will be the same as its; 0: it is. -ENOMEM. */

@@ -3,6 +3,7 @@
 #include "brokerd/core/durable.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/question.h"
+#include "brokerd/core/replay.h"
 
 #include <stdio.h>
 
@@ -74,6 +75,10 @@ static void take_queue(struct queue *q, const struct stored *a)
     case STORED_FACTS:
         if (q->backlog->stored)
             questions_take(q, a);
+        break;
+    case STORED_REWOUND:
+        if (q->backlog->stored)
+            replay_take(q, a);
         break;
     default:
         if (q->backlog->stored)

@@ -128,6 +128,7 @@ struct mail_attach {
     handle_t queue, consumer;
     uint64_t credit;
     uint32_t filters_n, ack_ms;
+    struct replay replay;
     uint8_t manual_ack, facts;
     _Alignas(8) uint8_t bytes[];
 };

@@ -562,6 +562,12 @@ static void purge_memory(struct queue *q)
     }
 }
 
+void queue_forget(struct queue *q)
+{
+    purge_memory(q);
+    durable_forget(q->backlog->stored);
+}
+
 uint64_t queue_purge(struct queue *q, enum reason reason)
 {
     struct storage *d = q->backlog->stored;

@@ -125,6 +125,10 @@ void queue_expire(struct queue *q);
 /* When the queue's one timer must fire: expiry, hold, end of an unused queue. */
 void queue_arm(struct queue *q);
 
+/* Let go of all that waits in memory, of a durable queue: it stays in its store, and whoever calls
+ * this counts it. */
+void queue_forget(struct queue *q);
+
 /* Drop all that waits (not what is in flight), counting `reason`. Returns how many. */
 uint64_t queue_purge(struct queue *q, enum reason reason);
 

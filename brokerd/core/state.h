@@ -347,6 +347,12 @@ enum consumer_state {
     CONSUMER_LIVE,
 };
 
+/* Where a consumer wants its queue to go on: what `$from` says (replay.h). */
+struct replay {
+    bool wanted; /* elsewhere than it left off */
+    struct store_rewind to;
+};
+
 /* What a consumer of a named queue wants of it, and what it gave to one on another worker. */
 struct errand {
     handle_t remote;             /* the tap on another worker, or 0 */
@@ -354,6 +360,7 @@ struct errand {
     uint64_t lent;               /* of that, to the remote tap */
     const char *queue;           /* its name, behind the rest */
     uint32_t ack_ms;             /* as of consume_options */
+    struct replay from;          /* where the queue is to go on */
     size_t filters_n, headers_n; /* bytes of each in `wants` */
     uint8_t wants[];             /* bindings and own settings, packed (mail.h) */
 };

@@ -375,6 +375,12 @@ void tap_take_over(struct tap *t, uint64_t upto)
     tap_close(t, UINT64_MAX);
 }
 
+void tap_refuse(struct tap *t, const struct refusal *why)
+{
+    close_consumer(t, why, 0);
+    tap_close(t, UINT64_MAX);
+}
+
 static uint64_t lost_so_far(const struct queue *q)
 {
     uint64_t n = 0;

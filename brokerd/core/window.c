@@ -314,7 +314,7 @@ static void fetch_shared(struct storage *d)
 
 void window_fetch(struct storage *d)
 {
-    if (!d->open || d->fetching)
+    if (!d->open || d->fetching || d->rewinding)
         return;
     if (d->shared)
         fetch_shared(d);

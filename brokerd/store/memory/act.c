@@ -352,7 +352,7 @@ static void settle(struct store_queue *q, const struct store_settlement *s)
         struct kept *m = d->msg[i];
 
         if (s->verb == SETTLE_GONE) {
-            drawer_drop(d, i);
+            drawer_settle(d, i);
             continue;
         }
         i++;
@@ -394,6 +394,21 @@ static void act_purge(struct request *r)
         drawer_drop(d, i);
         a.count++;
     }
+    if (is_there(r->q))
+        drawer_forget(d, INT64_MAX);
+    memory_say(r->q, &a);
+}
+
+static void act_rewind(struct request *r)
+{
+    struct stored a = {.kind = STORED_REWOUND, .token = r->token};
+
+    if (is_there(r->q)) {
+        drawer_rewind(r->q->drawer, &r->rewind);
+        drawer_facts(r->q->drawer, &a.facts);
+    } else {
+        a.reason = REASON_STORE;
+    }
     memory_say(r->q, &a);
 }
 
@@ -411,7 +426,7 @@ void request_act(struct request *r)
     static void (*const act[])(struct request *) = {
         [ASK_OPEN] = act_open,     [ASK_DEFINE] = act_define, [ASK_FETCH] = act_fetch,
         [ASK_SETTLE] = act_settle, [ASK_PEEK] = act_peek,     [ASK_PURGE] = act_purge,
-        [ASK_FACTS] = act_facts,   [ASK_CLOSE] = act_close,
+        [ASK_FACTS] = act_facts,   [ASK_CLOSE] = act_close,   [ASK_REWIND] = act_rewind,
     };
 
     if (r->kind == ASK_PUT && !act_put_in_turn(r))

@@ -194,6 +194,18 @@ static int memory_purge(struct store_queue *q, uint64_t upto, const struct store
     return 0;
 }
 
+static int memory_rewind(struct store_queue *q, const struct store_rewind *to, uint64_t token)
+{
+    struct request *r = request_new(ASK_REWIND);
+
+    if (!r)
+        return -ENOMEM;
+    r->rewind = *to;
+    r->token = token;
+    ask(q, r);
+    return 0;
+}
+
 static int memory_ask(struct store_queue *q, uint64_t token)
 {
     struct request *r = request_new(ASK_FACTS);
@@ -235,8 +247,8 @@ static bool memory_busy(const struct store *s)
     {                                                                                              \
         .name = "memory", .shared = (is_shared), .open = memory_open, .define = memory_define,     \
         .put = memory_put, .fetch = memory_fetch, .settle = memory_settle, .peek = memory_peek,    \
-        .purge = memory_purge, .ask = memory_ask, .close = memory_close, .flush = memory_flush,    \
-        .busy = memory_busy,                                                                       \
+        .purge = memory_purge, .rewind = (is_shared) ? NULL : memory_rewind, .ask = memory_ask,    \
+        .close = memory_close, .flush = memory_flush, .busy = memory_busy,                         \
     }
 
 const struct store_ops memory_ops_exclusive = MEMORY_OPS(false);

@@ -167,6 +167,7 @@ void drawer_remove(struct drawer *d)
 {
     while (d->n)
         drawer_drop(d, d->n - 1);
+    drawer_forget(d, INT64_MAX);
     d->exists = false;
     d->life++;
 }
@@ -185,6 +186,7 @@ void drawer_free(struct drawer *d)
     free((void *)(uintptr_t)d->filters.p);
     free((void *)(uintptr_t)d->wishes.p);
     free(d->msg);
+    free(d->past);
     free(d);
 }
 
@@ -203,27 +205,42 @@ size_t drawer_find(const struct drawer *d, uint64_t seq)
     return low;
 }
 
-void drawer_keep(struct drawer *d, struct kept *m)
+/* At its place among others. */
+static void put_in(struct kept ***list, size_t *n, size_t *cap, struct kept *m)
 {
-    assert(d->exists && m->seq >= d->next && !m->holder);
-    if (d->n == d->cap) {
-        struct kept **more = insist((d->cap * 2 + 16) * sizeof *more);
+    size_t i = *n;
 
-        if (d->n)
-            memcpy(more, d->msg, d->n * sizeof *more);
-        free(d->msg);
-        d->msg = more;
-        d->cap = d->cap * 2 + 16;
+    if (*n == *cap) {
+        struct kept **more = insist((*cap * 2 + 16) * sizeof *more);
+
+        if (*n)
+            memcpy(more, *list, *n * sizeof *more);
+        free(*list);
+        *list = more;
+        *cap = *cap * 2 + 16;
     }
-    d->msg[d->n++] = m;
-    d->next = m->seq + 1;
+    for (; i && (*list)[i - 1]->seq > m->seq; i--)
+        (*list)[i] = (*list)[i - 1];
+    (*list)[i] = m;
+    ++*n;
+}
+
+static void take_out(struct kept **list, size_t *n, size_t i)
+{
+    memmove(&list[i], &list[i + 1], (*n - i - 1) * sizeof *list);
+    --*n;
+}
+
+static void count_in(struct drawer *d, struct kept *m)
+{
+    put_in(&d->msg, &d->n, &d->cap, m);
     d->bytes += m->data.n;
     d->waiting++;
     d->waiting_bytes += m->data.n;
     d->shelf->bytes += m->data.n;
 }
 
-void drawer_drop(struct drawer *d, size_t i)
+static struct kept *count_out(struct drawer *d, size_t i)
 {
     struct kept *m = d->msg[i];
 
@@ -232,9 +249,96 @@ void drawer_drop(struct drawer *d, size_t i)
     d->waiting_bytes -= m->data.n;
     d->bytes -= m->data.n;
     d->shelf->bytes -= m->data.n;
-    memmove(&d->msg[i], &d->msg[i + 1], (d->n - i - 1) * sizeof(struct kept *));
-    d->n--;
-    free(m);
+    take_out(d->msg, &d->n, i);
+    return m;
+}
+
+void drawer_keep(struct drawer *d, struct kept *m)
+{
+    assert(d->exists && m->seq >= d->next && !m->holder);
+    count_in(d, m);
+    d->next = m->seq + 1;
+}
+
+void drawer_drop(struct drawer *d, size_t i)
+{
+    free(count_out(d, i));
+}
+
+/* ------------------------------------------------------------------------------ the past */
+
+void drawer_forget(struct drawer *d, int64_t gone_ms)
+{
+    for (size_t i = 0; i < d->past_n;) {
+        struct kept *m = d->past[i];
+
+        if (m->gone_ms > gone_ms) {
+            i++;
+            continue;
+        }
+        take_out(d->past, &d->past_n, i);
+        free(m);
+    }
+}
+
+/* What was settled too long ago. */
+static void forget_old(struct drawer *d)
+{
+    if (d->policy.retain_ms != POLICY_NEVER)
+        drawer_forget(d, d->shelf->wall_ms - d->policy.retain_ms);
+}
+
+void drawer_settle(struct drawer *d, size_t i)
+{
+    struct kept *m;
+
+    if (d->shelf->shared) {
+        drawer_drop(d, i);
+        return;
+    }
+    m = count_out(d, i);
+    m->gone_ms = d->shelf->wall_ms;
+    put_in(&d->past, &d->past_n, &d->past_cap, m);
+    forget_old(d);
+}
+
+/* The number from which on all waits. */
+static uint64_t number_of(const struct drawer *d, const struct store_rewind *to)
+{
+    uint64_t seq = d->next;
+
+    if (to->to == REWIND_FIRST)
+        return 0;
+    if (to->to == REWIND_SEQ)
+        return to->seq;
+    if (to->to == REWIND_LAST)
+        return d->next - 1;
+    for (size_t i = 0; i < d->past_n; i++)
+        if (d->past[i]->time_ms >= to->time_ms && d->past[i]->seq < seq)
+            seq = d->past[i]->seq;
+    for (size_t i = 0; i < d->n; i++)
+        if (d->msg[i]->time_ms >= to->time_ms && d->msg[i]->seq < seq)
+            seq = d->msg[i]->seq;
+    return seq;
+}
+
+void drawer_rewind(struct drawer *d, const struct store_rewind *to)
+{
+    uint64_t from;
+
+    forget_old(d);
+    from = number_of(d, to);
+    while (d->n && d->msg[0]->seq < from)
+        drawer_settle(d, 0);
+    while (d->past_n && d->past[d->past_n - 1]->seq >= from) {
+        struct kept *m = d->past[--d->past_n];
+
+        count_in(d, m);
+    }
+    for (size_t i = 0; i < d->n; i++) {
+        d->msg[i]->attempts = 0;
+        d->msg[i]->due_ms = 0;
+    }
 }
 
 void drawer_hold(struct drawer *d, struct kept *m, const struct store_queue *holder)

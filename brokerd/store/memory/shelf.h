@@ -19,6 +19,7 @@
 struct kept {
     uint64_t seq, id;
     int64_t time_ms, expires_ms, due_ms;
+    int64_t gone_ms; /* retained: settled at */
     uint32_t attempts;
     const struct store_queue *holder;
     struct slice topic, headers, data; /* in `bytes`, as is the type's name */
@@ -36,6 +37,8 @@ struct drawer {
     uint64_t next; /* number of the next message */
     struct kept **msg;
     size_t n, cap;
+    struct kept **past; /* settled, and retained; by number, too */
+    size_t past_n, past_cap;
     uint64_t bytes;
     uint64_t waiting, waiting_bytes; /* without a holder */
     uint64_t stalled;                /* in that walk over the shelf's requests nothing more of it */
@@ -79,6 +82,12 @@ size_t drawer_find(const struct drawer *d, uint64_t seq);
 void drawer_keep(struct drawer *d, struct kept *m);
 /* The message at place `i` is gone. */
 void drawer_drop(struct drawer *d, size_t i);
+/* It is settled: gone, or retained for a while. */
+void drawer_settle(struct drawer *d, size_t i);
+/* What was settled before `gone_ms` or then is not retained any more. */
+void drawer_forget(struct drawer *d, int64_t gone_ms);
+/* The queue goes on at another message. */
+void drawer_rewind(struct drawer *d, const struct store_rewind *to);
 /* Someone has the message now; NULL: nobody. */
 void drawer_hold(struct drawer *d, struct kept *m, const struct store_queue *holder);
 /* What one had is everybody's again, `more` deliveries later. */

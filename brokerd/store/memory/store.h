@@ -17,6 +17,7 @@ enum request_kind {
     ASK_SETTLE,
     ASK_PEEK,
     ASK_PURGE,
+    ASK_REWIND,
     ASK_FACTS,
     ASK_CLOSE, /* the last of its queue */
 };
@@ -35,6 +36,7 @@ struct request {
     uint64_t from; /* put: its label; purge: up to where */
     uint64_t bytes, token;
     uint32_t n;
+    struct store_rewind rewind;
     bool remove;
     int64_t deadline_ms;           /* put that waits for room */
     struct kept *msg;              /* put */

@@ -9,12 +9,14 @@
 struct fake {
     struct memory_shelf *shelf; /* outlives the world: what a broker finds when it begins again */
     struct store *store[WORLD_CORES];
+    struct world *world;
 };
 
 static inline bool fake_turn(void *ctx, unsigned core)
 {
     const struct fake *f = ctx;
 
+    memory_shelf_clock(f->shelf, f->world->now);
     return memory_store_answer(f->store[core]) > 0;
 }
 
@@ -41,6 +43,7 @@ static inline void fake_start(struct fake *f, struct world *w, enum durable leve
             abort();
         core_set_store(w->core[i], level, f->store[i]);
     }
+    f->world = w;
     w->stores = (struct world_stores){f, fake_turn, fake_flush};
 }
 
