@@ -590,7 +590,19 @@ static void drain_for(void *ctx)
     evict(ctx);
 }
 
-static const struct admin_main admin_main = {wake, tell_settings, reload_for, drain_for};
+static int snapshot_for(void *ctx, bool keep, char *path, size_t n)
+{
+    const struct broker *b = ctx;
+    int r = stores_snapshot(b->stores, keep, path, n);
+
+    if (r == 0)
+        log_notice("journal: its files as of now are %s %s, asked for by an admin call",
+                   keep ? "put aside in" : "no longer in", path);
+    return r;
+}
+
+static const struct admin_main admin_main = {wake, tell_settings, reload_for, drain_for,
+                                             snapshot_for};
 
 static int watch_orders(struct broker *b)
 {

@@ -17,6 +17,7 @@ enum {
     PATIENCE_MS = 10000, /* for a server's answer, besides its own time-out */
     STOP_S = 10,         /* for the disk to take the last batch */
     TEXT_MAX = 1024,
+    SNAPSHOT_MS = 5000, /* for the journal to put its files aside */
 };
 
 struct stores {
@@ -241,6 +242,16 @@ void stores_stop(struct stores *s)
               "confirmed is kept",
               STOP_S);
     _exit(EXIT_STORE_FAILED);
+}
+
+/* ---- a backup */
+
+int stores_snapshot(struct stores *s, bool keep, char *path, size_t n)
+{
+    if (!s || !s->journal)
+        return -ENOENT;
+    (void)snprintf(path, n, "%s/snapshot", s->o.settings->journal.path);
+    return keep ? journal_snapshot(s->journal, SNAPSHOT_MS) : journal_release(s->journal);
 }
 
 /* ---- what admin asks */

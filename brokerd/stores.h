@@ -51,6 +51,11 @@ void stores_stop(struct stores *s);
 
 void stores_free(struct stores *s);
 
+/* Put aside all that the journal has on disk now, as files in a folder whose path is put in `path`
+ * (`keep`), or let go of them again. It may take seconds where a disk does. -ENOENT: there is no
+ * journal; else as journal_snapshot(). */
+int stores_snapshot(struct stores *s, bool keep, char *path, size_t n);
+
 /* What admin asks of them; the context is the struct stores, or NULL. */
 extern const struct admin_stores stores_admin;
 

@@ -17,6 +17,8 @@ const struct command admin_commands[] = {
     {"top", (const struct field[]){{"limit", FIELD_COUNT, false}, {0}}, cmd_top},
     {"config", NULL, cmd_config},
     {"stores", NULL, cmd_stores},
+    {"store-snapshot", NULL, cmd_store_snapshot},
+    {"store-release", NULL, cmd_store_release},
     {"reload", NULL, cmd_reload},
     {"drain", NULL, cmd_drain},
     {"ready", NULL, cmd_ready},

@@ -82,6 +82,9 @@ struct admin_main {
     int (*reload)(void *ctx, const struct admin_listener *to);
     /* As SIGUSR2. */
     void (*drain)(void *ctx);
+    /* Put what is stored in files aside, for a backup, and their folder's path in `path`; or let go
+     * of them again. -ENOENT there is no such store; else -errno. */
+    int (*snapshot)(void *ctx, bool keep, char *path, size_t n);
 };
 
 struct webhooks;

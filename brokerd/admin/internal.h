@@ -167,7 +167,7 @@ void desk_add_job(struct desk *d, struct job *j);
 extern const struct command admin_commands[];
 
 ask_fn cmd_info, cmd_top, cmd_route, cmd_why;
-ask_fn cmd_config, cmd_reload, cmd_drain;
+ask_fn cmd_config, cmd_reload, cmd_drain, cmd_store_snapshot, cmd_store_release;
 ask_fn cmd_connections, cmd_connection, cmd_kill, cmd_consumers, cmd_subscriptions, cmd_services;
 ask_fn cmd_queue_ls, cmd_queue_info, cmd_queue_peek, cmd_queue_purge, cmd_queue_rm;
 ask_fn cmd_queue_add, cmd_queue_move;

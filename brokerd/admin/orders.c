@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct order {
     struct order *next; /* in admin->orders */
@@ -218,6 +219,46 @@ static void reload(struct order *o)
 void cmd_reload(struct ask *a, struct desk *d)
 {
     give_order(a, d, reload);
+}
+
+/* What is stored in files, put aside or not any more. */
+static void snapshot(struct order *o, bool keep)
+{
+    const struct admin_options *opt = &o->desk->admin->o;
+    struct ask *a = o->ask;
+    char path[4096];
+    int r = opt->main->snapshot(opt->main_ctx, keep, path, sizeof path);
+
+    if (r == -ENOENT)
+        ask_refuse(a, REASON_NOT_FOUND, "this broker keeps nothing in files: there is no journal");
+    else if (r == -ETIMEDOUT)
+        ask_refuse(a, REASON_STORE, "the journal's disk does not answer");
+    else if (r == -ENOSPC)
+        ask_refuse(a, REASON_FULL, "there is no room for another segment");
+    else if (r < 0)
+        ask_refuse(a, REASON_STORE, "%.180s: %s", path, strerror(-r));
+    else
+        json_object_set_new(a->answer, "path", json_text(path));
+}
+
+static void keep_snapshot(struct order *o)
+{
+    snapshot(o, true);
+}
+
+static void let_go(struct order *o)
+{
+    snapshot(o, false);
+}
+
+void cmd_store_snapshot(struct ask *a, struct desk *d)
+{
+    give_order(a, d, keep_snapshot);
+}
+
+void cmd_store_release(struct ask *a, struct desk *d)
+{
+    give_order(a, d, let_go);
 }
 
 /* Answered first: then its connection is among those that are sent away. */

@@ -212,11 +212,10 @@ static void on_publisher_end(broker_publisher *p, int error, const char *text, v
 static int broker_queue(struct import *m, const json_t *line)
 {
     json_t *request = json_pack("{s:O}", "queue", json_object_get(line, "queue"));
-    const char *const keys[] = {"bindings", "settings"};
 
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (json_object_get(line, keys[i]))
-            json_object_set(request, keys[i], json_object_get(line, keys[i]));
+    json_object_set(request, "bind", json_object_get(line, "bindings"));
+    if (json_object_get(line, "settings"))
+        json_object_set(request, "settings", json_object_get(line, "settings"));
     return cli_link_ask(&m->link, "queue-add", request, NULL);
 }
 

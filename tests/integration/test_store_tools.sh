@@ -87,3 +87,75 @@ echo "== what cannot be read"
 assert_eq "$(status_of broker store check "$TMP/not-there")" 69 "no directory"
 assert_eq "$(status_of broker store check "$TMP/in")" 69 "a file"
 assert_eq "$(status_of broker store export "$TMP/j" --queue none)" 1 "a queue that is not there"
+
+echo "== a broker takes what was imported"
+conf="store \"journal\" { path = \"$TMP/j\" }
+queue \"#\" { durable = journal }"
+brokerd_start
+broker sub --queue orders -n 1000 --json >"$TMP/out"
+assert_grep '^\{.*"data":"order 1 ' "$TMP/out"
+assert_eq "$(wc -l <"$TMP/out")" 1000 "messages consumed"
+assert_eq "$(status_of broker store check "$TMP/j")" 69 "a check while the broker has it"
+broker store check "$TMP/j" 2>"$TMP/err" || true
+assert_grep "in use by a broker \(pid $brokerd_pid\)" "$TMP/err"
+broker store stats >"$TMP/out"
+assert_grep '^store +journal, up' "$TMP/out"
+assert_grep "^path +$TMP/j$" "$TMP/out"
+broker store stats --json | grep -q '"store":"journal"' || fail "no JSON of the running store"
+
+echo "== copied while it runs and publishes: all that was confirmed before, and nothing else"
+background bash -c "seq 1 1000000 | broker pub --queue load --lines --rate 20000" >/dev/null 2>&1
+load=$!
+wait_until 10 bash -c "broker queue info load --json | grep -q '\"depth\":[1-9]'"
+seq 1 500 | broker pub --queue before --lines --confirm >/dev/null
+broker store backup "$TMP/backup" >"$TMP/out"
+assert_grep 'messages in ' "$TMP/out"
+kill -TERM "$load" 2>/dev/null || true
+[ ! -e "$TMP/j/snapshot" ] || fail "the snapshot is still there"
+broker store check "$TMP/backup" >"$TMP/out"
+assert_grep '^sound$' "$TMP/out"
+seq 1 500 | sed 's/.*/"data":"&"/' >"$TMP/wanted"
+broker store export -q "$TMP/backup" --queue before | grep -o '"data":"[^"]*"' >"$TMP/out"
+assert_same "$TMP/out" "$TMP/wanted"
+broker store export -q "$TMP/backup" --queue load | grep -o '"data":"[^"]*"' >"$TMP/out"
+seq 1 "$(wc -l <"$TMP/out")" | sed 's/.*/"data":"&"/' >"$TMP/wanted"
+assert_same "$TMP/out" "$TMP/wanted"
+assert_eq "$(status_of broker store backup "$TMP/backup")" 69 "into a directory that is there"
+[ ! -e "$TMP/j/snapshot" ] || fail "the snapshot of a backup that failed is still there"
+brokerd_stop
+broker store check "$TMP/j" >/dev/null
+
+echo "== a broker on the copy; what was exported, published to it"
+conf="store \"journal\" { path = \"$TMP/backup\" }
+queue \"#\" { durable = journal }"
+brokerd_start
+broker sub --queue before -n 500 --raw >"$TMP/out"
+seq 1 500 >"$TMP/wanted"
+assert_same "$TMP/out" "$TMP/wanted"
+{
+    echo '{"queue":"again","bindings":["again.#"],"settings":{}}'
+    # shellcheck disable=SC2016 # a header of that name
+    seq 1 3000 | sed 's/.*/{"queue":"again","seq":&,"type":"text\/x","headers":{"n":"&","$dead-reason":"expired"},"data":"again &"}/'
+    echo '{"queue":"again","expires_ms":1000,"data":"too late"}'
+} | broker store import 2>"$TMP/err"
+assert_grep '1 messages had expired' "$TMP/err"
+broker sub --queue again -n 3000 --json >"$TMP/all"
+sed -n 's/.*"data":"again \([0-9]*\)".*/\1/p' "$TMP/all" >"$TMP/out"
+seq 1 3000 >"$TMP/wanted"
+assert_same "$TMP/out" "$TMP/wanted"
+head -n 1 "$TMP/all" >"$TMP/out"
+assert_grep '"type":"text/x","headers":\{"n":"1"\}' "$TMP/out"
+brokerd_stop
+
+echo "== a broker without a journal"
+conf=
+brokerd_start
+assert_eq "$(status_of broker store backup "$TMP/none")" 1 "a backup of nothing"
+broker store stats >"$TMP/out"
+assert_grep 'keeps nothing' "$TMP/out"
+brokerd_stop
+
+echo "== a directory that another broker has, and one that is damaged: the broker does not start"
+conf="store \"journal\" { path = \"$TMP/damaged\" }"
+brokerd -c <(echo "$conf") -l tcp://127.0.0.1:0 2>"$TMP/err" && fail "it has started"
+assert_grep 'damaged: 1 batch .*accept-damage = true' "$TMP/err"

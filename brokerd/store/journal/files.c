@@ -170,6 +170,7 @@ static int by_number(const void *one, const void *other)
     return a->number < b->number ? -1 : a->number > b->number;
 }
 
+/* 1: it is the n-th; 0: it is not there. */
 static int list_add(const struct files *f, uint32_t number, struct journal_file **list, size_t n)
 {
     char at[PATH_MAX];
@@ -183,11 +184,11 @@ static int list_add(const struct files *f, uint32_t number, struct journal_file 
         *list = grown;
     }
     if (stat(files_segment_path(f, number, at), &st) < 0)
-        return failed();
+        return errno == ENOENT ? 0 : failed(); /* it was removed since */
     if (!S_ISREG(st.st_mode))
         return -EINVAL;
     (*list)[n] = (struct journal_file){number, (uint64_t)st.st_size};
-    return 0;
+    return 1;
 }
 
 int files_list(const struct files *f, struct journal_file **ret, size_t *ret_n)
@@ -200,15 +201,15 @@ int files_list(const struct files *f, struct journal_file **ret, size_t *ret_n)
 
     if (!d)
         return failed();
-    while (r == 0 && (errno = 0, e = readdir(d)) != NULL) {
+    while (r >= 0 && (errno = 0, e = readdir(d)) != NULL) {
         uint32_t number = number_of(e->d_name);
 
-        if (number)
-            r = list_add(f, number, &list, n);
-        if (number && r == 0)
-            n++;
+        if (!number)
+            continue;
+        r = list_add(f, number, &list, n);
+        n += r > 0;
     }
-    if (r == 0)
+    if (r >= 0)
         r = failed(); /* of readdir(); 0 at the end */
     closedir(d);
     if (r < 0) {

@@ -8,6 +8,7 @@
  *          reply.c     answers on their way to a worker
  *          read.c      fetch, peek, facts
  *          sweep.c     clearing, step by step
+ *          snapshot.c  all there is at one moment, for a backup
  *          helper.c    a second thread, for files: prepares, cuts, removes
  * Thread   As each field says: the worker's, the thread's, or atomic. */
 #ifndef BROKERD_STORE_JOURNAL_INTERNAL_H
@@ -168,6 +169,21 @@ void helper_remove(struct helper *h, uint32_t number);
 /* A segment that was removed, with the directory synced; 0: none. */
 uint32_t helper_removed(struct helper *h);
 
+/* -------------------------------------------------------------------------------- the snapshot */
+
+enum snapshot_state { SNAPSHOT_NONE, SNAPSHOT_WANTED, SNAPSHOT_TAKEN };
+
+struct snapshot {
+    atomic_bool wanted; /* looked at by the thread */
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    enum snapshot_state state;
+    int result;
+};
+
+void snapshot_init(struct snapshot *s);
+void snapshot_fini(struct snapshot *s);
+
 /* ---------------------------------------------------------------------------------- the thread's
  */
 
@@ -234,6 +250,7 @@ struct journal {
     struct log log;
     struct recovery recovery;
     struct helper helper;
+    struct snapshot snapshot;
     pthread_t thread;
     bool is_running;
 
@@ -351,6 +368,9 @@ void read_tell_lost(struct journal *j, struct store_queue *q, uint64_t n);
 bool sweep_wanted(struct journal *j);
 void sweep_step(struct journal *j);
 void sweep_fini(struct sweep *s);
+
+/* Take a snapshot if one is wanted; false: none is. */
+bool snapshot_step(struct journal *j);
 
 /* What may be put from now on. */
 void journal_set_room(struct journal *j);

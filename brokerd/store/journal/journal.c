@@ -72,6 +72,7 @@ static struct journal *journal_new(const struct journal_options *o)
     j->held_end = &j->held;
     pthread_mutex_init(&j->facts_lock, NULL);
     helper_init(&j->helper, j);
+    snapshot_init(&j->snapshot);
     j->reply = calloc(o->workers, sizeof(struct reply *));
     j->retry_call = calloc(o->workers, sizeof *j->retry_call);
     for (unsigned i = 0; i < o->workers; i++)
@@ -236,6 +237,7 @@ void journal_free(struct journal *j)
     catalog_fini(&j->catalog);
     files_close(&j->files);
     pthread_mutex_destroy(&j->facts_lock);
+    snapshot_fini(&j->snapshot);
     free(j->reply);
     free(j->retry_call);
     free(j);

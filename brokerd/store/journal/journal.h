@@ -87,6 +87,14 @@ void journal_stop(struct journal *j);
 /* Free all; the workers must have ended or not use it any more. NULL is fine. */
 void journal_free(struct journal *j);
 
+/* Put aside all that is on disk now, as hard links in the journal's folder snapshot/, which a start
+ * removes. Waits for the journal's thread, up to about `timeout_ms`. -ENOSPC: there is no room for
+ * another segment; -ETIMEDOUT: the disk does not answer; -ESRCH: it is not running. */
+int journal_snapshot(struct journal *j, int timeout_ms);
+
+/* Not any more. */
+int journal_release(struct journal *j);
+
 /* How it does; as of the thread's last round. */
 struct journal_facts {
     uint64_t batches, syncs, puts, settlements, records, bytes; /* written since the start */

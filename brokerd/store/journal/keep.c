@@ -94,9 +94,13 @@ int keep_snapshot(const struct files *f, uint32_t but)
         r = files_list(f, &list, &n);
     if (r == 0)
         r = open_folder(f, "snapshot", &folder);
-    for (size_t i = 0; i < n && r == 0; i++)
-        if (list[i].number != but)
-            r = link_or_copy(f, list[i].number, files_segment_path(&folder, list[i].number, to));
+    for (size_t i = 0; i < n && r == 0; i++) {
+        if (list[i].number == but)
+            continue;
+        r = link_or_copy(f, list[i].number, files_segment_path(&folder, list[i].number, to));
+        if (r == -ENOENT)
+            r = 0;
+    }
     free(list);
     files_close(&folder);
     if (r < 0)

@@ -16,7 +16,8 @@
 /* A segment is in damaged/, synced. One that is there already is not kept twice. */
 int keep_damaged(const struct files *f, uint32_t number);
 
-/* All segments but `but`, which is open, are in snapshot/; what was there before is not. */
+/* All segments but `but`, which is open, are in snapshot/; what was there before is not. Others may
+ * be removed meanwhile: those had nothing of use. */
 int keep_snapshot(const struct files *f, uint32_t but);
 
 /* There is no snapshot/ any more; 0, too, if there was none. */

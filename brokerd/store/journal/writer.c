@@ -360,7 +360,7 @@ static void nap(struct journal *j, int64_t now_ms)
     if (ms <= 0)
         return;
     atomic_store(&j->sleep, state);
-    if (!atomic_load(&j->parcels) && !atomic_load(&j->stop))
+    if (!atomic_load(&j->parcels) && !atomic_load(&j->stop) && !atomic_load(&j->snapshot.wanted))
         (void)syscall(SYS_futex, &j->sleep, FUTEX_WAIT_PRIVATE, state,
                       until == INT64_MAX ? NULL : &ts, NULL, 0);
     atomic_store(&j->sleep, AWAKE);
@@ -436,6 +436,7 @@ static bool work(struct journal *j, bool stopping)
         sweep_step(j);
         any = true;
     }
+    any = snapshot_step(j) || any;
     journal_set_room(j);
     reply_send(j);
     if (any)

@@ -6,6 +6,7 @@ static struct fake_main {
     unsigned woken, seen, ends, drains, asked;
     const char *mistakes[3]; /* of the next reload */
     bool draining;
+    int snapshot; /* what it answers */
 } mine;
 
 static void fake_wake(void *ctx)
@@ -52,7 +53,15 @@ static void fake_drain(void *ctx)
     count_up(&mine.drains);
 }
 
-static const struct admin_main fake_main = {fake_wake, fake_settings, fake_reload, fake_drain};
+static int fake_snapshot(void *ctx, bool keep, char *path, size_t n)
+{
+    (void)ctx;
+    (void)snprintf(path, n, "/a/%s", keep ? "kept" : "gone");
+    return mine.snapshot;
+}
+
+static const struct admin_main fake_main = {fake_wake, fake_settings, fake_reload, fake_drain,
+                                            fake_snapshot};
 
 static void *run_main(void *arg)
 {
@@ -139,6 +148,39 @@ START_TEST(a_reload_tells_what_changed)
 }
 END_TEST
 
+START_TEST(files_are_put_aside)
+{
+    static const struct {
+        int error;
+        enum reason reason;
+        const char *text;
+    } rows[] = {
+        {-ENOENT, REASON_NOT_FOUND, "not-found: this broker keeps nothing in files"},
+        {-ENOSPC, REASON_FULL, "full: there is no room"},
+        {-ETIMEDOUT, REASON_STORE, "store: the journal's disk does not answer"},
+        {-EROFS, REASON_STORE, "store: /a/kept: Read-only"},
+    };
+    json_t *a;
+
+    start_with_main();
+    a = must(1, "store-snapshot", "");
+    ck_assert_str_eq(text(a, "path"), "/a/kept");
+    json_decref(a);
+    a = must(1, "store-release", "");
+    ck_assert_str_eq(text(a, "path"), "/a/gone");
+    json_decref(a);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        mine.snapshot = rows[i].error;
+        ck_assert_ptr_null(ask(1, "store-snapshot", ""));
+        ck_assert_int_eq(refusal.reason, rows[i].reason);
+        ck_assert_msg(strncmp(refusal.text, rows[i].text, strlen(rows[i].text)) == 0, "%s",
+                      refusal.text);
+    }
+    mine.snapshot = 0;
+    stop_with_main();
+}
+END_TEST
+
 START_TEST(a_drain_is_answered_first)
 {
     json_t *a;
@@ -170,11 +212,12 @@ END_TEST
 
 START_TEST(without_main)
 {
-    static const char *const calls[] = {"config", "reload", "drain"};
+    static const char *const calls[] = {"config", "reload", "drain", "store-snapshot",
+                                        "store-release"};
 
     start();
-    for (unsigned i = 0; i < 3; i++) {
-        ck_assert_ptr_null(ask(i, calls[i], ""));
+    for (unsigned i = 0; i < sizeof calls / sizeof *calls; i++) {
+        ck_assert_ptr_null(ask(i % 3, calls[i], ""));
         ck_assert_int_eq(refusal.reason, REASON_NOT_FOUND);
     }
     stop();
@@ -190,6 +233,7 @@ int main(void)
 
     tcase_add_test(tc, the_settings_in_force);
     tcase_add_test(tc, a_reload_tells_what_changed);
+    tcase_add_test(tc, files_are_put_aside);
     tcase_add_test(tc, a_drain_is_answered_first);
     tcase_add_test(tc, what_main_never_did);
     tcase_add_test(tc, without_main);
