@@ -327,6 +327,9 @@ static void do_what_is_due(struct core *c)
         case TIMER_CALL:
             opening_due(HEAP_ITEM(t, struct call, timer));
             break;
+        case TIMER_LETTER:
+            loss_letter_due(c, HEAP_ITEM(t, struct letter, timer));
+            break;
         }
     }
 }

@@ -198,10 +198,10 @@ static void keep_in_flight(struct offer *o, struct tap *t, uint32_t i, struct de
 {
     int64_t deadline = ack_deadline(t), charge = 0;
     struct queue *q = t->queue;
-    uint32_t n = 0, most = q->backlog->stored ? 0 : d->run.n; /* it goes to its store first */
+    uint32_t n = 0;
 
     d->run.bytes = 0;
-    for (; n < most; n++) {
+    for (; n < d->run.n; n++) {
         struct msg *m = offer_keep(o, i + n);
         struct head h = {.msg = m, .seq = q->in + 1 + n, .since_ms = q->core->now_ms};
 
@@ -243,8 +243,11 @@ uint32_t deliver_direct(struct offer *o, struct queue *q)
             round.taps--;
         }
         d.run = run_part(o->run, i, helping(q, t, round.share));
-        if (q->is_named)
+        if (q->is_named) {
+            if (b->stored) /* its store is to have it first */
+                break;
             keep_in_flight(o, t, i, &d);
+        }
         if (!d.run.n)
             break;
         q->in += d.run.n;

@@ -127,7 +127,7 @@ static bool is_for_window(const struct storage *d, uint64_t len)
 {
     uint64_t full = window_bytes(d) + d->unstored_bytes + durable_unstored(d) * DURABLE_PLACE;
 
-    return !d->shared && d->w >= deque_first(&d->unstored) &&
+    return !d->shared && d->w >= deque_first(&d->unstored) && window_affords(d->queue->core) &&
            (!full || full + len + DURABLE_PLACE <= d->window);
 }
 
@@ -232,8 +232,10 @@ static enum reason put(struct storage *d, const struct run *run, const struct ms
     if (r == 0)
         return REASON_NONE;
     take_back(d, run->n);
-    if (r != -ENOMEM)
+    if (r != -ENOMEM) {
         d->refuses = reason_of(r);
+        d->busy = r == -EAGAIN;
+    }
     return reason_of(r);
 }
 
@@ -532,6 +534,7 @@ void durable_stored(struct queue *q, const struct stored *a)
         break;
     case STORED_ROOM:
         d->refuses = REASON_NONE;
+        d->busy = false;
         offer_admit(q);
         break;
     case STORED_NEWS:
@@ -574,6 +577,12 @@ void durable_returned(struct storage *d, uint64_t seq, uint32_t attempts, int64_
     *next_settlement(d) = (struct store_settlement){SETTLE_RETURNED, 1, seq, attempts, due};
 }
 
+void durable_touch(struct storage *d)
+{
+    if (!list_linked(&d->touched))
+        list_push_back(&d->queue->core->touched, &d->touched);
+}
+
 void durable_turn(struct core *c)
 {
     struct list_node *n;
@@ -585,17 +594,17 @@ void durable_turn(struct core *c)
             window_fetch(d);
         durable_hand_over(d);
     }
-    if (!core_short_of_memory(c))
-        return;
-    for (n = list_first(&c->durables); n && core_short_of_memory(c); n = list_next(&c->durables, n))
-        while (core_short_of_memory(c) && window_cut(LIST_ITEM(n, struct storage, link)))
-            continue;
+    if (!window_affords(c))
+        window_shrink(c);
 }
 
 bool durable_busy(const struct core *c)
 {
-    if (!list_empty(&c->sent) || !list_empty(&c->letters))
+    if (!list_empty(&c->letters))
         return true;
+    for (struct list_node *n = list_first(&c->sent); n; n = list_next(&c->sent, n))
+        if (LIST_ITEM(n, struct letter, link)->handle) /* else it rests */
+            return true;
     for (struct list_node *n = list_first(&c->durables); n; n = list_next(&c->durables, n)) {
         const struct storage *d = LIST_ITEM(n, struct storage, link);
 

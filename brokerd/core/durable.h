@@ -68,6 +68,7 @@ struct storage {
     bool news;           /* shared: there may be something to fetch */
     bool gap;            /* the next number is so far off that the fifo is to be empty first */
     enum reason refuses; /* put() does, until STORED_ROOM; or REASON_NONE */
+    bool busy;           /* for too much is on its way: that passes */
     uint64_t w;          /* what is fetched next */
     uint64_t fixed;      /* what is below came back from a fetch, and stays */
     uint64_t moved;      /* shared: messages that are wanted for a move (manage.c) */
@@ -145,11 +146,7 @@ void durable_gone(struct storage *d, uint64_t seq);
 void durable_returned(struct storage *d, uint64_t seq, uint32_t attempts, int64_t delay_ms);
 
 /* Let the end of the turn look at it: something was taken from its window, or may be wanted. */
-static inline void durable_touch(struct storage *d)
-{
-    if (!list_linked(&d->touched))
-        list_push_back(&d->queue->core->touched, &d->touched);
-}
+void durable_touch(struct storage *d);
 
 /* The end of the turn: hand over settlements, fetch, cut windows if the budget is short. */
 void durable_turn(struct core *c);

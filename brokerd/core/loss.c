@@ -180,23 +180,41 @@ void loss_message(struct queue *q, struct msg *m, uint64_t seq, uint32_t attempt
 void loss_free_letter(struct core *c, struct letter *l)
 {
     list_remove(&l->link);
+    heap_remove(&c->timers, &l->timer.node);
     slots_drop(&c->slots, l->handle);
     budget_unref(c, l->msg);
     free(l->to);
     free(l);
 }
 
-/* A letter that failed for what passes leaves the message in its store: it will die again. */
-static bool is_over(const struct letter *l)
+/* It failed for what passes. */
+static bool failed_for_now(const struct letter *l)
 {
     switch (l->reason) {
     case REASON_STORE:
     case REASON_MEMORY:
     case REASON_NO_CREDIT:
-        return l->accepted;
+        return !l->accepted;
     default:
-        return true;
+        return false;
     }
+}
+
+/* It will be sent again. False: there is no memory to, or the broker stops; the message stays in
+ * its store until the next start. */
+static bool rest(struct core *c, struct letter *l)
+{
+    slots_drop(&c->slots, l->handle);
+    l->handle = 0;
+    l->reason = REASON_NONE;
+    l->timer = (struct timer){{.key = c->now_ms + LETTER_REST_MS}, TIMER_LETTER};
+    return !c->draining && heap_push(&c->timers, &l->timer.node) == 0;
+}
+
+void loss_letter_due(struct core *c, struct letter *l)
+{
+    heap_remove(&c->timers, &l->timer.node);
+    list_move_to_back(&c->letters, &l->link);
 }
 
 /* All is known of it: now the message it is about may be gone. */
@@ -204,9 +222,14 @@ static void end_letter(struct core *c, struct letter *l)
 {
     struct queue *q = l->seq ? slots_get(&c->slots, SLOT_QUEUE, l->queue) : NULL;
 
-    if (q && q->backlog->stored && is_over(l))
+    if (!q || !q->backlog->stored) {
+        loss_free_letter(c, l);
+    } else if (!failed_for_now(l)) {
         durable_gone(q->backlog->stored, l->seq);
-    loss_free_letter(c, l);
+        loss_free_letter(c, l);
+    } else if (!rest(c, l)) {
+        loss_free_letter(c, l);
+    }
 }
 
 bool loss_answer(struct core *c, handle_t letter, const struct answer *a)
@@ -252,14 +275,12 @@ void loss_send_letters(struct core *c)
             l->handle = slots_put(&c->slots, SLOT_LETTER, l);
         if (!l->handle) { /* nobody waits for what becomes of it, or there is no memory to */
             (void)send_letter(c, l);
-            end_letter(c, l);
+            loss_free_letter(c, l);
             continue;
         }
         list_push_back(&c->sent, &l->link);
         l->waits = SENDING;
         l->waits += send_letter(c, l);
-        budget_unref(c, l->msg);
-        l->msg = NULL;
         (void)loss_answer(c, l->handle, &sent);
     }
 }

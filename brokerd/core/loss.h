@@ -36,6 +36,9 @@ void loss_send_letters(struct core *c);
 /* An answer for a letter on its way. False: it is none. */
 bool loss_answer(struct core *c, handle_t letter, const struct answer *a);
 
+/* A letter that rested is to be sent again. */
+void loss_letter_due(struct core *c, struct letter *l);
+
 /* Drop a letter that will not be sent. */
 void loss_free_letter(struct core *c, struct letter *l);
 

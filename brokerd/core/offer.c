@@ -257,12 +257,25 @@ static bool makes_room(const struct offer *o, const struct queue *q)
     return policy == OVERFLOW_DROP_OLDEST;
 }
 
+/* Does a message that cannot be put wait? A store that is merely busy is no reason to reject it. */
+static bool waits(const struct offer *o, const struct queue *q)
+{
+    switch (q->policy->overflow) {
+    case OVERFLOW_BLOCK:
+        return may_hold(o, q);
+    case OVERFLOW_REJECT:
+        return may_hold(o, q) && (q->backlog->stored->busy || deque_len(&q->backlog->held));
+    default:
+        return false;
+    }
+}
+
 /* Message i cannot be put, for `why`. Where that is the queue's own limit the policy decides; what
  * the store cannot take no dropping helps. */
 static enum put put_later(struct offer *o, uint32_t i, struct queue *q, enum reason why,
                           enum reason *ret_reason)
 {
-    bool holds = q->policy->overflow == OVERFLOW_BLOCK && may_hold(o, q);
+    bool holds = waits(o, q);
     enum overflow policy =
         q->policy->overflow == OVERFLOW_BLOCK ? q->policy->block_fallback : q->policy->overflow;
     bool drops = policy == OVERFLOW_DROP_NEWEST && why == REASON_FULL && !durable_refuses(q);
@@ -457,13 +470,24 @@ static enum put admit_first(struct queue *q, const enum overflow *fallback, enum
     return what;
 }
 
+/* Is there no room yet for the first of those held? */
+static bool must_wait(struct queue *q, uint32_t len)
+{
+    if (q->backlog->stored) /* a policy that does not hold has held it for the store's sake only */
+        return !durable_takes(q, len) &&
+               (durable_refuses(q) || q->policy->overflow == OVERFLOW_BLOCK);
+    /* What it costs is charged already, so admitting it takes nothing from anybody. But then its
+     * publisher sends another: with more than its share of the budget a queue must drain first. An
+     * empty one takes any message. */
+    return queue_at_limit(q, len) || (q->backlog->waiting && !queue_affords(q));
+}
+
 void offer_admit(struct queue *q)
 {
     bool any = false;
 
     while (deque_len(&q->backlog->held)) {
-        struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
-        struct msg *m = h->msg;
+        const struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
         enum reason reason;
         enum put what;
 
@@ -471,12 +495,7 @@ void offer_admit(struct queue *q)
             any = true;
             continue;
         }
-        /* What it costs is charged already, so admitting it takes nothing from anybody. But then
-         * its publisher sends another: with more than its share of the budget a queue must drain
-         * first. An empty one takes any message. */
-        if (q->backlog->stored
-                ? !durable_takes(q, m->len)
-                : queue_at_limit(q, m->len) || (q->backlog->waiting && !queue_affords(q)))
+        if (must_wait(q, h->msg->len))
             break;
         what = admit_first(q, NULL, &reason);
         answer_held(q, what, reason);
@@ -505,6 +524,13 @@ static void end_first_hold(struct queue *q, enum reason reason)
     answer_held(q, what, why);
 }
 
+/* What keeps those that are held. */
+static enum reason why_held(const struct queue *q)
+{
+    return q->backlog->stored && q->backlog->stored->refuses ? q->backlog->stored->refuses
+                                                             : REASON_FULL;
+}
+
 void offer_hold_due(struct queue *q)
 {
     struct core *c = q->core;
@@ -516,7 +542,7 @@ void offer_hold_due(struct queue *q)
             break;
         if (queue_left(q) == h->left && !q->backlog->stuck) {
             struct core_event ev = {.kind = EVENT_QUEUE_STUCK,
-                                    .reason = REASON_FULL,
+                                    .reason = why_held(q),
                                     .count = deque_len(&q->backlog->held),
                                     .queue = q->label,
                                     .topic = "",

@@ -289,7 +289,7 @@ static bool fifo_is_older(const struct queue *q)
     return i < end && i < deque_end(fifo);
 }
 
-static inline bool head_fifo(struct queue *q, struct head *ret)
+static inline __attribute__((always_inline)) bool head_fifo(struct queue *q, struct head *ret)
 {
     for (; deque_len(&q->backlog->fifo); deque_pop(&q->backlog->fifo)) {
         struct waiting *w = deque_slot(&q->backlog->fifo, deque_first(&q->backlog->fifo));
@@ -306,7 +306,8 @@ static inline bool head_fifo(struct queue *q, struct head *ret)
     return false;
 }
 
-static bool head_of_both(struct queue *q, struct head *ret)
+/* Apart from queue_head(), which is asked for each message and seldom has to look at both. */
+static __attribute__((noinline)) bool head_of_both(struct queue *q, struct head *ret)
 {
     if (fifo_is_older(q))
         return head_fifo(q, ret) || head_back(q, ret);

@@ -42,6 +42,7 @@ enum {
     BUDGET_STEP = 1 << 20,         /* bytes drawn from or given back to the worker at once */
     STARVED_RETRY_MS = 20,         /* publishers short of memory are looked at this often */
     HEADERS_BYTES_MAX = 60 * 1024, /* of one message, so that a dead letter's still fit */
+    LETTER_REST_MS = 1000,         /* a dead letter that no store took is sent again after that */
     LOSS_EVENT_MS = 1000,          /* losses of one queue are announced this often */
     FOLLOW_SPAN_MS = 100,          /* where a publisher's messages go is judged after so long */
     FOLLOW_MESSAGES = 8,           /* and so many of them */
@@ -49,7 +50,7 @@ enum {
 
 /* ----------------------------------------------------------------------------------- timers */
 
-enum timer_kind { TIMER_QUEUE, TIMER_TAP, TIMER_BACK, TIMER_CALL };
+enum timer_kind { TIMER_QUEUE, TIMER_TAP, TIMER_BACK, TIMER_CALL, TIMER_LETTER };
 
 /* Due at node.key. What it is for may have moved on: whoever is called looks again. */
 struct timer {
@@ -389,6 +390,7 @@ struct consumer {
 /* A message the core itself publishes at the end of the turn. */
 struct letter {
     struct list_node link;
+    struct timer timer; /* while it rests, to be sent again */
     struct msg *msg;
     char *to; /* a topic, or to_queue: a queue */
     bool to_queue;
@@ -459,11 +461,12 @@ struct core {
     unsigned finding;     /* worker 0: found queues that are yet to be made */
     struct list deferred; /* worker 0: wishes that wait for the stores to tell (names.c) */
     struct list durables; /* struct storage: all */
+    struct list touched;  /* of those, what the end of the turn is to look at */
+    int64_t windows;      /* bytes of the budget that they use, at most */
+    struct list sent;     /* struct letter: of durable queues, not settled */
     struct list questions; /* struct question: put to stores, not answered */
     uint64_t asked;        /* so many questions ever */
     struct list moves;     /* struct move (manage.c) */
-    struct list touched;   /* of those, what the end of the turn is to look at */
-    struct list sent;      /* struct letter: of durable queues, not settled */
     struct core_counters count;
 
     /* Scratch of one call, so that none of it is on the stack or on the heap: a run from

@@ -132,17 +132,21 @@ static void give_back(struct queue *q, struct flight *f, bool counts, int64_t de
     f->msg = NULL;
 }
 
-/* Flights from `first` to below `end` are about to be settled: a store is to know of them. All in
- * one walk before that, so that a queue without a store is asked once and not for each message. */
-static void note_settled(const struct tap *t, uint64_t first, uint64_t end)
+static __attribute__((noinline)) void tell_settled(const struct tap *t, uint64_t first,
+                                                   uint64_t end)
 {
-    struct storage *d = t->queue->backlog->stored;
     const struct flight *f;
 
-    if (!d)
-        return;
     for (uint64_t i = first; (f = flights_next(&t->custody->flights, &i, end)) != NULL; i++)
-        durable_gone(d, f->seq);
+        durable_gone(t->queue->backlog->stored, f->seq);
+}
+
+/* Flights from `first` to below `end` are about to be settled: a store is to know of them. All in
+ * one walk before that, so that a queue without a store is asked once and not for each message. */
+static inline void note_settled(const struct tap *t, uint64_t first, uint64_t end)
+{
+    if (t->queue->backlog->stored)
+        tell_settled(t, first, end);
 }
 
 static void settle(struct queue *q, struct flight *f)

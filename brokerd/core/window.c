@@ -121,11 +121,13 @@ static int take_one(struct storage *d, const struct stored_message *s, bool spar
     if (!m)
         return -ENOMEM;
     r = back ? take_back(d, s, m) : take_in_order(d, s, m);
-    if (r < 0)
+    if (r < 0) {
         budget_unref(q->core, m);
-    else
-        count_out(d, m->len);
-    return r;
+        return r;
+    }
+    count_out(d, m->len);
+    q->core->windows += m->charge + PLACE_CHARGE;
+    return 0;
 }
 
 /* All below `stored` is in memory or gone: what was thought to be away beyond that is not there. */
@@ -202,10 +204,35 @@ bool window_push(struct storage *d, uint64_t seq, struct msg *m)
 
     if (!fifo_reaches(d, seq) || (full && full + m->len + DURABLE_PLACE > d->window))
         return false;
+    d->queue->core->windows += m->charge + PLACE_CHARGE;
     return queue_push_at(d->queue, seq, m, since(d->queue->core, m->time_ms)) == 0;
 }
 
 /* ------------------------------------------------------------------------------- going */
+
+bool window_affords(struct core *c)
+{
+    return c->windows <= budget_left(c);
+}
+
+/* What they use is counted as it comes only; when that is too much, it is counted anew. */
+void window_shrink(struct core *c)
+{
+    struct list_node *n;
+
+    c->windows = 0;
+    for (n = list_first(&c->durables); n; n = list_next(&c->durables, n))
+        c->windows += LIST_ITEM(n, struct storage, link)->queue->backlog->charged;
+    for (n = list_first(&c->durables); n && !window_affords(c); n = list_next(&c->durables, n)) {
+        struct storage *d = LIST_ITEM(n, struct storage, link);
+        int64_t before = d->queue->backlog->charged;
+
+        while (!window_affords(c) && window_cut(d)) {
+            c->windows -= before - d->queue->backlog->charged;
+            before = d->queue->backlog->charged;
+        }
+    }
+}
 
 bool window_cut(struct storage *d)
 {
@@ -256,7 +283,7 @@ static void fetch_exclusive(struct storage *d)
         (d->gap && deque_len(&q->backlog->fifo)))
         return;
     d->gap = false;
-    if (!queue_affords(q) || core_short_of_memory(q->core)) {
+    if (!queue_affords(q) || !window_affords(q->core)) {
         if (!queue_ready(q))
             fetch(d, d->w, FETCH_LITTLE, FETCH_LITTLE_BYTES);
         return;
@@ -306,7 +333,7 @@ static void fetch_shared(struct storage *d)
         return;
     d->news = false;
     wanted -= ready;
-    if (core_short_of_memory(q->core))
+    if (!window_affords(q->core))
         fetch(d, 0, wanted < FETCH_LITTLE ? wanted : FETCH_LITTLE, FETCH_LITTLE_BYTES);
     else
         fetch(d, 0, wanted, STORE_FETCH_BYTES);

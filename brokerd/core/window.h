@@ -20,6 +20,11 @@ uint64_t window_bytes(const struct storage *d);
  * does not. */
 bool window_push(struct storage *d, uint64_t seq, struct msg *m);
 
+/* No more of the budget may be in windows than they leave to all else. Is it so? And: cut them
+ * until it is. */
+bool window_affords(struct core *c);
+void window_shrink(struct core *c);
+
 /* Let go of the last message, which stays in the store. False: there is none that may go. */
 bool window_cut(struct storage *d);
 

@@ -136,7 +136,8 @@ static const struct {
     uint64_t refused, held;
     enum reason reason;
 } cases[] = {
-    {"overflow=reject", -EAGAIN, 2, 0, REASON_STORE},
+    {"overflow=reject", -EAGAIN, 0, 2, REASON_NONE}, /* it is merely busy */
+    {"overflow=drop-oldest", -EAGAIN, 2, 0, REASON_STORE},
     {"overflow=reject", -ENOSPC, 2, 0, REASON_FULL},
     {"overflow=reject", -EIO, 2, 0, REASON_STORE},
     {"overflow=drop-oldest", -EIO, 2, 0, REASON_STORE},

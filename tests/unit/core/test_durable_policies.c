@@ -253,12 +253,25 @@ START_TEST(the_letter_waits_for_its_store)
     ck_assert_str_eq(script_said(&script), "");
     ck_assert(durable_busy(world.core[0]));
     script_put_done(&other, 1, 1, REASON_NONE);
-    script_put_done(&other, 2, 1, REASON_STORE); /* not for good: it stays in its own */
+    script_put_done(&other, 2, 1, REASON_STORE); /* not for good */
     script_put_done(&other, 3, 1, REASON_FULL);
     world_run(&world);
     ck_assert_str_eq(script_said(&script), "gone 1+1;gone 3+1;");
     ck_assert_str_eq(dead.got, "1 ");
     ck_assert(!durable_busy(world.core[0]));
+    other.refuse = -EIO;
+    world_advance(&world, LETTER_REST_MS);
+    ck_assert_str_eq(script_said(&other), "put 4+1;");
+    other.refuse = 0;
+    script_answer(&other, STORED_ROOM, 0, 0, REASON_NONE);
+    world_advance(&world, LETTER_REST_MS);
+    ck_assert_str_eq(script_said(&other), "put 4+1;");
+    ck_assert_str_eq(script_said(&script), "");
+    script_put_done(&other, 4, 1, REASON_NONE);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "gone 2+1;");
+    ck_assert_str_eq(dead.got, "1 2 ");
+    ck_assert_uint_eq(script.queue->backlog->losses->dead_letters, 3);
     stop();
 }
 END_TEST
