@@ -72,9 +72,11 @@ PAGE_OBJ := $(OBJ)/brokerd/admin/page_files.o
 JOURNAL_TOOL := $(addprefix brokerd/store/journal/,format.c catalog.c places.c segments.c recover.c \
     clear.c explain.c files.c keep.c log.c start.c tool.c tool_write.c) brokerd/core/index.c \
     libbroker/base/headers.c libbroker/base/utf8.c libbroker/wire/mime.c
-BROKERD_OBJ := $(call objects,$(BASE) $(WIRE) $(DAEMON) $(MAIN)) $(PAGE_OBJ)
+# So do the functions that brokerd loads into Redis.
+LUA_OBJ  := $(OBJ)/brokerd/store/redis/functions_file.o
+BROKERD_OBJ := $(call objects,$(BASE) $(WIRE) $(DAEMON) $(MAIN)) $(PAGE_OBJ) $(LUA_OBJ)
 INNER_OBJ  := $(LIB_OBJ) $(call objects,$(SERVER_WIRE) $(DAEMON) $(filter-out %/main.c,$(CLI)) $(FAULTY)) \
-              $(PAGE_OBJ)
+              $(PAGE_OBJ) $(LUA_OBJ)
 
 SONAME  := libbroker.so.$(firstword $(subst ., ,$(VERSION)))
 LIB     := $(if $(CLIENT),$(OUT)/libbroker.a $(OUT)/libbroker.so)
@@ -140,6 +142,11 @@ $(OBJ)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
 	@$(compile) $(PIC) -MMD -MP -c -o $@ $<
+
+$(LUA_OBJ): brokerd/store/redis/functions_file.S brokerd/store/redis/functions.lua Makefile
+	@mkdir -p $(@D)
+	@echo "  AS    $<"
+	@$(CC) $(CPPFLAGS) -c -o $@ $<
 
 $(PAGE_OBJ): brokerd/admin/page_files.S brokerd/admin/page_files.h $(PAGE) Makefile
 	@mkdir -p $(@D)

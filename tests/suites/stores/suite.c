@@ -335,6 +335,7 @@ static const struct make *const makes[] = {
     &make_memory,
     &make_memory_shared,
     &make_journal,
+    &make_redis,
 };
 
 static const struct make *chosen;

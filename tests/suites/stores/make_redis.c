@@ -1,0 +1,175 @@
+/* make_redis.c - the shared make on a Redis of the test's own, which is started for the first test
+ * and emptied before each; two nodes, two event bases. */
+#include "brokerd/store/redis/redis.h"
+#include "tests/suites/stores/suite.h"
+
+#include <arpa/inet.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { DEAD_MS = 1500, TURN_US = 2000, START_TRIES = 1000 };
+
+struct own {
+    struct event_base *base[NODES];
+    struct redis_store *store[NODES];
+    struct redis_url url;
+    pid_t pid;
+    uint64_t lives;
+};
+
+static int64_t steady_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static uint16_t free_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, n), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &n), 0);
+    close(fd);
+    return ntohs(at.sin_port);
+}
+
+static pid_t spawn(uint16_t port)
+{
+    pid_t pid = fork();
+    char text[16];
+
+    if (pid)
+        return pid;
+    (void)snprintf(text, sizeof text, "%u", port);
+    if (freopen("/dev/null", "w", stdout) && freopen("/dev/null", "w", stderr))
+        execlp("redis-server", "redis-server", "--port", text, "--bind", "127.0.0.1", "--save", "",
+               "--appendonly", "no", (char *)NULL);
+    _exit(127);
+}
+
+static void wait_for(uint16_t port)
+{
+    for (int i = 0; i < START_TRIES; i++) {
+        redisContext *c = redisConnect("127.0.0.1", port);
+        bool is_there = c && !c->err;
+
+        redisFree(c);
+        if (is_there)
+            return;
+        usleep(10000);
+    }
+    ck_abort_msg("redis-server does not answer");
+}
+
+static void begin(struct world *w)
+{
+    struct own *p = calloc(1, sizeof *p);
+    uint16_t port = free_port();
+    char text[64], err[REDIS_URL_ERROR_MAX];
+
+    w->own = p;
+    p->pid = spawn(port);
+    ck_assert_int_gt(p->pid, 0);
+    wait_for(port);
+    (void)snprintf(text, sizeof text, "redis://127.0.0.1:%u", port);
+    ck_assert_int_eq(redis_url_parse(slice_str(text), &p->url, err, sizeof err), 0);
+}
+
+static void start(struct world *w)
+{
+    struct own *p = w->own;
+
+    for (unsigned i = 0; i < NODES; i++) {
+        struct redis_store_options o = {
+            .core = (struct core *)&w->node[i],
+            .answer = suite_answer,
+            .url = &p->url,
+            .node = i ? "b" : "a",
+            .dead_ms = DEAD_MS,
+            .seed = w->random.seed + ++p->lives,
+        };
+        char err[REDIS_ERROR_MAX];
+        int r;
+
+        p->base[i] = o.base = event_base_new();
+        r = redis_store_new(&o, &p->store[i], err, sizeof err);
+        ck_assert_msg(r == 0, "redis_store_new: %s", err);
+        w->node[i].store = redis_store_table(p->store[i]);
+    }
+}
+
+static void turn(struct world *w)
+{
+    struct own *p = w->own;
+    const struct timeval most = {.tv_usec = TURN_US};
+
+    for (unsigned i = 0; i < NODES; i++) {
+        if (!w->node[i].store)
+            continue;
+        redis_store_run(p->store[i], steady_ms(), wall_ms());
+        w->node[i].store->ops->flush(w->node[i].store);
+        event_base_loopexit(p->base[i], &most);
+        event_base_loop(p->base[i], EVLOOP_ONCE);
+    }
+}
+
+static void drop(struct world *w, unsigned i)
+{
+    struct own *p = w->own;
+
+    redis_store_free(p->store[i]);
+    event_base_free(p->base[i]);
+    p->store[i] = NULL;
+    p->base[i] = NULL;
+    w->node[i].store = NULL;
+}
+
+static void stop(struct world *w)
+{
+    struct own *p = w->own;
+    bool all = false;
+
+    for (unsigned i = 0; i < NODES; i++)
+        if (w->node[i].store)
+            redis_store_stop(p->store[i]);
+    while (!all) {
+        turn(w);
+        all = true;
+        for (unsigned i = 0; i < NODES; i++)
+            all = all && (!w->node[i].store || redis_store_stopped(p->store[i]));
+    }
+    for (unsigned i = 0; i < NODES; i++)
+        if (w->node[i].store)
+            drop(w, i);
+}
+
+static void end(struct world *w)
+{
+    struct own *p = w->own;
+
+    kill(p->pid, SIGKILL);
+    waitpid(p->pid, NULL, 0);
+    free(p);
+}
+
+const struct make make_redis = {
+    .name = "redis",
+    .shared = true,
+    .nodes = NODES,
+    .begin = begin,
+    .start = start,
+    .turn = turn,
+    .stop = stop,
+    .die = drop,
+    .end = end,
+};
