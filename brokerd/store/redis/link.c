@@ -352,11 +352,11 @@ void link_free(struct link *l)
         return;
     while ((n = list_first(&l->peers)) != NULL)
         rpeer_free(LIST_ITEM(n, struct rpeer, node));
+    heap_fini(&l->due); /* lets go of the lanes in it, so before they are freed */
     for (unsigned i = 0; i < LINK_SLOTS; i++)
         lane_free(l->lanes[i]);
     for (unsigned i = 0; l->prepare && i < l->o.prepare_n; i++)
         free(l->prepare[i]);
-    heap_fini(&l->due);
     tls_free(l->tls);
     free(l->prepare);
     free(l->channels);
