@@ -499,7 +499,7 @@ local function sweep(keys, args)
 end
 
 -- peek FROM N BYTES: messages from that number on, in order of numbers, whatever state they are in.
--- Answers: is there more; then of each: id, deliveries, due in ms, m, d.
+-- Answers: is there more; then of each: id, deliveries before, due in ms, m, d.
 local function peek(keys, args)
     local q = stand(keys)
     if not q then
@@ -515,7 +515,7 @@ local function peek(keys, args)
             attempts = string.match(redis.call('HGET', keys[4], member), '^%d+')
         else
             local p = redis.call('XPENDING', keys[2], GROUP, entry[1], entry[1], 1)[1]
-            attempts = p and p[4] or 0
+            attempts = p and p[4] - 1 or 0 -- the delivery under way is not known to have been one
         end
         local i = #out
         out[i + 1], out[i + 2] = entry[1], tonumber(attempts)

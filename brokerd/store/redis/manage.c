@@ -290,6 +290,7 @@ static int send_purge(struct store_queue *q, const struct asked *so_far)
     if (!asked)
         return -ENOMEM;
     *asked = *so_far;
+    settle_hurry(q);
     args_begin(q->store, "brokerd_1_purge", q);
     args_number(q->store, asked->upto);
     return ask(q, on_purged, asked);
@@ -339,6 +340,7 @@ int manage_peek(struct store_queue *q, uint64_t from, uint32_t n, uint64_t token
 
     if (!asked)
         return -ENOMEM;
+    settle_hurry(q);
     asked->n = n < FETCH_MESSAGES ? n : FETCH_MESSAGES;
     args_begin(r, "brokerd_1_peek", q);
     args_number(r, from);
@@ -362,6 +364,7 @@ int manage_ask(struct store_queue *q, uint64_t token)
 
     if (!asked)
         return -ENOMEM;
+    settle_hurry(q);
     args_begin(q->store, "brokerd_1_facts", q);
     return ask(q, on_facts, asked);
 }

@@ -283,6 +283,8 @@ void settle_ranges(struct store_queue *q, const struct store_settlement *s, size
 /* One that is not in `held` any more. False: no memory. */
 bool settle_message(struct store_queue *q, bool back, const struct settled *one);
 void settle_pump(struct store_queue *q);
+/* All of them go now: somebody asks how it stands. */
+void settle_hurry(struct store_queue *q);
 void settle_drop(struct store_queue *q);
 void settle_fini(struct store_queue *q);
 

@@ -149,7 +149,7 @@ static void back_args(struct store_queue *q, const struct chunk *c)
     q->back = true;
 }
 
-void settle_pump(struct store_queue *q)
+static void pump(struct store_queue *q, bool all)
 {
     struct redis_store *r = q->store;
     struct list_node *n, *next;
@@ -166,8 +166,8 @@ void settle_pump(struct store_queue *q)
             chunk_free(c);
             continue;
         }
-        if (q->chunks_on_way >= CHUNKS_ON_WAY ||
-            (q->chunks_on_way && c->n < CHUNK_MESSAGES && !next))
+        if ((q->chunks_on_way >= CHUNKS_ON_WAY && !all) ||
+            (q->chunks_on_way && c->n < CHUNK_MESSAGES && !next && !all))
             return;
         if (c->back)
             back_args(q, c);
@@ -178,6 +178,16 @@ void settle_pump(struct store_queue *q)
         c->sent = true;
         q->chunks_on_way++;
     }
+}
+
+void settle_pump(struct store_queue *q)
+{
+    pump(q, false);
+}
+
+void settle_hurry(struct store_queue *q)
+{
+    pump(q, true);
 }
 
 void settle_drop(struct store_queue *q)

@@ -260,7 +260,8 @@ static void on_take(struct request *req, const struct link_answer *a)
         return;
     }
     answer(q, &h);
-    take_news(q, true); /* there may be more of either kind */
+    if (!q->closed && q->short_of && !q->probing)
+        (void)send_took(q); /* there may be more, of either kind */
 }
 
 static void send_take(struct store_queue *q)
