@@ -28,15 +28,15 @@ struct broker;
 struct bench {
     const char *name;
     enum durable level;
-    /* What stores keep outlives the broker: `kept` is the bench's. Stores in b->store[]. */
-    void *(*place)(uint64_t seed);
+    /* Make stores for the cores there are, b->store[], on what was kept. */
     void (*start)(struct broker *b);
     /* Answers for a core, in its turn; whether there were any. */
     bool (*answer)(struct broker *b, unsigned core);
     /* Is there nothing more to come? */
     bool (*idle)(struct broker *b);
-    void (*stop)(struct broker *b); /* in good order, after the cores */
-    void (*unplace)(void *kept);
+    /* The stores stop, before the cores are freed; and are freed, after them. */
+    void (*stop)(struct broker *b);
+    void (*end)(struct broker *b);
 };
 
 /* A delivery that its consumer has. */
@@ -67,7 +67,7 @@ struct writer {
 
 struct broker {
     const struct bench *bench;
-    void *kept, *own;
+    void *own; /* the bench's */
     struct world w;
     struct policy_set *policies;
     struct store *store[WORLD_CORES];
@@ -252,22 +252,30 @@ static inline double broker_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* Turns until nothing moves. Confirms that are put off get the time they need. */
-static inline void broker_rest(struct broker *b)
+/* Turns until nothing moves, while no time passes. */
+static inline void broker_calm(struct broker *b)
 {
     double end = broker_seconds() + 20;
-    unsigned calm = 0;
 
-    while (calm < 2) {
+    for (unsigned calm = 0; calm < 2;) {
         bool moved = false;
 
         for (unsigned i = 0; i < b->w.n; i++)
             moved |= broker_turn(b, i);
         moved |= broker_has_mail(b) || !b->bench->idle(b);
         calm = moved ? 0 : calm + 1;
-        if (!moved && calm == 1)
-            b->w.now += 20; /* PATIENCE_LATE_MS and acks that wait for their turn */
-        must(broker_seconds() < end, "never comes to rest");
+        must(broker_seconds() < end, "%s: never comes to rest", b->bench->name);
+    }
+}
+
+/* The same, with the time that confirms which are put off and acks that wait for their turn need.
+ */
+static inline void broker_rest(struct broker *b)
+{
+    broker_calm(b);
+    for (unsigned i = 0; i < 2; i++) {
+        b->w.now += 20;
+        broker_calm(b);
     }
 }
 
