@@ -101,9 +101,10 @@ struct store_ops {
     /* It has other bindings or settings now, or another policy to heed. */
     void (*define)(struct store_queue *q, const struct store_open *o);
     /* Messages, numbered from `first` on, are to be kept. `from` tells of all: topic, type, time,
-     * and the id of the first, the others' follow. Answered by STORED_PUT, in order, each message
-     * once. -EAGAIN: too much is on its way (STORE_UNSTORED_MAX), nothing was taken, STORED_ROOM
-     * will come; -ENOSPC: the store is full; -EIO: it is out of order; -ENOMEM. */
+     * and the id of the first, the others' follow; a view's TTL counts from that time. Answered by
+     * STORED_PUT, in order, each message once. -EAGAIN: too much is on its way
+     * (STORE_UNSTORED_MAX), nothing was taken, STORED_ROOM will come; -ENOSPC: the store is full;
+     * -EIO: it is out of order; -ENOMEM. */
     int (*put)(struct store_queue *q, uint64_t first, const struct run *run,
                const struct msg_origin *from);
     /* The next messages: exclusive, from number `from` on; shared (from 0), those that nobody has.

@@ -179,6 +179,31 @@ START_TEST(put_that_fails)
 }
 END_TEST
 
+START_TEST(held_for_a_busy_store_and_no_longer)
+{
+    start("max-messages=2 overflow=reject");
+    script.refuse = -EAGAIN;
+    publish("1 2 3");
+    ck_assert_uint_eq(deque_len(&script.queue->backlog->held), 3);
+    script.refuse = 0;
+    script_said(&script);
+    publish("4"); /* not past them, though it would be taken now */
+    ck_assert_str_eq(script_said(&script), "");
+    script_answer(&script, STORED_ROOM, 0, 0, REASON_NONE);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "put 1+1;put 2+1;");
+    ck_assert_uint_eq(deque_len(&script.queue->backlog->held), 0);
+    script_put_done(&script, 1, 2, REASON_NONE);
+    world_run(&world);
+    ck_assert_uint_eq(pub.accepted, 2);
+    ck_assert_uint_eq(pub.refused, 2);
+    ck_assert_int_eq(pub.last.reason, REASON_FULL);
+    ack(1, 2, ACK_DONE);
+    ck_assert_int_eq(script.queue->backlog->charged, 0);
+    stop();
+}
+END_TEST
+
 START_TEST(a_hold_that_the_store_does_not_end_is_refused_for_it)
 {
     start("overflow=block block-timeout=5s");
@@ -444,6 +469,27 @@ START_TEST(a_short_budget_cuts_the_window_and_loses_nothing)
 }
 END_TEST
 
+START_TEST(windows_have_no_more_of_the_budget_than_they_leave)
+{
+    struct core *c;
+
+    memset(&script, 0, sizeof script);
+    start_with("max-bytes=unlimited max-messages=unlimited", true, 0);
+    c = world.core[0];
+    publish_large(8, 100000);
+    script_put_done(&script, 1, 8, REASON_NONE);
+    world_run(&world);
+    world.memory = 300000 - (c->drawn - c->used); /* others have the rest */
+    world_run(&world);
+    ck_assert_uint_lt(deque_len(&script.queue->backlog->fifo), 8);
+    ck_assert_uint_gt(deque_len(&script.queue->backlog->fifo), 3);
+    ck_assert_int_le(c->windows, budget_left(c));
+    ck_assert_int_eq(c->windows, script.queue->backlog->charged);
+    ck_assert_uint_eq(script.queue->backlog->waiting, 8);
+    stop();
+}
+END_TEST
+
 START_TEST(a_fetch_that_a_purge_has_overtaken)
 {
     memset(&script, 0, sizeof script);
@@ -494,6 +540,7 @@ static Suite *suite(void)
     tcase_add_test(tc, what_is_refused_is_told_and_its_number_stays_unused);
     tcase_add_test(tc, whoever_publishes_to_several_hears_when_all_have_it);
     tcase_add_loop_test(tc, put_that_fails, 0, sizeof cases / sizeof *cases);
+    tcase_add_test(tc, held_for_a_busy_store_and_no_longer);
     tcase_add_test(tc, a_hold_that_the_store_does_not_end_is_refused_for_it);
     tcase_add_test(tc, limits_count_what_is_not_stored_yet);
     tcase_add_test(tc, the_end_of_the_queue_is_told_to_who_waits);
@@ -509,6 +556,7 @@ static Suite *suite(void)
     tcase_add_test(tc, most_numbers_are_missing);
     tcase_add_test(tc, beyond_the_window_messages_are_only_in_the_store);
     tcase_add_test(tc, a_short_budget_cuts_the_window_and_loses_nothing);
+    tcase_add_test(tc, windows_have_no_more_of_the_budget_than_they_leave);
     tcase_add_test(tc, a_fetch_that_a_purge_has_overtaken);
     tcase_add_test(tc, what_the_store_has_lost_is_counted_and_told);
     suite_add_tcase(s, tc);
