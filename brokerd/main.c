@@ -721,8 +721,6 @@ static int make_pieces(struct broker *b)
         return r;
     r = net_new(b->workers, &no, &b->net);
     if (r == 0)
-        r = stores_attach(b->stores, b->workers);
-    if (r == 0)
         r = webhooks_start(b->webhooks, b->workers);
     if (r == 0)
         r = admin_start(b->admin, b->workers);
@@ -748,8 +746,9 @@ static void free_pieces(struct broker *b)
     net_free(b->net);
     admin_free(b->admin);
     webhooks_free(b->webhooks);
-    workers_free(b->workers);
+    workers_free_cores(b->workers);
     stores_free(b->stores);
+    workers_free(b->workers);
     if (b->orders_fd >= 0)
         close(b->orders_fd);
     if (b->started != b->settings)
@@ -827,6 +826,9 @@ static int run(struct broker *b)
         fprintf(stderr, "brokerd: cannot start: %s\n", strerror(-r));
         return exit_status_of(r);
     }
+    status = stores_attach(b->stores, b->workers);
+    if (status != EXIT_STOPPED)
+        return status;
     r = workers_start(b->workers);
     if (r < 0) {
         fprintf(stderr, "brokerd: cannot start a thread: %s\n", strerror(-r));

@@ -1,133 +1,20 @@
 #include "brokerd/stores.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "brokerd/core/store.h"
 #include "brokerd/store/journal/journal.h"
+#include "brokerd/stores_internal.h"
 #include "config/options.h"
 
 enum {
     PATIENCE_MS = 10000, /* for a server's answer, besides its own time-out */
-    STOP_S = 10,         /* for the disk to take the last batch */
-    TEXT_MAX = 1024,
-    SNAPSHOT_MS = 5000, /* for the journal to put its files aside */
+    SILENT_MS = 2000,    /* who waits for one tells after so long */
+    SNAPSHOT_MS = 5000,  /* for the journal to put its files aside */
 };
-
-struct stores {
-    struct stores_options o;
-    struct workers *workers;
-    struct journal *journal; /* NULL: none */
-    /* Whether workers' cores have found all: asked anew when all have answered. */
-    unsigned asked;
-    atomic_uint answered, yes;
-};
-
-/* ---- the journal */
-
-static int call_worker(void *ctx, unsigned to, journal_run_fn *run, void *arg)
-{
-    const struct stores *s = ctx;
-
-    return workers_call(s->workers, to, run, arg);
-}
-
-static void take_answer(void *ctx, unsigned to, const struct stored *a)
-{
-    const struct stores *s = ctx;
-
-    core_stored(worker_core(workers_get(s->workers, to)), a);
-}
-
-static void tell_journal(void *ctx, const struct journal_event *ev)
-{
-    static const struct {
-        const char *event;
-        enum log_level level;
-    } kinds[] = {
-        [JOURNAL_FULL] = {"store_full", LEVEL_WARNING},
-        [JOURNAL_ROOM] = {"store_room", LEVEL_NOTICE},
-        [JOURNAL_DAMAGED] = {"store_damaged", LEVEL_ERROR},
-    };
-    const struct stores *s = ctx;
-
-    s->o.tell(s->o.ctx, kinds[ev->kind].level, kinds[ev->kind].event,
-              LOG_FACTS({"store", "journal", 0}), ev->text);
-}
-
-static int exit_status_of(int error)
-{
-    switch (-error) {
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return EXIT_NO_PERMISSION;
-    case ENOMEM:
-    case EMFILE:
-    case ENFILE:
-        return EXIT_SYSTEM_ERROR;
-    default: /* another has it, it is damaged, the disk does not answer */
-        return EXIT_STORE_UNREACHABLE;
-    }
-}
-
-static void say_opened(const struct settings_journal *o, struct journal *j, int64_t took_ms)
-{
-    const struct recovery *r = journal_recovery(j);
-    struct journal_facts f = journal_facts(j);
-
-    for (uint64_t i = 0; i < r->damaged && i < DAMAGE_TOLD; i++)
-        log_event(LEVEL_ERROR, "store_damaged",
-                  LOG_FACTS({"store", "journal", 0}, {"segment", NULL, r->damage[i].segment},
-                            {"batches", NULL, r->damage[i].batches}),
-                  "journal: %010u.seg is damaged from byte %llu to %llu",
-                  (unsigned)r->damage[i].segment, (unsigned long long)r->damage[i].from,
-                  (unsigned long long)r->damage[i].to);
-    if (r->torn_bytes)
-        log_event(LEVEL_NOTICE, "store_torn",
-                  LOG_FACTS({"store", "journal", 0}, {"bytes", NULL, r->torn_bytes}),
-                  "journal: %llu bytes at its end were being written when it ended last; they were "
-                  "not confirmed, and are cut off",
-                  (unsigned long long)r->torn_bytes);
-    log_event(LEVEL_NOTICE, "store_open",
-              LOG_FACTS({"store", "journal", 0}, {"path", o->path, 0}, {"queues", NULL, f.queues},
-                        {"messages", NULL, f.messages}, {"segments", NULL, f.segments},
-                        {"took_ms", NULL, (uint64_t)took_ms}),
-              "journal: %llu messages in %llu queues, read in %lld ms",
-              (unsigned long long)f.messages, (unsigned long long)f.queues, (long long)took_ms);
-}
-
-static int open_journal(struct stores *s)
-{
-    const struct settings_journal *o = &s->o.settings->journal;
-    struct journal_options jo = {.path = o->path,
-                                 .segment_bytes = o->segment,
-                                 .disk_max = o->max_disk,
-                                 .accept_damage = o->accept_damage,
-                                 .workers = s->o.settings->workers,
-                                 .ctx = s,
-                                 .call = call_worker,
-                                 .stored = take_answer,
-                                 .event = tell_journal};
-    int64_t began_ns = worker_clock_ns();
-    char text[TEXT_MAX] = "";
-    int r = journal_open(&jo, &s->journal, text, sizeof text);
-
-    if (r < 0) {
-        fprintf(stderr, "brokerd: store \"journal\": %s\n", *text ? text : strerror(-r));
-        return exit_status_of(r);
-    }
-    say_opened(o, s->journal, (worker_clock_ns() - began_ns) / 1000000);
-    return EXIT_STOPPED;
-}
-
-/* ---- all of them */
 
 int stores_open(const struct stores_options *o, struct stores **ret)
 {
@@ -135,7 +22,7 @@ int stores_open(const struct stores_options *o, struct stores **ret)
     int status = EXIT_STOPPED;
 
     *ret = NULL;
-    if (!o->settings->journal.used)
+    if (!o->settings->journal.used && !o->settings->redis.used)
         return EXIT_STOPPED;
     s = calloc(1, sizeof *s);
     if (!s) {
@@ -143,8 +30,9 @@ int stores_open(const struct stores_options *o, struct stores **ret)
         return EXIT_SYSTEM_ERROR;
     }
     s->o = *o;
+    pthread_mutex_init(&s->lock, NULL);
     if (o->settings->journal.used)
-        status = open_journal(s);
+        status = stores_open_journal(s);
     if (status == EXIT_STOPPED)
         *ret = s;
     else
@@ -152,24 +40,25 @@ int stores_open(const struct stores_options *o, struct stores **ret)
     return status;
 }
 
-static int attach(struct worker *w, enum durable level, struct store *store)
-{
-    core_set_store(worker_core(w), level, store);
-    return worker_add_store(w, store);
-}
-
 int stores_attach(struct stores *s, struct workers *ws)
 {
     int r = 0;
 
     if (!s)
-        return 0;
+        return EXIT_STOPPED;
     s->workers = ws;
-    for (unsigned i = 0; i < workers_count(ws) && r == 0; i++) {
-        if (s->journal)
-            r = attach(workers_get(ws, i), DURABLE_JOURNAL, journal_store(s->journal, i));
+    for (unsigned i = 0; s->journal && i < workers_count(ws) && r == 0; i++) {
+        struct worker *w = workers_get(ws, i);
+        struct store *store = journal_store(s->journal, i);
+
+        core_set_store(worker_core(w), DURABLE_JOURNAL, store);
+        r = worker_add_store(w, store);
     }
-    return r;
+    if (r < 0) {
+        fprintf(stderr, "brokerd: cannot start: %s\n", strerror(-r));
+        return EXIT_SYSTEM_ERROR;
+    }
+    return s->o.settings->redis.used ? stores_open_redis(s) : EXIT_STOPPED;
 }
 
 int stores_start(struct stores *s)
@@ -177,32 +66,65 @@ int stores_start(struct stores *s)
     return s && s->journal ? journal_start(s->journal) : 0;
 }
 
-static void answer_found(void *arg, struct worker *w)
+void stores_answer(struct stores *s, bool yes)
 {
-    struct stores *s = arg;
-
-    if (core_has_found(worker_core(w)))
+    if (yes)
         atomic_fetch_add(&s->yes, 1);
     atomic_fetch_add(&s->answered, 1);
 }
 
-bool stores_have_found(struct stores *s)
+bool stores_ask(struct stores *s, worker_fn *fn)
 {
-    unsigned n;
+    unsigned n = workers_count(s->workers);
 
-    if (!s)
-        return true;
     if (atomic_load(&s->answered) < s->asked)
         return false;
-    n = workers_count(s->workers);
-    if (s->asked && atomic_load(&s->yes) == n)
+    if (s->asked && atomic_load(&s->yes) == n) {
+        s->asked = 0;
         return true;
+    }
     atomic_store(&s->yes, 0);
     atomic_store(&s->answered, 0);
     s->asked = n;
     for (unsigned i = 0; i < n; i++)
-        if (workers_call(s->workers, i, answer_found, s) < 0)
-            atomic_fetch_add(&s->answered, 1); /* as a no */
+        if (workers_call(s->workers, i, fn, s) < 0)
+            stores_answer(s, false);
+    return false;
+}
+
+static void answer_found(void *arg, struct worker *w)
+{
+    struct stores *s = arg;
+
+    stores_note_redis(s, worker_id(w));
+    stores_answer(s, core_has_found(worker_core(w)));
+}
+
+/* Which one it is, and what is known of why. */
+static const char *missing(struct stores *s, char *buf, size_t size)
+{
+    if (!s->o.settings->redis.used)
+        return "store \"journal\": it has not told of all its queues";
+    pthread_mutex_lock(&s->lock);
+    (void)snprintf(buf, size, "store \"redis\" (%s): %.900s", s->url,
+                   *s->why ? s->why : "it does not answer");
+    pthread_mutex_unlock(&s->lock);
+    return buf;
+}
+
+bool stores_have_found(struct stores *s)
+{
+    int64_t now_ms = worker_clock_ns() / 1000000;
+    char buf[STORES_TEXT_MAX + REDIS_URL_MAX];
+
+    if (!s || stores_ask(s, answer_found))
+        return true;
+    if (!s->finding_ms)
+        s->finding_ms = now_ms;
+    if (!s->told && now_ms - s->finding_ms > SILENT_MS) {
+        s->told = true;
+        log_warning("waiting for the queues of %s", missing(s, buf, sizeof buf));
+    }
     return false;
 }
 
@@ -213,35 +135,27 @@ int64_t stores_patience_ms(const struct stores *s)
 
 void stores_complain(struct stores *s)
 {
-    (void)s;
-    fprintf(stderr, "brokerd: a store did not tell of its queues in time\n");
-}
+    char buf[STORES_TEXT_MAX + REDIS_URL_MAX];
 
-static void *stop_journal(void *arg)
-{
-    journal_stop(arg);
-    return NULL;
+    fprintf(stderr, "brokerd: %s\n", missing(s, buf, sizeof buf));
 }
 
 void stores_stop(struct stores *s)
 {
-    struct timespec until;
-    pthread_t t;
+    if (s && s->o.settings->redis.used)
+        stores_stop_redis(s);
+    if (s && s->journal)
+        stores_stop_journal(s);
+}
 
-    if (!s || !s->journal)
+void stores_free(struct stores *s)
+{
+    if (!s)
         return;
-    if (pthread_create(&t, NULL, stop_journal, s->journal) != 0) {
-        journal_stop(s->journal);
-        return;
-    }
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += STOP_S;
-    if (pthread_timedjoin_np(t, NULL, &until) == 0)
-        return;
-    log_error("stopping: the disk has not taken the journal's last batch for %d s; what was "
-              "confirmed is kept",
-              STOP_S);
-    _exit(EXIT_STORE_FAILED);
+    stores_free_redis(s);
+    journal_free(s->journal);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
 }
 
 /* ---- a backup */
@@ -256,111 +170,13 @@ int stores_snapshot(struct stores *s, bool keep, char *path, size_t n)
 
 /* ---- what admin asks */
 
-struct number {
-    const char *key;
-    uint64_t n;
-};
-
-static void add_numbers(json_t *to, const struct number *rows, size_t n)
+void stores_add_numbers(json_t *to, const struct store_number *rows, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        json_object_set_new(to, rows[i].key, json_integer((json_int_t)rows[i].n));
-}
+    for (size_t i = 0; i < n; i++) {
+        json_int_t before = json_integer_value(json_object_get(to, rows[i].key));
 
-#define ADD_NUMBERS(to, rows) add_numbers(to, rows, sizeof(rows) / sizeof *(rows))
-
-/* A time when something began, wall clock, as text and as how long ago. */
-static void add_since(json_t *to, int64_t since_ms)
-{
-    struct timespec now;
-    char text[32];
-    time_t s = (time_t)(since_ms / 1000);
-    struct tm tm;
-
-    if (!since_ms)
-        return;
-    clock_gettime(CLOCK_REALTIME, &now);
-    (void)gmtime_r(&s, &tm);
-    (void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    json_object_set_new(to, "since", json_string(text));
-    json_object_set_new(
-        to, "since_ms",
-        json_integer((json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - since_ms));
-}
-
-static json_t *json_syncs(const struct journal_facts *f)
-{
-    json_t *o = json_object(), *buckets = json_array();
-    unsigned last = JOURNAL_SYNC_BUCKETS - 1;
-
-    for (unsigned i = 0; i <= last; i++) {
-        json_int_t below = i == last ? 0 : (json_int_t)8 << i; /* 0: it has no end */
-
-        json_array_append_new(buckets, json_pack("{s:I,s:I}", "below_us", below, "count",
-                                                 (json_int_t)f->sync_times[i]));
+        json_object_set_new(to, rows[i].key, json_integer(before + (json_int_t)rows[i].n));
     }
-    json_object_set_new(o, "count", json_integer((json_int_t)f->syncs));
-    json_object_set_new(o, "total_us", json_integer((json_int_t)(f->sync_ns / 1000)));
-    json_object_set_new(o, "max_us", json_integer((json_int_t)(f->sync_ns_max / 1000)));
-    json_object_set_new(o, "buckets", buckets);
-    return o;
-}
-
-enum { STUCK_MS = 1000 }; /* a sync that takes longer is told */
-
-/* What it is doing. */
-static const char *journal_state(const struct journal_facts *f, int64_t *since_ms)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    *since_ms = f->syncing_since_ms;
-    if (*since_ms && (int64_t)now.tv_sec * 1000 - *since_ms > STUCK_MS)
-        return "stuck";
-    *since_ms = f->full_since_ms;
-    return *since_ms ? "full" : "up";
-}
-
-static json_t *json_journal(const struct stores *s)
-{
-    struct journal_facts f = journal_facts(s->journal);
-    const struct number facts[] = {{"messages", f.messages},
-                                   {"queues", f.queues},
-                                   {"segments", f.segments},
-                                   {"disk_bytes", f.disk},
-                                   {"live_bytes", f.data + f.notes}};
-    const struct number counters[] = {{"puts", f.puts},
-                                      {"settlements", f.settlements},
-                                      {"batches", f.batches},
-                                      {"records", f.records},
-                                      {"bytes", f.bytes},
-                                      {"put_bytes", f.put_bytes},
-                                      {"moved_bytes", f.moved_bytes},
-                                      {"cleared", f.cleared},
-                                      {"fetches", f.fetches},
-                                      {"fetched", f.fetched},
-                                      {"read_bytes", f.read_bytes},
-                                      {"damaged", f.damaged},
-                                      {"rolled_late", f.rolled_late}};
-    const struct number refused[] = {
-        {"full", f.refused_full}, {"space", f.refused_space}, {"memory", f.refused_memory}};
-    json_t *o = json_object(), *c = json_object(), *r = json_object();
-    int64_t since_ms;
-
-    json_object_set_new(o, "store", json_string("journal"));
-    json_object_set_new(o, "path", json_string(s->o.settings->journal.path));
-    json_object_set_new(o, "state", json_string(journal_state(&f, &since_ms)));
-    add_since(o, since_ms);
-    ADD_NUMBERS(o, facts);
-    json_object_set_new(o, "max_disk_bytes",
-                        f.disk_max == UINT64_MAX ? json_null()
-                                                 : json_integer((json_int_t)f.disk_max));
-    ADD_NUMBERS(c, counters);
-    json_object_set_new(o, "counters", c);
-    ADD_NUMBERS(r, refused);
-    json_object_set_new(o, "refused", r);
-    json_object_set_new(o, "sync", json_syncs(&f));
-    return o;
 }
 
 static void add_facts(void *ctx, unsigned worker, json_t *to)
@@ -368,15 +184,9 @@ static void add_facts(void *ctx, unsigned worker, json_t *to)
     const struct stores *s = ctx;
 
     if (s && s->journal && worker == 0)
-        json_object_set_new(to, "journal", json_journal(s));
+        json_object_set_new(to, "journal", stores_tell_journal(s));
+    if (s && s->redis[worker].store)
+        stores_tell_redis(s, worker, to);
 }
 
 const struct admin_stores stores_admin = {add_facts};
-
-void stores_free(struct stores *s)
-{
-    if (!s)
-        return;
-    journal_free(s->journal);
-    free(s);
-}

@@ -5,7 +5,7 @@
  * Shape    open (blocks; the journal is read) -> attach to workers made -> workers start -> start
  *          (stores tell of their queues) -> have_found -> .. -> stop -> workers end -> free.
  *          Without a store section there are none: NULL, which every function takes.
- * Owner    stores_open() to stores_free(), which comes after workers_free().
+ * Owner    stores_open() to stores_free(), between workers_free_cores() and workers_free().
  * Errors   An exit status and words on stderr where people have to do something; else 0 or -errno.
  * Thread   Main's, but for stores_each(). What happens is told from any thread. */
 #ifndef BROKERD_STORES_H
@@ -30,7 +30,7 @@ struct stores_options {
  * exit with, and why has been said on stderr. */
 int stores_open(const struct stores_options *o, struct stores **ret);
 
-/* Give each worker its part. Before workers_start(). -ENOMEM. */
+/* Give each worker its part. Before workers_start(). As stores_open(). */
 int stores_attach(struct stores *s, struct workers *ws);
 
 /* Have them tell of the queues they keep. Workers run. -errno: a thread that cannot be started. */

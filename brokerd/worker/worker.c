@@ -151,7 +151,7 @@ int workers_new(const struct workers_options *o, struct workers **ret)
     return 0;
 }
 
-void workers_free(struct workers *ws)
+void workers_free_cores(struct workers *ws)
 {
     if (!ws)
         return;
@@ -163,12 +163,18 @@ void workers_free(struct workers *ws)
         struct worker *w = &ws->w[i];
 
         core_free(w->core);
-        if (w->base)
-            event_base_free(w->base);
+        w->core = NULL;
         /* A core that goes may have posted. */
         worker_drop_mail(w);
     }
-    for (unsigned i = 0; i < ws->n; i++) {
+}
+
+void workers_free(struct workers *ws)
+{
+    workers_free_cores(ws);
+    for (unsigned i = 0; ws && i < ws->n; i++) {
+        if (ws->w[i].base)
+            event_base_free(ws->w[i].base);
         block_pool_fini(&ws->w[i].pool);
         mailbox_fini(&ws->w[i].mailbox);
         if (ws->w[i].timer_fd >= 0)

@@ -73,6 +73,10 @@ void workers_join(struct workers *ws);
 /* Free all, releasing entries that nobody took. Not while threads run. NULL is fine. */
 void workers_free(struct workers *ws);
 
+/* The first half of it: stores and what else lies in the loops may go then, as no core calls it any
+ * more, and before the loops do. */
+void workers_free_cores(struct workers *ws);
+
 unsigned workers_count(const struct workers *ws);
 struct worker *workers_get(struct workers *ws, unsigned i);
 

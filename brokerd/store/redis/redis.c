@@ -390,6 +390,8 @@ struct redis_facts redis_store_facts(const struct redis_store *r)
 
     f.link = link_counts(r->link);
     f.up = r->down_ms == INT64_MAX;
+    if (!f.up)
+        (void)snprintf(f.text, sizeof f.text, "%s", link_text(r->link));
     return f;
 }
 
