@@ -290,6 +290,16 @@ bench-webhooks: ## deliveries/s to an endpoint, and what a dead one costs its ne
 	@$(again) all $(PROGRAM_BIN)
 	@OUT=$(OUT) tests/bench/webhooks/run.sh
 
+.PHONY: crash-states kill-loop
+crash-states: export STATES ?= 10000
+crash-states: ## power failures at any instant of a broker's work: STATES=10000, 3 minutes
+kill-loop: export KILLS ?= 500
+kill-loop: ## a broker under load killed KILLS=500 times, what it confirmed is audited: 6 minutes
+crash-states kill-loop:
+	@tests/deps.sh build test
+	@$(again) tests
+	@OUT=$(OUT) PLACEMENT=$(PLACEMENT) tests/integration/test_$(if $(filter crash%,$@),crash_states,kill).sh
+
 .PHONY: screenshots
 screenshots: ## the pictures of docs/dashboard.md, of a broker at work; takes a minute
 	@tests/deps.sh build test

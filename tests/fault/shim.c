@@ -64,7 +64,9 @@ static struct {
     unsigned faults;
     unsigned long count[CALLS];
     bool is_blind;
-} shim = {.lock = PTHREAD_MUTEX_INITIALIZER, .trace = -1};
+} shim = {/* recursive: the trace is written by calls that come here, too */
+          .lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
+          .trace = -1};
 
 /* The C library's own. */
 #define REAL(name) ((__typeof__(&name))real(#name))

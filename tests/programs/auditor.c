@@ -1,7 +1,7 @@
 /* auditor: publishes and consumes, and knows at each moment what a broker owes it.
  *
  *   auditor [-u URL[,URL..]] [-q QUEUE] [-p PUBLISHERS] [-c CONSUMERS] [-n MESSAGES] [-w WINDOW]
- *           [-s BYTES] [-t SECONDS] [-r PER_SECOND] [-m TRACE] [-D]
+ *           [-s BYTES] [-t SECONDS] [-r PER_SECOND] [-k K] [-m TRACE] [-D]
  *
  * Publishes until it has sent MESSAGES or is sent SIGTERM, whatever the broker does meanwhile:
  * killed, restarted, another one in its place; then waits, SECONDS at most after the last sign of
@@ -15,6 +15,7 @@
  * Repeated deliveries are counted (`again`): they are the price of at-least-once. What was refused
  * may not come; what nobody answered for may.
  *
+ * -k   leave every K-th message unacknowledged: what lies between them goes, they stay
  * -m   note what was sent, confirmed and acked in a trace (tests/fault/trace.h)
  * -D   give messages dedup ids: each must come once, but for deliveries cut by a death
  *
@@ -60,7 +61,7 @@ static struct {
     uint64_t messages, window;
     size_t size;
     int patience_s;
-    uint64_t rate;
+    uint64_t rate, keep;
     bool dedup;
     int trace;
 } want = {.queue = "audit",
@@ -246,6 +247,8 @@ static void on_message(broker_subscription *sub, broker_message *m, void *user)
         now.corrupt++;
     else
         judge(&sources[publisher], seq);
+    if (want.keep && seq % want.keep == 0)
+        return;
     mark(TRACE_ACKED, publisher, seq);
     broker_ack(sub, broker_message_number(m), 1);
 }
@@ -288,8 +291,10 @@ static broker *join(const char *name)
 
 static void begin(void)
 {
+    uint64_t kept = want.keep ? want.messages / want.keep : 0;
+
     for (unsigned i = 0; i < want.consumers; i++) {
-        struct broker_subscribe_options o = {.credit = (uint32_t)want.window,
+        struct broker_subscribe_options o = {.credit = (uint32_t)(2 * (want.window + kept)),
                                              .ack = BROKER_ACK_MANUAL,
                                              .on_message = on_message,
                                              .on_end = on_sub_end};
@@ -402,7 +407,7 @@ static void options(int argc, char **argv)
 {
     int c;
 
-    while ((c = getopt(argc, argv, "u:q:p:c:n:w:s:t:r:m:D")) != -1) {
+    while ((c = getopt(argc, argv, "u:q:p:c:n:w:s:t:r:k:m:D")) != -1) {
         switch (c) {
         case 'u':
             want.url = optarg;
@@ -430,6 +435,9 @@ static void options(int argc, char **argv)
             break;
         case 'r':
             want.rate = strtoull(optarg, NULL, 10);
+            break;
+        case 'k':
+            want.keep = strtoull(optarg, NULL, 10);
             break;
         case 'm':
             want.trace = open(optarg, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
