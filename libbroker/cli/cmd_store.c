@@ -202,9 +202,27 @@ static int stats_of_files(struct cli *cli)
     return CLI_OK;
 }
 
+/* Those that are not 0, bytes as sizes. */
+static void print_counters(const json_t *counters)
+{
+    const char *key;
+    json_t *n;
+    char a[CLI_NUMBER_MAX];
+
+    json_object_foreach((json_t *)(uintptr_t)counters, key, n)
+    {
+        uint64_t value = (uint64_t)json_integer_value(n);
+        size_t len = strlen(key);
+        bool bytes = len >= 5 && strcmp(key + len - 5, "bytes") == 0;
+
+        if (value)
+            printf("%-16s %s\n", key, bytes ? cli_size_text(value, a) : cli_count_text(value, a));
+    }
+}
+
 static void print_store(const json_t *s)
 {
-    const json_t *counters = json_object_get(s, "counters"), *sync = json_object_get(s, "sync");
+    const json_t *sync = json_object_get(s, "sync"), *refused = json_object_get(s, "refused");
     uint64_t syncs = cli_json_number(sync, "count");
     char a[CLI_NUMBER_MAX], b[CLI_NUMBER_MAX];
 
@@ -229,10 +247,13 @@ static void print_store(const json_t *s)
                cli_latency_text(1000 * (cli_json_number(sync, "total_us") / syncs), b));
         printf(" at most %s\n", cli_latency_text(1000 * cli_json_number(sync, "max_us"), a));
     }
-    cli_json_counters(stdout, counters, 0);
-    printf("refused          ");
-    cli_json_reasons(stdout, json_object_get(s, "refused"));
-    putchar('\n');
+    print_counters(json_object_get(s, "counters"));
+    if (cli_json_number(refused, "full") + cli_json_number(refused, "space") +
+        cli_json_number(refused, "memory"))
+        printf("refused          full %llu, space %llu, memory %llu\n",
+               (unsigned long long)cli_json_number(refused, "full"),
+               (unsigned long long)cli_json_number(refused, "space"),
+               (unsigned long long)cli_json_number(refused, "memory"));
 }
 
 static int stats_of_broker(struct cli *cli)
@@ -278,9 +299,9 @@ static int copy_snapshot(const struct cli *cli, const char *from, const char *to
 
     cli_progress_end(&p);
     if (r < 0) {
-        r = cli_store_fail(cli, r, text);
-        cli_note(cli, "the files are on the broker's machine, and only its user may read them");
-        return r;
+        if (r == -ENOENT || r == -EACCES)
+            cli_note(cli, "the files are on the broker's machine, and only its user may read them");
+        return cli_store_fail(cli, r, text);
     }
     r = cli_store_open(cli, to, &t);
     if (r != CLI_OK)

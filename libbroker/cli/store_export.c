@@ -95,8 +95,9 @@ static int put_values(struct cli_out *o, struct slice headers, struct slice name
     return r < 0 ? r : put(o, "]");
 }
 
-/* An object; where a name is there more than once, its value is an array. */
-static int put_headers(struct cli_out *o, const char *key, struct slice headers)
+/* An object; where a name is there more than once, its value is an array. `bare`: names
+ * without the $ that they begin with. */
+static int put_headers(struct cli_out *o, const char *key, struct slice headers, bool bare)
 {
     struct slice rest = headers;
     struct header h;
@@ -111,7 +112,7 @@ static int put_headers(struct cli_out *o, const char *key, struct slice headers)
             continue; /* written with the first */
         r = put(o, before);
         if (r == 0)
-            r = put_text(o, h.name);
+            r = put_text(o, bare && *h.name.p == '$' ? slice_from(h.name, 1) : h.name);
         if (r == 0)
             r = put(o, ":");
         if (r == 0)
@@ -185,7 +186,7 @@ static int write_definition(struct export *e, const struct tool_queue *q)
     if (r == 0)
         r = put(&e->out, "]");
     if (r == 0)
-        r = put_headers(&e->out, "settings", q->settings);
+        r = put_headers(&e->out, "settings", q->settings, true);
     if (r == 0)
         r = putf(&e->out, ",\"next\":%llu", (unsigned long long)q->next);
     e->queues++;
@@ -220,7 +221,7 @@ static int write_message(void *ctx, const struct tool_message *m)
     if (r == 0 && m->type.n)
         r = put_member(&e->out, "type", m->type);
     if (r == 0 && m->headers.n)
-        r = put_headers(&e->out, "headers", m->headers);
+        r = put_headers(&e->out, "headers", m->headers, false);
     if (r == 0)
         r = put_data(&e->out, m->data);
     e->messages++;

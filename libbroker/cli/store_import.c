@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -69,21 +70,27 @@ static int64_t number_of(const json_t *object, const char *key, int64_t otherwis
 
 /* ------------------------------------------------------------------------ into a journal --- */
 
-static uint8_t *put_header(uint8_t *p, const uint8_t *end, const char *name, const json_t *value)
+/* `prefix` goes in front of the name: "$" or "". */
+static uint8_t *put_header(uint8_t *p, const uint8_t *end, const char *prefix, const char *name,
+                           const json_t *value)
 {
-    struct slice n = slice_str(name), v;
+    char full[HEADERS_NAME_MAX + 2];
+    struct slice n, v;
+
+    (void)snprintf(full, sizeof full, "%s%s", prefix, name);
+    n = slice_str(full);
 
     if (!p || !json_is_string(value))
         return NULL;
     v = slice_of(json_string_value(value), json_string_length(value));
-    if (n.n == 0 || n.n > HEADERS_NAME_MAX || v.n > HEADERS_VALUE_MAX ||
+    if (*name == '\0' || n.n > HEADERS_NAME_MAX || v.n > HEADERS_VALUE_MAX ||
         headers_size(n.n, v.n) > (size_t)(end - p))
         return NULL;
     return headers_put(p, n, v);
 }
 
 /* An object of texts, or arrays of texts, as headers in `to`, of HEADERS_MAX bytes. */
-static bool pack_headers(const json_t *object, uint8_t *to, struct slice *ret)
+static bool pack_headers(const json_t *object, const char *prefix, uint8_t *to, struct slice *ret)
 {
     uint8_t *p = to, *end = to + HEADERS_MAX;
     const char *name;
@@ -93,10 +100,10 @@ static bool pack_headers(const json_t *object, uint8_t *to, struct slice *ret)
     json_object_foreach((json_t *)(uintptr_t)object, name, value)
     {
         if (!json_is_array(value))
-            p = put_header(p, end, name, value);
+            p = put_header(p, end, prefix, name, value);
         json_array_foreach(value, i, one)
         {
-            p = put_header(p, end, name, one);
+            p = put_header(p, end, prefix, name, one);
         }
     }
     if (!p)
@@ -143,7 +150,7 @@ static int journal_queue(struct import *m, const json_t *line)
 
     if (!pack_filters(json_object_get(line, "bindings"), filters, &f))
         return bad_line(m, "\"bindings\" is no list of filters");
-    if (!pack_headers(json_object_get(line, "settings"), settings, &s))
+    if (!pack_headers(json_object_get(line, "settings"), "$", settings, &s))
         return bad_line(m, "\"settings\" is no object of texts");
     r = tool_put_queue(m->tool, text_of(line, "queue"), f, s, (uint64_t)number_of(line, "next", 1));
     if (r < 0)
@@ -169,7 +176,7 @@ static int journal_message(struct import *m, const json_t *line, struct slice da
     };
     int r;
 
-    if (!pack_headers(json_object_get(line, "headers"), headers, &msg.headers))
+    if (!pack_headers(json_object_get(line, "headers"), "", headers, &msg.headers))
         return bad_line(m, "\"headers\" is no object of texts, or too large");
     if (!msg.topic.n)
         msg.topic = text_of(line, "queue");

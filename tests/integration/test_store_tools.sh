@@ -92,6 +92,9 @@ echo "== a broker takes what was imported"
 conf="store \"journal\" { path = \"$TMP/j\" }
 queue \"#\" { durable = journal }"
 brokerd_start
+broker queue info orders --json >"$TMP/out"
+assert_grep '"bindings":\["orders.#"\]' "$TMP/out"
+assert_grep '"max-messages":"?5000"?' "$TMP/out"
 broker sub --queue orders -n 1000 --json >"$TMP/out"
 assert_grep '^\{.*"data":"order 1 ' "$TMP/out"
 assert_eq "$(wc -l <"$TMP/out")" 1000 "messages consumed"

@@ -97,7 +97,7 @@ int tool_put(struct tool *t, struct slice queue, const struct tool_message *m);
 int tool_finish(struct tool *t);
 
 /* Copy all files of a snapshot or a stopped journal at `from` to `to`, a directory that is made,
- * and sync them. -EEXIST: there is something at `to`. */
+ * and sync them; on failure nothing is left there. -EEXIST: there is something at `to`. */
 int tool_copy(const char *from, const char *to, tool_progress_fn *progress, void *ctx, char *text);
 
 #endif

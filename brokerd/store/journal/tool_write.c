@@ -208,6 +208,22 @@ static int copy_all(const struct files *from, const struct files *to, tool_progr
     return r < 0 ? r : files_sync_directory(to);
 }
 
+/* Nothing is left of a copy that is not whole. */
+static void remove_copy(const struct files *to)
+{
+    struct journal_file *list;
+    char at[PATH_MAX];
+    size_t n;
+
+    if (files_list(to, &list, &n) == 0) {
+        for (size_t i = 0; i < n; i++)
+            (void)unlink(files_segment_path(to, list[i].number, at));
+        free(list);
+    }
+    (void)unlink(files_path(to, "lock", at));
+    (void)rmdir(to->path);
+}
+
 int tool_copy(const char *from, const char *to, tool_progress_fn *progress, void *ctx, char *text)
 {
     struct files source, target;
@@ -223,6 +239,8 @@ int tool_copy(const char *from, const char *to, tool_progress_fn *progress, void
         r = files_open(to, &target, &pid); /* syncs its name, too */
     if (r == 0) {
         r = copy_all(&source, &target, progress, ctx);
+        if (r < 0)
+            remove_copy(&target);
         files_close(&target);
     }
     if (r < 0)

@@ -165,10 +165,20 @@ START_TEST(added_to)
 }
 END_TEST
 
+static bool never(void *ctx, uint64_t done, uint64_t total)
+{
+    uint64_t *sum = ctx;
+
+    ck_assert_uint_le(done, total);
+    *sum += done;
+    return false;
+}
+
 START_TEST(copied)
 {
     char to[DIR_PATH + 8], text[TOOL_TEXT] = "";
     struct tool *t;
+    uint64_t sum = 0;
 
     write_journal();
     (void)snprintf(to, sizeof to, "%s.copy", path);
@@ -178,20 +188,14 @@ START_TEST(copied)
     tool_close(t);
     ck_assert_int_eq(tool_copy(path, to, NULL, NULL, text), -EEXIST);
     ck_assert_ptr_nonnull(strstr(text, to));
+    (void)snprintf(to, sizeof to, "%s.no", path);
+    ck_assert_int_eq(tool_copy(path, to, never, &sum, text), -ECANCELED);
+    ck_assert_int_lt(access(to, F_OK), 0);
 }
 END_TEST
 
 /* ---------------------------------------------------------------------------------- what is wrong
  */
-
-static bool never(void *ctx, uint64_t done, uint64_t total)
-{
-    uint64_t *sum = ctx;
-
-    ck_assert_uint_le(done, total);
-    *sum += done;
-    return false;
-}
 
 START_TEST(interrupted)
 {
