@@ -152,7 +152,8 @@ static void bequeath(const struct queue *q)
 void queue_free(struct queue *q)
 {
     bequeath(q);
-    durable_close(q, false);
+    if (q->backlog->stored)
+        durable_close(q, false);
     free_waiting(q);
     list_remove(&q->pump);
     if (q->backlog->losses) {
@@ -574,8 +575,8 @@ uint64_t queue_purge(struct queue *q, enum reason reason)
     struct storage *d = q->backlog->stored;
     uint64_t n = q->backlog->waiting - (d ? durable_unstored(d) : 0);
 
-    purge_memory(q);
     if (n) {
+        purge_memory(q);
         q->backlog->waiting = q->backlog->bytes = q->backlog->unready_n = 0;
         q->backlog->own_ttl = false;
         q->backlog->expiry_ms = INT64_MAX;

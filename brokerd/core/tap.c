@@ -414,9 +414,11 @@ void queue_end(struct queue *q, enum reason reason, const struct refusal *why)
         tap_close(t, UINT64_MAX);
     }
     offer_end_holds(q, REASON_NOT_FOUND);
-    durable_end(q, REASON_NOT_FOUND);
+    if (q->backlog->stored)
+        durable_end(q, REASON_NOT_FOUND);
     queue_purge(q, reason);
-    durable_close(q, reason == REASON_DELETED);
+    if (q->backlog->stored)
+        durable_close(q, reason == REASON_DELETED);
     names_unbind_all(q);
     if (q->backlog->losses)
         q->backlog->losses->announced_ms = 0;
