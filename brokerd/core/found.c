@@ -1,6 +1,7 @@
 #include "brokerd/core/found.h"
 
 #include "brokerd/core/durable.h"
+#include "brokerd/core/making.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/question.h"
 #include "brokerd/core/replay.h"
@@ -68,7 +69,7 @@ static void take_queue(struct queue *q, const struct stored *a)
 {
     switch (a->kind) {
     case STORED_OPEN:
-        names_opened(q, a);
+        making_opened(q, a);
         break;
     case STORED_PEEKED:
     case STORED_PURGED:

@@ -6,6 +6,7 @@
 #include "brokerd/core/durable.h"
 #include "brokerd/core/found.h"
 #include "brokerd/core/mail.h"
+#include "brokerd/core/making.h"
 #include "brokerd/core/publish.h"
 #include "brokerd/core/question.h"
 #include "brokerd/core/queue.h"
@@ -186,6 +187,36 @@ int names_bind_more(struct queue *q, const uint8_t *filters, size_t n, handle_t 
     return answers;
 }
 
+int names_plan(struct queue *q, struct slice filter)
+{
+    struct binding **last = &q->bindings;
+
+    while (*last)
+        last = &(*last)->next;
+    *last = q->bindings_n < BINDINGS_MAX ? binding_new(filter) : NULL;
+    if (!*last)
+        return q->bindings_n < BINDINGS_MAX ? -ENOMEM : -ENOSPC;
+    q->bindings_n++;
+    return 0;
+}
+
+int names_bind_planned(struct queue *q)
+{
+    struct binding *b = q->bindings, *next;
+    int answers = 0;
+
+    q->bindings = NULL;
+    q->bindings_n = 0;
+    for (; b; b = next) {
+        int r = answers < 0 ? 0 : names_bind(q, binding_filter(b), q->handle);
+
+        next = b->next;
+        free(b);
+        answers = r < 0 ? r : answers < 0 ? answers : answers + r;
+    }
+    return answers;
+}
+
 void names_take_interest(struct core *c, const struct mail_interest *m)
 {
     struct mail_seen *seen;
@@ -237,21 +268,6 @@ static void tell_askers(struct core *c, struct named *n)
     names_release(c, n);
 }
 
-struct wish {
-    struct slice name;
-    struct slice filters, headers; /* packed bindings; own settings */
-    enum durable level;            /* to the home: what keeps it */
-    bool found;                    /* the same: a store has it */
-};
-
-/* Is there that header? */
-static bool wish_says(const struct wish *w, struct slice name, struct slice wanted)
-{
-    struct slice value;
-
-    return w->headers.n && headers_find(w->headers, name, &value) && slice_eq(value, wanted);
-}
-
 static bool may_make(struct core *c, const struct wish *w, enum reason *ret)
 {
     const struct policy_rule *rule = policy_set_find_queue(c->policies, w->name);
@@ -262,7 +278,7 @@ static bool may_make(struct core *c, const struct wish *w, enum reason *ret)
     }
     *ret = REASON_NOT_FOUND;
     return c->globals.create_queues || slice_eq(slice_str(rule->filter), w->name) ||
-           wish_says(w, SLICE("$make"), SLICE("1"));
+           making_wish_says(w, SLICE("$make"), SLICE("1"));
 }
 
 /* `queue`: it is there, and has these bindings and settings now. */
@@ -302,7 +318,6 @@ static struct wish wish_of(const struct mail_name *m)
                          m->found};
 }
 
-static void make_here(struct core *c, const struct wish *w);
 static void made(struct core *c, struct slice name, handle_t queue, enum reason reason);
 
 /* Have a queue made at its home. */
@@ -311,7 +326,7 @@ static void order(struct core *c, struct named *n, unsigned home, struct wish w)
     n->making = true;
     n->level = w.level;
     if (home == c->id)
-        make_here(c, &w);
+        making_begin(c, &w);
     else if (post_wish(c, home, MAIL_MAKE, &w, 0) < 0)
         made(c, w.name, 0, REASON_MEMORY);
 }
@@ -398,8 +413,6 @@ void names_fini(struct core *c)
         free(LIST_ITEM(l, struct deferred, link));
 }
 
-static void learn(struct core *c, handle_t queue, const struct wish *w);
-
 /* A name that is in use: by this very queue, or by another. */
 static void found_known(struct core *c, const struct named *n, const struct wish *w)
 {
@@ -412,7 +425,7 @@ static void found_known(struct core *c, const struct named *n, const struct wish
                  n->level == DURABLE_MEMORY ? "" : durable_name(n->level));
         found_tell(c, w->name, REASON_STORE, text);
     } else if (n->queue && handle_worker(n->queue) == c->id) {
-        learn(c, n->queue, w);
+        making_learn(c, n->queue, w);
     } else if (n->queue) {
         (void)post_wish(c, handle_worker(n->queue), MAIL_MAKE, w, n->queue);
     }
@@ -455,9 +468,7 @@ static void made(struct core *c, struct slice name, handle_t queue, enum reason 
     tell_askers(c, n);
 }
 
-/* ------------------------------------------------------------------ the home makes it */
-
-static void report_made(struct core *c, struct slice name, handle_t queue, enum reason reason)
+void names_report_made(struct core *c, struct slice name, handle_t queue, enum reason reason)
 {
     struct mail_name *m;
 
@@ -475,227 +486,6 @@ static void report_made(struct core *c, struct slice name, handle_t queue, enum 
     m->filters_n = m->headers_n = 0;
     m->name_n = (uint16_t)name.n;
     memcpy(m->bytes, name.p, name.n);
-}
-
-static bool is_unbound(const struct wish *w)
-{
-    return wish_says(w, SLICE("$bind"), SLICE("none"));
-}
-
-/* Note a filter that the queue is to be bound to. */
-static int plan(struct queue *q, struct slice filter)
-{
-    struct binding **last = &q->bindings;
-
-    while (*last)
-        last = &(*last)->next;
-    *last = q->bindings_n < BINDINGS_MAX ? binding_new(filter) : NULL;
-    if (!*last)
-        return q->bindings_n < BINDINGS_MAX ? -ENOMEM : -ENOSPC;
-    q->bindings_n++;
-    return 0;
-}
-
-/* What a store has kept may be of another version, or broken. */
-static int plan_packed(struct queue *q, struct slice filters, bool found)
-{
-    while (filters.n) {
-        struct slice filter = slice_of(filters.p + 1, filters.p[0]);
-        const char *error = NULL;
-        int r;
-
-        if (found && filter.n >= filters.n)
-            error = "its bindings are broken";
-        else if (found)
-            error = name_filter_error(filter);
-        if (error)
-            found_tell(q->core, slice_str(q->label), REASON_INVALID, error);
-        if (found && filter.n >= filters.n)
-            return 0;
-        r = error ? 0 : plan(q, filter);
-        if (r < 0)
-            return r;
-        filters = slice_from(filters, 1 + filter.n);
-    }
-    return 0;
-}
-
-/* The filters its store knows of, or its maker named; else those of the settings, else its own name
- * as a topic, unless its maker wants none. */
-static int plan_bindings(struct queue *q, const struct wish *w)
-{
-    const struct policy_rule *rule = policy_set_find_queue(q->core->policies, w->name);
-
-    if (w->found || w->filters.n)
-        return plan_packed(q, w->filters, w->found);
-    for (size_t i = 0; i < rule->n_binds; i++) {
-        int r = plan(q, slice_str(rule->binds[i]));
-
-        if (r < 0)
-            return r;
-    }
-    if (!rule->n_binds && !is_unbound(w) && !name_topic_error(w->name, NAME_OF_CLIENT))
-        return plan(q, w->name);
-    return 0;
-}
-
-/* Bind it to all that was planned. Returns answers to come, -errno. */
-static int bind_planned(struct queue *q)
-{
-    struct binding *b = q->bindings, *next;
-    int answers = 0;
-
-    q->bindings = NULL;
-    q->bindings_n = 0;
-    for (; b; b = next) {
-        int r = answers < 0 ? 0 : names_bind(q, binding_filter(b), q->handle);
-
-        next = b->next;
-        free(b);
-        answers = r < 0 ? r : answers < 0 ? answers : answers + r;
-    }
-    return answers;
-}
-
-static void announce_made(struct queue *q)
-{
-    struct core_event ev = {.kind = EVENT_QUEUE_MADE, .queue = q->label, .topic = "", .client = ""};
-
-    q->making = false;
-    if (q->backlog->idle_since_ms !=
-        INT64_MAX) /* unused from now on, not while nobody knew of it */
-        q->backlog->idle_since_ms = q->core->now_ms;
-    queue_arm(q);
-    q->core->ops->event(q->core->ctx, &ev);
-    report_made(q->core, slice_str(q->label), q->handle, REASON_NONE);
-}
-
-/* It cannot be made after all; frees it. */
-static void make_fails(struct queue *q, enum reason reason)
-{
-    struct refusal nobody = {.reason = REASON_NONE};
-    struct core *c = q->core;
-    char name[NAME_MAX_BYTES + 1];
-
-    snprintf(name, sizeof name, "%s", q->label);
-    queue_end(q, REASON_NONE, &nobody);
-    report_made(c, slice_str(name), 0, reason);
-}
-
-static enum reason reason_of(int error)
-{
-    return error == -ENOSPC ? REASON_LIMIT : REASON_MEMORY;
-}
-
-/* It may be published to: it is made when all workers know that. */
-static void bind_new(struct queue *q)
-{
-    int answers = bind_planned(q);
-
-    if (answers < 0) {
-        make_fails(q, reason_of(answers));
-        return;
-    }
-    q->backlog->unseen = (unsigned)answers;
-    if (!q->backlog->unseen)
-        announce_made(q);
-}
-
-/* A durable one is opened by its store first: until then nothing could be kept. */
-static int open_new(struct queue *q)
-{
-    struct store_open o;
-    uint8_t *bytes;
-    int r = adopt_definition(q, &o, &bytes);
-
-    if (r < 0)
-        return r;
-    r = durable_open(q, q->core->stores[q->policy->durable], &o);
-    free(bytes);
-    return r;
-}
-
-void names_opened(struct queue *q, const struct stored *a)
-{
-    struct storage *d = q->backlog->stored;
-    bool redefine = q->backlog->redefine;
-
-    if (!q->making || !d || d->open)
-        return;
-    q->backlog->redefine = false;
-    if (a->reason == REASON_NONE) {
-        durable_begin(q, &a->facts);
-        if (redefine)
-            adopt_define(q);
-        bind_new(q);
-        return;
-    }
-    found_tell(q->core, slice_str(q->label), a->reason, a->text ? a->text : "it cannot be opened");
-    d->at = NULL; /* it is closed */
-    make_fails(q, a->reason);
-}
-
-static void make_here(struct core *c, const struct wish *w)
-{
-    const struct adopt a = {w->name, w->headers, w->level, w->found};
-    struct queue_policy policy;
-    struct refusal why;
-    struct queue *q;
-    int r;
-
-    if (adopt_policy(c, &a, &policy, &why) < 0) {
-        report_made(c, w->name, 0, why.reason);
-        return;
-    }
-    if (w->level != DURABLE_MEMORY && !c->stores[w->level]) {
-        found_tell(c, w->name, REASON_STORE, "it is durable, and there is no such store here");
-        report_made(c, w->name, 0, REASON_STORE);
-        return;
-    }
-    q = queue_new(c, true, w->name, &policy);
-    if (!q) {
-        report_made(c, w->name, 0, REASON_MEMORY);
-        return;
-    }
-    q->making = true;
-    r = consume_keep_wish(q, w->headers);
-    if (r == 0)
-        r = plan_bindings(q, w);
-    if (r == 0 && w->level != DURABLE_MEMORY)
-        r = open_new(q);
-    if (r < 0)
-        make_fails(q, reason_of(r));
-    else if (w->level == DURABLE_MEMORY)
-        bind_new(q);
-}
-
-static bool is_bound(const struct queue *q, struct slice filter)
-{
-    for (const struct binding *b = q->bindings; b; b = b->next)
-        if (slice_eq(binding_filter(b), filter))
-            return true;
-    return false;
-}
-
-/* Its store tells that it has these bindings and settings now, by another node's doing. Bindings
- * that are no more stay until it is opened next: nobody takes any away. */
-static void learn(struct core *c, handle_t queue, const struct wish *w)
-{
-    struct queue *q = slots_get(&c->slots, SLOT_QUEUE, queue);
-    struct slice rest = w->filters;
-
-    if (!q || q->making)
-        return;
-    while (rest.n && rest.p[0] < rest.n) {
-        struct slice filter = slice_of(rest.p + 1, rest.p[0]);
-
-        if (!name_filter_error(filter) && !is_bound(q, filter) && names_bind(q, filter, 0) < 0)
-            c->count.reason[REASON_MEMORY]++;
-        rest = slice_from(rest, 1 + filter.n);
-    }
-    if (consume_keep_wish(q, w->headers) < 0)
-        c->count.reason[REASON_MEMORY]++;
-    adopt_learned(q);
 }
 
 /* ---------------------------------------------------------------------- all workers */
@@ -748,7 +538,7 @@ void names_take_seen(struct core *c, uint64_t token)
     else if (!q)
         service_seen(c, token);
     else if (q->backlog->unseen && --q->backlog->unseen == 0 && q->making)
-        announce_made(q);
+        making_seen(q);
 }
 
 void names_take_want(struct core *c, const struct mail_name *m)
@@ -763,9 +553,9 @@ void names_take_make(struct core *c, const struct mail_name *m)
     struct wish w = wish_of(m);
 
     if (m->queue)
-        learn(c, m->queue, &w);
+        making_learn(c, m->queue, &w);
     else
-        make_here(c, &w);
+        making_begin(c, &w);
 }
 
 void names_take_made(struct core *c, const struct mail_name *m)
@@ -892,7 +682,7 @@ void names_delete(struct queue *q, enum reason reason, bool remove)
     snprintf(why.text, sizeof why.text, "%s: the queue was deleted", reason_name(reason));
     c->ops->event(c->ctx, &ev);
     if (q->making) /* those who wait for it must hear what became of it */
-        report_made(c, slice_str(name), 0, reason);
+        names_report_made(c, slice_str(name), 0, reason);
     if (!remove) {
         durable_end(q, REASON_NOT_FOUND);
         durable_close(q, false);

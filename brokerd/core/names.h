@@ -69,6 +69,14 @@ int names_bind_packed(struct queue *q, const uint8_t *filters, size_t n, handle_
 /* The same when somebody attaches to a queue that is there: its store hears what it has now. */
 int names_bind_more(struct queue *q, const uint8_t *filters, size_t n, handle_t token);
 
+/* Note a filter that a queue is to be bound to: -ENOSPC, -ENOMEM. Then bind it to all those, as
+ * names_bind() does; its handle hears of it. */
+int names_plan(struct queue *q, struct slice filter);
+int names_bind_planned(struct queue *q);
+
+/* To worker 0: the queue `name` is made, or (0) could not be for `reason`. */
+void names_report_made(struct core *c, struct slice name, handle_t queue, enum reason reason);
+
 /* Ask for the queues that the settings name. Worker 0. */
 void names_configured(struct core *c);
 
@@ -82,10 +90,6 @@ struct store_definition;
 void names_found(struct core *c, const struct store_definition *def, enum durable level);
 void names_removed(struct core *c, struct slice name, enum durable level);
 void names_all_found(struct core *c);
-
-/* The store has opened a queue that is being made, or could not. */
-struct stored;
-void names_opened(struct queue *q, const struct stored *a);
 
 /* Free the wishes that wait for stores. */
 void names_fini(struct core *c);

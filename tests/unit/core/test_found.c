@@ -551,6 +551,51 @@ START_TEST(moves_between_stores) /* _i: cores */
 }
 END_TEST
 
+/* Of a shared store's queue this node has what its consumers take, and no more. */
+static void start_shared(unsigned cores)
+{
+    begin(cores, DURABLE_REDIS, "");
+    world_run(&world);
+    connect_all();
+}
+
+START_TEST(moves_what_other_nodes_could_have) /* _i: cores */
+{
+    start_shared((unsigned)_i);
+    consume(&a, "d.from", "", 0);
+    consume(&b, "memory", "", 0);
+    world_publish(&pub, PUBLISH_WINDOW, true, "d.from", "1 2 3");
+    world_run(&world);
+    for (unsigned i = 0; i < 200; i++)
+        world_publish(&pub, PUBLISH_FORGET, true, "d.from", "more");
+    world_run(&world);
+    ck_assert_uint_eq(move_all("d.from", "memory"), 203);
+    ck_assert_uint_eq(look("memory").depth, 203);
+    ck_assert_uint_eq(move_all("memory", "d.from"), 203);
+    core_grant(a.consumer, 3);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "1 2 3 ");
+    teardown();
+}
+END_TEST
+
+START_TEST(purges_and_shows_what_other_nodes_could_have)
+{
+    start_shared(2);
+    consume(&b, "d.q", "", 2);
+    world_publish(&pub, PUBLISH_WINDOW, true, "d.q", "1 2 3 4 5");
+    world_run(&world);
+    ck_assert_str_eq(b.got, "1 2 ");
+    ck_assert_str_eq(peek("d.q", 9), "3:waiting 4:waiting 5:waiting 1:unacked 2:unacked ");
+    ck_assert_uint_eq(purge("d.q"), 3);
+    ck_assert_str_eq(peek("d.q", 9), "1:unacked 2:unacked ");
+    core_grant(b.consumer, 9);
+    world_run(&world);
+    ck_assert_str_eq(b.got, "1 2 ");
+    teardown();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("found");
@@ -575,6 +620,8 @@ int main(void)
     tcase_add_loop_test(t, a_purge_leaves_what_is_in_flight_and_nothing_else, 1, 3);
     tcase_add_test(t, a_question_ends);
     tcase_add_loop_test(t, moves_between_stores, 1, 3);
+    tcase_add_loop_test(t, moves_what_other_nodes_could_have, 1, 3);
+    tcase_add_test(t, purges_and_shows_what_other_nodes_could_have);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -1,0 +1,36 @@
+/* making.h - a queue is made at its home: what it is bound to, its store, and when it may be used.
+ *
+ * Shape    begin: a queue with its policy; one that is durable is opened by its store first, for
+ *          until then nothing could be kept. Then it is bound, and made when all workers know of
+ *          its bindings: worker 0 hears of that, or why it could not be (names.h).
+ * Thread   The home's worker. */
+#ifndef BROKERD_CORE_MAKING_H
+#define BROKERD_CORE_MAKING_H
+
+#include "brokerd/core/state.h"
+
+/* A queue that is wanted. */
+struct wish {
+    struct slice name;
+    struct slice filters, headers; /* packed bindings; own settings */
+    enum durable level;            /* to the home: what keeps it */
+    bool found;                    /* the same: a store has it */
+};
+
+/* Is there that header? */
+bool making_wish_says(const struct wish *w, struct slice name, struct slice wanted);
+
+/* Make it here. */
+void making_begin(struct core *c, const struct wish *w);
+
+/* Its store has opened it, or could not. */
+void making_opened(struct queue *q, const struct stored *a);
+
+/* All workers know of its bindings: it is made. */
+void making_seen(struct queue *q);
+
+/* A queue that is there has these bindings and settings now, by another node's doing. Bindings that
+ * are no more stay until it is opened next: nobody takes any away. */
+void making_learn(struct core *c, handle_t queue, const struct wish *w);
+
+#endif
