@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 enum { PEEK_COUNT = 10, PEEK_COUNT_MAX = 1000, PEEK_BYTES = 1024, PEEK_BYTES_MAX = 65536 };
+enum { SHARED_MS = 1000 /* info waits so long for a store */ };
 enum { PEEK_ANSWER_MAX = 4 << 20 }; /* bytes of payload and headers in one answer, about */
 
 /* Every command about one queue begins so: find it, go to its home. */
@@ -68,6 +69,72 @@ void cmd_queue_ls(struct ask *a, struct desk *d)
         ask_visit_all(a, d, visit_list, then_list);
 }
 
+/* ------------------------------------------------------------------- what a store is asked */
+
+/* Its answer comes turns later. */
+struct asking {
+    struct job job;
+    struct ask *ask;
+    struct desk *desk;
+    struct question *question;
+    uint64_t count; /* messages: what is known already, and then what the store adds */
+    bool may_fail;  /* then() comes also if the store does not answer */
+    void (*then)(struct ask *a, struct desk *d, const struct asking *j);
+};
+
+static void free_asking(struct job *j)
+{
+    struct asking *k = LIST_ITEM(j, struct asking, job);
+
+    core_question_close(k->question);
+    free(k);
+}
+
+static enum job_state step_asking(struct job *j)
+{
+    struct asking *k = LIST_ITEM(j, struct asking, job);
+    struct ask *a = k->ask;
+    struct desk *d = k->desk;
+    enum reason why;
+    uint64_t more;
+
+    if (!core_question_over(k->question, &more, &why) && !atomic_load(&a->gone))
+        return JOB_WAITS;
+    k->count += more;
+    if (why == REASON_NONE || k->may_fail)
+        k->then(a, d, k);
+    else if (why == REASON_DELETED)
+        ask_refuse(a, REASON_NOT_FOUND, "it has just been deleted");
+    else
+        ask_refuse(a, why, "the queue's store fails, or does not answer");
+    free_asking(j);
+    ask_leave(a, d);
+    return JOB_OVER;
+}
+
+/* `n` is known already. NULL: it is refused. */
+static struct asking *
+wait_for_store(struct ask *a, struct desk *d, struct question *question, uint64_t n,
+               void (*then)(struct ask *a, struct desk *d, const struct asking *j))
+{
+    struct asking *k = calloc(1, sizeof *k);
+
+    if (!k) {
+        core_question_close(question);
+        ask_refuse(a, REASON_MEMORY, "no memory to wait for the queue's store");
+        return NULL;
+    }
+    *k = (struct asking){.job = {.step = step_asking, .free = free_asking},
+                         .ask = a,
+                         .desk = d,
+                         .question = question,
+                         .count = n,
+                         .then = then};
+    a->stays = true;
+    desk_add_job(d, &k->job);
+    return k;
+}
+
 /* --------------------------------------------------------------------------------------- info */
 
 json_t *json_tap(const struct inspect_tap *t)
@@ -93,6 +160,33 @@ static bool add_tap(void *ctx, const struct inspect_tap *t)
     return true;
 }
 
+/* What all brokers have of a queue that they share. */
+static void tell_shared(struct ask *a, struct desk *d, const struct asking *j)
+{
+    const struct store_facts *f = core_question_facts(j->question);
+    json_t *o = f ? json_object() : json_null();
+
+    (void)d;
+    if (f) {
+        json_object_set_new(o, "messages", json_number(f->messages));
+        json_object_set_new(o, "bytes", json_number(f->bytes));
+        json_object_set_new(o, "returned", json_number(f->returned));
+    }
+    json_object_set_new(a->answer, "shared", o);
+}
+
+static void ask_shared(struct ask *a, struct desk *d)
+{
+    struct question *question = NULL;
+    struct asking *k;
+
+    if (core_queue_ask(d->core, a->queue, SHARED_MS, &question) < 0 || !question)
+        return;
+    k = wait_for_store(a, d, question, 0, tell_shared);
+    if (k)
+        k->may_fail = true;
+}
+
 static void visit_home(struct ask *a, struct desk *d)
 {
     struct inspect_queue q;
@@ -104,6 +198,7 @@ static void visit_home(struct ask *a, struct desk *d)
         json_object_update(a->answer, info);
         json_object_set(a->answer, "consumer_list", list);
         json_decref(info);
+        ask_shared(a, d);
     }
     json_decref(list);
 }
@@ -168,69 +263,6 @@ void cmd_queue_info(struct ask *a, struct desk *d)
         ask_refused(a, d);
 }
 
-/* ------------------------------------------------------------------- what a store is asked */
-
-/* Its answer comes turns later. */
-struct asking {
-    struct job job;
-    struct ask *ask;
-    struct desk *desk;
-    struct question *question;
-    uint64_t count; /* messages: what is known already, and then what the store adds */
-    void (*then)(struct ask *a, struct desk *d, const struct asking *j);
-};
-
-static void free_asking(struct job *j)
-{
-    struct asking *k = LIST_ITEM(j, struct asking, job);
-
-    core_question_close(k->question);
-    free(k);
-}
-
-static enum job_state step_asking(struct job *j)
-{
-    struct asking *k = LIST_ITEM(j, struct asking, job);
-    struct ask *a = k->ask;
-    struct desk *d = k->desk;
-    enum reason why;
-    uint64_t more;
-
-    if (!core_question_over(k->question, &more, &why) && !atomic_load(&a->gone))
-        return JOB_WAITS;
-    k->count += more;
-    if (why == REASON_NONE)
-        k->then(a, d, k);
-    else if (why == REASON_DELETED)
-        ask_refuse(a, REASON_NOT_FOUND, "it has just been deleted");
-    else
-        ask_refuse(a, why, "the queue's store fails, or does not answer");
-    free_asking(j);
-    ask_leave(a, d);
-    return JOB_OVER;
-}
-
-/* `n` is known already. */
-static void wait_for_store(struct ask *a, struct desk *d, struct question *question, uint64_t n,
-                           void (*then)(struct ask *a, struct desk *d, const struct asking *j))
-{
-    struct asking *k = calloc(1, sizeof *k);
-
-    if (!k) {
-        core_question_close(question);
-        ask_refuse(a, REASON_MEMORY, "no memory to wait for the queue's store");
-        return;
-    }
-    *k = (struct asking){.job = {.step = step_asking, .free = free_asking},
-                         .ask = a,
-                         .desk = d,
-                         .question = question,
-                         .count = n,
-                         .then = then};
-    a->stays = true;
-    desk_add_job(d, &k->job);
-}
-
 /* --------------------------------------------------------------------------------------- peek */
 
 struct peek {
@@ -279,7 +311,7 @@ static void visit_peek(struct ask *a, struct desk *d)
     if (core_queue_look(d->core, q.id, (uint32_t)count, &rest) < 0)
         ask_refuse(a, REASON_MEMORY, "no memory to ask the queue's store");
     else if (rest)
-        wait_for_store(a, d, rest, 0, peeked);
+        (void)wait_for_store(a, d, rest, 0, peeked);
     else
         tell_messages(a, d, NULL);
 }
@@ -314,7 +346,7 @@ static void visit_purge(struct ask *a, struct desk *d)
     if (core_queue_purge(d->core, q.id, &n, &rest) < 0)
         ask_refuse(a, REASON_MEMORY, "no memory to purge the queue");
     else if (rest)
-        wait_for_store(a, d, rest, n, purged);
+        (void)wait_for_store(a, d, rest, n, purged);
     else
         tell_purged(a, n);
 }

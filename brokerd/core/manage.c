@@ -138,6 +138,30 @@ int core_queue_look(struct core *c, uint64_t queue, uint32_t n, struct question 
     return question_peek(q, d->shared ? 0 : d->w, n, ret);
 }
 
+int core_queue_ask(struct core *c, uint64_t queue, int64_t patience_ms, struct question **ret)
+{
+    struct queue *q = queue_of(c, queue);
+    const struct storage *d = q ? q->backlog->stored : NULL;
+    struct question *asked;
+    int r;
+
+    *ret = NULL;
+    if (!q)
+        return -ENOENT;
+    if (!d || !d->shared)
+        return 0;
+    asked = question_new(q);
+    if (!asked)
+        return -ENOMEM;
+    asked->until_ms = c->now_ms + patience_ms;
+    r = d->store->ops->ask(d->at, asked->token);
+    if (r < 0)
+        core_question_close(asked);
+    else
+        *ret = asked;
+    return r;
+}
+
 int core_queue_delete(struct core *c, uint64_t queue, uint64_t *ret_lost)
 {
     struct queue *q = queue_of(c, queue);

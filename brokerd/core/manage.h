@@ -11,12 +11,15 @@
 #define BROKERD_CORE_MANAGE_H
 
 #include "brokerd/core/core.h"
+#include "brokerd/core/store.h"
 
 /* Something that a queue's store was asked. */
 struct question;
 
 /* Is it answered, or will never be? *ret_reason: REASON_NONE, or why it was not done. */
 bool core_question_over(struct question *q, uint64_t *ret_count, enum reason *ret_reason);
+/* What core_queue_ask() was answered; NULL: nothing (yet). */
+const struct store_facts *core_question_facts(const struct question *q);
 /* Forget it, answered or not. NULL is fine. */
 void core_question_close(struct question *q);
 
@@ -28,6 +31,11 @@ int core_queue_purge(struct core *c, uint64_t queue, uint64_t *ret, struct quest
 /* Have the first `n` messages of a queue looked up in its store, as far as they are not in memory,
  * for inspect_peek() to tell of: *ret is NULL if there are none. -ENOMEM. */
 int core_queue_look(struct core *c, uint64_t queue, uint32_t n, struct question **ret);
+
+/* Ask the store that a queue shares with other brokers how it stands, for this core knows only of
+ * what it has in hand; for `patience_ms` at most. *ret is NULL if the queue has no such store.
+ * -ENOMEM. */
+int core_queue_ask(struct core *c, uint64_t queue, int64_t patience_ms, struct question **ret);
 
 /* Delete a queue with a name; *ret_lost: messages that waited or were unacknowledged. */
 int core_queue_delete(struct core *c, uint64_t queue, uint64_t *ret_lost);

@@ -116,6 +116,10 @@ void questions_take(struct queue *q, const struct stored *a)
         n->reason = a->reason;
         if (a->kind == STORED_PURGED && q->backlog->stored->shared)
             n->count = a->count;
+        if (a->kind == STORED_FACTS) {
+            n->facts = a->facts;
+            n->has_facts = a->reason == REASON_NONE;
+        }
         if (a->kind != STORED_PEEKED || take_peeked(n, q, a))
             list_remove(l);
         return;
@@ -148,6 +152,11 @@ bool core_question_over(struct question *n, uint64_t *ret_count, enum reason *re
     *ret_count = n->count;
     *ret_reason = n->reason;
     return !list_linked(&n->link);
+}
+
+const struct store_facts *core_question_facts(const struct question *n)
+{
+    return n->has_facts ? &n->facts : NULL;
 }
 
 void core_question_close(struct question *n)

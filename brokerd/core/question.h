@@ -33,6 +33,8 @@ struct question {
     uint64_t count;     /* purged, of what this core did not know of */
     uint32_t wanted;    /* peeked: so many more */
     bool cut;           /* there were more */
+    bool has_facts;
+    struct store_facts facts;
     struct list peeked; /* struct peeked */
     int64_t charged;
 };

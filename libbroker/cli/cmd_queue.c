@@ -133,6 +133,12 @@ static void print_stored(const json_t *q)
         printf(", %s, for %s", cli_size_text(cli_json_number(q, "unstored_bytes"), a),
                cli_time_text(cli_json_number(q, "unstored_ms"), b));
     putchar('\n');
+    if (json_is_object(json_object_get(q, "shared")))
+        printf("of all brokers   %s messages, %s\n",
+               cli_count_text(cli_json_number(json_object_get(q, "shared"), "messages"), a),
+               cli_size_text(cli_json_number(json_object_get(q, "shared"), "bytes"), b));
+    else if (json_object_get(q, "shared"))
+        printf("of all brokers   not known: the store does not answer\n");
     if (cli_json_number(q, "damaged"))
         printf("damaged          %s\n", cli_count_text(cli_json_number(q, "damaged"), a));
 }
