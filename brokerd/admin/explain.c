@@ -71,7 +71,8 @@ enum { STORE_SLOW_MS = 1000 };
 
 static bool waits_for_store(const struct why_queue *q)
 {
-    return q->q.store && (q->q.store_refuses != REASON_NONE || q->q.unstored_ms >= STORE_SLOW_MS);
+    return q->q.store && (q->q.store_refuses != REASON_NONE || q->q.unstored_ms >= STORE_SLOW_MS ||
+                          q->store_is_down);
 }
 
 /* How badly it holds up others; 0: it does not. */
@@ -178,8 +179,20 @@ static const char *say_consumer(json_t *chain, const struct why_queue *q, const 
         json_object_get(json_array_get(chain, json_array_size(chain) - 1), "name"));
 }
 
-static const char *say_store(json_t *chain, const struct why_queue *q)
+/* What it says of itself. */
+static void say_state(const json_t *store, const char *name, char *text, size_t size)
 {
+    const char *state = json_string_value(json_object_get(store, "state"));
+    const char *more = json_string_value(json_object_get(store, "text"));
+
+    snprintf(text, size, "store: \"%s\" is %s%s%.200s", name, state ? state : "out of order",
+             more ? ": " : "", more ? more : "");
+}
+
+static const char *say_store(const struct why *w, json_t *chain, const struct why_queue *q)
+{
+    const json_t *store = json_object_get(w->stores, q->q.store);
+    json_int_t since = json_integer_value(json_object_get(store, "since_ms"));
     char text[3 * WHY_NAME];
 
     if (q->q.store_refuses == REASON_FULL)
@@ -187,15 +200,17 @@ static const char *say_store(json_t *chain, const struct why_queue *q)
                  "store: \"%s\" is full and takes no messages until others have "
                  "been acknowledged",
                  q->q.store);
-    else if (q->q.store_refuses != REASON_NONE)
+    else if (q->q.unstored_ms >= STORE_SLOW_MS)
+        snprintf(text, sizeof text,
+                 "store: \"%s\" has not answered for %lld ms: %llu messages of \"%s\" wait to be "
+                 "stored",
+                 q->q.store, (long long)q->q.unstored_ms, ULL(q->q.unstored), q->name);
+    else if (q->store_is_down)
+        say_state(store, q->q.store, text, sizeof text);
+    else
         snprintf(text, sizeof text, "store: \"%s\" takes no messages: it is out of order",
                  q->q.store);
-    else
-        snprintf(text, sizeof text,
-                 "store: \"%s\" has not answered for %lld ms: %llu messages of "
-                 "\"%s\" wait to be stored",
-                 q->q.store, (long long)q->q.unstored_ms, ULL(q->q.unstored), q->name);
-    link_on(chain, "store", q->q.store, text, q->q.unstored_ms);
+    link_on(chain, "store", q->q.store, text, since ? since : q->q.unstored_ms);
     return q->q.store;
 }
 
@@ -209,7 +224,7 @@ static const char *say_queue_and_consumer(const struct why *w, const struct why_
     if (!trouble(q))
         return NULL;
     if (waits_for_store(q))
-        return say_store(chain, q);
+        return say_store(w, chain, q);
     return t ? say_consumer(chain, q, t) : q->name;
 }
 

@@ -219,6 +219,7 @@ static void visit_find(struct ask *a, struct desk *d)
     struct adding add = {w, d, 0, 0};
     uint64_t named = inspect_find_queue(d->core, slice_str(w->what));
 
+    stores_add(w->stores, d);
     add_by_id(w, d, named ? named : w->queue_id, BY_NAME);
     add_route(w, d, w->what, BY_TOPIC);
     inspect_endpoints(d->core, consider_endpoint, &add);
@@ -263,10 +264,20 @@ static void visit_parties(struct ask *a, struct desk *d)
     }
 }
 
+static bool is_down(const struct why *w, const char *store)
+{
+    const json_t *state =
+        store ? json_object_get(json_object_get(w->stores, store), "state") : NULL;
+
+    return state && strcmp(json_string_value(state), "up") != 0;
+}
+
 static void then_explain(struct ask *a, struct desk *d)
 {
     struct why *w = a->data;
 
+    for (size_t i = 0; i < w->queues_n; i++)
+        w->queues[i].store_is_down = is_down(w, w->queues[i].q.store);
     w->memory = workers_memory(d->admin->workers);
     w->memory_left = workers_memory_left(d->admin->workers);
     why_explain(w, a->answer);
@@ -283,6 +294,14 @@ static void then_targets(struct ask *a, struct desk *d)
     ask_visit_all(a, d, visit_targets, then_parties);
 }
 
+static void free_why(void *data)
+{
+    struct why *w = data;
+
+    json_decref(w->stores);
+    free(w);
+}
+
 void cmd_why(struct ask *a, struct desk *d)
 {
     struct why *w = calloc(1, sizeof *w);
@@ -292,8 +311,9 @@ void cmd_why(struct ask *a, struct desk *d)
         ask_refused(a, d);
         return;
     }
+    w->stores = json_object();
     a->data = w;
-    a->free_data = free;
+    a->free_data = free_why;
     w->what = request_text(a, "what");
     w->queue_id = id_parse('q', w->what);
     w->client_id = id_parse('c', w->what);

@@ -26,6 +26,7 @@ struct why_queue {
     struct inspect_queue q; /* its texts are not to be used, nor is its policy */
     uint64_t max_messages, max_bytes;
     const char *overflow; /* static */
+    bool store_is_down;   /* as it says of itself: full, stuck or away */
 };
 
 struct why_tap {
@@ -73,6 +74,7 @@ struct why {
     struct why_publisher publishers[WHY_PUBLISHERS];
     struct why_target targets[WHY_TARGETS];
     size_t queues_n, taps_n, publishers_n, targets_n;
+    json_t *stores; /* by name, as the call `stores` tells them; NULL: none */
 };
 
 /* Put it into a->answer. */

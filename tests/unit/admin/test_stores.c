@@ -95,16 +95,19 @@ static const struct {
     const char *store;
     enum reason refuses;
     int64_t unstored_ms;
+    bool down;              /* as it says of itself */
     const char *bottleneck; /* NULL: none */
     const char *text;       /* of the last in the chain */
 } waits[] = {
-    {NULL, REASON_NONE, -1, "q", "queue \"q\": 3 messages wait; it has no consumer"},
-    {"journal", REASON_NONE, 999, "q", "queue \"q\": 3 messages wait; it has no consumer"},
-    {"journal", REASON_NONE, 1000, "journal",
+    {NULL, REASON_NONE, -1, false, "q", "queue \"q\": 3 messages wait; it has no consumer"},
+    {"journal", REASON_NONE, 999, false, "q", "queue \"q\": 3 messages wait; it has no consumer"},
+    {"journal", REASON_NONE, 1000, false, "journal",
      "store: \"journal\" has not answered for 1000 ms: 2 messages of \"q\" wait to be stored"},
-    {"journal", REASON_FULL, -1, "journal",
+    {"journal", REASON_FULL, -1, false, "journal",
      "store: \"journal\" is full and takes no messages until others have been acknowledged"},
-    {"redis", REASON_STORE, 5, "redis", "store: \"redis\" takes no messages: it is out of order"},
+    {"redis", REASON_NONE, -1, true, "redis", "store: \"redis\" is down: no answer"},
+    {"redis", REASON_STORE, 5, false, "redis",
+     "store: \"redis\" takes no messages: it is out of order"},
 };
 
 START_TEST(why_names_the_store)
@@ -129,7 +132,9 @@ START_TEST(why_names_the_store)
         .max_messages = 10,
         .max_bytes = 10,
         .overflow = "reject",
+        .store_is_down = waits[_i].down,
     };
+    w->stores = json_pack("{s:{s:s,s:s}}", "redis", "state", "down", "text", "no answer");
     why_explain(w, answer);
     last = json_object_get(answer, "chain");
     last = json_array_get(last, json_array_size(last) - 1);
@@ -137,6 +142,7 @@ START_TEST(why_names_the_store)
     ck_assert_str_eq(text(last, "text"), waits[_i].text);
     ck_assert_str_eq(text(last, "kind"), strcmp(waits[_i].bottleneck, "q") ? "store" : "queue");
     json_decref(answer);
+    json_decref(w->stores);
     free(w);
 }
 END_TEST
