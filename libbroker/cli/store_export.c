@@ -287,9 +287,9 @@ static int check_names(const struct export *e)
     return CLI_OK;
 }
 
-int cli_store_export(struct cli *cli, void *given)
+static int export_to_stdout(struct cli *cli, const struct cli_store_options *o)
 {
-    struct export e = {.cli = cli, .o = given, .progress = {.cli = cli, .doing = "writing"}};
+    struct export e = {.cli = cli, .o = o, .progress = {.cli = cli, .doing = "writing"}};
     int code = cli_store_open(cli, cli->args[0], &e.tool), r;
 
     if (code != CLI_OK)
@@ -311,5 +311,14 @@ int cli_store_export(struct cli *cli, void *given)
             code = cli_error(cli, "%s is damaged: not everything could be exported", cli->args[0]);
     }
     tool_close(e.tool);
+    return code;
+}
+
+int cli_store_export(struct cli *cli, void *given)
+{
+    struct cli_store_options *o = given;
+    int code = export_to_stdout(cli, o);
+
+    free(o->queues.item);
     return code;
 }

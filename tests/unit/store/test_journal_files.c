@@ -1,6 +1,7 @@
 /* The journal's directory: who may use it, what is in it, and that a segment is there whole or not
  * at all. */
 #include "brokerd/store/journal/files.h"
+#include "brokerd/store/journal/keep.h"
 #include "tests/unit/store/dir.h"
 
 #include <errno.h>
@@ -249,6 +250,58 @@ START_TEST(copied)
 }
 END_TEST
 
+static void expect_there(const struct files *f, const char *name, bool there)
+{
+    char at[PATH_MAX];
+
+    ck_assert_msg((access(files_path(f, name, at), F_OK) == 0) == there, "%s", name);
+}
+
+/* A damaged segment is there for people, once, whatever becomes of it; and so is another one that
+ * had its number before. */
+START_TEST(kept_for_people)
+{
+    struct files f = opened();
+
+    begin_segment(&f, 3, "three", 100);
+    ck_assert_int_eq(keep_damaged(&f, 3), 0);
+    ck_assert_int_eq(keep_damaged(&f, 3), 0);
+    expect_there(&f, "damaged/0000000003.seg", true);
+    expect_there(&f, "damaged/0000000003.seg.1", false);
+    ck_assert_int_eq(files_remove(&f, 3), 0);
+    expect_there(&f, "damaged/0000000003.seg", true);
+    begin_segment(&f, 3, "another three", 100);
+    ck_assert_int_eq(keep_damaged(&f, 3), 0);
+    expect_there(&f, "damaged/0000000003.seg.1", true);
+    ck_assert_int_eq(keep_damaged(&f, 4), -ENOENT);
+    files_close(&f);
+}
+END_TEST
+
+START_TEST(put_aside_for_a_backup)
+{
+    struct files f = opened();
+
+    ck_assert_int_eq(keep_no_snapshot(&f), 0);
+    begin_segment(&f, 1, "one", 100);
+    begin_segment(&f, 2, "two", 100);
+    begin_segment(&f, 3, "open", 100);
+    ck_assert_int_eq(keep_snapshot(&f, 3), 0);
+    expect_there(&f, "snapshot/0000000001.seg", true);
+    expect_there(&f, "snapshot/0000000003.seg", false);
+    ck_assert_int_eq(files_remove(&f, 1), 0);
+    expect_there(&f, "snapshot/0000000001.seg", true);
+    ck_assert_int_eq(keep_snapshot(&f, 2), 0); /* in place of the other */
+    expect_there(&f, "snapshot/0000000001.seg", false);
+    expect_there(&f, "snapshot/0000000002.seg", false);
+    expect_there(&f, "snapshot/0000000003.seg", true);
+    ck_assert_int_eq(keep_no_snapshot(&f), 0);
+    expect_there(&f, "snapshot", false);
+    expect_there(&f, "0000000003.seg", true);
+    files_close(&f);
+}
+END_TEST
+
 START_TEST(read_for_recovery)
 {
     struct files f = opened();
@@ -300,6 +353,8 @@ int main(void)
     tcase_add_test(tc, prepared_again);
     tcase_add_test(tc, many_pieces);
     tcase_add_test(tc, copied);
+    tcase_add_test(tc, kept_for_people);
+    tcase_add_test(tc, put_aside_for_a_backup);
     tcase_add_test(tc, read_for_recovery);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
