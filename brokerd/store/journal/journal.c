@@ -199,6 +199,21 @@ static void free_parcels(struct parcel *p)
     }
 }
 
+/* Those that nobody has read, and queues that are closed in them. */
+static void free_unread(struct parcel *first)
+{
+    for (const struct parcel *p = first; p; p = p->next) {
+        for (size_t at = 0; at < p->used;) {
+            const struct op *op = (const struct op *)(const void *)(p->bytes + at);
+
+            if (op->kind == OP_CLOSE || op->kind == OP_REMOVE)
+                free(op->q);
+            at += op->size;
+        }
+    }
+    free_parcels(first);
+}
+
 static void free_store(struct journal_store *s)
 {
     struct reply *r, *next;
@@ -213,7 +228,7 @@ static void free_store(struct journal_store *s)
         reply_free(r);
     }
     free_parcels(s->idle);
-    free_parcels(s->first);
+    free_unread(s->first);
     free(s);
 }
 
@@ -225,7 +240,7 @@ void journal_free(struct journal *j)
     for (unsigned i = 0; i < j->options.workers; i++)
         free_store(j->store[i]);
     free_parcels(j->head);
-    free_parcels(atomic_load(&j->parcels));
+    free_unread(atomic_load(&j->parcels));
     for (struct held *h = j->held, *next; h; h = next) {
         next = h->next;
         free(h);
