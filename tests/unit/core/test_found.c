@@ -448,8 +448,8 @@ START_TEST(people_see_what_only_the_store_has) /* _i: cores */
     ck_assert_uint_eq(look("d.q").unacked, 2);
     ck_assert_uint_gt(look("d.q").away, 1);
     text = peek("d.q", 100);
-    for (char c = 'c'; c < 'a' + 12; c++) {
-        const char want[] = {c, 'x', 'x', 'x', 'x', 'x', 'x', 'x', ':', 'w', '\0'};
+    for (int c = 'c'; c < 'a' + 12; c++) {
+        const char want[] = {(char)c, 'x', 'x', 'x', 'x', 'x', 'x', 'x', ':', 'w', '\0'};
 
         ck_assert_msg(strncmp(text, want, 10) == 0, "%c: %s", c, text);
         text = strchr(text, ' ') + 1;
