@@ -1,5 +1,6 @@
 #!/bin/bash
 # One conformance suite, asked of every door: suite.py. The settings it relies on are here.
+# limit: 180 s
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$0")/../../integration/lib.sh"
 
@@ -27,3 +28,18 @@ read -ra doors <<<"${DOORS:-rsocket json stomp http}"
 brokerd_start
 SLOW=$SLOW python3 tests/suites/doors/suite.py "${BROKER_URL#tcp://}" "${doors[@]}"
 brokerd_stop
+
+# Nothing is confirmed before its store has it; a store that is gone is a refusal. Where connections
+# lie is nothing to that, and it takes a while.
+[ "$PLACEMENT" = pack ] || exit 0
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+background redis-server --port "$port" --bind 127.0.0.1 --save "" --appendonly no --dir "$TMP" >"$TMP/redis.log"
+redis=$!
+wait_until 10 redis-cli -p "$port" ping
+conf='drain-timeout = "1s"
+queue "kept.#" { durable = redis }
+store "redis" { url = "redis://127.0.0.1:'$port'" timeout = "60s" }'
+brokerd_start
+SLOW=$((2 * SLOW)) python3 tests/suites/doors/store.py "${BROKER_URL#tcp://}" "$redis"
+kill -TERM "$brokerd_pid" # its last settlements have nobody to go to
+ended_within 60 "$brokerd_pid"
