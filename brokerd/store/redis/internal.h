@@ -22,7 +22,6 @@ enum {
     STEADY_MS = 1000,        /* ready for so long: the next wait is a short one again */
     ASK_MIN_MS = 100,        /* between two looks at the topology */
     ASK_BACKSTOP_MS = 15000, /* looked at so often even if all is well */
-    SENTINELS_MAX = 32,
 };
 
 /* Who is master, of what: made three times. */
@@ -32,8 +31,8 @@ struct topology {
     /* That peer is ready; is lost, or could not be connected to. */
     void (*ready)(struct rpeer *p);
     void (*lost)(struct rpeer *p);
-    /* The answer to what it asked, COMMAND_SLOTS or COMMAND_MASTER; something said unasked. */
-    void (*replied)(struct rpeer *p, const struct redisReply *reply);
+    /* The answer to what it asked, COMMAND_SLOTS, EPOCH or MASTER; something said unasked. */
+    void (*replied)(struct rpeer *p, enum command_kind kind, const struct redisReply *reply);
     void (*heard)(struct rpeer *p, struct slice channel, struct slice text);
     /* `p` has turned a command away. Where it is to go then: NULL: as its slot. */
     struct rpeer *(*turned)(struct rpeer *p, const struct turned *t);
@@ -71,6 +70,7 @@ struct link {
     unsigned peers_n;
     struct rpeer *listener; /* NULL: no channels */
     struct rpeer *master;   /* single, Sentinel; NULL: not known */
+    uint64_t epoch;         /* Sentinel: the master's election */
     struct rpeer **map;     /* cluster: of each slot; NULL: not known */
 
     struct lane *lanes[LINK_SLOTS];
@@ -141,15 +141,12 @@ void link_note(struct link *l, const struct rpeer *p, const char *fmt, ...)
 /* Of rpeer.c: a peer is ready; is not any more (its connection is there still, with its commands);
  * has an answer to `cmd`, which is the callee's; was told something unasked. */
 void link_peer_ready(struct rpeer *p);
-void link_peer_lost(struct rpeer *p, const char *text);
+void link_peer_lost(struct rpeer *p, const char *text); /* NULL: it was given up */
 void link_peer_replied(struct rpeer *p, struct command *cmd, const struct redisReply *reply);
 void link_peer_heard(struct rpeer *p, struct slice channel, struct slice text);
 
 /* Where the listener is to connect to. False: nowhere yet. */
 bool link_listener_place(struct link *l, struct redis_host *ret);
-
-/* The listener is at a place that is none any more: it looks for another. */
-void link_move_listener(struct link *l, const char *why);
 
 /* Free a peer that nothing is on its way by. */
 void link_forget_peer(struct link *l, struct rpeer *p);

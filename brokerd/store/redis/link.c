@@ -113,7 +113,8 @@ void link_peer_lost(struct rpeer *p, const char *text)
     struct command *cmd;
     bool sent, was_ready = p->via != 0;
 
-    link_note(l, p, "%s", text);
+    if (text)
+        link_note(l, p, "%s", text);
     while ((cmd = rconn_take(p->conn, &sent)) != NULL) {
         if (cmd->kind == COMMAND_USER)
             lane_lost(p, cmd, sent, l->text);
@@ -135,10 +136,9 @@ void link_peer_replied(struct rpeer *p, struct command *cmd, const struct redisR
         lane_replied(p, cmd, reply);
         return;
     }
-    if (cmd->kind == COMMAND_SLOTS || cmd->kind == COMMAND_MASTER) {
+    if (cmd->kind == COMMAND_SLOTS || cmd->kind == COMMAND_MASTER)
         p->is_asked = false;
-        p->link->topology->replied(p, reply);
-    }
+    p->link->topology->replied(p, cmd->kind, reply);
     free(cmd);
 }
 
@@ -171,12 +171,6 @@ bool link_listener_place(struct link *l, struct redis_host *ret)
     return false;
 }
 
-void link_move_listener(struct link *l, const char *why)
-{
-    if (l->listener)
-        rpeer_drop(l->listener, why);
-}
-
 void link_forget_peer(struct link *l, struct rpeer *p)
 {
     for (unsigned i = 0; i < LINK_SLOTS; i++) {
@@ -206,9 +200,10 @@ static void single_peer(struct rpeer *p)
     (void)p;
 }
 
-static void single_replied(struct rpeer *p, const struct redisReply *reply)
+static void single_replied(struct rpeer *p, enum command_kind kind, const struct redisReply *reply)
 {
     (void)p;
+    (void)kind;
     (void)reply;
 }
 
@@ -300,8 +295,8 @@ static int build(struct link *l, char *err, size_t err_size)
 {
     static const struct topology *const topologies[] = {
         [REDIS_SINGLE] = &topology_single,
-        [REDIS_SENTINEL] = &topology_single,
-        [REDIS_CLUSTER] = &topology_single,
+        [REDIS_SENTINEL] = &topology_sentinel,
+        [REDIS_CLUSTER] = &topology_cluster,
     };
     int r = copy_options(l);
 

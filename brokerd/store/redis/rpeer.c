@@ -163,6 +163,7 @@ static const char *judge(struct rpeer *p, const struct command *cmd, const struc
     case COMMAND_USER:
     case COMMAND_PING:
     case COMMAND_SLOTS:
+    case COMMAND_EPOCH:
     case COMMAND_MASTER:
     case COMMAND_NEWS:
         break;
@@ -177,7 +178,7 @@ static void greeted(struct rpeer *p, struct command *cmd, const struct redisRepl
 
     free(cmd);
     if (why)
-        rconn_fail(p->conn, -EPROTO, "%s", why);
+        rconn_fail(p->conn, -EACCES, "%s", why);
     else if (--p->greetings == 0)
         become_ready(p);
 }
@@ -220,28 +221,32 @@ static bool on_replied(void *ctx, struct command *cmd, const struct redisReply *
     return true;
 }
 
-/* After a connection that lasted the first wait is the shortest again. */
+/* After a connection that lasted, or that we gave up, the first wait is the shortest again. */
 static void on_closed(void *ctx, int error, const char *text)
 {
     struct rpeer *p = ctx;
     struct link *l = p->link;
+    bool is_ours = error == -ECONNABORTED;
 
-    if (p->state == PEER_READY && l->now_ms - p->ready_ms >= STEADY_MS)
+    if (is_ours || (p->state == PEER_READY && l->now_ms - p->ready_ms >= STEADY_MS))
         p->tries = 0;
     p->state = PEER_DOWN;
-    p->due_ms = l->now_ms + link_backoff(l, p->tries++, l->o.backoff_min_ms, l->o.backoff_max_ms);
+    p->due_ms = l->now_ms + link_backoff(l, p->tries, l->o.backoff_min_ms, l->o.backoff_max_ms);
+    p->tries += !is_ours;
+    if (p->is_parked)
+        p->due_ms = INT64_MAX;
     (void)snprintf(p->text, sizeof p->text, "%s", text);
-    l->counts.failures++;
+    l->counts.failures += !is_ours;
     l->counts.timeouts += error == -ETIMEDOUT;
     l->counts.malformed += error == -EPROTO;
-    link_peer_lost(p, p->text);
+    link_peer_lost(p, is_ours ? NULL : p->text);
     rconn_free(p->conn);
     p->conn = NULL;
 }
 
 static const struct rconn_ops ops = {on_mark, on_open, on_replied, on_unasked, on_closed};
 
-static void connect_now(struct rpeer *p)
+static struct rconn *connect_to(struct rpeer *p)
 {
     struct link *l = p->link;
     const struct rconn_options o = {
@@ -255,11 +260,16 @@ static void connect_now(struct rpeer *p)
         .ctx = p,
     };
 
-    if (p->role == PEER_LISTENER && !link_listener_place(l, &p->at)) {
-        p->due_ms = l->now_ms + l->o.backoff_max_ms; /* or when a master is ready */
-        return;
-    }
-    p->conn = rconn_new(&o, l->now_ms);
+    return rconn_new(&o, l->now_ms);
+}
+
+/* The listener has somewhere to go as soon as a master is ready. */
+static void connect_now(struct rpeer *p)
+{
+    struct link *l = p->link;
+
+    if (p->role != PEER_LISTENER || link_listener_place(l, &p->at))
+        p->conn = connect_to(p);
     if (p->conn)
         p->state = PEER_OPENING;
     else
@@ -327,8 +337,18 @@ void rpeer_drop(struct rpeer *p, const char *why)
         rconn_fail(p->conn, -ECONNABORTED, "%s", why);
 }
 
+void rpeer_park(struct rpeer *p)
+{
+    p->is_parked = true;
+    if (p->conn)
+        rpeer_drop(p, "not needed now");
+    else
+        p->due_ms = INT64_MAX;
+}
+
 void rpeer_hurry(struct rpeer *p)
 {
+    p->is_parked = false;
     if (p->state == PEER_DOWN)
         p->due_ms = p->link->now_ms;
 }

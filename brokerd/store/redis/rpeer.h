@@ -27,16 +27,19 @@ struct rpeer {
     struct redis_host at;
     enum rpeer_role role;
     enum rpeer_state state;
-    struct rconn *conn;       /* unless DOWN */
-    uint64_t via;             /* number of its connection */
-    unsigned greetings;       /* not answered yet */
-    unsigned tries;           /* in a row that came to nothing */
-    int64_t due_ms;           /* DOWN: to be connected to then; INT64_MAX: not */
-    int64_t ready_ms;         /* READY since */
-    bool is_wanted;           /* cluster: the map has it */
-    bool is_tired;            /* gets no commands any more: closed when none is on its way */
+    struct rconn *conn; /* unless DOWN */
+    uint64_t via;       /* number of its connection */
+    unsigned greetings; /* not answered yet */
+    unsigned tries;     /* in a row that came to nothing */
+    int64_t due_ms;     /* DOWN: to be connected to then; INT64_MAX: not */
+    int64_t ready_ms;   /* READY since */
+    bool is_wanted;     /* cluster: the map has it */
+    bool is_tired;      /* gets no commands any more: closed when none is on its way */
+    bool is_parked;
+    int64_t keep_ms;          /* cluster: wanted until then, whatever the map says */
     bool is_asked;            /* who is master was asked, and not answered yet */
     struct redis_host said;   /* Sentinel: the master's address; name "": nothing yet */
+    uint64_t epoch;           /* Sentinel: of its election */
     char text[LINK_TEXT_MAX]; /* what went wrong last */
 };
 
@@ -71,6 +74,9 @@ void rpeer_flush(struct rpeer *p);
 
 /* Give up its connection, for that reason. */
 void rpeer_drop(struct rpeer *p, const char *why);
+
+/* It is of no use for now: closed, and connected to only after rpeer_hurry(). */
+void rpeer_park(struct rpeer *p);
 
 /* DOWN: connect at once. */
 void rpeer_hurry(struct rpeer *p);

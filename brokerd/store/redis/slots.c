@@ -154,3 +154,44 @@ int slots_range(const struct redisReply *reply, size_t i, struct slots_range *re
         return -EPROTO;
     return take_node(line->element[2], &ret->master);
 }
+
+/* The text of that key among keys and values. */
+static struct slice value_of(const struct redisReply *reply, const char *key)
+{
+    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+        const struct redisReply *k = reply->element[i], *v = reply->element[i + 1];
+
+        if (k->type == REDIS_REPLY_STRING && v->type == REDIS_REPLY_STRING &&
+            slice_eq(slice_of(k->str, k->len), slice_str(key)))
+            return slice_of(v->str, v->len);
+    }
+    return slice_of(NULL, 0);
+}
+
+int slots_epoch(const struct redisReply *reply, uint64_t *ret)
+{
+    uint64_t epoch;
+
+    if (reply->type != REDIS_REPLY_ARRAY ||
+        units_parse_count(value_of(reply, "config-epoch"), UNITS_ZERO, &epoch) < 0)
+        return -EPROTO;
+    *ret = epoch;
+    return 0;
+}
+
+int slots_address(const struct redisReply *reply, struct redis_host *ret)
+{
+    const struct redisReply *host, *port;
+    struct redis_host at;
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2)
+        return -EPROTO;
+    host = reply->element[0];
+    port = reply->element[1];
+    if (host->type != REDIS_REPLY_STRING || port->type != REDIS_REPLY_STRING ||
+        take_host(slice_of(host->str, host->len), &at) < 0 || !*at.name ||
+        take_number(slice_of(port->str, port->len), 65535, &at.port) < 0 || !at.port)
+        return -EPROTO;
+    *ret = at;
+    return 0;
+}

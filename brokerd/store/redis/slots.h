@@ -45,4 +45,12 @@ struct slots_range {
 /* The i-th line of the reply to CLUSTER SLOTS. -EPROTO. */
 int slots_range(const struct redisReply *reply, size_t i, struct slots_range *ret);
 
+/* The answer to SENTINEL MASTER, keys and values as texts: the number of the election that made it
+ * the master. -EPROTO. */
+int slots_epoch(const struct redisReply *reply, uint64_t *ret);
+
+/* Host and port as two texts: the answer to SENTINEL GET-MASTER-ADDR-BY-NAME. -EPROTO; *ret is
+ * then as it was. */
+int slots_address(const struct redisReply *reply, struct redis_host *ret);
+
 #endif
