@@ -102,17 +102,24 @@ redis_id() { # NAME
     redis_cli "$1" cluster myid
 }
 
-# redis_replica NAME MASTER [OPTIONS]: one more node of the Cluster, in step with its master.
+# redis_replica NAME MASTER [OPTIONS]: one more node of the Cluster, in step with its master, and
+# known to all.
 redis_replica() {
-    local name=$1 master=$2 id
+    local name=$1 master=$2 id other
     shift 2
     redis_start "$name" --cluster-enabled yes --cluster-port "$(redis_free_port)" \
         --cluster-node-timeout 1000 --repl-diskless-sync-delay 0 "$@"
     id=$(redis_id "$master")
-    redis_meet "$name" "$master"
+    for other in "${!redis_port[@]}"; do
+        [[ $other != m[0-9]* ]] || redis_meet "$name" "$other"
+    done
     wait_until 20 redis_says "$name" "$id" cluster nodes
     wait_until 20 redis_says "$name" '^OK' cluster replicate "$id"
     wait_until 20 redis_says "$name" '^master_link_status:up' info replication
+    id=$(redis_id "$name")
+    for other in "${!redis_port[@]}"; do
+        [[ $other != m[0-9]* ]] || wait_until 20 redis_says "$other" "$id.*slave" cluster nodes
+    done
 }
 
 # redis_move_slot SLOT FROM TO [MASTER..]: with its keys, one by one, as an operator would; all

@@ -5,6 +5,9 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib_redis.sh"
 
+# No brokerd here, so no placement of connections: once is enough.
+[ "$PLACEMENT" = pack ] || exit 0
+
 # link_start NAME URL [OPTIONS]: `redis_link` at work, its lines in $TMP/NAME.out
 declare -A link_pid
 link_start() {
@@ -197,12 +200,10 @@ cluster() {
     wait_until 20 redis_says r2 'myself,master' cluster nodes
     wait_until 20 redis_says r2 '^cluster_state:ok' cluster info
     link_goes_on cluster
-    wait_until 20 test "$(figure cluster ready)" -ge 2
+    wait_until 20 is_over cluster ready 2
     link_end cluster
 }
 
-[ -n "${ONLY_PART:-}" ] && { $ONLY_PART; exit; }
-one_redis
-by_tls
-sentinels
-cluster
+for part in ${PARTS:-one_redis by_socket by_tls sentinels cluster}; do
+    $part
+done

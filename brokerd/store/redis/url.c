@@ -11,14 +11,15 @@ enum { DB_MAX = 65535 };
 static const struct scheme {
     const char *begins;
     enum redis_kind kind;
-    bool tls;
+    bool tls, is_path;
 } schemes[] = {
-    {"redis://", REDIS_SINGLE, false},
-    {"rediss://", REDIS_SINGLE, true},
-    {"redis+sentinel://", REDIS_SENTINEL, false},
-    {"rediss+sentinel://", REDIS_SENTINEL, true},
-    {"redis+cluster://", REDIS_CLUSTER, false},
-    {"rediss+cluster://", REDIS_CLUSTER, true},
+    {"redis://", REDIS_SINGLE, false, false},
+    {"rediss://", REDIS_SINGLE, true, false},
+    {"redis+unix://", REDIS_SINGLE, false, true},
+    {"redis+sentinel://", REDIS_SENTINEL, false, false},
+    {"rediss+sentinel://", REDIS_SENTINEL, true, false},
+    {"redis+cluster://", REDIS_CLUSTER, false, false},
+    {"rediss+cluster://", REDIS_CLUSTER, true, false},
 };
 
 static int expected(const char *what, char *err, size_t err_size)
@@ -173,6 +174,15 @@ static const char *path_error(struct slice path, struct redis_url *u)
     return NULL;
 }
 
+static int take_path(struct slice path, struct redis_url *u, char *err, size_t err_size)
+{
+    if (path.n < 2 || path.p[0] != '/' || path.n >= REDIS_PATH_MAX || memchr(path.p, 0, path.n))
+        return expected("the path of a socket, up to 107 bytes: redis+unix:///PATH", err, err_size);
+    memcpy(u->hosts[0].name, path.p, path.n);
+    u->hosts_n = 1;
+    return 0;
+}
+
 int redis_url_parse(struct slice url, struct redis_url *ret, char *err, size_t err_size)
 {
     const struct scheme *scheme = find_scheme(url);
@@ -181,13 +191,17 @@ int redis_url_parse(struct slice url, struct redis_url *ret, char *err, size_t e
     size_t n;
 
     if (!scheme || url.n >= REDIS_URL_MAX)
-        return expected("redis://, rediss://, redis+sentinel:// or redis+cluster:// and HOST:PORT",
-                        err, err_size);
+        return expected(
+            "redis://, rediss://, redis+sentinel:// or redis+cluster:// and HOST:PORT, or "
+            "redis+unix:///PATH",
+            err, err_size);
     *ret = (struct redis_url){.kind = scheme->kind, .tls = scheme->tls};
     rest = slice_from(url, strlen(scheme->begins));
     n = user_part(rest);
     if (n && take_user(slice_of(rest.p, n - 1), ret) < 0)
         return expected("USER:PASSWORD before the @, with %25 for a %", err, err_size);
+    if (scheme->is_path)
+        return take_path(slice_from(rest, n), ret, err, err_size);
     path = cut(slice_from(rest, n), '/', &hosts);
     if (take_hosts(hosts, ret) < 0)
         return expected(ret->kind == REDIS_SINGLE ? "HOST or HOST:PORT, one of them"

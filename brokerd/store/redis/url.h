@@ -5,13 +5,15 @@
  * Shape    A pure function of text. What it may be:
  *
  *              redis://[USER:PASSWORD@]HOST[:PORT][/DB]           one Redis
+ *              redis+unix://[USER:PASSWORD@]/PATH                 one Redis, by its socket
  *              redis+sentinel://[..@]HOST[:PORT][,..]/MASTER[/DB] Sentinels, and the master's name
  *              redis+cluster://[..@]HOST[:PORT][,..]              some nodes of a cluster
  *
- *          and each with rediss for redis: by TLS. HOST is a name, an IPv4 address or an IPv6 one
- * in brackets. `%` and two hexadecimal digits stand for a byte of user and password. Owner
- * Everything is in the caller's struct. It may hold a password: wipe it when done. Errors   -EINVAL
- * and what was expected, without any secret. Thread   Any. */
+ *          and each but the second with rediss for redis: by TLS. HOST is a name, an IPv4 address
+ * or an IPv6 one in brackets. `%` and two hexadecimal digits stand for a byte of user and password.
+ * Owner    Everything is in the caller's struct. It may hold a password: wipe it when done.
+ * Errors   -EINVAL and what was expected, without any secret.
+ * Thread   Any. */
 #ifndef BROKERD_STORE_REDIS_URL_H
 #define BROKERD_STORE_REDIS_URL_H
 
@@ -28,13 +30,14 @@ enum {
     REDIS_HOST_MAX = 254,      /* bytes of a host, terminated */
     REDIS_WORD_MAX = 256,      /* of a user's or master's name, or a password; terminated */
     REDIS_URL_MAX = 2048,      /* of a URL, terminated */
+    REDIS_PATH_MAX = 108,      /* of a socket's path, terminated: what the system takes */
     REDIS_URL_ERROR_MAX = 256, /* of an error's text */
 };
 
 enum redis_kind { REDIS_SINGLE, REDIS_SENTINEL, REDIS_CLUSTER };
 
 struct redis_host {
-    char name[REDIS_HOST_MAX]; /* without brackets */
+    char name[REDIS_HOST_MAX]; /* without brackets; or a socket's path, which begins with / */
     uint16_t port;
 };
 
