@@ -1,4 +1,5 @@
 /* Slots of keys, what Redis says of where they are, and how it turns commands away. */
+#include <errno.h>
 #include <hiredis/hiredis.h>
 
 #include "brokerd/store/redis/reply.h"
@@ -23,12 +24,18 @@ static const struct {
     const char *key;
     unsigned slot;
 } keys[] = {
-    {"123456789", 12739},        {"foo", 12182},
-    {"", 0},                     {"{user1000}.following", 3443},
-    {"{user1000}.followers", 3443}, {"user1000", 3443},
-    {"foo{}{bar}", 8363},        {"foo{{bar}}zap", 4015},
-    {"foo{bar}{zap}", 5061},     {"bar", 5061},
-    {"a{b", 14549},              {"a}b{c", 6674},
+    {"123456789", 12739},
+    {"foo", 12182},
+    {"", 0},
+    {"{user1000}.following", 3443},
+    {"{user1000}.followers", 3443},
+    {"user1000", 3443},
+    {"foo{}{bar}", 8363},
+    {"foo{{bar}}zap", 4015},
+    {"foo{bar}{zap}", 5061},
+    {"bar", 5061},
+    {"a{b", 13340},
+    {"a}b{c", 13587},
 };
 
 START_TEST(slot_of_key)
@@ -102,7 +109,8 @@ static const struct {
     const char *means; /* FIRST LAST HOST PORT of the first line; NULL: it is none */
 } maps[] = {
     {"*1\r\n*3\r\n:0\r\n:5460\r\n*3\r\n$9\r\n127.0.0.1\r\n:7000\r\n" ID, "0 5460 127.0.0.1 7000"},
-    {"*1\r\n*4\r\n:1\r\n:1\r\n*4\r\n$1\r\na\r\n:7\r\n" ID "*0\r\n*3\r\n$1\r\nb\r\n:8\r\n" ID, "1 1 a 7"},
+    {"*1\r\n*4\r\n:1\r\n:1\r\n*4\r\n$1\r\na\r\n:7\r\n" ID "*0\r\n*3\r\n$1\r\nb\r\n:8\r\n" ID,
+     "1 1 a 7"},
     {"*1\r\n*3\r\n:0\r\n:1\r\n*3\r\n$-1\r\n:7000\r\n" ID, "0 1  7000"},
     {"*1\r\n*3\r\n:0\r\n:1\r\n*3\r\n$1\r\n?\r\n:7000\r\n" ID, "0 1  7000"},
     {"*0\r\n", NULL},
@@ -142,9 +150,9 @@ static const struct {
     const char *reply;
     int answer;
 } addresses[] = {
-    {"*2\r\n$1\r\na\r\n$4\r\n6379\r\n", 0}, {"*-1\r\n", -EPROTO},
-    {"*2\r\n$1\r\na\r\n:6379\r\n", -EPROTO}, {"*2\r\n$0\r\n\r\n$4\r\n6379\r\n", -EPROTO},
-    {"*2\r\n$1\r\na\r\n$1\r\n0\r\n", -EPROTO}, {"*1\r\n$1\r\na\r\n", -EPROTO},
+    {"*2\r\n$1\r\na\r\n$4\r\n6379\r\n", 0},        {"*-1\r\n", -EPROTO},
+    {"*2\r\n$1\r\na\r\n:6379\r\n", -EPROTO},       {"*2\r\n$0\r\n\r\n$4\r\n6379\r\n", -EPROTO},
+    {"*2\r\n$1\r\na\r\n$1\r\n0\r\n", -EPROTO},     {"*1\r\n$1\r\na\r\n", -EPROTO},
     {"*2\r\n$2\r\n/a\r\n$4\r\n6379\r\n", -EPROTO},
 };
 
@@ -160,7 +168,8 @@ END_TEST
 
 START_TEST(epoch_of_master)
 {
-    redisReply *some = reply_of("*4\r\n$4\r\nname\r\n$1\r\nm\r\n$12\r\nconfig-epoch\r\n$2\r\n17\r\n");
+    redisReply *some =
+        reply_of("*4\r\n$4\r\nname\r\n$1\r\nm\r\n$12\r\nconfig-epoch\r\n$2\r\n17\r\n");
     redisReply *none = reply_of("*3\r\n$4\r\nname\r\n$1\r\nm\r\n$12\r\nconfig-epoch\r\n");
     uint64_t epoch = 0;
 
