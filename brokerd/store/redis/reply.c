@@ -33,25 +33,11 @@ static void *make_nil(const redisReadTask *t)
     return may_make(t) ? reader_of(t)->make->createNil(t) : NULL;
 }
 
-/* hiredis has the length as a long long, tells it as an int, and goes by the one here and by the
- * other there. So the digits are counted, which are the last in its buffer that were read. */
-static bool is_short_number(const redisReader *r)
-{
-    size_t digits = 0, at = r->pos;
-
-    if (at < 3) /* 0\r\n, at least */
-        return false;
-    for (at -= 2; at > 0 && r->buf[at - 1] >= '0' && r->buf[at - 1] <= '9'; at--)
-        digits++;
-    return digits > 0 && digits <= REPLY_NUMBER_MAX;
-}
-
 static void *make_array(const redisReadTask *t, int n)
 {
     const struct reply_reader *r = reader_of(t);
 
-    if (!may_make(t) || n < 0 || (size_t)n > REPLY_OBJECTS_MAX - r->objects ||
-        !is_short_number(r->reader))
+    if (!may_make(t) || n < 0 || (size_t)n > REPLY_OBJECTS_MAX - r->objects)
         return NULL;
     return r->make->createArray(t, n);
 }

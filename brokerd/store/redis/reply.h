@@ -1,10 +1,10 @@
 /* reply.h - replies out of the bytes that Redis sends, and not one that is too much.
  *
- * Why      hiredis 0.14 reads what we send ourselves well enough; what a broken or hostile peer may
- *          say it does not bound: it keeps any number of bytes, searches a line without an end
- *          from its start each time, takes an array's announced length modulo 2^32 and allocates
- *          it, and follows a null pointer where that is a multiple of 2^32. (Depth it does bound:
- *          seven arrays in one another.)
+ * Why      What hiredis 0.14 does with what a broken or hostile peer says (tried, and kept so by a
+ *          test): more than seven arrays in one another, and lengths over 2^31, it refuses itself.
+ *          But an announced array is allocated at once, 16 GiB for "*2147483647"; any number of
+ *          bytes and objects is kept; and a line without an end is searched from its start with
+ *          each piece that comes.
  * Shape    hiredis's reader, its functions that make objects wrapped, and its buffer looked at
  *          after each step. Bytes in, replies out.
  * Owner    A reply taken is the caller's: freeReplyObject().
