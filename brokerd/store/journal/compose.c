@@ -83,6 +83,13 @@ static void later(struct journal *j, unsigned worker, struct op *op, const struc
 
 /* ---------------------------------------------------------------------------------------- puts */
 
+static uint64_t most_to_define(const struct stored_queue *kept)
+{
+    uint64_t strings = kept ? (uint64_t)kept->name_n + kept->filters_n + kept->wishes_n : 0;
+
+    return format_padded(QUEUE_HEAD + strings);
+}
+
 /* As many of the records as may be added now: their bytes, *ret_n, *ret_payload. */
 static uint64_t that_fit(struct slice records, uint64_t most, uint32_t *ret_n,
                          uint64_t *ret_payload)
@@ -109,7 +116,9 @@ static uint64_t that_fit(struct slice records, uint64_t most, uint32_t *ret_n,
  * as there is no other one for them. */
 static uint64_t room_for_puts(const struct journal *j, const struct stored_queue *kept)
 {
-    uint64_t reserve = j->spare_ready ? 0 : j->catalog.segments.segment_bytes / 4;
+    bool fresh =
+        j->log.end == SEGMENT_HEAD && !j->log.records; /* made for what does not fit else */
+    uint64_t reserve = j->spare_ready || fresh ? 0 : j->catalog.segments.segment_bytes / 4;
     uint64_t taken = reserve + log_definition_size(&j->log, kept), room = log_room(&j->log);
     uint64_t left = j->log.used < BATCH_MAX ? BATCH_MAX - j->log.used : 0;
 
@@ -165,7 +174,7 @@ static enum step put(struct journal *j, unsigned w, const struct op *op)
 
         if (j->log.records && j->log.used + size > BATCH_MAX)
             return STEP_END;
-        j->need = size + QUEUE_HEAD + UINT8_MAX + q->kept->filters_n + q->kept->wishes_n + 8;
+        j->need = size + most_to_define(q->kept);
         return STEP_ROLL;
     }
     if (!index_room(q->kept, op->first + j->part.n, n)) {
@@ -205,9 +214,7 @@ static enum step add(struct journal *j, const struct record *r)
             free(journal_alloc(BATCH_MAX));
             continue;
         }
-        j->need = SWEEP_BYTES / 4; /* more than any but a definition */
-        if (r->kind == RECORD_QUEUE)
-            j->need += record_size(r);
+        j->need = record_size(r) + most_to_define(catalog_queue(&j->catalog, r->queue));
         return status == -ENOMEM ? STEP_END : STEP_ROLL;
     }
 }

@@ -227,10 +227,10 @@ struct sweep {
     uint8_t *bytes;     /* of the victim */
     uint64_t n, loaded; /* of those, read so far */
     struct clear clear;
-    bool walked;      /* what is left is in damaged batches */
-    bool look;        /* there may be a victim */
-    uint32_t kept;    /* the last one that was kept in damaged/ */
-    int64_t again_ms; /* not before: there was no room */
+    bool walked;          /* what is left is in damaged batches */
+    bool look, look_idle; /* there may be a victim; look_idle: when there is time */
+    uint32_t kept;        /* the last one that was kept in damaged/ */
+    int64_t again_ms;     /* not before: there was no room */
 };
 
 struct open_file {
@@ -286,9 +286,10 @@ struct journal {
     enum compose_mode mode;
     bool write_full, spare_full; /* why there is no room; both false: there is */
     int64_t retry_ms;            /* when to try again, monotonic */
-    int64_t last_ms;             /* the last batch, monotonic */
-    uint64_t done_bytes;         /* of `taken`: written or refused */
-    struct index names;          /* struct stored_queue, by name */
+    uint64_t rounds;
+    int64_t last_ms;     /* the last batch, monotonic */
+    uint64_t done_bytes; /* of `taken`: written or refused */
+    struct index names;  /* struct stored_queue, by name */
     uint32_t next_queue;
     struct sweep sweep;
     struct open_file open[OPEN_FILES];
@@ -315,6 +316,8 @@ void *journal_alloc(size_t n);
 void journal_wake(struct journal *j, bool urgent);
 
 void *journal_thread(void *arg);
+/* Tell how it does, to journal_facts(). */
+void journal_publish(struct journal *j);
 
 extern const struct store_ops journal_ops;
 void journal_take_replies(void *store, struct worker *w); /* journal_run_fn */

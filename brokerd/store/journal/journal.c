@@ -105,13 +105,19 @@ static int read_all_of_it(struct journal *j, char *text, size_t text_n)
                       .catalog = &j->catalog,
                       .log = &j->log,
                       .accept_damage = j->options.accept_damage};
+    struct stored_queue *q;
+    size_t at = 0;
     int r;
 
     r = journal_begin(&s, &j->recovery, text, text_n);
     if (r < 0)
         return r;
     j->next_queue = j->catalog.next_queue;
+    while ((q = catalog_next(&j->catalog, &at)) != NULL)
+        if (!q->gone && q->definition)
+            names_add(j, q);
     j->sweep.look = true;
+    journal_publish(j);
     return 0;
 }
 

@@ -31,6 +31,14 @@ void sweep_fini(struct sweep *s)
     forget_bytes(s);
 }
 
+/* A step's batch is to fit into an ordinary segment. */
+static uint64_t step_bytes(const struct journal *j)
+{
+    uint64_t part = j->catalog.segments.segment_bytes / 4;
+
+    return part < SWEEP_BYTES ? part : SWEEP_BYTES;
+}
+
 /* ----------------------------------------------------------------------------------- a victim */
 
 static void leave(struct journal *j)
@@ -181,7 +189,7 @@ static int salvage_queue(struct journal *j, struct stored_queue *q, uint64_t *re
     if (q->defined == j->sweep.victim && q->writing != j->log.serial && catalog_definition(q, &def))
         r = log_add(&j->log, &def);
     for (uint64_t seq = 0;
-         r == 0 && j->log.used < SWEEP_BYTES && (p = places_next(&q->places, &seq)) != NULL;
+         r == 0 && j->log.used < step_bytes(j) && (p = places_next(&q->places, &seq)) != NULL;
          seq++) {
         if (p->segment != j->sweep.victim)
             continue;
@@ -233,7 +241,7 @@ static void walk(struct journal *j)
     int more, r;
 
     j->log.free_size = true;
-    more = clear_step(&s->clear, SWEEP_BYTES);
+    more = clear_step(&s->clear, step_bytes(j));
     r = more < 0 ? more : commit(j);
     j->log.free_size = false;
     if (r < 0) {

@@ -12,7 +12,10 @@
 
 #include "brokerd/store/journal/internal.h"
 
-enum { BIT_NS_SHIFT = 13 }; /* a bucket of sync times begins at 8 us */
+enum {
+    BIT_NS_SHIFT = 13, /* a bucket of sync times begins at 8 us */
+    LOOK_ROUNDS = 16   /* a look for something to clear */
+};
 
 static int64_t clock_ns(clockid_t which)
 {
@@ -77,17 +80,17 @@ int journal_commit(struct journal *j)
     return 0;
 }
 
-/* Within the limit? Puts leave room for two segments, of which this is one. */
-static bool may_prepare(const struct journal *j)
+static bool within_limit(const struct journal *j, uint64_t more)
 {
     const struct segments *t = &j->catalog.segments;
 
-    return t->disk_max == UINT64_MAX || t->disk + t->segment_bytes <= t->disk_max;
+    return t->disk_max == UINT64_MAX || t->disk + more <= t->disk_max;
 }
 
+/* Puts leave room for two segments, of which this is one. */
 static void prepare(struct journal *j)
 {
-    if (may_prepare(j))
+    if (within_limit(j, j->catalog.segments.segment_bytes))
         helper_prepare(&j->helper);
 }
 
@@ -123,9 +126,9 @@ int journal_roll(struct journal *j, uint64_t need)
     if (s != SPARE_READY)
         return -ENOSPC;
     fd = helper_take(&j->helper);
-    if (least > size) {
+    if (least > size) { /* one that is as large as its one batch */
         size = format_padded(least);
-        r = files_reserve(fd, size);
+        r = within_limit(j, size) ? files_reserve(fd, size) : -ENOSPC;
     }
     if (r == 0)
         r = log_begin(&j->log, fd, size, journal_wall_ms(), &old, &end);
@@ -206,7 +209,7 @@ void journal_set_room(struct journal *j)
     tell_full(j, stopped, let);
 }
 
-static void publish_facts(struct journal *j)
+void journal_publish(struct journal *j)
 {
     const struct segments *t = &j->catalog.segments;
 
@@ -289,6 +292,9 @@ static void round_of_all(struct journal *j)
     write_batch(j);
     read_all(j);
     compose_done(j);
+    if (++j->rounds % LOOK_ROUNDS == 0)
+        j->sweep.look = true;
+    j->sweep.look_idle = true;
     if (!j->at) {
         j->urgent = false;
         j->since_ms = 0;
@@ -398,7 +404,8 @@ static void tell_found(struct journal *j)
     while ((q = catalog_next(&j->catalog, &at)) != NULL) {
         if (q->gone || !q->definition)
             continue;
-        names_add(j, q);
+        if (!names_find(j, slice_of(q->definition, q->name_n)))
+            names_add(j, q);
         reply_add(j, 0, &(struct answer){.kind = STORED_FOUND, .more = read_found(q)});
     }
     {
@@ -440,7 +447,7 @@ static bool work(struct journal *j, bool stopping)
     journal_set_room(j);
     reply_send(j);
     if (any)
-        publish_facts(j);
+        journal_publish(j);
     return any;
 }
 
@@ -454,7 +461,7 @@ void *journal_thread(void *arg)
     tell_found(j);
     journal_set_room(j);
     reply_send(j);
-    publish_facts(j);
+    journal_publish(j);
     for (;;) {
         bool stopping = atomic_load(&j->stop);
         int64_t now_ms;
@@ -463,12 +470,17 @@ void *journal_thread(void *arg)
             continue;
         if (stopping && !atomic_load(&j->parcels))
             break;
+        if (j->sweep.look_idle) {
+            j->sweep.look_idle = false;
+            j->sweep.look = true;
+            continue;
+        }
         now_ms = journal_clock_ms();
         if (!j->at && now_ms - j->last_ms >= SEAL_MS)
             seal(j);
         nap(j, now_ms);
     }
     seal(j);
-    publish_facts(j);
+    journal_publish(j);
     return NULL;
 }

@@ -1,0 +1,463 @@
+/* The journal as it runs: what is answered is kept, whatever the order of settlements, over stops
+ * and clearing; limits hold; damage is told. */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "tests/unit/store/running.h"
+
+static struct running r;
+
+static void reopen(void)
+{
+    bool open[R_QUEUES];
+
+    for (unsigned i = 0; i < R_QUEUES; i++)
+        open[i] = r.queue[i].q != NULL;
+    r_stop(&r);
+    ck_assert_msg(r_begin(&r) == 0, "%s", r.text);
+    for (unsigned i = 0; i < R_QUEUES; i++)
+        if (open[i])
+            r_open_queue(&r, i);
+}
+
+static void put_n(unsigned i, unsigned n, uint16_t size)
+{
+    while (n--)
+        ck_assert_int_eq(r_put(&r, i, size), 0);
+    r_until(&r, r.queue[i].answered == r.queue[i].next - 1);
+}
+
+/* ------------------------------------------------------------------------------------- the basics
+ */
+
+START_TEST(put_and_fetched)
+{
+    r_init(&r, 65536, 0);
+    r_open_queue(&r, 0);
+    ck_assert_uint_eq(r.queue[0].facts.next, 1);
+    put_n(0, 50, 100);
+    r_check(&r, 0);
+    r_fetch(&r, 0, 11, 5, 1 << 20);
+    ck_assert_uint_eq(r.queue[0].n, 5);
+    ck_assert_uint_eq(r.queue[0].upto, 16);
+    r_fetch(&r, 0, 40, 100, 250); /* bytes for two */
+    ck_assert_uint_eq(r.queue[0].n, 2);
+    ck_assert_uint_eq(r.queue[0].upto, 42);
+    r_fetch(&r, 0, 40, 100, 1); /* one at least */
+    ck_assert_uint_eq(r.queue[0].n, 1);
+    r_fetch(&r, 0, 51, 100, 1000);
+    ck_assert_uint_eq(r.queue[0].n, 0);
+    ck_assert_uint_eq(r.queue[0].upto, 51);
+    r_fini(&r);
+}
+END_TEST
+
+START_TEST(a_stop_and_a_start)
+{
+    r_init(&r, 65536, 0);
+    r_open_queue(&r, 0);
+    r_open_queue(&r, 1);
+    put_n(0, 100, 40);
+    put_n(1, 10, 40);
+    r_settle(&r, 0, 1, 60);
+    r_settle(&r, 0, 70, 1);
+    r_return(&r, 0, 80, 0);
+    r_return(&r, 0, 80, 123456);
+    r_settle(&r, 1, 1, 10);
+    reopen();
+    ck_assert_uint_eq(r.queue[0].found, 1);
+    ck_assert_uint_eq(r.queue[1].found, 1);
+    ck_assert_uint_eq(r.queue[2].found, 0);
+    ck_assert_uint_eq(r.queue[0].facts.next, 101);
+    ck_assert_uint_eq(r.queue[0].facts.first, 61);
+    ck_assert_uint_eq(r.queue[0].facts.messages, 39);
+    ck_assert_uint_eq(r.queue[0].facts.bytes, 39 * 40);
+    ck_assert_uint_eq(r.queue[0].facts.returned, 1);
+    ck_assert_int_eq(r.queue[0].facts.oldest_ms, 77000);
+    ck_assert_uint_eq(r.queue[1].facts.next, 11);
+    ck_assert_uint_eq(r.queue[1].facts.first, 11);
+    r_check(&r, 0);
+    put_n(0, 1, 40);
+    reopen();
+    r_check(&r, 0);
+    r_fini(&r);
+}
+END_TEST
+
+/* A settlement of what is put in the very same turn finds it. */
+START_TEST(settled_at_once)
+{
+    r_init(&r, 65536, 0);
+    r_open_queue(&r, 0);
+    ck_assert_int_eq(r_put(&r, 0, 10), 0);
+    ck_assert_int_eq(r_put(&r, 0, 10), 0);
+    r.store[0]->ops->settle(r.queue[0].q, &(struct store_settlement){SETTLE_GONE, 1, 1, 0, 0}, 1);
+    r_until(&r, r.queue[0].answered == 2 && !r_busy(&r));
+    r.queue[0].state[1] = R_SETTLED;
+    r.queue[0].live--;
+    r_check(&r, 0);
+    r_fini(&r);
+}
+END_TEST
+
+/* A fetch knows what was settled before it, and nothing of what is put after it. */
+START_TEST(a_fetch_in_between)
+{
+    unsigned before;
+
+    r_init(&r, 65536, 0);
+    r_open_queue(&r, 0);
+    put_n(0, 10, 10);
+    r_settle(&r, 0, 3, 2);
+    before = r.queue[0].fetched;
+    r.store[0]->ops->fetch(r.queue[0].q, 1, 100, 1 << 20);
+    ck_assert_int_eq(r_put(&r, 0, 10), 0);
+    r_until(&r, r.queue[0].fetched > before);
+    ck_assert_uint_eq(r.queue[0].n, 8);
+    ck_assert_uint_eq(r.queue[0].upto, 11);
+    r_until(&r, r.queue[0].answered == 11);
+    r_fini(&r);
+}
+END_TEST
+
+START_TEST(purged)
+{
+    struct store_settlement but[2] = {{.seq = 5, .count = 2}, {.seq = 30, .count = 1}};
+
+    r_init(&r, 4096, 0);
+    r_open_queue(&r, 0);
+    put_n(0, 60, 200);
+    r_settle(&r, 0, 10, 5);
+    ck_assert_int_eq(r.store[0]->ops->purge(r.queue[0].q, 50, but, 2, 99), 0);
+    r_until(&r, r.queue[0].token == 99);
+    ck_assert_uint_eq(r.queue[0].purged, 50 - 5 - 3);
+    for (uint64_t seq = 1; seq <= 50; seq++)
+        if (r.queue[0].state[seq] == R_STORED && seq != 5 && seq != 6 && seq != 30) {
+            r.queue[0].state[seq] = R_SETTLED;
+            r.queue[0].live--;
+        }
+    r_check(&r, 0);
+    reopen();
+    r_check(&r, 0);
+    r_fini(&r);
+}
+END_TEST
+
+START_TEST(removed)
+{
+    r_init(&r, 4096, 0);
+    r_open_queue(&r, 0);
+    r_open_queue(&r, 1);
+    put_n(0, 30, 200);
+    put_n(1, 3, 200);
+    r.store[0]->ops->close(r.queue[0].q, true);
+    memset(&r.queue[0].state, 0, sizeof r.queue[0].state);
+    r.queue[0].next = 1;
+    r.queue[0].answered = r.queue[0].live = 0;
+    r_open_queue(&r, 0); /* in the same turn, another one */
+    ck_assert_uint_eq(r.queue[0].facts.messages, 0);
+    ck_assert_uint_eq(r.queue[0].facts.next, 1);
+    put_n(0, 5, 50);
+    reopen();
+    ck_assert_uint_eq(r.queue[0].found, 1);
+    r_check(&r, 0);
+    r_check(&r, 1);
+    r_fini(&r);
+}
+END_TEST
+
+START_TEST(larger_than_a_segment)
+{
+    r_init(&r, 8192, 0);
+    r_open_queue(&r, 0);
+    r_open_queue(&r, 1);
+    put_n(0, 3, 100);
+    put_n(0, 1, 0xffff);
+    put_n(1, 1, 9000);
+    put_n(0, 3, 100);
+    r_check(&r, 0);
+    r_check(&r, 1);
+    reopen();
+    r_check(&r, 0);
+    r_check(&r, 1);
+    r_settle(&r, 0, 1, 7);
+    reopen();
+    r_check(&r, 0);
+    r_fini(&r);
+}
+END_TEST
+
+START_TEST(too_much_on_its_way)
+{
+    int status = 0;
+
+    r_init(&r, 0, 0);
+    r_open_queue(&r, 0);
+    for (unsigned n = 0; n < STORE_UNSTORED_MAX; n++)
+        ck_assert_int_eq(r_put(&r, 0, 1), 0);
+    status = r_put(&r, 0, 1);
+    ck_assert_int_eq(status, -EAGAIN);
+    r_until(&r, r.queue[0].rooms == 1);
+    ck_assert_int_eq(r_put(&r, 0, 1), 0);
+    r_until(&r, r.queue[0].answered == STORE_UNSTORED_MAX + 1);
+    r_check(&r, 0);
+    r_fini(&r);
+}
+END_TEST
+
+/* ------------------------------------------------------------------------- clearing, the limit */
+
+static void until_cleared(void)
+{
+    struct journal_facts f;
+
+    for (unsigned n = 0; n < 20000;
+         n++) { /* each ask is a round: a step of clearing is between two */
+        r_ask(&r, 0);
+        f = journal_facts(r.journal);
+        if (f.disk <= 2 * f.data + 4 * r.options.segment_bytes)
+            return;
+    }
+    ck_abort_msg("%llu bytes of disk for %llu of data, %llu of notes, in %llu segments; %s",
+                 (unsigned long long)f.disk, (unsigned long long)f.data,
+                 (unsigned long long)f.notes, (unsigned long long)f.segments, r.events);
+}
+
+/* Loop: 0 first-in-first-out, 1 at random, 2 one in a hundred never. */
+START_TEST(disk_use_follows)
+{
+    struct seeded s = seeded_start();
+    struct r_queue *q = &r.queue[0];
+    uint64_t oldest = 1;
+
+    r_init(&r, 16384, 0);
+    r_open_queue(&r, 0);
+    for (unsigned n = 0; n < 6000; n++) {
+        ck_assert_int_eq(r_put(&r, 0, (uint16_t)seeded_below(&s, 300)), 0);
+        if (q->next - q->answered > 64)
+            r_until(&r, q->next - q->answered < 32);
+        while (q->live > 500) {
+            uint64_t seq = _i == 1 ? oldest + seeded_below(&s, q->answered + 1 - oldest) : oldest;
+
+            while (q->state[oldest] == R_SETTLED || (_i == 2 && oldest % 100 == 0))
+                oldest++;
+            if (q->state[seq] == R_STORED && !(_i == 2 && seq % 100 == 0))
+                r_settle(&r, 0, seq, 1);
+        }
+    }
+    r_until(&r, q->answered == q->next - 1 && !r_busy(&r));
+    r_check(&r, 0);
+    until_cleared();
+    expect(&s, journal_facts(r.journal).cleared > 15);
+    expect(&s, r_disk(&r) <= 2 * journal_facts(r.journal).data + 5 * 16384);
+    reopen();
+    r_check(&r, 0);
+    r_fini(&r);
+}
+END_TEST
+
+START_TEST(a_limit_is_hard)
+{
+    const uint64_t most = 16 * 8192;
+    struct r_queue *q = &r.queue[0];
+
+    r_init(&r, 8192, most);
+    r_open_queue(&r, 0);
+    for (unsigned round = 0; round < 5; round++) {
+        uint64_t first = q->next;
+        unsigned rooms;
+        int status;
+
+        while ((status = r_put(&r, 0, 500)) == 0) {
+            if (q->next % 8 == 0)
+                r_until(&r, q->answered == q->next - 1);
+            ck_assert_uint_le(r_disk(&r), most);
+        }
+        ck_assert_int_eq(status, -ENOSPC);
+        rooms = q->rooms;
+        r_until(&r, q->answered == q->next - 1);
+        r_check(&r, 0);
+        ck_assert_uint_gt(q->next - first, 30);
+        for (uint64_t seq = 1; seq < q->next; seq++) /* one at a time, as consumers do */
+            if (q->state[seq] == R_STORED) {
+                r_settle(&r, 0, seq, 1);
+                r_flush(&r);
+                ck_assert_uint_le(r_disk(&r), most);
+            }
+        r_until(&r, q->rooms > rooms);
+        r_until(&r, !r_busy(&r));
+        until_cleared();
+    }
+    reopen();
+    r_check(&r, 0);
+    r_fini(&r);
+}
+END_TEST
+
+/* -------------------------------------------------------------------------------- at random */
+
+static void some_op(struct seeded *s)
+{
+    unsigned i = (unsigned)seeded_below(s, R_QUEUES);
+    struct r_queue *q = &r.queue[i];
+    uint64_t seq = 1 + seeded_below(s, q->next);
+
+    switch (seeded_below(s, 12)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+        if (q->next < R_SEQS)
+            ck_assert_int_eq(
+                r_put(&r, i, seeded_below(s, 400) ? (uint16_t)seeded_below(s, 600) : 5000), 0);
+        break;
+    case 4:
+    case 5:
+    case 6:
+        if (q->state[seq] == R_STORED)
+            r_settle(&r, i, seq, 1);
+        break;
+    case 7: /* a run, whatever is in it that is stored */
+        if (seq + 20 < q->answered)
+            r_settle(&r, i, seq, (uint32_t)seeded_below(s, 20));
+        break;
+    case 8:
+        if (q->state[seq] == R_STORED && q->attempts[seq] < 200)
+            r_return(&r, i, seq, (int64_t)seeded_below(s, 2) * 5000);
+        break;
+    case 9:
+        r_fetch(&r, i, seq, (uint32_t)seeded_below(s, 50), seeded_below(s, 20000));
+        break;
+    case 10:
+        r_until(&r, q->answered == q->next - 1);
+        break;
+    default:
+        r_flush(&r);
+    }
+}
+
+START_TEST(at_random)
+{
+    struct seeded s = seeded_start();
+
+    r_init(&r, 4096 << seeded_below(&s, 3), 0);
+    for (unsigned i = 0; i < R_QUEUES; i++)
+        r_open_queue(&r, i);
+    for (unsigned round = 0; round < 6; round++) {
+        for (unsigned n = 0; n < 3000; n++)
+            some_op(&s);
+        for (unsigned i = 0; i < R_QUEUES; i++) {
+            r_until(&r, r.queue[i].answered == r.queue[i].next - 1);
+            r_check(&r, i);
+            r_ask(&r, i);
+        }
+        reopen();
+        for (unsigned i = 0; i < R_QUEUES; i++) {
+            expect(&s, r.queue[i].facts.messages == r.queue[i].live);
+            expect(&s, r.queue[i].facts.next == r.queue[i].next);
+            r_check(&r, i);
+        }
+    }
+    expect(&s, journal_recovery(r.journal)->damaged == 0);
+    r_fini(&r);
+}
+END_TEST
+
+/* -------------------------------------------------------------------------------------- killed */
+
+/* What a child has been told, as far as its parent can see. */
+struct told {
+    _Atomic uint64_t put, stored, settled;
+};
+
+static uint16_t size_of(uint64_t seq)
+{
+    return (uint16_t)(seq * 37 % 700);
+}
+
+static _Noreturn void child(struct told *t)
+{
+    struct r_queue *q = &r.queue[0];
+    uint64_t settled = 1;
+
+    if (r_begin(&r) < 0)
+        _exit(1);
+    r_open_queue(&r, 0);
+    while (q->next < R_SEQS - 1) {
+        t->put = q->next;
+        if (r_put(&r, 0, size_of(q->next)) < 0)
+            _exit(2);
+        if (q->next - q->answered > 16)
+            r_until(&r, q->next - q->answered < 8);
+        t->stored = q->answered;
+        for (; settled + 200 < q->answered; settled++) {
+            t->settled = settled;
+            r_settle(&r, 0, settled, 1);
+        }
+    }
+    _exit(3);
+}
+
+START_TEST(killed)
+{
+    struct told *t =
+        mmap(NULL, sizeof *t, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct seeded s = seeded_start();
+    uint64_t stop_at = 300 + seeded_below(&s, 5000);
+    struct r_queue *q = &r.queue[0];
+    int status;
+    pid_t pid;
+
+    r_init(&r, 8192, 0);
+    r_stop(&r);
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0)
+        child(t);
+    while (t->stored < stop_at)
+        expect(&s, waitpid(pid, &status, WNOHANG) == 0);
+    kill(pid, SIGKILL);
+    expect(&s, waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+    ck_assert_msg(r_begin(&r) == 0, "%s", r.text);
+    r_open_queue(&r, 0);
+    /* At least what it was told, at most what it has put; of settlements, whatever was written. */
+    expect(&s, q->facts.next > t->stored && q->facts.next <= t->put + 1);
+    expect(&s, q->facts.first <= t->stored);
+    for (uint64_t seq = q->facts.first; seq < q->facts.next; seq++) {
+        q->state[seq] = R_STORED;
+        q->size[seq] = size_of(seq);
+        q->live++;
+    }
+    q->next = q->facts.next;
+    q->answered = q->next - 1;
+    expect(&s, q->facts.first <= t->settled + 1);
+    expect(&s, q->facts.messages == q->live); /* settled in order: no holes */
+    r_check(&r, 0);
+    r_fini(&r);
+    munmap(t, sizeof *t);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("journal running");
+    TCase *tc = tcase_create("all");
+
+    tcase_set_timeout(tc, 60);
+    tcase_add_test(tc, put_and_fetched);
+    tcase_add_test(tc, a_stop_and_a_start);
+    tcase_add_test(tc, settled_at_once);
+    tcase_add_test(tc, a_fetch_in_between);
+    tcase_add_test(tc, purged);
+    tcase_add_test(tc, removed);
+    tcase_add_test(tc, larger_than_a_segment);
+    tcase_add_test(tc, too_much_on_its_way);
+    tcase_add_loop_test(tc, disk_use_follows, 0, 3);
+    tcase_add_test(tc, a_limit_is_hard);
+    tcase_add_test(tc, at_random);
+    tcase_add_loop_test(tc, killed, 0, 3);
+    suite_add_tcase(suite, tc);
+    return run_suite(suite);
+}
