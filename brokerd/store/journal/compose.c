@@ -141,7 +141,7 @@ static enum reason may_put(const struct journal *j, const struct store_queue *q)
 {
     if (!q->kept || q->kept->gone)
         return REASON_NOT_FOUND;
-    return j->mode == COMPOSE_ALL ? REASON_NONE : REASON_STORE;
+    return j->mode == COMPOSE_ALL ? REASON_NONE : REASON_FULL;
 }
 
 static void refuse(struct journal *j, unsigned w, const struct op *op, enum reason reason)

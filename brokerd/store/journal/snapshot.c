@@ -27,14 +27,11 @@ void snapshot_fini(struct snapshot *s)
 /* Between rounds there is no batch on its way, but for one that the full disk did not take. */
 static int take(struct journal *j)
 {
-    int r = 0;
+    int r;
 
     if (j->write_full || j->log.records)
         return -ENOSPC;
-    if (!j->log.sealed)
-        r = journal_commit(j);
-    if (r == 0)
-        r = journal_roll(j, 0);
+    r = journal_roll(j, 0); /* its head seals what is before */
     return r < 0 ? r : keep_snapshot(&j->files, j->log.segment);
 }
 

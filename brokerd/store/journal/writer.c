@@ -301,12 +301,18 @@ static void round_of_all(struct journal *j)
     }
 }
 
+/* All so far was confirmed: a batch without records says so, or the head of another segment. */
+static int write_seal(struct journal *j)
+{
+    return log_room(&j->log) ? journal_commit(j) : journal_roll(j, 0);
+}
+
 /* A disk that was full: has it room now? */
 static void retry(struct journal *j)
 {
     j->retry_ms = journal_clock_ms() + RETRY_MS;
     if (j->write_full && j->mode != COMPOSE_HOLD && !j->held)
-        j->write_full = journal_commit(j) < 0; /* a seal does no harm */
+        j->write_full = write_seal(j) < 0; /* it does no harm */
     if (j->held) {
         j->write_full = false; /* the round tells */
         round_of_all(j);
@@ -418,9 +424,7 @@ static void tell_found(struct journal *j)
 
 static void seal(struct journal *j)
 {
-    if (j->log.sealed || j->write_full)
-        return;
-    if (journal_commit(j) < 0)
+    if (!j->log.sealed && !j->write_full && write_seal(j) < 0)
         j->write_full = true;
 }
 
