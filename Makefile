@@ -221,6 +221,7 @@ $(OUT)/tests/sim/sim_core $(OUT)/tests/sim/sim_calls $(OUT)/tests/unit/doors/tes
 $(OUT)/tests/unit/store/test_journal_start: LDFLAGS += \
     $(addprefix -Wl$(comma)--wrap=,pwritev fdatasync fsync fallocate rename unlink ftruncate link mkdir)
 # Something comes in behind each look into a mailbox.
+$(OUT)/tests/unit/core/test_nomem_durable: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(OUT)/tests/unit/worker/test_sleep: LDFLAGS += -Wl,--wrap=mailbox_is_empty
 
 ifeq ($(SANITIZE),fuzzer)

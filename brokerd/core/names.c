@@ -233,25 +233,28 @@ void names_take_interest(struct core *c, const struct mail_interest *m)
 
 /* ------------------------------------------------------------------ worker 0 decides */
 
-static void tell(struct core *c, unsigned to, struct named *n)
+static void post_known(struct core *c, unsigned to, struct slice name, handle_t queue,
+                       enum reason reason)
 {
-    struct slice name = map_key(n->entry);
-    struct mail_name *m;
+    struct mail_name *m = mail_post(c, to, MAIL_KNOWN, sizeof *m + name.n, true);
 
-    if (to == c->id) {
-        names_settle(c, n);
-        return;
-    }
-    m = mail_post(c, to, MAIL_KNOWN, sizeof *m + name.n, true);
     if (!m) {
         c->count.reason[REASON_MEMORY]++;
         return;
     }
-    m->queue = n->queue;
-    m->reason = n->reason;
+    m->queue = queue;
+    m->reason = reason;
     m->filters_n = m->headers_n = 0;
     m->name_n = (uint16_t)name.n;
     memcpy(m->bytes, name.p, name.n);
+}
+
+static void tell(struct core *c, unsigned to, struct named *n)
+{
+    if (to == c->id)
+        names_settle(c, n);
+    else
+        post_known(c, to, map_key(n->entry), n->queue, n->reason);
 }
 
 /* Tell those who asked, or all if there is something to know. */
@@ -373,6 +376,8 @@ static void decide(struct core *c, unsigned asker, const struct wish *w)
     struct named *n = names_get(c, w->name);
     struct wish own = *w;
 
+    if (!n) /* then it is another's, for whoever asks here has it by name */
+        post_known(c, asker, w->name, 0, REASON_MEMORY);
     if (!n || defer(c, asker, w, n))
         return;
     n->askers |= UINT64_C(1) << asker;
