@@ -238,7 +238,7 @@ $(FUZZ_BIN): $(OUT)/%: $(OBJ)/%.o $(filter %.o,$(FUZZ_MAIN)) $(OBJ)/inner.a
 
 again = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: run test check check-unit tests bench bench-guard bench-peers bench-nats bench-stomp bench-stores bench-http bench-webhooks fuzz fuzz-all deps
+.PHONY: run test check check-unit tests sim-long bench bench-guard bench-peers bench-nats bench-stomp bench-stores bench-http bench-webhooks fuzz fuzz-all deps
 run: ## build, start brokerd on a free port and show messages flowing
 	@tests/deps.sh build
 	@$(again) all
@@ -255,6 +255,11 @@ check-unit: ## build and run the unit tests only
 	@tests/deps.sh build test
 	@$(again) $(UNIT_BIN)
 	@OUT=$(OUT) JOBS=$(JOBS) tests/run.sh unit
+
+sim-long: ## the simulations for SIM_SECONDS each (600): cores, stores that fail, make against make
+	@tests/deps.sh build test
+	@$(again) $(SIM_BIN)
+	@set -e; for s in $(SIM_BIN); do echo "== $$s"; SIM_SECONDS=$(or $(SIM_SECONDS),600) $$s; done
 
 bench: ## build and run the benchmarks
 	@tests/deps.sh build test

@@ -197,10 +197,17 @@ static void on_deliver(struct eater *e, const struct delivery *d, uint32_t i, ui
                        bool dead)
 {
     struct fate *f = fate_of(key);
+    const struct drawer *drawer = drawer_of(e->queue);
+    uint64_t seq = d->seq + i;
+    size_t at = drawer_find(drawer, seq);
     uint32_t uid = (uint32_t)(key >> 32), number = (uint32_t)key;
     uint32_t *last = &sim.last[e - sim.b.eater][uid];
 
     sim.delivered++;
+    must(!sim.strict ||
+             (at < drawer->n && drawer->msg[at]->seq == seq && kept_key(drawer->msg[at]) == key),
+         "%llx: delivered as number %llu, and not kept as such", (unsigned long long)key,
+         (unsigned long long)seq);
     must(!dead || e->queue == QUEUES - 1, "a dead letter in %s", queue_names[e->queue]);
     if (dead) {
         must(f->rejected || !sim.strict, "%llx: a dead letter of nothing", (unsigned long long)key);
@@ -218,7 +225,6 @@ static void on_deliver(struct eater *e, const struct delivery *d, uint32_t i, ui
              *last);
         *last = number;
     }
-    (void)i;
 }
 
 static void on_outcome(struct writer *s, uint64_t number, const struct outcome *o)
