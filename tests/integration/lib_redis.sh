@@ -183,6 +183,6 @@ redis_tls() {
     redis_start "$name" --port 0 --tls-port "$port" --tls-cert-file "$dir/redis.pem" \
         --tls-key-file "$dir/redis.key" --tls-ca-cert-file "$dir/ca.pem" "$@"
     redis_port[$name]=$port
-    wait_until 10 redis-cli --tls --cacert "$dir/ca.pem" -h 127.0.0.1 -p "$port" \
-        ${redis_tls_client:-} ping
+    wait_until 10 redis-cli --tls --cacert "$dir/ca.pem" --cert "$dir/redis.pem" \
+        --key "$dir/redis.key" -h 127.0.0.1 -p "$port" ping
 }

@@ -101,13 +101,18 @@ by_socket() {
 
 by_tls() {
     redis_certificates
-    redis_tls secure --tls-auth-clients no
-    link_start tls "rediss://localhost:${redis_port[secure]}" base=tls ca="$TMP/tls/ca.pem" size=3000 rate=3000
+    redis_tls secure # which wants a certificate of its clients, too
+    link_start tls "rediss://localhost:${redis_port[secure]}" base=tls ca="$TMP/tls/ca.pem" \
+        certificate="$TMP/tls/redis.pem" key="$TMP/tls/redis.key" size=3000 rate=3000
     link_goes_on tls
     wait_until 5 is_over tls heard 5
     link_end tls
     none_missing tls
 
+    link_start nobody "rediss://localhost:${redis_port[secure]}" ca="$TMP/tls/ca.pem" patience=300
+    wait_until 10 grep -qE '^unsent .*(TLS|closed|reset)' "$TMP/nobody.out"
+    kill "${link_pid[nobody]}"
+    exec {link_fd}>&-
     link_start alien "rediss://localhost:${redis_port[secure]}" ca="$TMP/tls/other.pem" patience=300
     wait_until 10 grep -qE '^unsent .*TLS: ' "$TMP/alien.out"
     kill "${link_pid[alien]}"

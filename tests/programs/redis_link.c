@@ -1,12 +1,11 @@
 /* redis_link: sends commands by a link, and judges at the end what became of each.
  *
  *   redis_link URL [keys=8] [window=64] [rate=20000] [size=8] [timeout=MS] [patience=MS] [ca=FILE]
- *              [commands=N] [base=NAME]
+ *              [certificate=FILE] [key=FILE] [commands=N] [base=NAME]
  *
  * Appends 1, 2, 3 .. to a list under each key (RPUSH), `window` of a key at once and `rate` a
  * second in all, and publishes to a channel that it listens to, until something comes from its
- * input, or it ends. Then it waits
- * for the answers, reads the lists, and says what is wrong:
+ * input, or it ends. Then it waits for the answers, reads the lists, and says what is wrong:
  *
  *   disorder  a number that does not come after the one before it in its list (a double is one)
  *   phantom   one that is there though it was answered that it was not executed
@@ -375,6 +374,8 @@ static void make_link(int argc, char **argv)
         .url = &url,
         .name = "redis_link",
         .ca = option(argc, argv, "ca", NULL),
+        .certificate = option(argc, argv, "certificate", NULL),
+        .key = option(argc, argv, "key", NULL),
         .timeout_ms = number(argc, argv, "timeout", "500"),
         .patience_ms = number(argc, argv, "patience", "20000"),
         .commands_max = number(argc, argv, "commands", "0"),
