@@ -431,7 +431,7 @@ static void seal(struct journal *j)
 /* One thing after the other; false: there was nothing to do. */
 static bool work(struct journal *j, bool stopping)
 {
-    int64_t now_ms = journal_clock_ms();
+    int64_t now_ms = journal_clock_ms(), full_ms = j->facts.full_since_ms;
     bool any = false;
 
     take(j);
@@ -450,7 +450,7 @@ static bool work(struct journal *j, bool stopping)
     any = snapshot_step(j) || any;
     journal_set_room(j);
     reply_send(j);
-    if (any)
+    if (any || j->facts.full_since_ms != full_ms)
         journal_publish(j);
     return any;
 }
