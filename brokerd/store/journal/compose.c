@@ -258,19 +258,25 @@ static enum step settle_range(struct journal *j, const struct stored_queue *kept
     return segment ? add_settled(j, kept, segment, run, last + 1) : STEP_DONE;
 }
 
+/* A range of them is unusual: most come back one by one. */
 static enum step returned(struct journal *j, const struct stored_queue *kept,
                           const struct store_settlement *s)
 {
-    const struct place *p = places_find(&kept->places, s->seq);
+    const struct place *p;
+    uint64_t seq = s->seq;
 
-    if (!p)
-        return STEP_DONE;
-    return add(j, &(struct record){.kind = RECORD_RETURNED,
-                                   .queue = kept->number,
-                                   .segment = p->segment,
-                                   .seq = s->seq,
-                                   .attempts = s->attempts,
-                                   .due_ms = s->due_ms});
+    while ((p = places_next(&kept->places, &seq)) != NULL && seq - s->seq < s->count) {
+        enum step step = add(j, &(struct record){.kind = RECORD_RETURNED,
+                                                 .queue = kept->number,
+                                                 .segment = p->segment,
+                                                 .seq = seq++,
+                                                 .attempts = s->attempts,
+                                                 .due_ms = s->due_ms});
+
+        if (step != STEP_DONE)
+            return step;
+    }
+    return STEP_DONE;
 }
 
 /* Where the puts of this batch lie is known when it is applied. */
@@ -308,13 +314,14 @@ static enum step purge(struct journal *j, unsigned w, struct op *op)
 {
     const struct store_settlement *but = (const struct store_settlement *)(const void *)op->data;
     struct store_queue *q = op->q;
+    uint64_t upto = op->first < UINT64_MAX ? op->first + 1 : op->first; /* no number is so high */
     uint64_t from = 0, n = 0;
 
     if (q->put_in == j->log.serial || q->settled_in == j->log.serial || j->purging)
         return STEP_END;
     for (uint32_t i = 0; q->kept && i <= op->n; i++) {
-        uint64_t end = i < op->n ? but[i].seq : op->first + 1;
-        enum step step = from < end && end ? settle_range(j, q->kept, from, end, &n) : STEP_DONE;
+        uint64_t end = i < op->n && but[i].seq < upto ? but[i].seq : upto;
+        enum step step = from < end ? settle_range(j, q->kept, from, end, &n) : STEP_DONE;
 
         q->settled_in = j->log.serial;
         j->purging = op;
