@@ -82,7 +82,8 @@ struct broker {
     void (*on_gap)(struct eater *e, const struct gap *g);
 };
 
-__attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *format, ...);
+/* Say what is wrong, and with which seed; abort. The test's own. */
+__attribute__((noreturn, format(printf, 1, 2))) void fail(const char *format, ...);
 #define must(cond, ...)                                                                            \
     do {                                                                                           \
         if (!(cond))                                                                               \

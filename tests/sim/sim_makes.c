@@ -61,7 +61,7 @@ static void clean(void)
         fprintf(stderr, "sim_makes: %s is left\n", sim.path);
 }
 
-static void fail(const char *format, ...)
+void fail(const char *format, ...)
 {
     va_list ap;
 
@@ -159,7 +159,7 @@ static void journal_begin(struct broker *b)
     struct journal_own *own = calloc(1, sizeof *own);
     struct journal_options o = {
         .path = sim.path,
-        .segment_bytes = 1 << 18,
+        .segment_bytes = 1 << 16,
         .workers = 1,
         .ctx = own,
         .call = journal_call,

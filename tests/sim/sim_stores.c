@@ -53,7 +53,7 @@ static struct sim {
     uint64_t published, confirmed, delivered, kills, stops, rests, refused, missing;
 } sim;
 
-static void fail(const char *format, ...)
+void fail(const char *format, ...)
 {
     va_list ap;
 
