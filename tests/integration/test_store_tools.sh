@@ -150,6 +150,13 @@ head -n 1 "$TMP/all" >"$TMP/out"
 assert_grep '"type":"text/x","headers":\{"n":"1"\}' "$TMP/out"
 brokerd_stop
 
+echo "== a broker that stops gives back the room it had reserved"
+conf="store \"journal\" { path = \"$TMP/k\" }"
+brokerd_start
+brokerd_stop
+[ ! -e "$TMP/k/next" ] || fail "a file that was prepared is still there"
+[ "$(du -m "$TMP/k" | cut -f 1)" -lt 8 ] || fail "the segment is as large as it was reserved"
+
 echo "== a broker without a journal"
 conf=
 brokerd_start

@@ -370,6 +370,13 @@ int files_prepare(const struct files *f, uint64_t size, int *ret_fd)
     return 0;
 }
 
+void files_forget_prepared(const struct files *f)
+{
+    char at[PATH_MAX];
+
+    (void)unlink(files_path(f, "next", at));
+}
+
 int files_write(int fd, struct iovec *iov, size_t n, uint64_t offset)
 {
     while (n) {

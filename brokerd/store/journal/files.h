@@ -86,6 +86,9 @@ void files_source_fini(struct files_source *s);
  * prepared before and not published is gone. */
 int files_prepare(const struct files *f, uint64_t size, int *ret_fd);
 
+/* What was prepared and not published is gone. */
+void files_forget_prepared(const struct files *f);
+
 /* Room up to `size`, in a file that has less; it reads as zeros. */
 int files_reserve(int fd, uint64_t size);
 

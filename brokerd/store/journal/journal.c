@@ -189,12 +189,19 @@ int journal_start(struct journal *j)
 
 void journal_stop(struct journal *j)
 {
+    bool was_running = j->is_running;
+
     atomic_store(&j->stop, true);
     journal_wake(j, true);
     if (j->is_running)
         pthread_join(j->thread, NULL);
     j->is_running = false;
     helper_stop(&j->helper);
+    if (!was_running)
+        return;
+    /* What was reserved is given back: whoever copies the directory has that much less to copy. */
+    (void)files_cut(j->log.fd, j->log.end);
+    files_forget_prepared(&j->files);
 }
 
 static void free_parcels(struct parcel *p)

@@ -193,13 +193,19 @@ END_TEST
 START_TEST(prepared_again)
 {
     struct files f = opened();
-    char leftover[] = "leftover";
+    char leftover[] = "leftover", at[PATH_MAX];
     struct iovec iov = {leftover, 8};
     uint8_t bytes[50];
     int fd;
 
     ck_assert_int_eq(files_prepare(&f, 100, &fd), 0);
     ck_assert_int_eq(files_write(fd, &iov, 1, 20), 0);
+    close(fd);
+    files_forget_prepared(&f);
+    files_forget_prepared(&f);
+    ck_assert_int_lt(access(files_path(&f, "next", at), F_OK), 0);
+    ck_assert_int_eq(files_prepare(&f, 100, &fd), 0);
+    ck_assert_int_eq(files_write(fd, &(struct iovec){leftover, 8}, 1, 20), 0);
     close(fd);
     begin_segment(&f, 5, "head", 50);
     ck_assert_int_eq(files_segment(&f, 5, false, &fd), 0);
