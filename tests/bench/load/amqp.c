@@ -1,10 +1,10 @@
 /* The driver for AMQP 0-9-1, of RabbitMQ.
  *
  * A subscriber has an exclusive queue, bound to amq.direct by its topics, and consumes it without
- * acks. A work queue is a queue in memory (or durable, and its messages persistent), published to by
- * the default exchange: the producer's channel confirms, the consumer's is acknowledged, both many at a time (`multiple`).
- * Wildcards would need amq.topic, and minutes to set up: RabbitMQ binds 2,300 of them a second at
- * first and 1,400 when it has 20,000. So they are left out. */
+ * acks. A work queue is a queue in memory (or durable, and its messages persistent), published to
+ * by the default exchange: the producer's channel confirms, the consumer's is acknowledged, both
+ * many at a time (`multiple`). Wildcards would need amq.topic, and minutes to set up: RabbitMQ
+ * binds 2,300 of them a second at first and 1,400 when it has 20,000. So they are left out. */
 #include "tests/bench/load/load.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Work queues of nats-server: a stream in memory (or a file), from which a message goes when it has been
- * acknowledged, and a consumer to which the server pushes. */
+/* Work queues of nats-server: a stream in memory (or a file), from which a message goes when it has
+ * been acknowledged, and a consumer to which the server pushes. */
 #include "tests/bench/load/nats.h"
 
 #include <stdio.h>
