@@ -75,7 +75,7 @@ refused() {
 }
 wait_until 30 refused
 assert_grep 'refused: 1 full' "$TMP/refused"
-broker sub --queue audit --ack manual -n 200 >"$TMP/got"
+broker sub --queue audit --ack manual -n 200 --raw >"$TMP/got"
 assert_eq "$(grep -c '^before' "$TMP/got")" 200 "delivered from a full disk"
 rm "$TMP/full"
 takes() {

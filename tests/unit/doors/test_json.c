@@ -271,27 +271,27 @@ START_TEST(what_becomes_of_a_message)
     struct talk *t = talk_open();
 
     say(t,
-        "{\"id\":\"a\",\"data\":1}\n" PUB("\"topic\":\"b\",\"data\":1,\"confirm\":7") "\n" PUB("\"t"
-                                                                                               "opi"
-                                                                                               "c\""
-                                                                                               ":\""
-                                                                                               "c\""
-                                                                                               ",\""
-                                                                                               "dat"
-                                                                                               "a\""
-                                                                                               ":1,"
-                                                                                               "\"c"
-                                                                                               "onf"
-                                                                                               "irm"
-                                                                                               "\":"
-                                                                                               "8,"
-                                                                                               "\"r"
-                                                                                               "equ"
-                                                                                               "ire"
-                                                                                               "\":"
-                                                                                               "tru"
-                                                                                               "e") "\n" PUB(
-            "\"queue\":\"q\",\"data\":1") "\n" PUB("\"queue\":\"q\",\"data\":2") "\n",
+        "{\"id\":\"a\",\"data\":1}\n" PUB("\"topic\":\"b\",\"data\":1,\"confirm\":7") "\n" PUB(
+            "\"t"
+            "opi"
+            "c\""
+            ":\""
+            "c\""
+            ",\""
+            "dat"
+            "a\""
+            ":1,"
+            "\"c"
+            "onf"
+            "irm"
+            "\":"
+            "8,"
+            "\"r"
+            "equ"
+            "ire"
+            "\":"
+            "tru"
+            "e") "\n" PUB("\"queue\":\"q\",\"data\":1") "\n" PUB("\"queue\":\"q\",\"data\":2") "\n",
         BYTES);
     settled(1, 1, (struct outcome){1, 1, REASON_NO_MATCH, 0, 0, NULL});
     ck_assert_str_eq(hear(t), "");
