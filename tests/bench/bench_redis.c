@@ -235,9 +235,9 @@ static double server_cpu(void)
 
     check(r && r->type == REDIS_REPLY_STRING, "INFO");
     if (strstr(r->str, "used_cpu_user_main_thread:"))
-        user = atof(strstr(r->str, "used_cpu_user_main_thread:") + 26);
+        user = strtod(strstr(r->str, "used_cpu_user_main_thread:") + 26, NULL);
     if (strstr(r->str, "used_cpu_sys_main_thread:"))
-        sys = atof(strstr(r->str, "used_cpu_sys_main_thread:") + 25);
+        sys = strtod(strstr(r->str, "used_cpu_sys_main_thread:") + 25, NULL);
     freeReplyObject(r);
     return 1e6 * (user + sys);
 }
@@ -279,13 +279,13 @@ int main(int argc, char **argv)
     uint64_t n = 0;
 
     check(argc >= 2, "usage: bench_redis PORT [window [rounds [round_ms]]]");
-    bench.port = (uint16_t)atoi(argv[1]);
-    bench.window = argc > 2 ? (uint64_t)atoi(argv[2]) : 1024;
-    bench.rounds = argc > 3 ? atoi(argv[3]) : 7;
-    bench.round_ms = argc > 4 ? atoi(argv[4]) : 500;
+    bench.port = (uint16_t)strtol(argv[1], NULL, 10);
+    bench.window = argc > 2 ? (uint64_t)strtol(argv[2], NULL, 10) : 1024;
+    bench.rounds = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 7;
+    bench.round_ms = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 500;
     check(bench.window >= 1 && bench.window <= WINDOW_MAX, "window: 1 to 65536");
     check(bench.rounds >= 1 && bench.rounds <= ROUNDS_MAX, "rounds: 1 to 64");
-    bench.batch = argc > 6 ? (uint32_t)atoi(argv[6]) : 512;
+    bench.batch = argc > 6 ? (uint32_t)strtol(argv[6], NULL, 10) : 512;
     bench.redis = redisConnect("127.0.0.1", bench.port);
     check(bench.redis && !bench.redis->err, "no Redis there");
     freeReplyObject(redisCommand(bench.redis, "FLUSHALL"));

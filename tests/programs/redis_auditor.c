@@ -28,7 +28,7 @@ enum {
     KEYS_MAX = 1 << 22,
     SIZE = 64,
     RUN = 16,
-    BATCH = 128,
+    BATCH = 512,
     DEAD_MS = 1500,
     UP_MS = 600, /* between two kills, more or less */
     END_MS = 40000,
@@ -292,7 +292,7 @@ static long long left(const char *what)
         n = r->integer;
     else if (r && r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->str &&
              r->element[1]->str)
-        n = atoll(r->element[0]->str) - atoll(r->element[1]->str);
+        n = strtoll(r->element[0]->str, NULL, 10) - strtoll(r->element[1]->str, NULL, 10);
     freeReplyObject(r);
     redisFree(c);
     return n;
@@ -327,7 +327,7 @@ static int judge(void)
 
 int main(int argc, char **argv)
 {
-    int kills = argc > 2 ? atoi(argv[2]) : 5;
+    int kills = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 5;
     char text[64], err[REDIS_URL_ERROR_MAX];
     int64_t end;
     int status;
@@ -335,8 +335,8 @@ int main(int argc, char **argv)
     if (argc < 2)
         fail("usage: redis_auditor DIRECTORY [kills [window [seed]]]");
     audit.directory = argv[1];
-    audit.window = argc > 3 ? (uint64_t)atoi(argv[3]) : 512;
-    audit.seed = argc > 4 ? (uint64_t)atoll(argv[4]) : 1;
+    audit.window = argc > 3 ? (uint64_t)strtol(argv[3], NULL, 10) : 512;
+    audit.seed = argc > 4 ? (uint64_t)strtoll(argv[4], NULL, 10) : 1;
     audit.port = free_port();
     (void)snprintf(text, sizeof text, "redis://127.0.0.1:%u", audit.port);
     if (redis_url_parse(slice_str(text), &audit.url, err, sizeof err) < 0)

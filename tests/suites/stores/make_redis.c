@@ -1,5 +1,5 @@
-/* make_redis.c - the shared make on a Redis of the test's own, which is started for the first test
- * and emptied before each; two nodes, two event bases. */
+/* make_redis.c - the shared make on a Redis of the test's own, two nodes, two event bases. They
+ * have the rights that docs/stores-redis.md says are enough, and no others. */
 #include "brokerd/store/redis/redis.h"
 #include "tests/suites/stores/suite.h"
 
@@ -20,6 +20,60 @@ struct own {
     struct redis_url url;
     pid_t pid;
     uint64_t lives;
+};
+
+/* As in docs/stores-redis.md. */
+static const char *const rights[] = {
+    "--user",
+    "brokerd",
+    "on",
+    ">secret",
+    "resetchannels",
+    "~brokerd:*",
+    "&brokerd:*",
+    "-@all",
+    "+auth",
+    "+select",
+    "+ping",
+    "+role",
+    "+wait",
+    "+asking",
+    "+readonly",
+    "+client|setname",
+    "+cluster|slots",
+    "+cluster|shards",
+    "+function|load",
+    "+fcall",
+    "+fcall_ro",
+    "+subscribe",
+    "+unsubscribe",
+    "+publish",
+    "+time",
+    "+exists",
+    "+unlink",
+    "+memory|usage",
+    "+hget",
+    "+hset",
+    "+hmget",
+    "+hdel",
+    "+hscan",
+    "+hincrby",
+    "+zadd",
+    "+zrem",
+    "+zrange",
+    "+zrangebyscore",
+    "+zremrangebyscore",
+    "+zscore",
+    "+xadd",
+    "+xack",
+    "+xdel",
+    "+xrange",
+    "+xclaim",
+    "+xpending",
+    "+xreadgroup",
+    "+xgroup",
+    "+xinfo|groups",
+    "+xinfo|consumers",
 };
 
 static int64_t steady_ms(void)
@@ -47,13 +101,18 @@ static pid_t spawn(uint16_t port)
 {
     pid_t pid = fork();
     char text[16];
+    const char *argv[ARRAY_LEN(rights) + 16] = {
+        "redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", text,
+    };
+    size_t n = 9;
 
     if (pid)
         return pid;
     (void)snprintf(text, sizeof text, "%u", port);
+    for (size_t i = 0; i < ARRAY_LEN(rights); i++)
+        argv[n++] = rights[i];
     if (freopen("/dev/null", "w", stdout) && freopen("/dev/null", "w", stderr))
-        execlp("redis-server", "redis-server", "--port", text, "--bind", "127.0.0.1", "--save", "",
-               "--appendonly", "no", (char *)NULL);
+        execvp(argv[0], (char *const *)(uintptr_t)argv);
     _exit(127);
 }
 
@@ -81,7 +140,7 @@ static void begin(struct world *w)
     p->pid = spawn(port);
     ck_assert_int_gt(p->pid, 0);
     wait_for(port);
-    (void)snprintf(text, sizeof text, "redis://127.0.0.1:%u", port);
+    (void)snprintf(text, sizeof text, "redis://brokerd:secret@127.0.0.1:%u", port);
     ck_assert_int_eq(redis_url_parse(slice_str(text), &p->url, err, sizeof err), 0);
 }
 
