@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "libbroker/base/be.h"
 #include "tests/unit/store/running.h"
 
 static struct running r;
@@ -296,6 +297,100 @@ START_TEST(a_limit_is_hard)
 }
 END_TEST
 
+/* ------------------------------------------------------------------------------------- damage */
+
+/* Other bytes in the payload of message `seq` of queue 0, wherever it lies: its number and id,
+ * which follow each other, are searched for in all segments. */
+static void spoil(uint64_t seq)
+{
+    struct files f = {.dir = -1, .lock = -1};
+    struct journal_file *list;
+    uint8_t wanted[16];
+    size_t n;
+
+    (void)be_put_64(be_put_64(wanted, seq), 1000 + seq);
+    (void)snprintf(f.path, sizeof f.path, "%s", r.path);
+    ck_assert_int_eq(files_list(&f, &list, &n), 0);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *bytes = malloc(list[i].size), *at;
+        int fd;
+
+        ck_assert_ptr_nonnull(bytes);
+        ck_assert_int_eq(files_segment(&f, list[i].number, true, &fd), 0);
+        ck_assert_int_eq(files_read(fd, bytes, list[i].size, 0), 0);
+        at = memmem(bytes, list[i].size, wanted, sizeof wanted);
+        if (at)
+            ck_assert_int_eq(pwrite(fd, "\x00\x01", 2, at - bytes + 70), 2);
+        close(fd);
+        free(bytes);
+        if (at) {
+            free(list);
+            return;
+        }
+    }
+    ck_abort_msg("message %llu is nowhere", (unsigned long long)seq);
+}
+
+static void is_lost(uint64_t seq)
+{
+    r.queue[0].state[seq] = R_SETTLED;
+    r.queue[0].live--;
+}
+
+START_TEST(damaged_when_fetched)
+{
+    r_init(&r, 16384, 0);
+    r_open_queue(&r, 0);
+    put_n(0, 100, 80);
+    spoil(40);
+    spoil(41);
+    is_lost(40);
+    is_lost(41);
+    r_fetch(&r, 0, 30, 20, 1 << 20);
+    ck_assert_uint_eq(r.queue[0].n, 18);
+    ck_assert_uint_eq(r.queue[0].upto, 50);
+    r_until(&r, r.queue[0].lost == 2);
+    r_check(&r, 0); /* told once */
+    ck_assert_uint_eq(r.queue[0].lost, 2);
+    r_ask(&r, 0);
+    ck_assert_uint_eq(journal_facts(r.journal).damaged, 2);
+    ck_assert_ptr_nonnull(strstr(r.events, "message 40 is damaged"));
+    r_fini(&r);
+}
+END_TEST
+
+/* A batch is damaged when its segment is cleared: what is whole of it moves, the rest is told, and
+ * the segment is kept for people. */
+START_TEST(damaged_when_cleared)
+{
+    char kept[128];
+
+    r_init(&r, 8192, 0);
+    r_open_queue(&r, 0);
+    for (unsigned n = 0; n < 10; n++)
+        put_n(0, 4, 80);
+    spoil(2);
+    is_lost(2);
+    r_return(&r, 0, 3, 4242);
+    for (unsigned n = 0; !r.queue[0].lost; n++) {
+        ck_assert_uint_lt(n, 2000);
+        put_n(0, 8, 200);
+        r_settle(&r, 0, r.queue[0].next - 8, 7); /* one in eight stays, of these */
+        for (uint64_t seq = 5; seq <= 40; seq++)
+            if (r.queue[0].state[seq] == R_STORED)
+                r_settle(&r, 0, seq, 1);
+    }
+    ck_assert_uint_eq(r.queue[0].lost, 1);
+    (void)snprintf(kept, sizeof kept, "%s/damaged", r.path);
+    ck_assert_int_eq(access(kept, F_OK), 0);
+    r_check(&r, 0);
+    reopen();
+    r_check(&r, 0);
+    ck_assert_uint_eq(journal_recovery(r.journal)->damaged, 0);
+    r_fini(&r);
+}
+END_TEST
+
 /* -------------------------------------------------------------------------------- at random */
 
 static void some_op(struct seeded *s)
@@ -456,6 +551,8 @@ int main(void)
     tcase_add_test(tc, too_much_on_its_way);
     tcase_add_loop_test(tc, disk_use_follows, 0, 3);
     tcase_add_test(tc, a_limit_is_hard);
+    tcase_add_test(tc, damaged_when_fetched);
+    tcase_add_test(tc, damaged_when_cleared);
     tcase_add_test(tc, at_random);
     tcase_add_loop_test(tc, killed, 0, 3);
     suite_add_tcase(suite, tc);
