@@ -262,7 +262,7 @@ START_TEST(settled_out_of_order)
     }
     until_idle(world);
     check_wanted(world, &o, &want);
-    o.node->store->ops->close(o.q, false);
+    close_queue(&o, false);
     reopen(world);
     o = open_queue(world, 0, "order", NULL);
     ck_assert_uint_eq(o.facts.messages, want.n);
@@ -343,7 +343,7 @@ START_TEST(found_again)
     o = open_defined(world, 0, &a, NULL);
     p = open_defined(world, 0, &b, NULL);
     put_kept(world, &p, 5, 1, 8);
-    o.node->store->ops->close(o.q, false);
+    close_queue(&o, false);
     reopen(world);
     ck_assert_uint_eq(found(world, &a, &all), 1);
     ck_assert_uint_eq(found(world, &b, &all), 1);
@@ -372,15 +372,15 @@ START_TEST(removed)
     unsigned all;
 
     put_kept(world, &o, 1, 100, 10);
-    o.node->store->ops->close(o.q, true);
+    close_queue(&o, true);
     o = open_defined(world, 0, &def, NULL); /* another one */
     ck_assert_uint_eq(o.facts.messages, 0);
     put_kept(world, &o, 500, 2, 10);
-    o.node->store->ops->close(o.q, false);
+    close_queue(&o, false);
     o = open_defined(world, 0, &def, NULL);
     ck_assert_uint_eq(o.facts.messages, 2);
     ck_assert_uint_eq(key_of(&peek(world, &o, 1, 1)->messages[0]), 500);
-    o.node->store->ops->close(o.q, true);
+    close_queue(&o, true);
     o = open_queue(world, 0, "other", NULL);
     reopen(world);
     ck_assert_uint_eq(found(world, &def, &all), 0);
@@ -404,7 +404,7 @@ START_TEST(closed_in_between)
         ck_assert_int_eq(put(&o, 1 + i * 20, 20, 100), 0);
     until(world, (count_puts(&o), o.answered > 0));
     ck_assert_int_eq(o.node->store->ops->peek(o.q, 1, 10, 99), 0);
-    o.node->store->ops->close(o.q, false);
+    close_queue(&o, false);
     answered = o.answered;
     heard = o.node->n;
     o = open_queue(world, 0, "close", NULL);
@@ -479,6 +479,7 @@ START_TEST(many_queues)
         q[i] = s->ops->open(s, &(struct store_open){{slice_str(name), {0}, {0}}, &policy},
                             0x1000000 + i);
         ck_assert_ptr_nonnull(q[i]);
+        note_open(&world->node[0], q[i]);
         if (i % 500 == 499)
             world->make->turn(world);
     }

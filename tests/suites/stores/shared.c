@@ -297,11 +297,11 @@ START_TEST(made_and_removed_elsewhere)
     until(world, (h = find_heard(&world->node[1], STORED_FOUND, 0, &at)) != NULL);
     ck_assert(slice_eq(h->a.def.name, def.name) && slice_eq(h->a.def.filters, def.filters));
 
-    o.node->store->ops->close(o.q, true);
+    close_queue(&o, true);
     until(world, (h = find_heard(&world->node[1], STORED_REMOVED, 0, &at)) != NULL);
     ck_assert(slice_eq(h->a.def.name, def.name));
     ck_assert(put_one(&p, 2) != REASON_NONE);
-    p.node->store->ops->close(p.q, false);
+    close_queue(&p, false);
     until_idle(world);
     reopen(world);
     at = 0;

@@ -180,6 +180,38 @@ void put_kept(struct world *w, struct opened *o, uint64_t key, uint32_t n, uint3
 
 /* ---------------------------------------------------------------------------------- asking */
 
+void note_open(struct node *node, struct store_queue *q)
+{
+    node->open = realloc(node->open, (node->open_n + 1) * sizeof *node->open);
+    node->open[node->open_n++] = q;
+}
+
+void close_queue(struct opened *o, bool remove)
+{
+    struct node *node = o->node;
+
+    for (size_t i = 0; i < node->open_n; i++)
+        if (node->open[i] == o->q)
+            node->open[i] = NULL;
+    node->store->ops->close(o->q, remove);
+}
+
+/* As cores do that are freed; the queues of a node that died went with it. */
+static void stop(struct world *w)
+{
+    for (unsigned i = 0; i < w->make->nodes; i++) {
+        struct node *node = &w->node[i];
+
+        for (size_t k = 0; node->store && k < node->open_n; k++)
+            if (node->open[k])
+                node->store->ops->close(node->open[k], false);
+        free(node->open);
+        node->open = NULL;
+        node->open_n = 0;
+    }
+    w->make->stop(w);
+}
+
 struct opened open_defined(struct world *w, unsigned node, const struct store_definition *def,
                            const struct queue_policy *policy)
 {
@@ -193,6 +225,7 @@ struct opened open_defined(struct world *w, unsigned node, const struct store_de
     o.seen = at;
     o.q = o.node->store->ops->open(o.node->store, &so, o.handle);
     ck_assert_ptr_nonnull(o.q);
+    note_open(o.node, o.q);
     until(w, (h = find_heard(o.node, STORED_OPEN, o.handle, &at)) != NULL);
     ck_assert_msg(h->a.reason == REASON_NONE, "%s: not opened: %s", w->make->name,
                   h->a.text ? h->a.text : reason_name(h->a.reason));
@@ -323,7 +356,7 @@ void until_idle(struct world *w)
 void reopen(struct world *w)
 {
     until_idle(w);
-    w->make->stop(w);
+    stop(w);
     for (unsigned i = 0; i < w->make->nodes; i++)
         forget(&w->node[i]);
     w->make->start(w);
@@ -351,7 +384,7 @@ static void begin(void)
 
 static void end(void)
 {
-    chosen->stop(world);
+    stop(world);
     chosen->end(world);
     for (unsigned i = 0; i < NODES; i++)
         forget(&world->node[i]);

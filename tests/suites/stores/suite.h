@@ -27,6 +27,8 @@ struct node {
     struct store *store;
     struct heard *heard;
     size_t n, cap;
+    struct store_queue **open; /* open_n; a place may be NULL */
+    size_t open_n;
 };
 
 struct world;
@@ -85,6 +87,10 @@ struct opened open_queue(struct world *w, unsigned node, const char *name,
                          const struct queue_policy *policy);
 struct opened open_defined(struct world *w, unsigned node, const struct store_definition *def,
                            const struct queue_policy *policy);
+
+/* No more of it; and what is open is closed when all stops. */
+void close_queue(struct opened *o, bool remove);
+void note_open(struct node *node, struct store_queue *q);
 
 /* The payload of a key, in a buffer that the next call uses again; len at least 8, or 0. */
 const uint8_t *body_of(uint64_t key, uint32_t len);
