@@ -325,6 +325,9 @@ void journal_take_replies(void *store, struct worker *w); /* journal_run_fn */
 /* A new segment, for a batch of `need` bytes. -ENOSPC. */
 int journal_roll(struct journal *j, uint64_t need);
 
+/* Have the next segment's file made, if there is none and the limit allows it. */
+void journal_prepare(struct journal *j);
+
 /* Write, sync and apply the batch. -ENOSPC: nothing happened. */
 int journal_commit(struct journal *j);
 

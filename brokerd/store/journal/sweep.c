@@ -60,6 +60,8 @@ static void has_left(struct journal *j, uint32_t number)
     j->sweep.look = true;
     if (j->spare_full)
         j->retry_ms = 0; /* there may be room now */
+    else
+        journal_prepare(j);
 }
 
 static void begin(struct journal *j, uint32_t victim)
@@ -91,6 +93,24 @@ static void begin(struct journal *j, uint32_t victim)
                               .ctx = j};
 }
 
+/* Without room to write, there may be segments that only need to go: the victim must not be in
+ * their way. What was moved of it stays moved. */
+static void give_up(struct sweep *s)
+{
+    forget_bytes(s);
+    s->victim = 0;
+    s->look = true;
+    s->again_ms = journal_clock_ms() + RETRY_MS;
+}
+
+static bool may_begin(const struct journal *j, uint32_t number)
+{
+    const struct segment *g = segments_find(&j->catalog.segments, number);
+
+    return segment_live(g) == 0 ||
+           (!j->write_full && !j->spare_full && journal_clock_ms() >= j->sweep.again_ms);
+}
+
 bool sweep_wanted(struct journal *j)
 {
     struct sweep *s = &j->sweep;
@@ -101,13 +121,15 @@ bool sweep_wanted(struct journal *j)
         if (number)
             has_left(j, number);
     }
+    if (s->victim && (j->write_full || j->spare_full))
+        give_up(s);
     if (s->victim)
-        return !j->write_full && !j->spare_full && journal_clock_ms() >= s->again_ms;
+        return true;
     if (s->leaving || !s->look)
         return false;
-    s->look = false;
     number = segments_victim(&j->catalog.segments);
-    if (number)
+    s->look = number && !may_begin(j, number);
+    if (number && !s->look)
         begin(j, number);
     return s->victim != 0;
 }
@@ -150,7 +172,6 @@ static int commit(struct journal *j)
         j->write_full = true;
     }
     log_drop(&j->log);
-    j->sweep.again_ms = journal_clock_ms() + RETRY_MS;
     return r;
 }
 
@@ -220,6 +241,8 @@ static bool salvage(struct journal *j)
         j->log.free_size = false;
         if (r < 0) {
             log_drop(&j->log);
+            if (r != -EAGAIN)
+                give_up(&j->sweep);
             return true;
         }
         j->facts.damaged += lost;
@@ -244,12 +267,14 @@ static void walk(struct journal *j)
     more = clear_step(&s->clear, step_bytes(j));
     r = more < 0 ? more : commit(j);
     j->log.free_size = false;
-    if (r < 0) {
-        log_drop(&j->log);
-        s->clear.offset = from;
-    } else {
+    if (r == 0) {
         s->walked = more == 0;
+        return;
     }
+    log_drop(&j->log);
+    s->clear.offset = from;
+    if (r != -EAGAIN)
+        give_up(s);
 }
 
 void sweep_step(struct journal *j)

@@ -88,7 +88,7 @@ static bool within_limit(const struct journal *j, uint64_t more)
 }
 
 /* Puts leave room for two segments, of which this is one. */
-static void prepare(struct journal *j)
+void journal_prepare(struct journal *j)
 {
     if (within_limit(j, j->catalog.segments.segment_bytes))
         helper_prepare(&j->helper);
@@ -119,7 +119,7 @@ int journal_roll(struct journal *j, uint64_t need)
 
     if (s != SPARE_READY) {
         j->facts.rolled_late++;
-        prepare(j);
+        journal_prepare(j);
         s = helper_wait(&j->helper);
         (void)look_at_spare(j);
     }
@@ -142,7 +142,7 @@ int journal_roll(struct journal *j, uint64_t need)
         helper_cut(&j->helper, old, end);
     j->sweep.look = true;
     j->spare_ready = false;
-    prepare(j);
+    journal_prepare(j);
     return 0;
 }
 
@@ -318,7 +318,7 @@ static void retry(struct journal *j)
         round_of_all(j);
     }
     if (look_at_spare(j) != SPARE_READY)
-        prepare(j);
+        journal_prepare(j);
     j->mode = COMPOSE_ALL;
 }
 
@@ -357,6 +357,8 @@ static int64_t nap_until(const struct journal *j, int64_t now_ms)
         until = now_ms + SETTLE_WAIT_MS;
     if ((j->write_full || j->spare_full || j->held) && j->retry_ms < until)
         until = j->retry_ms;
+    if (j->sweep.look && j->sweep.again_ms < until)
+        until = j->sweep.again_ms > now_ms ? j->sweep.again_ms : now_ms + RETRY_MS;
     for (unsigned w = 0; w < j->options.workers; w++)
         if (j->retry_call[w] && now_ms + 10 < until)
             until = now_ms + 10;
@@ -461,7 +463,7 @@ void *journal_thread(void *arg)
 
     j->last_ms = journal_clock_ms();
     (void)look_at_spare(j);
-    prepare(j);
+    journal_prepare(j);
     tell_found(j);
     journal_set_room(j);
     reply_send(j);
