@@ -26,7 +26,7 @@ static inline void dir_make(char path[DIR_PATH])
     dir_make_in("/tmp", path);
 }
 
-/* The same in memory, if there is such a place: for thousands of syncs, on a disk that others use. */
+/* The same in memory, if there is such a place: for thousands of syncs. */
 static inline void dir_make_light(char path[DIR_PATH])
 {
     dir_make_in(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", path);
