@@ -296,7 +296,7 @@ bench-webhooks: ## deliveries/s to an endpoint, and what a dead one costs its ne
 	@$(again) all $(PROGRAM_BIN)
 	@OUT=$(OUT) tests/bench/webhooks/run.sh
 
-.PHONY: crash-states kill-loop
+.PHONY: crash-states kill-loop redis-chaos
 crash-states: export STATES ?= 10000
 crash-states: ## power failures at any instant of a broker's work: STATES=10000, 3 minutes
 kill-loop: export KILLS ?= 500
@@ -305,6 +305,13 @@ crash-states kill-loop:
 	@tests/deps.sh build test
 	@$(again) tests
 	@OUT=$(OUT) PLACEMENT=$(PLACEMENT) tests/integration/test_$(if $(filter crash%,$@),crash_states,kill).sh
+
+redis-chaos: ## brokers on Redis, a Cluster, Sentinels or one, in trouble, audited: ON= SCENARIOS=; 6 minutes
+	@tests/deps.sh build test
+	@$(again) tests
+	@set -e; for on in $(or $(ON),cluster sentinel single); do OUT=$(OUT) ON=$$on \
+	    SCENARIOS="$(SCENARIOS)" LEVEL="$(LEVEL)" RATE="$(RATE)" LOSSES="$(LOSSES)" \
+	    tests/fault/redis_chaos.sh; done
 
 .PHONY: screenshots
 screenshots: ## the pictures of docs/dashboard.md, of a broker at work; takes a minute

@@ -1,7 +1,7 @@
 /* auditor: publishes and consumes, and knows at each moment what a broker owes it.
  *
- *   auditor [-u URL[,URL..]] [-q QUEUE] [-p PUBLISHERS] [-c CONSUMERS] [-n MESSAGES] [-w WINDOW]
- *           [-s BYTES] [-t SECONDS] [-r PER_SECOND] [-k K] [-m TRACE] [-D]
+ *   auditor [-u URL[,URL..]] [-v URL]... [-q QUEUE] [-p PUBLISHERS] [-c CONSUMERS] [-n MESSAGES]
+ *           [-w WINDOW] [-s BYTES] [-t SECONDS] [-r PER_SECOND] [-k K] [-m TRACE] [-D]
  *
  * Publishes until it has sent MESSAGES or is sent SIGTERM, whatever the broker does meanwhile:
  * killed, restarted, another one in its place; then waits, SECONDS at most after the last sign of
@@ -15,6 +15,7 @@
  * Repeated deliveries are counted (`again`): they are the price of at-least-once. What was refused
  * may not come; what nobody answered for may.
  *
+ * -v   where consumers connect instead, each to the next of these: other nodes
  * -k   leave every K-th message unacknowledged: what lies between them goes, they stay
  * -m   note what was sent, confirmed and acked in a trace (tests/fault/trace.h)
  * -D   give messages dedup ids: each must come once, but for deliveries cut by a death
@@ -57,6 +58,8 @@ struct sinkhole {
 
 static struct {
     const char *url, *queue;
+    const char *in[CONSUMERS_MAX]; /* consumers' addresses, if they have their own */
+    unsigned in_n;
     unsigned publishers, consumers;
     uint64_t messages, window;
     size_t size;
@@ -270,9 +273,9 @@ static void on_state(broker *b, const struct broker_event *ev, void *user)
         now.life_ms = clock_ms();
 }
 
-static broker *join(const char *name)
+static broker *join(const char *url, const char *name)
 {
-    struct broker_options o = {.url = want.url,
+    struct broker_options o = {.url = url,
                                .name = name,
                                .reconnect_min_ms = 20,
                                .reconnect_max_ms = 200,
@@ -299,7 +302,7 @@ static void begin(void)
                                              .on_message = on_message,
                                              .on_end = on_sub_end};
 
-        sinks[i].b = join("audit-in");
+        sinks[i].b = join(want.in_n ? want.in[i % want.in_n] : want.url, "audit-in");
         if (broker_consume(sinks[i].b, want.queue, &o, &sinks[i].s) < 0)
             die("consume", broker_errmsg(sinks[i].b));
     }
@@ -312,7 +315,7 @@ static void begin(void)
                                              .user = s};
 
         s->number = i;
-        s->b = join("audit-out");
+        s->b = join(want.url, "audit-out");
         if (broker_publisher_new(s->b, &o, &s->p) < 0)
             die("publisher", broker_errmsg(s->b));
     }
@@ -407,10 +410,15 @@ static void options(int argc, char **argv)
 {
     int c;
 
-    while ((c = getopt(argc, argv, "u:q:p:c:n:w:s:t:r:k:m:D")) != -1) {
+    while ((c = getopt(argc, argv, "u:v:q:p:c:n:w:s:t:r:k:m:D")) != -1) {
         switch (c) {
         case 'u':
             want.url = optarg;
+            break;
+        case 'v':
+            if (want.in_n == CONSUMERS_MAX)
+                die("usage", "too many addresses");
+            want.in[want.in_n++] = optarg;
             break;
         case 'q':
             want.queue = optarg;

@@ -18,7 +18,8 @@
  *          (MOVED, ASK, TRYAGAIN, CLUSTERDOWN, LOADING, READONLY, MASTERDOWN, NOREPLICAS, BUSY), it
  *          and all behind it wait and are sent again, in that order. One gap is left, for they are
  *          pipelined: those already on their way behind it are executed if Redis changes its mind
- *          between the two.
+ *          between the two. What has no key (WAIT) is never turned away, so it may be answered
+ *          before what it was sent behind.
  *
  *          Each command is answered once, with an outcome:
  *            LINK_REPLIED  Redis answered; perhaps with an error that another try does not change

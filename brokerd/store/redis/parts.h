@@ -71,7 +71,8 @@ struct parcel {
     int64_t since_ms; /* the first was put */
     int64_t tried_ms; /* it was sent, and has not been answered since; 0: it was not */
     enum overflow when_full;
-    bool sent, waits; /* on its way; and so is its WAIT */
+    bool sent;        /* on its way, or judged */
+    bool asks, waits; /* not answered yet: the put; its WAIT */
     /* What was answered, to be heeded in order. */
     bool judged;
     enum link_outcome outcome;

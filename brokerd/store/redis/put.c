@@ -373,30 +373,38 @@ static void judge(struct request *req, const struct link_answer *a)
     }
 }
 
+/* All that was said about it is answered. */
+static void came_home(struct store_queue *q, struct parcel *p)
+{
+    q->parcels_on_way--;
+    p->judged = true;
+    settle_fates(q);
+}
+
 static void on_put(struct request *req, const struct link_answer *a)
 {
     struct parcel *p = req->item;
 
     judge(req, a);
-    if (p->waits) /* that answer comes next, in any case */
+    p->asks = false;
+    if (p->waits)
         return;
     if (req->queue->policy.replicas && p->taken) /* nobody has said that they have it */
         p->outcome = LINK_UNKNOWN;
-    req->queue->parcels_on_way--;
-    p->judged = true;
-    settle_fates(req->queue);
+    came_home(req->queue, p);
 }
 
-/* How many replicas have it. */
+/* How many replicas have it. It has no key: so where the put is turned away (TRYAGAIN, while its
+ * slot moves) this is answered before it, and says nothing. */
 static void on_wait(struct request *req, const struct link_answer *a)
 {
     struct store_queue *q = req->queue;
     struct parcel *p = req->item;
     bool replied = a->outcome == LINK_REPLIED && a->reply->type == REDIS_REPLY_INTEGER;
 
-    q->parcels_on_way--;
     p->waits = false;
-    p->judged = true;
+    if (p->asks)
+        return;
     if (p->outcome == LINK_REPLIED && p->reason == REASON_NONE && !p->back_off && p->taken) {
         if (!replied || a->via != p->via) {
             p->outcome = LINK_UNKNOWN; /* said again: it takes nothing twice */
@@ -408,7 +416,7 @@ static void on_wait(struct request *req, const struct link_answer *a)
             p->reason = REASON_STORE;
         }
     }
-    settle_fates(q);
+    came_home(q, p);
 }
 
 /* --------------------------------------------------------------------------------- sending */
@@ -484,7 +492,7 @@ static bool send_parcel(struct store_queue *q, struct parcel *p)
     parcel_args(q, p);
     if (call_send(r, q, q->keys.slot, on_put, p, 0) < 0)
         return false;
-    p->sent = true;
+    p->sent = p->asks = true;
     if (!p->tried_ms)
         p->tried_ms = r->now_ms;
     q->parcels_on_way++;

@@ -274,11 +274,16 @@ void rconn_free(struct rconn *c)
 struct command *rconn_take(struct rconn *c, bool *ret_sent)
 {
     struct list_node *n = list_pop(&c->sent);
+    struct command *cmd;
 
     *ret_sent = n != NULL;
     if (!n)
         n = list_pop(&c->unsent);
-    return n ? LIST_ITEM(n, struct command, link) : NULL;
+    if (!n)
+        return NULL;
+    cmd = LIST_ITEM(n, struct command, link);
+    cmd->skip = 0; /* another may send it, without ASKING */
+    return cmd;
 }
 
 bool rconn_is_idle(const struct rconn *c)
