@@ -138,10 +138,13 @@ struct cl_link {
     bool established;
     bool want_write;    /* the epoll set waits for room */
     bool draining;      /* the broker said CONNECTION_CLOSE */
+    bool leaving;       /* nothing more is written; what the broker has written is read */
     int fd;             /* -1: none */
     int lost;           /* BROKER_* of a failure, which the turn deals with; 0: none */
     bool lost_for_good; /* and no further attempt can mend it */
     char lost_text[CL_TEXT_MAX];
+    int left_for; /* leaving: the same, to come */
+    char left_text[CL_TEXT_MAX];
     struct cl_resolve *resolve;
     struct cl_addr addr[CL_ADDRS_MAX];
     unsigned n_addrs, next_addr;
@@ -312,6 +315,11 @@ void cl_link_goodbye(broker *b, const char *text);
 
 /* Shut our side once all is written: the orderly end. */
 void cl_link_end(broker *b);
+
+/* Write nothing more, but read what is on its way until the other side has closed, or a while: to
+ * the broker what it has written is settled, where acks are automatic. `error` and the text are why
+ * the link is then lost. */
+void cl_link_leave(broker *b, int error, const char *text);
 
 /* Bytes that may be written and are not. */
 bool cl_link_pending(const broker *b);

@@ -209,7 +209,9 @@ static void link_deadline(broker *b)
                      b->opt.o.connect_ms);
         break;
     case CL_LINK_OPEN:
-        if (b->link.draining)
+        if (b->link.leaving)
+            cl_link_fail(b, b->link.left_for, "%s", b->link.left_text);
+        else if (b->link.draining)
             cl_link_fail(b, BROKER_DRAINING, "%s: the broker is about to stop", url);
         else
             cl_link_fail(b, BROKER_UNREACHABLE, "%s: no answer from a broker within %u ms", url,
@@ -260,7 +262,7 @@ void cl_turn(broker *b, unsigned ready)
     cl_subscriptions_flush(b);
     cl_link_flush(b);
     if (b->link.draining && drained(b))
-        cl_link_fail(b, BROKER_DRAINING, "the broker is about to stop");
+        cl_link_leave(b, BROKER_DRAINING, "the broker is about to stop");
     while (b->link.lost && !b->closed)
         lost(b);
     if (b->closing && !b->closed)

@@ -16,7 +16,10 @@
 #include "libbroker/client/client.h"
 #include "libbroker/wire/composite.h"
 
-enum { IN_SIZE = 256 * 1024 }; /* bytes read at once; grows for larger frames */
+enum {
+    IN_SIZE = 256 * 1024, /* bytes read at once; grows for larger frames */
+    LEAVE_MS = 2000,      /* to read what is on its way */
+};
 
 void cl_link_init(struct cl_link *l)
 {
@@ -58,7 +61,7 @@ void cl_link_close(broker *b)
         close(l->fd); /* which takes it out of the epoll set */
     l->fd = -1;
     l->state = CL_LINK_NONE;
-    l->established = l->want_write = l->draining = l->lost_for_good = false;
+    l->established = l->want_write = l->draining = l->leaving = l->lost_for_good = false;
     l->lost = 0;
     l->deadline = l->keepalive_at = CL_NEVER;
     l->n_addrs = l->next_addr = 0;
@@ -250,7 +253,7 @@ void cl_link_step(broker *b, unsigned ready)
 
 bool cl_link_pending(const broker *b)
 {
-    if (b->link.state != CL_LINK_OPEN)
+    if (b->link.state != CL_LINK_OPEN || b->link.leaving)
         return false;
     return b->link.ctl.pending > 0 || !TAILQ_EMPTY(&b->dirty_publishers);
 }
@@ -264,6 +267,21 @@ void cl_link_end(broker *b)
     l->keepalive_at = CL_NEVER;
     if (shutdown(l->fd, SHUT_WR) < 0)
         cl_link_fail(b, BROKER_CLOSED, "%s", strerror(errno));
+}
+
+void cl_link_leave(broker *b, int error, const char *text)
+{
+    struct cl_link *l = &b->link;
+
+    if (l->leaving)
+        return;
+    l->leaving = true;
+    l->left_for = error;
+    snprintf(l->left_text, sizeof l->left_text, "%s", text);
+    l->deadline = cl_now_ms() + LEAVE_MS;
+    l->keepalive_at = CL_NEVER;
+    cl_link_want_write(b, false);
+    shutdown(l->fd, SHUT_WR); /* fails where there is nobody to hear of it: reading says so, too */
 }
 
 uint8_t *cl_ctl_reserve(broker *b, size_t n)

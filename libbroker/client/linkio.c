@@ -83,7 +83,7 @@ void cl_link_flush(broker *b)
     ssize_t n;
     int e;
 
-    while (l->state == CL_LINK_OPEN && !l->lost) {
+    while (l->state == CL_LINK_OPEN && !l->lost && !l->leaving) {
         struct msghdr msg = {.msg_iov = g.iov};
 
         gather(b, &g);
@@ -103,7 +103,7 @@ void cl_link_flush(broker *b)
         } else if (e == EINTR) {
             continue;
         } else if (e != EAGAIN && e != EWOULDBLOCK) {
-            cl_link_fail(b, BROKER_DISCONNECTED, "%s", strerror(e));
+            cl_link_leave(b, BROKER_DISCONNECTED, strerror(e));
             return;
         }
         cl_link_want_write(b, true);
@@ -320,8 +320,11 @@ void cl_link_read(broker *b)
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return;
         if (n <= 0) {
-            cl_link_fail(b, l->draining ? BROKER_DRAINING : BROKER_DISCONNECTED, "%s",
-                         n < 0 ? strerror(errno) : "the broker closed the connection");
+            if (l->leaving)
+                cl_link_fail(b, l->left_for, "%s", l->left_text);
+            else
+                cl_link_fail(b, l->draining ? BROKER_DRAINING : BROKER_DISCONNECTED, "%s",
+                             n < 0 ? strerror(errno) : "the broker closed the connection");
             return;
         }
         l->last_rx = cl_now_ms();

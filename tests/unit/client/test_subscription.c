@@ -184,6 +184,35 @@ START_TEST(comes_back_with_a_gap)
 }
 END_TEST
 
+/* The client writes no more: its side of the connection has ended. */
+static bool has_left(struct fake *k)
+{
+    char c;
+
+    return recv(k->fd, &c, 1, MSG_DONTWAIT) == 0;
+}
+
+START_TEST(reads_on_when_the_broker_stops)
+{
+    struct fake k;
+
+    start(&k, NULL);
+    (void)subscribe(&k, "a", noting((struct broker_subscribe_options){0}));
+    want(&k, RS_REQUEST_STREAM);
+    say_text(&k, 1, "1");
+    say_error(&k, 0, RS_CONNECTION_CLOSE, "draining: about to stop");
+    fake_until(&k, has_left(&k));
+    say_text(&k, 1, "2"); /* to the broker this was settled when it wrote it */
+    fake_until(&k, strstr(log_text, "2:a=2"));
+    ck_assert_int_eq(broker_state(k.client), BROKER_STATE_CONNECTED);
+    fake_hang_up(&k);
+    fake_welcome(&k);
+    want(&k, RS_REQUEST_STREAM);
+    ck_assert_str_eq(log_text, "1:a=1 2:a=2 ");
+    stop(&k);
+}
+END_TEST
+
 START_TEST(ends)
 {
     struct fake k;
@@ -519,6 +548,7 @@ int main(void)
                             renews_credit_at_half,
                             never_takes_more_than_granted,
                             comes_back_with_a_gap,
+                            reads_on_when_the_broker_stops,
                             ends,
                             pulls,
                             keeps_a_lent_message,
