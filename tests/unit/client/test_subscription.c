@@ -208,7 +208,7 @@ START_TEST(reads_on_when_the_broker_stops)
     fake_hang_up(&k);
     fake_welcome(&k);
     want(&k, RS_REQUEST_STREAM);
-    ck_assert_str_eq(log_text, "1:a=1 2:a=2 ");
+    ck_assert_str_eq(log_text, "1:a=1 2:a=2 gap:0,disconnected ");
     stop(&k);
 }
 END_TEST
