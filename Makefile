@@ -219,7 +219,11 @@ $(LOAD_BIN): $(call objects,$(BASE) $(SHARED_WIRE))
 $(OUT)/tests/sim/sim_core $(OUT)/tests/sim/sim_calls $(OUT)/tests/unit/doors/test_json: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 # A start is killed at each call that changes a file.
 $(OUT)/tests/unit/store/test_journal_start: LDFLAGS += \
-    $(addprefix -Wl$(comma)--wrap=,pwritev fdatasync fsync fallocate rename unlink ftruncate link mkdir)
+    $(addprefix -Wl$(comma)--wrap=,pwritev pwritev64 fdatasync fsync fallocate fallocate64 \
+    rename unlink ftruncate ftruncate64 link mkdir)
+# It is full, or slow, when the test says so.
+$(OUT)/tests/unit/store/test_journal_full: LDFLAGS += \
+    $(addprefix -Wl$(comma)--wrap=,pwritev pwritev64 pread pread64 clock_gettime)
 # Something comes in behind each look into a mailbox.
 $(OUT)/tests/unit/core/test_nomem_durable: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(OUT)/tests/unit/worker/test_sleep: LDFLAGS += -Wl,--wrap=mailbox_is_empty

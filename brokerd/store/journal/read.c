@@ -96,17 +96,18 @@ static bool decode(const struct stored_queue *kept, uint64_t seq, struct slice b
 /* It cannot be read: it is gone, and so it is not counted twice. */
 static void lose(struct journal *j, const struct stored_queue *kept, uint64_t seq)
 {
-    struct {
-        struct op op;
-        struct store_settlement s;
-    } gone = {.op = {.size = sizeof gone, .kind = OP_SETTLE, .n = 1, .q = kept->open},
-              .s = {.verb = SETTLE_GONE, .count = 1, .seq = seq}};
+    enum { SIZE = sizeof(struct op) + sizeof(struct store_settlement) };
+    uint64_t memory[SIZE / sizeof(uint64_t)];
+    struct op *gone = (struct op *)(void *)memory;
+    struct store_settlement settlement = {.verb = SETTLE_GONE, .count = 1, .seq = seq};
 
+    *gone = (struct op){.size = SIZE, .kind = OP_SETTLE, .n = 1, .q = kept->open};
+    memcpy(gone->data, &settlement, sizeof settlement);
     j->facts.damaged++;
     journal_tell(j, JOURNAL_DAMAGED, "queue \"%.*s\": message %llu is damaged, and lost",
                  (int)kept->name_n, (const char *)kept->definition, (unsigned long long)seq);
     if (kept->open && !kept->open->closing)
-        compose_hold(j, kept->open->of->worker, &gone.op);
+        compose_hold(j, kept->open->of->worker, gone);
 }
 
 /* -------------------------------------------------------------------------------- many of them */

@@ -272,11 +272,33 @@ static int clear_segment(struct begin *b, uint32_t number)
     return files_remove(b->s->files, number);
 }
 
+/* What numbers were used may be told by nothing but what is cleared: a queue's definition before it
+ * may be lost. So all are told again. */
+static int define_all(struct begin *b)
+{
+    struct log *l = b->s->log;
+    const struct stored_queue *q;
+    struct record d;
+    size_t at = 0;
+    int r = 0;
+
+    l->free_size = true;
+    while (r == 0 && (q = catalog_next(b->s->catalog, &at)) != NULL)
+        if (!q->gone && catalog_definition(q, &d))
+            r = log_add(l, &d);
+    if (r == 0 && l->records)
+        r = write_batch(l);
+    if (r == 0 && l->records)
+        r = log_sync(l);
+    l->free_size = false;
+    return r;
+}
+
 static int clear_damaged(struct begin *b)
 {
     const struct segments *t = &b->s->catalog->segments;
     size_t i = 0;
-    int r = 0;
+    int r = b->r->damaged ? define_all(b) : 0;
 
     while (i < t->n && r == 0) {
         if (t->s[i].damaged)

@@ -440,8 +440,7 @@ static bool work(struct journal *j, bool stopping)
     if (must_retry(j, now_ms)) {
         retry(j);
         any = true;
-    }
-    if (is_due(j, now_ms, stopping)) {
+    } else if (is_due(j, now_ms, stopping)) { /* one round, then its answers: the next rewinds them */
         round_of_all(j);
         any = true;
     }

@@ -44,6 +44,10 @@ WRAP(int, unlink, (const char *name), (name))
 WRAP(int, ftruncate, (int fd, off_t n), (fd, n))
 WRAP(int, link, (const char *from, const char *to), (from, to))
 WRAP(int, mkdir, (const char *name, mode_t mode), (name, mode))
+/* As they are called where files may be large. */
+WRAP(ssize_t, pwritev64, (int fd, const struct iovec *iov, int n, off_t at), (fd, iov, n, at))
+WRAP(int, fallocate64, (int fd, int mode, off_t at, off_t n), (fd, mode, at, n))
+WRAP(int, ftruncate64, (int fd, off_t n), (fd, n))
 
 /* --------------------------------------------------------------------------------- journals */
 
