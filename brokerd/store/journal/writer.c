@@ -440,7 +440,8 @@ static bool work(struct journal *j, bool stopping)
     if (must_retry(j, now_ms)) {
         retry(j);
         any = true;
-    } else if (is_due(j, now_ms, stopping)) { /* one round, then its answers: the next rewinds them */
+    } else if (is_due(j, now_ms,
+                      stopping)) { /* one round, then its answers: the next rewinds them */
         round_of_all(j);
         any = true;
     }
