@@ -98,6 +98,7 @@ static int open_part(struct stores *s, const struct redis_url *url, uint64_t see
                                      .certificate = or_null(o->certificate),
                                      .key = or_null(o->key),
                                      .timeout_ms = o->timeout_ms,
+                                     .patience_ms = o->patience_ms,
                                      .prefix = o->prefix,
                                      .node = s->node,
                                      .seed = seed,

@@ -100,7 +100,7 @@ struct settings_redis {
     char password_file[SETTINGS_PATH_MAX];
     char password[REDIS_WORD_MAX]; /* what that file has; "" without one */
     char ca[SETTINGS_PATH_MAX], certificate[SETTINGS_PATH_MAX], key[SETTINGS_PATH_MAX]; /* or "" */
-    int64_t timeout_ms;
+    int64_t timeout_ms, patience_ms;
     char prefix[SETTINGS_WORD_MAX];
     char node[SETTINGS_WORD_MAX]; /* "": to be made up */
 };

@@ -358,7 +358,10 @@ static const struct setting rows[] = {
      .text = "TLS: file with its key."},
     {"store", "timeout", SETTING_TIME, "2s", 50, DAY, FIELD(redis.timeout_ms), OF("redis"),
      .text = "A Redis that does not answer for so long is out of order: its connection is made "
-             "anew, and what was on its way is refused (store)."},
+             "anew, and what was on its way is said again."},
+    {"store", "patience", SETTING_TIME, "5s", 50, DAY, FIELD(redis.patience_ms), OF("redis"),
+     .text = "A publish that Redis has not taken for so long, while it answers none, is refused "
+             "(store), at the latest a timeout later. More than a failover takes: then none is."},
     {"store", "prefix", SETTING_TEXT, "brokerd", TEXT(redis.prefix), OF("redis"),
      .wrong = wrong_prefix,
      .text = "What the names of its keys begin with. brokerds with the same one share queues."},

@@ -73,6 +73,7 @@ struct parcel {
     enum overflow when_full;
     bool sent;        /* on its way, or judged */
     bool asks, waits; /* not answered yet: the put; its WAIT */
+    bool doubtful;    /* said once, and nobody knows what became of that */
     /* What was answered, to be heeded in order. */
     bool judged;
     enum link_outcome outcome;
@@ -128,6 +129,7 @@ struct store_queue {
     uint64_t label;      /* of the next message */
     uint64_t unstored, unstored_bytes;
     unsigned parcels_on_way;
+    int64_t heard_ms; /* Redis answered a put */
     bool owes_room;
     bool blocked;   /* Redis is full: tried again when told, or at ... */
     int64_t try_ms; /* not before; 0: at once */

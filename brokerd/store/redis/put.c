@@ -289,6 +289,21 @@ static bool heed_reply(struct store_queue *q, struct parcel *p)
     return true;
 }
 
+/* How long nothing was heard of what this queue puts, while this one waited. */
+static bool is_patient(const struct store_queue *q, const struct parcel *p)
+{
+    int64_t since = p->since_ms > q->heard_ms ? p->since_ms : q->heard_ms;
+
+    return q->store->now_ms - since < q->store->o.patience_ms;
+}
+
+static void give_up(struct store_queue *q, struct parcel *p)
+{
+    refuse(q, p, REASON_STORE,
+           p->doubtful ? "Redis did not answer: it may have the message, or not"
+                       : link_text(q->store->link));
+}
+
 /* The first parcel's fate. False: it is to be said again. */
 static bool heed(struct store_queue *q, struct parcel *p)
 {
@@ -300,17 +315,13 @@ static bool heed(struct store_queue *q, struct parcel *p)
         refuse(q, p, p->reason, r->facts.text);
         return true;
     }
-    if (p->outcome == LINK_UNSENT) {
-        refuse(q, p, REASON_STORE, link_text(r->link));
-        return true;
-    }
-    if (r->now_ms - p->tried_ms < r->o.patience_ms && !q->closed) {
+    if (is_patient(q, p) && !q->closed) {
         r->facts.repeated++;
         q->try_ms = p->back_off ? r->now_ms + SOON_MS : 0;
         store_wake(r, SOON_MS);
         return false;
     }
-    refuse(q, p, REASON_STORE, "Redis did not answer: it may have the message, or not");
+    give_up(q, p);
     return true;
 }
 
@@ -344,6 +355,7 @@ static void judge(struct request *req, const struct link_answer *a)
     struct parcel *p = req->item;
 
     p->outcome = a->outcome;
+    p->doubtful = p->doubtful || a->outcome == LINK_UNKNOWN;
     p->reason = REASON_NONE;
     p->back_off = false;
     p->again = false;
@@ -352,6 +364,7 @@ static void judge(struct request *req, const struct link_answer *a)
     p->via = a->via;
     switch (call_verdict(req, a)) {
     case CALL_OK:
+        req->queue->heard_ms = req->queue->store->now_ms;
         p->taken = (uint32_t)reply_number(a->reply, 0);
         p->dropped = (uint32_t)reply_number(a->reply, 1);
         p->expired = (uint32_t)reply_number(a->reply, 2);
@@ -570,6 +583,15 @@ static void end_waits(struct store_queue *q)
     }
 }
 
+/* Those that nobody has taken for so long; what is on its way is answered first. */
+static void end_patience(struct store_queue *q)
+{
+    struct parcel *p;
+
+    while ((p = parcel_at(list_first(&q->parcels))) && !p->sent && !is_patient(q, p))
+        give_up(q, p);
+}
+
 void put_tick(struct store_queue *q)
 {
     if (q->closed) { /* to be freed, if nothing is on its way */
@@ -577,6 +599,7 @@ void put_tick(struct store_queue *q)
         return;
     }
     end_waits(q);
+    end_patience(q);
     owe_no_room(q);
     if (q->blocked || q->try_ms > q->store->now_ms)
         store_wake(q->store, SOON_MS);

@@ -250,7 +250,7 @@ int redis_store_new(const struct redis_store_options *o, struct redis_store **re
     r->table.ops = &redis_ops;
     r->o = *o;
     r->o.timeout_ms = o->timeout_ms ? o->timeout_ms : 2000;
-    r->o.patience_ms = o->patience_ms ? o->patience_ms : 10000;
+    r->o.patience_ms = o->patience_ms ? o->patience_ms : 5000;
     r->o.dead_ms = o->dead_ms ? o->dead_ms : REDIS_DEAD_MS;
     r->tick_every_ms = r->o.dead_ms / 10 < TICK_MS ? r->o.dead_ms / 10 : TICK_MS;
     r->trouble = (struct log_limit){.burst = 3, .per_ms = 10000};

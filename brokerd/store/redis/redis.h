@@ -50,7 +50,7 @@ struct redis_store_options {
     const struct redis_url *url;
     const char *ca, *certificate, *key; /* as link.h */
     int64_t timeout_ms;                 /* as link.h; also what WAIT waits for replicas */
-    int64_t patience_ms;                /* how long to try; 0: 10 s */
+    int64_t patience_ms;                /* without a word of Redis; 0: 5 s */
     int64_t dead_ms;                    /* REDIS_DEAD_MS unless it is 0; the same for all nodes */
     const char *prefix;                 /* of all keys and channels; NULL: "brokerd" */
     const char *node;                   /* name of this broker; NULL: "node" */
