@@ -225,6 +225,9 @@ void core_take(struct core *c, struct entry *e)
     case MAIL_RUN:
         publish_take_run(c, (struct mail_run *)e);
         break;
+    case MAIL_FOREIGN:
+        publish_take_foreign(c, (struct mail_run *)e);
+        break;
     case MAIL_SETTLED:
         publish_take_settled(c, (const struct mail_settled *)e);
         break;

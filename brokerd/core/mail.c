@@ -236,7 +236,7 @@ void mail_unref(const struct packed *p)
 
 static struct packed packed_of(const struct entry *e)
 {
-    if (e->kind == MAIL_RUN) {
+    if (e->kind == MAIL_RUN || e->kind == MAIL_FOREIGN) {
         const struct mail_run *r = (const struct mail_run *)e;
 
         return (struct packed){r->bytes, r->topic_n, r->type_n, r->n};
@@ -253,7 +253,7 @@ void entry_release(struct entry *e)
     struct packed p;
 
     call_mail_release(e);
-    if (e->kind != MAIL_RUN && e->kind != MAIL_DELIVER)
+    if (e->kind != MAIL_RUN && e->kind != MAIL_FOREIGN && e->kind != MAIL_DELIVER)
         return;
     p = packed_of(e);
     mail_unref(&p);

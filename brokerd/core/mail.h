@@ -10,6 +10,7 @@
  *              gone      home -> 0 -> all       it was deleted
  *              delete    any -> home            delete it; removed: its store has done so
  *              run       publisher's -> queue's messages; settled: what became of them
+ *              foreign   the same, from another broker (outlet.h)
  *              attach .. consumer's -> queue's  what the consumer did
  *              deliver.. queue's -> consumer's
  *              settle    any -> queue's         a delivery, by its reference; resolved: back
@@ -70,6 +71,7 @@ enum mail_kind {
     MAIL_CALL_CANCEL,
     MAIL_CALL_ERROR,
     MAIL_CALL_ENDED,
+    MAIL_FOREIGN,
 };
 
 struct mail_interest {

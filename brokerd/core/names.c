@@ -7,6 +7,7 @@
 #include "brokerd/core/found.h"
 #include "brokerd/core/mail.h"
 #include "brokerd/core/making.h"
+#include "brokerd/core/outlet.h"
 #include "brokerd/core/publish.h"
 #include "brokerd/core/question.h"
 #include "brokerd/core/queue.h"
@@ -80,7 +81,7 @@ void names_release(struct core *c, struct named *n)
 /* -------------------------------------------------------------------------- bindings */
 
 /* Tell all other workers of an interest; those who will answer. */
-static unsigned announce(struct core *c, struct slice filter, bool on, handle_t token)
+unsigned names_announce(struct core *c, struct slice filter, bool on, handle_t token)
 {
     unsigned n = 0;
 
@@ -111,6 +112,7 @@ static struct binding *binding_new(struct slice filter)
         return NULL;
     b->next = NULL;
     b->n = (uint8_t)filter.n;
+    b->is_wanted = false;
     memcpy(b->filter, filter.p, filter.n);
     return b;
 }
@@ -136,13 +138,14 @@ int names_bind(struct queue *q, struct slice filter, handle_t token)
             return r;
         /* Bound already, perhaps a moment ago: that it is asked again behind the first
          * announcement tells the asker when all have seen that one. */
-        return (int)announce(c, filter, true, token);
+        return (int)names_announce(c, filter, true, token);
     }
     while (*last)
         last = &(*last)->next;
     *last = b;
     q->bindings_n++;
-    return (int)announce(c, filter, true, token);
+    outlet_want(q, filter, b);
+    return (int)names_announce(c, filter, true, token);
 }
 
 void names_unbind_all(struct queue *q)
@@ -151,9 +154,10 @@ void names_unbind_all(struct queue *q)
     struct slice filter;
     struct binding *b;
 
+    outlet_unwant(q);
     while (queue_next_filter(q, &w, &filter))
         if (tree_unbind(q->core->tree, filter, q) == 1)
-            announce(q->core, filter, false, 0);
+            names_announce(q->core, filter, false, 0);
     while ((b = q->bindings) != NULL) {
         q->bindings = b->next;
         free(b);

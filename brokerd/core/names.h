@@ -63,6 +63,10 @@ void names_settle(struct core *c, struct named *n);
 int names_bind(struct queue *q, struct slice filter, handle_t token);
 void names_unbind_all(struct queue *q);
 
+/* Tell all other workers that a filter has its first queue here, or lost it; how many will answer
+ * `token` (0: none). */
+unsigned names_announce(struct core *c, struct slice filter, bool on, handle_t token);
+
 /* Bind to each of the packed filters (u8 length, filter). Returns answers to come, -errno. */
 int names_bind_packed(struct queue *q, const uint8_t *filters, size_t n, handle_t token);
 

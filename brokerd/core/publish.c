@@ -7,6 +7,7 @@
 #include "brokerd/core/loss.h"
 #include "brokerd/core/mail.h"
 #include "brokerd/core/names.h"
+#include "brokerd/core/outlet.h"
 #include "brokerd/core/queue.h"
 
 #include <errno.h>
@@ -186,14 +187,14 @@ static bool is_paid(const struct offer *o)
 }
 
 /* Post a run to `worker`; `queue` 0: to whatever matches there. */
-static int post_run(const struct offer *o, unsigned worker, handle_t queue)
+static struct mail_run *post(const struct offer *o, unsigned worker, handle_t queue)
 {
     struct slice topic = topic_slice(o->topic);
     struct packing k = mail_measure(topic, o->run);
     struct mail_run *m = mail_post_run(o->core, worker, &k, is_paid(o));
 
     if (!m)
-        return -1;
+        return NULL;
     m->publisher = o->publisher;
     m->first = o->first;
     m->queue = queue;
@@ -206,7 +207,12 @@ static int post_run(const struct offer *o, unsigned worker, handle_t queue)
     m->type_id = o->run->type.id;
     m->type_n = (uint8_t)(o->run->type.id == CTYPE_NAMED ? o->run->type.name.n : 0);
     mail_pack(m->bytes, topic, o->run, &k);
-    return 0;
+    return m;
+}
+
+static int post_run(const struct offer *o, unsigned worker, handle_t queue)
+{
+    return post(o, worker, queue) ? 0 : -1;
 }
 
 /* A worker took no more: its queues count as one that refused. */
@@ -257,6 +263,36 @@ static struct route *fresh_route(struct publisher *p)
     route_unref(p->route);
     p->route = r;
     return r;
+}
+
+/* ------------------------------------------------------------------- of another broker */
+
+/* Queues that all brokers share have it already, and it does not go out again. */
+static void offer_foreign_to_all(struct offer *o, const struct route *r)
+{
+    if (r->n > 1)
+        o->number = ++o->core->offers;
+    for (uint32_t i = 0; i < r->n; i++)
+        if (outlet_takes_foreign(o->core, r->queues[i]))
+            offer_to(o, r->queues[i]);
+}
+
+static unsigned route_foreign_out(struct offer *o, const struct route *r)
+{
+    unsigned posted = 0;
+
+    offer_foreign_to_all(o, r);
+    for (uint64_t w = r->workers; w; w &= w - 1) {
+        struct mail_run *m = post(o, (unsigned)__builtin_ctzll(w), 0);
+
+        if (m) {
+            m->head.kind = MAIL_FOREIGN;
+            posted++;
+        } else {
+            refused_there(o);
+        }
+    }
+    return posted;
 }
 
 /* --------------------------------------------------------------------------- publish */
@@ -575,6 +611,79 @@ int core_publish(struct publisher *p, const struct target *to, const struct run 
     return publish_at_rate(p, run);
 }
 
+/* At most RUN_MAX messages, and RUN_BYTES and the last, none too large. */
+static int publish_foreign(struct publisher *p, const struct run *run, const struct origin *from)
+{
+    struct offer o = {.core = p->ep->core,
+                      .run = run,
+                      .id = from->id,
+                      .time_ms = from->time_ms,
+                      .publisher = p->handle,
+                      .first = p->next};
+    struct route *r = fresh_route(p);
+
+    offer_note_id(&o);
+    p->next += run->n;
+    p->count += run->n;
+    p->bytes += run->bytes;
+    p->ep->publishing->published += run->n;
+    if (!r)
+        return refuse_run(p, &o, REASON_MEMORY);
+    o.topic = r->topic;
+    return enter(p, &o, route_foreign_out(&o, r));
+}
+
+/* As much as can go as one run, from i on. */
+static struct run foreign_part(const struct publisher *p, const struct run *run, uint32_t i)
+{
+    uint64_t max = p->ep->core->globals.max_message_bytes;
+    struct run part = {.v = run->v + i, .type = run->type};
+
+    for (; i < run->n && part.n < RUN_MAX && part.bytes < RUN_BYTES; i++) {
+        const struct msg_meta *meta = run->v[i].meta;
+        bool alone = run->v[i].len > max || (meta && meta->dedup);
+
+        if (alone && part.n)
+            break;
+        part.bytes += run->v[i].len;
+        part.n++;
+        if (alone)
+            break;
+    }
+    return part;
+}
+
+int core_publish_foreign(struct publisher *p, struct slice topic, const struct run *run,
+                         const struct origin *from, struct refusal *ret_why)
+{
+    struct core *c = p->ep->core;
+    struct origin at = *from;
+    int r;
+
+    if (c->draining) {
+        ret_why->reason = REASON_DRAINING;
+        return -EPIPE;
+    }
+    r = aim_at_topic(p, topic, ret_why);
+    if (r < 0)
+        return r;
+    if (run->n > p->allowance)
+        return -ENOBUFS;
+    p->allowance -= run->n;
+    learn_size(p, run);
+    publisher_has_news(p);
+    for (uint32_t i = 0; i < run->n && r == 0;) {
+        struct run part = foreign_part(p, run, i);
+
+        r = part.n == 1 && part.bytes > c->globals.max_message_bytes
+                ? refuse_large(p, part.v)
+                : publish_foreign(p, &part, &at);
+        i += part.n;
+        at.id += part.n;
+    }
+    return r;
+}
+
 /* To a queue of this worker or another. */
 static int send_moved(struct publisher *p, struct offer *o, handle_t queue)
 {
@@ -759,7 +868,7 @@ static void take_for_queue(struct offer *o, handle_t queue, struct topic *topic)
     answer_offer(o);
 }
 
-void publish_take_run(struct core *c, struct mail_run *m)
+static inline void take_run(struct core *c, struct mail_run *m, bool is_foreign)
 {
     struct packed packed = {m->bytes, m->topic_n, m->type_n, m->n};
     struct slice topic = slice_of(m->bytes, m->topic_n);
@@ -784,11 +893,24 @@ void publish_take_run(struct core *c, struct mail_run *m)
         take_for_queue(&o, m->queue, r->topic);
     } else {
         o.topic = r->topic;
-        offer_to_all(&o, r);
+        if (is_foreign)
+            offer_foreign_to_all(&o, r);
+        else
+            offer_to_all(&o, r);
         answer_offer(&o);
     }
     route_unref(r);
     mail_unref(&packed);
+}
+
+void publish_take_run(struct core *c, struct mail_run *m)
+{
+    take_run(c, m, false);
+}
+
+void publish_take_foreign(struct core *c, struct mail_run *m)
+{
+    take_run(c, m, true);
 }
 
 void publish_unpark(struct core *c, struct named *n)

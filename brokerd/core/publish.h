@@ -36,6 +36,7 @@ void publish_flush(struct core *c);
 
 /* A run from another worker, and the answers to one of ours. */
 void publish_take_run(struct core *c, struct mail_run *m);
+void publish_take_foreign(struct core *c, struct mail_run *m);
 void publish_take_settled(struct core *c, const struct mail_settled *m);
 
 /* Messages that waited for their queue to be known. */

@@ -179,7 +179,8 @@ struct queue {
 
 struct binding {
     struct binding *next;
-    uint8_t n; /* bytes of the filter, NAME_MAX_BYTES at most */
+    uint8_t n;      /* bytes of the filter, NAME_MAX_BYTES at most */
+    bool is_wanted; /* and told so (outlet.h) */
     char filter[];
 };
 
@@ -467,6 +468,9 @@ struct core {
     struct list questions; /* struct question: put to stores, not answered */
     uint64_t asked;        /* so many questions ever */
     struct list moves;     /* struct move (manage.c) */
+    struct queue *outlet;  /* of what other brokers want (outlet.h); NULL: none */
+    void (*wanted)(void *ctx, struct slice filter, bool on); /* the same; NULL: nobody asks */
+    void *wanted_ctx;
     struct core_counters count;
 
     /* Scratch of one call, so that none of it is on the stack or on the heap: a run from
