@@ -10,6 +10,7 @@
 #include "brokerd/stores.h"
 
 struct journal;
+struct nodes;
 struct redis_store;
 
 enum { STORES_TEXT_MAX = 1024 };
@@ -26,6 +27,7 @@ struct stores {
     struct workers *workers;
     struct journal *journal;                       /* NULL: none */
     struct redis_part redis[SETTINGS_WORKERS_MAX]; /* by worker */
+    struct nodes *nodes;                           /* that share topics by it; NULL: none */
     atomic_uint redis_down;                        /* how many of them cannot reach it */
     char url[REDIS_URL_MAX];                       /* of Redis, for people */
     char node[SETTINGS_WORD_MAX];

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "brokerd/core/store.h"
+#include "brokerd/nodes/nodes.h"
 #include "brokerd/store/redis/redis.h"
 #include "brokerd/stores_internal.h"
 #include "config/options.h"
@@ -116,6 +117,33 @@ static int open_part(struct stores *s, const struct redis_url *url, uint64_t see
     return r < 0 ? r : worker_add_store(w, redis_store_table(p->store));
 }
 
+/* What nodes tell. Worker 0's thread. */
+static void on_node(void *ctx, enum log_level level, const char *kind, const char *node,
+                    const char *text)
+{
+    const struct stores *s = ctx;
+
+    s->o.tell(s->o.ctx, level, kind, LOG_FACTS({"store", "redis", 0}, {"node", node, 0}), text);
+}
+
+static int open_nodes(struct stores *s, const struct redis_url *url, uint64_t seed, char *err,
+                      size_t err_size)
+{
+    const struct settings_redis *o = &s->o.settings->redis;
+    struct nodes_options no = {.url = url,
+                               .ca = or_null(o->ca),
+                               .certificate = or_null(o->certificate),
+                               .key = or_null(o->key),
+                               .timeout_ms = o->timeout_ms,
+                               .prefix = o->prefix,
+                               .node = s->node,
+                               .seed = seed,
+                               .event = on_node,
+                               .ctx = s};
+
+    return o->topics ? nodes_new(&no, s->workers, &s->nodes, err, err_size) : 0;
+}
+
 int stores_open_redis(struct stores *s)
 {
     const struct settings_redis *o = &s->o.settings->redis;
@@ -132,6 +160,8 @@ int stores_open_redis(struct stores *s)
     (void)!getrandom(&seed, sizeof seed, 0);
     for (unsigned i = 0; i < workers_count(s->workers) && r == 0; i++)
         r = open_part(s, &url, seed, i, err, sizeof err);
+    if (r == 0)
+        r = open_nodes(s, &url, seed, err, sizeof err);
     explicit_bzero(&url, sizeof url);
     if (r == 0)
         return EXIT_STOPPED;
@@ -146,6 +176,8 @@ static void begin_stop(void *arg, struct worker *w)
     struct stores *s = arg;
 
     redis_store_stop(s->redis[worker_id(w)].store);
+    if (s->nodes && worker_id(w) == 0)
+        nodes_stop(s->nodes);
     stores_answer(s, true);
 }
 
@@ -153,7 +185,8 @@ static void answer_stopped(void *arg, struct worker *w)
 {
     struct stores *s = arg;
 
-    stores_answer(s, redis_store_stopped(s->redis[worker_id(w)].store));
+    stores_answer(s, redis_store_stopped(s->redis[worker_id(w)].store) &&
+                         (!s->nodes || worker_id(w) != 0 || nodes_stopped(s->nodes)));
 }
 
 void stores_stop_redis(struct stores *s)
@@ -175,6 +208,8 @@ void stores_stop_redis(struct stores *s)
 
 void stores_free_redis(struct stores *s)
 {
+    nodes_free(s->nodes);
+    s->nodes = NULL;
     for (unsigned i = 0; i < SETTINGS_WORKERS_MAX; i++) {
         redis_store_free(s->redis[i].store);
         s->redis[i].store = NULL;
@@ -192,6 +227,37 @@ static json_t *part_of(json_t *o, const char *key)
         json_object_set_new(o, key, part);
     }
     return part;
+}
+
+static void tell_node(void *ctx, const struct nodes_other *o)
+{
+    json_t *node = json_pack("{s:s, s:s}", "node", o->id, "state", o->alive ? "up" : "down");
+    const struct store_number numbers[] = {{"filters", o->filters},
+                                           {"forwarded", o->forwarded},
+                                           {"lost", o->lost},
+                                           {"received", o->received},
+                                           {"missed", o->missed}};
+
+    STORES_ADD_NUMBERS(node, numbers);
+    json_array_append_new(ctx, node);
+}
+
+/* Topics, which worker 0 shares with other nodes. */
+static void tell_nodes(const struct nodes *n, json_t *o)
+{
+    struct nodes_facts f = nodes_facts(n);
+    const struct store_number facts[] = {
+        {"nodes", f.nodes}, {"filters", f.filters}, {"wanted", f.wanted}, {"waiting", f.waiting}};
+    const struct store_number counters[] = {
+        {"topics_forwarded", f.forwarded}, {"topics_entries", f.entries},
+        {"topics_lost", f.lost},           {"topics_received", f.received},
+        {"topics_missed", f.missed},       {"topics_malformed", f.malformed}};
+    json_t *others = json_array();
+
+    nodes_each(n, tell_node, others);
+    json_object_set_new(o, "others", others);
+    STORES_ADD_NUMBERS(o, facts);
+    STORES_ADD_NUMBERS(part_of(o, "counters"), counters);
 }
 
 void stores_tell_redis(const struct stores *s, unsigned worker, json_t *to)
@@ -234,4 +300,6 @@ void stores_tell_redis(const struct stores *s, unsigned worker, json_t *to)
     STORES_ADD_NUMBERS(o, facts);
     STORES_ADD_NUMBERS(part_of(o, "counters"), counters);
     STORES_ADD_NUMBERS(part_of(o, "refused"), refused);
+    if (s->nodes && worker == 0)
+        tell_nodes(s->nodes, o);
 }

@@ -102,6 +102,7 @@ struct settings_redis {
     char ca[SETTINGS_PATH_MAX], certificate[SETTINGS_PATH_MAX], key[SETTINGS_PATH_MAX]; /* or "" */
     int64_t timeout_ms, patience_ms;
     char prefix[SETTINGS_WORD_MAX];
+    bool topics;
     char node[SETTINGS_WORD_MAX]; /* "": to be made up */
 };
 

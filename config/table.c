@@ -365,6 +365,8 @@ static const struct setting rows[] = {
     {"store", "prefix", SETTING_TEXT, "brokerd", TEXT(redis.prefix), OF("redis"),
      .wrong = wrong_prefix,
      .text = "What the names of its keys begin with. brokerds with the same one share queues."},
+    {"store", "topics", SETTING_BOOL, "false", FIELD(redis.topics), OF("redis"),
+     .text = "Share topics too: what is published on one brokerd reaches subscribers of all."},
     {"store", "node", SETTING_TEXT, "", TEXT(redis.node), OF("redis"), .wrong = wrong_node,
      .text = "This brokerd's name among them. Empty: the host's, and something random."},
 

@@ -20,6 +20,7 @@ brokerd/doors    : brokerd/core libbroker/wire libbroker/base | event2/|sys/sock
 brokerd/net      : brokerd/doors/door.h brokerd/doors/inlet.h brokerd/doors/table.h brokerd/worker libbroker/base | hiredis|confuse|jansson
 brokerd/admin    : brokerd/core/core.h brokerd/core/call.h brokerd/core/inspect.h brokerd/core/manage.h brokerd/worker libbroker/base | event2/|hiredis|confuse
 brokerd/store    : brokerd/core brokerd/worker libbroker/wire/mime.h libbroker/base | confuse
+brokerd/nodes    : brokerd/core brokerd/worker brokerd/store/redis/link.h brokerd/store/redis/url.h libbroker/base | confuse
 brokerd/webhooks : brokerd/core/core.h brokerd/worker libbroker/wire libbroker/base | hiredis|confuse
 "
 # Rooms that the design names and nobody has moved into yet.

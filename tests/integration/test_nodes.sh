@@ -1,0 +1,162 @@
+#!/bin/bash
+# Topics of three brokers on one Redis: what is published on one reaches who subscribes on another, once and in
+# order; who wants nothing costs nothing; a shared queue has each once; a node is killed, Redis is restarted.
+# limit: 60 s
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib_redis.sh"
+
+n=10000
+[ -z "$SANITIZE" ] || n=2000
+
+declare -A url pid log
+node_start() { # NAME
+    conf="store \"redis\" {
+        url = \"redis://127.0.0.1:${redis_port[main]}\"
+        topics = true
+        node = \"$1\"
+    }
+    queue \"shared\" { durable = redis }"
+    brokerd_log=$TMP/$1.log
+    brokerd_start
+    url[$1]=$BROKER_URL
+    pid[$1]=$brokerd_pid
+    log[$1]=$brokerd_log
+}
+
+figure() { # NODE EXPRESSION over s, the store's answer
+    curl -s "http://${url[$1]#tcp://}/v1/stores" |
+        python3 -c 'import json,sys; s = json.load(sys.stdin)["stores"][0]; print(eval(sys.argv[1]))' "$2"
+}
+
+is() { # NODE EXPRESSION VALUE
+    [ "$(figure "$1" "$2")" = "$3" ]
+}
+
+at_least() { # NODE EXPRESSION VALUE
+    [ "$(figure "$1" "$2")" -ge "$3" ]
+}
+
+calls() { # COMMAND: how often Redis has done it
+    redis_cli main info commandstats | sed -nE "s/^cmdstat_$1:calls=([0-9]+).*/\\1/p" | grep . || echo 0
+}
+
+# sub_start NAME NODE ARGS..: its lines in $TMP/NAME, and it is subscribed
+declare -A sub
+sub_start() {
+    local name=$1 node=$2
+    shift 2
+    background broker sub -s "${url[$node]}" --raw "$@" >"$TMP/$name" 2>"$TMP/$name.err"
+    sub[$name]=$!
+    wait_until 10 grep -q '^broker sub: subscribed' "$TMP/$name.err"
+}
+
+sub_end() { # NAME: it has all it waits for, and has lost nothing
+    ended_within 20 "${sub[$1]}"
+    assert_eq "$status" 0 "exit status of sub $1 ($(tail -n 2 "$TMP/$1.err" 2>/dev/null))"
+}
+
+lines() { # FILE N
+    [ "$(wc -l <"$1")" -ge "$2" ]
+}
+
+redis_start main --appendonly yes --appendfsync everysec
+for name in one two three; do
+    node_start $name
+done
+for name in one two three; do
+    wait_until 10 is $name 's["nodes"]' 2
+done
+
+# ---- nobody wants it: nothing is written
+
+seq 1 100 | broker pub -s "${url[one]}" nobody.wants -l
+sub_start here one 'only.here' -n 3
+seq 1 3 | broker pub -s "${url[one]}" only.here -l
+sub_end here
+assert_eq "$(calls xadd)" 0 "XADD, and nobody on another node wants anything"
+
+# ---- each once, in order of its publisher; wildcards, and two filters that match the same
+
+sub_start all2 two 'p.#' '*.one' -n $((2 * n))
+sub_start one3 three 'p.one' -n "$n"
+sub_start own one 'p.*' -n $((2 * n))
+wait_until 10 is one 's["wanted"]' 3
+wait_until 10 is three 's["wanted"]' 3
+seq 1 "$n" | sed 's/^/one /' | broker pub -s "${url[one]}" p.one -l &
+publisher=$!
+seq 1 "$n" | sed 's/^/two /' | broker pub -s "${url[three]}" p.two -l
+wait $publisher
+for name in all2 one3 own; do
+    sub_end $name
+done
+assert_same <(seq 1 "$n" | sed 's/^/one /') "$TMP/one3"
+for name in all2 own; do
+    assert_same <(seq 1 "$n" | sed 's/^/one /') <(grep '^one' "$TMP/$name")
+    assert_same <(seq 1 "$n" | sed 's/^/two /') <(grep '^two' "$TMP/$name")
+done
+assert_eq "$(figure two 's["counters"]["topics_received"]')" $((2 * n)) "received by two"
+assert_eq "$(figure one 's["counters"]["topics_lost"]')" 0 "lost by one"
+for name in one two three; do
+    assert_eq "$(figure $name 's["counters"]["topics_missed"]')" 0 "missed by $name"
+    wait_until 10 is $name 's["wanted"]' 0
+done
+
+# ---- headers and type go with it
+
+background broker sub -s "${url[two]}" 'h.#' -n 1 --json >"$TMP/whole"
+sub[whole]=$!
+wait_until 10 is one 's["wanted"]' 1
+broker pub -s "${url[one]}" h.x 'data' -H colour:red --type text/plain
+sub_end whole
+assert_grep 'colour' "$TMP/whole"
+assert_grep 'text/plain' "$TMP/whole"
+
+# ---- a queue that all share takes each once; one of a node's own has a copy
+
+broker queue add -s "${url[one]}" shared --bind 'q.#'
+sub_start mine two --queue mine 'q.#' -n 500
+wait_until 10 is one 's["wanted"] >= 1' True
+wait_until 10 is three 's["wanted"] >= 1' True
+seq 1 500 | broker pub -s "${url[three]}" q.x -l
+sub_end mine
+assert_same <(seq 1 500) "$TMP/mine"
+sub_start shared two --queue shared -n 500
+sub_end shared
+assert_same <(seq 1 500) <(sort -n "$TMP/shared")
+depth() {
+    broker queue info -s "${url[two]}" shared --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["depth"])'
+}
+assert_eq "$(depth)" 0 "messages left in the shared queue"
+
+# ---- one is killed: the others go on, and it is gone after a while
+
+sub_start last two 'k.#' -n 200
+wait_until 10 is one 's["wanted"] >= 1' True
+kill -KILL "${pid[three]}"
+wait "${pid[three]}" 2>/dev/null || true
+seq 1 100 | broker pub -s "${url[one]}" k.x -l
+wait_until 10 lines "$TMP/last" 100
+
+# ---- Redis is restarted meanwhile, and has forgotten everything
+
+redis_kill main
+rm -rf "$TMP/redis-main/appendonlydir"
+redis_again main
+wait_until 15 redis_says main '"?#|k' smembers "$(redis_cli main keys '*node.two*:w')"
+seq 1 40 | broker pub -s "${url[one]}" lost.perhaps -l
+until_arrives() {
+    broker pub -s "${url[one]}" k.x again
+    lines "$TMP/last" 101
+}
+wait_until 15 until_arrives
+wait_until 15 is one 's["nodes"]' 1
+assert_grep 'event=node_down .*three' "${log[one]}"
+
+# ---- and stops in peace: the other hears it at once
+
+kill "${sub[last]}"
+brokerd_pid=${pid[two]} brokerd_log=${log[two]} brokerd_stop
+wait_until 3 is one 's["nodes"]' 0
+brokerd_pid=${pid[one]} brokerd_log=${log[one]} brokerd_stop
+redis_cli main --raw keys '*%node*' >"$TMP/keys"
+! grep -q . "$TMP/keys" || fail "left in Redis: $(cat "$TMP/keys")"
