@@ -589,15 +589,16 @@ local function undefine(keys, args)
 end
 
 -- beat NODE KEEP: the node lives. Answers of each node: name, and ms since it was seen; who was not
--- for KEEP ms is forgotten.
+-- for KEEP ms is forgotten. Last, 1 if this node was not known, or 0.
 local function beat(keys, args)
     local now, out = now_ms(), {}
-    redis.call('ZADD', keys[2], now, args[1])
+    local new = redis.call('ZADD', keys[2], now, args[1])
     redis.call('ZREMRANGEBYSCORE', keys[2], '-inf', now - args[2])
     local all = redis.call('ZRANGE', keys[2], 0, -1, 'WITHSCORES')
     for i = 1, #all, 2 do
         out[i], out[i + 1] = all[i], now - all[i + 1]
     end
+    out[#all + 1] = new
     return out
 end
 

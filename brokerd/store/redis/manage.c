@@ -97,26 +97,32 @@ static void names_args(struct redis_store *r, const char *function, const struct
     args_add(r, slice_of(q->name, q->name_n));
 }
 
-/* Tell what it is, if nobody has. 0 or -errno. */
-static int send_definition(struct store_queue *q)
+int manage_tell(struct store_queue *q, request_fn *defined)
 {
     names_args(q->store, "brokerd_1_define", q);
     args_add(q->store, slice_of(q->definition, q->definition_n));
     args_text(q->store, "new");
-    return call_send(q->store, q, q->store->names.slot, on_defined, NULL, 0);
+    return call_send(q->store, q, q->store->names.slot, defined, NULL, 0);
 }
 
-static int send_open(struct store_queue *q)
+int manage_make(struct store_queue *q, uint64_t label, request_fn *defined, request_fn *made)
 {
     struct redis_store *r = q->store;
-    int e = send_definition(q);
+    int e = manage_tell(q, defined);
 
     if (e < 0)
         return e;
     args_begin(r, "brokerd_1_open", q);
     args_text(r, q->consumer);
-    args_number(r, q->label);
-    e = call_send(r, q, q->keys.slot, on_opened, NULL, 0);
+    args_number(r, label);
+    return call_send(r, q, q->keys.slot, made, NULL, 0);
+}
+
+static int send_open(struct store_queue *q)
+{
+    struct redis_store *r = q->store;
+    int e = manage_make(q, q->label, on_defined, on_opened);
+
     if (e < 0)
         return e;
     args_begin(r, "brokerd_1_facts", q);
@@ -389,11 +395,6 @@ void manage_free(struct store_queue *q)
     free(q->definition);
     free(q->name);
     free(q);
-}
-
-void manage_lost(struct store_queue *q)
-{
-    q->lost = true;
 }
 
 static void on_removed(struct request *req, const struct link_answer *a)

@@ -81,14 +81,37 @@ static void forget(struct redis_store *r, struct slice name)
 
 static void send_scan(struct redis_store *r, struct slice cursor);
 
+static bool is_missing(const struct redis_store *r, const struct map_entry *e)
+{
+    return (uintptr_t)e->value != r->scan;
+}
+
+/* Deleted while nobody listened; or Redis lost all, which a beat tells before it is believed. */
+static bool doubt(struct redis_store *r)
+{
+    struct map_entry *e = map_next(&r->known, NULL);
+
+    while (e && !is_missing(r, e))
+        e = map_next(&r->known, e);
+    if (!e || (r->doubted && r->beats - r->doubt_beat > 1)) {
+        r->doubted = false;
+        return false;
+    }
+    if (!r->doubted)
+        r->doubt_beat = r->beats;
+    return r->doubted = r->scan_again = true;
+}
+
 static void end_scan(struct redis_store *r)
 {
     struct map_entry *e, *next;
 
     r->scanning = false;
+    if (doubt(r)) /* the tick looks again */
+        return;
     for (e = map_next(&r->known, NULL); e; e = next) {
         next = map_next(&r->known, e);
-        if ((uintptr_t)e->value != r->scan) {
+        if (is_missing(r, e)) {
             struct store_definition d = {.name = map_key(e)};
 
             tell(r, STORED_REMOVED, &d);

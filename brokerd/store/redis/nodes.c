@@ -22,7 +22,8 @@ static bool is_steady(const struct redis_store *r)
 
 /* ------------------------------------------------------------------------------------ beats */
 
-/* {name, ms ..}. Who was alive and is not any more begins a new generation. */
+/* {name, ms .., is this node new there}. Who was alive and is not any more begins a new
+ * generation. */
 static void on_beat(struct request *req, const struct link_answer *a)
 {
     struct redis_store *r = req->store;
@@ -35,6 +36,7 @@ static void on_beat(struct request *req, const struct link_answer *a)
         return;
     }
     r->beat_ms = 0;
+    gone_heard(r, r->generation && reply_number(a->reply, a->reply->elements - 1) == 1);
     for (e = map_next(&r->alive, NULL); e; e = map_next(&r->alive, e))
         e->value = r; /* not seen */
     for (size_t i = 0; i + 2 <= a->reply->elements; i += 2)
@@ -186,7 +188,7 @@ void nodes_tick(struct redis_store *r)
 
         if (r->checks >= CLAIMS_AT_ONCE)
             return;
-        if (!q->open || q->closed || q->lost || q->checking || q->checked == r->generation)
+        if (!q->open || q->closed || q->gone || q->lost || q->checking || q->checked == r->generation)
             continue;
         q->checking = true;
         r->checks++;

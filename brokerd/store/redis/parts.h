@@ -122,7 +122,11 @@ struct store_queue {
     bool remove;    /* .. and it is to be deleted */
     bool leaving;   /* what is held is being given back */
     bool left;      /* it has been */
-    bool lost;      /* it exists no more */
+    bool gone;      /* Redis does not have it: deleted by another node, or Redis lost what it had */
+    bool asked;     /* which of both is being found out, or it is being made again */
+    bool absent;    /* nor is it defined */
+    bool lost;      /* it was deleted */
+    uint64_t absent_beat;
 
     /* put.c */
     struct list parcels; /* in the order they came */
@@ -187,6 +191,7 @@ struct redis_store {
     /* nodes.c */
     struct map alive;
     uint64_t generation; /* rises when a node dies */
+    uint64_t beats;      /* answered */
     int64_t steady_ms;   /* all has gone well since */
     int64_t beat_ms;     /* the one on its way was sent; 0: none is */
     unsigned checks, ticks;
@@ -195,6 +200,8 @@ struct redis_store {
     struct map known; /* names of queues; value: the scan that saw it */
     uintptr_t scan;
     bool scanning, scan_again, found_all;
+    bool doubted; /* names were missing in the last scan, when so many beats had been heard: */
+    uint64_t doubt_beat;
 
     struct redis_facts facts;
     struct log_limit trouble;
@@ -262,6 +269,10 @@ void put_pump(struct store_queue *q);
 void put_tick(struct store_queue *q);
 /* Try again what Redis had no room for. */
 void put_room(struct store_queue *q);
+/* The label of the first message that was not answered. */
+uint64_t put_label(const struct store_queue *q);
+/* It was deleted: refuse what is not on its way. */
+void put_lost(struct store_queue *q);
 /* Forget what was not sent. */
 void put_drop(struct store_queue *q);
 /* Free all; nothing is on its way. */
@@ -304,8 +315,17 @@ void manage_close(struct store_queue *q, bool remove);
 void manage_leave(struct store_queue *q);
 void manage_free(struct store_queue *q);
 void args_signed(struct redis_store *r, int64_t v);
-/* The queue is deleted, elsewhere. */
-void manage_lost(struct store_queue *q);
+/* Tell what it is, if nobody has. 0 or -errno. */
+int manage_tell(struct store_queue *q, request_fn *defined);
+/* The same, and it is made if it is not there, and used; labels begin with that. 0 or -errno. */
+int manage_make(struct store_queue *q, uint64_t label, request_fn *defined, request_fn *made);
+
+/* ---------------------------------------------------------------------------------- gone.c */
+
+/* Redis says that it has no such queue. */
+void gone_met(struct store_queue *q);
+/* A beat was answered; `wiped`: by a Redis that had forgotten this node, so all of them. */
+void gone_heard(struct redis_store *r, bool wiped);
 
 /* --------------------------------------------------------------------------------- nodes.c */
 

@@ -289,12 +289,16 @@ static bool heed_reply(struct store_queue *q, struct parcel *p)
     return true;
 }
 
-/* How long nothing was heard of what this queue puts, while this one waited. */
+/* While this one waited, was anything heard lately of what this queue puts? A publisher that may be
+ * held is, for as long. */
 static bool is_patient(const struct store_queue *q, const struct parcel *p)
 {
     int64_t since = p->since_ms > q->heard_ms ? p->since_ms : q->heard_ms;
+    int64_t most = q->store->o.patience_ms;
 
-    return q->store->now_ms - since < q->store->o.patience_ms;
+    if (p->when_full == OVERFLOW_BLOCK && q->policy.block_timeout_ms > most)
+        most = q->policy.block_timeout_ms;
+    return q->store->now_ms - since < most;
 }
 
 static void give_up(struct store_queue *q, struct parcel *p)
@@ -313,6 +317,10 @@ static bool heed(struct store_queue *q, struct parcel *p)
         return heed_reply(q, p);
     if (p->reason != REASON_NONE) {
         refuse(q, p, p->reason, r->facts.text);
+        return true;
+    }
+    if (q->lost) {
+        refuse(q, p, REASON_NOT_FOUND, NULL);
         return true;
     }
     if (is_patient(q, p) && !q->closed) {
@@ -377,8 +385,8 @@ static void judge(struct request *req, const struct link_answer *a)
         p->back_off = true;
         break;
     case CALL_GONE:
-        p->reason = REASON_NOT_FOUND;
-        manage_lost(req->queue);
+        p->back_off = true;
+        gone_met(req->queue);
         break;
     case CALL_WRONG:
         p->reason = REASON_STORE;
@@ -520,7 +528,7 @@ void put_pump(struct store_queue *q)
     struct list_node *n, *next;
     bool resend = false;
 
-    if (!q->open || q->closed || q->store->now_ms < q->try_ms)
+    if (!q->open || q->closed || q->gone || q->store->now_ms < q->try_ms)
         return;
     for (n = list_first(&q->parcels); n; n = next) {
         struct parcel *p = parcel_at(n);
@@ -537,6 +545,21 @@ void put_pump(struct store_queue *q)
             return;
         q->blocked = false;
     }
+}
+
+uint64_t put_label(const struct store_queue *q)
+{
+    const struct parcel *p = parcel_at(list_first(&q->parcels));
+
+    return p && p->label ? p->label + p->done : q->label;
+}
+
+void put_lost(struct store_queue *q)
+{
+    struct parcel *p;
+
+    while ((p = parcel_at(list_first(&q->parcels))) && !p->sent)
+        refuse(q, p, REASON_NOT_FOUND, NULL);
 }
 
 /* ------------------------------------------------------------------------ waiting for room */

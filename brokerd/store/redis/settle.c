@@ -96,7 +96,7 @@ static void on_settled(struct request *req, const struct link_answer *a)
             take_news(q, true);
         chunk_free(c);
         if (v == CALL_GONE)
-            manage_lost(q);
+            gone_met(q);
     } else {
         q->settle_ms = q->store->now_ms + (v == CALL_WRONG ? TICK_MS : SOON_MS);
         store_wake(q->store, SOON_MS);

@@ -135,7 +135,7 @@ static void try_again(struct store_queue *q, enum verdict v)
     q->fetching = false;
     store_wake(q->store, SOON_MS);
     if (v == CALL_GONE) {
-        manage_lost(q);
+        gone_met(q);
         return;
     }
     if (v == CALL_LOST)
@@ -182,7 +182,7 @@ static void on_took(struct request *req, const struct link_answer *a)
 
     q->probing = false;
     if (v == CALL_GONE)
-        manage_lost(q);
+        gone_met(q);
     if (v != CALL_OK)
         return;
     due_in = reply_number(a->reply, 1);
@@ -287,7 +287,7 @@ static void on_audit(struct request *req, const struct link_answer *a)
 
     q->auditing = false;
     if (v == CALL_GONE)
-        manage_lost(q);
+        gone_met(q);
     if (v != CALL_OK)
         return;
     n = a->reply->elements;
@@ -336,7 +336,7 @@ static void audit(struct store_queue *q)
 
 void take_pump(struct store_queue *q)
 {
-    if (!q->open || q->closed || q->lost || q->fetching || q->store->stopping)
+    if (!q->open || q->closed || q->lost || q->fetching || q->gone || q->store->stopping)
         return;
     if (q->audit)
         audit(q);
@@ -373,7 +373,7 @@ static void sweep(struct store_queue *q)
 
 void take_tick(struct store_queue *q)
 {
-    if (!q->open || q->closed || q->lost)
+    if (!q->open || q->closed || q->gone || q->lost)
         return;
     if (q->due_ms <= q->store->now_ms) {
         q->due_ms = INT64_MAX;
