@@ -188,7 +188,8 @@ void nodes_tick(struct redis_store *r)
 
         if (r->checks >= CLAIMS_AT_ONCE)
             return;
-        if (!q->open || q->closed || q->gone || q->lost || q->checking || q->checked == r->generation)
+        if (!q->open || q->closed || q->gone || q->lost || q->checking ||
+            q->checked == r->generation)
             continue;
         q->checking = true;
         r->checks++;
