@@ -36,10 +36,18 @@ chaos_redis() {
         done
         url="redis+sentinel://127.0.0.1:${redis_port[s1]},127.0.0.1:${redis_port[s2]},127.0.0.1:${redis_port[s3]}/main"
         ;;
-    single)
-        redis_start m1 "$@"
+    single) # by TLS, with the rights that the manual says are enough
+        redis_certificates
+        redis_tls m1 --enable-debug-command yes "$@"
         servers=(m1)
-        url="redis://127.0.0.1:${redis_port[m1]}"
+        sed -n '/ACL SETUSER brokerd/,/^$/p' docs/stores-redis.md | tr -d '\n' |
+            sed 's/PASSWORD/geheim/' >"$TMP/rights"
+        # shellcheck disable=SC2046 # words, on purpose
+        set -f
+        redis_cli m1 $(cat "$TMP/rights") | grep -q OK || fail "no such rights: $(cat "$TMP/rights")"
+        set +f
+        url="rediss://brokerd:geheim@127.0.0.1:${redis_port[m1]}"
+        redis_settings="ca = \"$TMP/tls/ca.pem\" certificate = \"$TMP/tls/redis.pem\" key = \"$TMP/tls/redis.key\""
         ;;
     esac
 }
@@ -56,7 +64,7 @@ node_begin() { # I
 }
 
 is_server_up() { # NAME
-    [ "$(timeout 1 redis-cli -h 127.0.0.1 -p "${redis_port[$1]}" ping 2>/dev/null)" = PONG ]
+    [ "$(timeout 1 redis-cli "${redis_by[@]}" -h 127.0.0.1 -p "${redis_port[$1]}" ping 2>/dev/null)" = PONG ]
 }
 
 # Whom the others, if there are some, take for the master of the queue.
@@ -89,8 +97,7 @@ find_master() {
 has_master() {
     master=$(name_master)
     [ -n "$master" ] && is_server_up "$master" &&
-        timeout 1 redis-cli -h 127.0.0.1 -p "${redis_port[$master]}" info replication |
-        grep -q '^role:master'
+        redis_says "$master" '^role:master' info replication
 }
 
 # Every master has its replicas, in step.

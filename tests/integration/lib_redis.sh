@@ -9,13 +9,14 @@
 # All of them end with the test. Nothing is read from or written to the system's own Redis.
 
 declare -A redis_port redis_pid redis_args
+redis_by=() # redis-cli's options, for TLS
 
 redis_free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
 redis_answers() { # NAME: it takes commands, or wants a password first
-    redis-cli -h 127.0.0.1 -p "${redis_port[$1]}" ping 2>&1 | grep -qE 'PONG|NOAUTH|LOADING|MASTERDOWN'
+    redis-cli "${redis_by[@]}" -h 127.0.0.1 -p "${redis_port[$1]}" ping 2>&1 | grep -qE 'PONG|NOAUTH|LOADING|MASTERDOWN'
 }
 
 # redis_start NAME [OPTIONS]: a server, answering. An option --port of its own counts.
@@ -46,7 +47,7 @@ redis_again() {
 redis_cli() { # NAME COMMAND..
     local name=$1
     shift
-    redis-cli -h 127.0.0.1 -p "${redis_port[$name]}" "$@"
+    redis-cli "${redis_by[@]}" -h 127.0.0.1 -p "${redis_port[$name]}" "$@"
 }
 
 # redis_kill NAME [SIGNAL]
