@@ -384,7 +384,7 @@ static int64_t next_due(struct core *c, int64_t announce, bool owing)
 
     due = announce < due ? announce : due;
     due = c->unhurried_due_ms < due ? c->unhurried_due_ms : due;
-    if (!list_empty(&c->starved) || !list_empty(&c->holding))
+    if (!list_empty(&c->starved) || !list_empty(&c->holding) || !list_empty(&c->touched))
         due = c->now_ms + STARVED_RETRY_MS < due ? c->now_ms + STARVED_RETRY_MS : due;
     if (!list_empty(&c->behind) || owing)
         due = c->now_ms + 1 < due ? c->now_ms + 1 : due;

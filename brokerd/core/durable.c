@@ -585,15 +585,22 @@ void durable_touch(struct storage *d)
 
 void durable_turn(struct core *c)
 {
+    struct list starved;
     struct list_node *n;
 
+    list_init(&starved);
     while ((n = list_pop(&c->touched)) != NULL) {
         struct storage *d = LIST_ITEM(n, struct storage, touched);
 
+        durable_hand_over(d); /* what is settled is not fetched again */
         if (d->at)
             window_fetch(d);
         durable_hand_over(d);
+        if (d->starved && !list_linked(&d->touched))
+            list_push_back(&starved, &d->touched);
     }
+    while ((n = list_pop(&starved)) != NULL)
+        list_push_back(&c->touched, n);
     if (!window_affords(c))
         window_shrink(c);
 }

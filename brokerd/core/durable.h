@@ -66,6 +66,7 @@ struct storage {
     bool fetching;
     bool rewinding;      /* it is to go on elsewhere, and stands nowhere (replay.h) */
     bool news;           /* shared: there may be something to fetch */
+    bool starved;        /* it has its part of a short budget: it looks again each turn */
     bool gap;            /* the next number is so far off that the fifo is to be empty first */
     enum reason refuses; /* put() does, until STORED_ROOM; or REASON_NONE */
     bool busy;           /* for too much is on its way: that passes */

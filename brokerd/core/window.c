@@ -273,6 +273,15 @@ static void fetch(struct storage *d, uint64_t from, uint64_t n, uint64_t bytes)
     d->store->ops->fetch(d->at, from, (uint32_t)n, bytes);
 }
 
+/* While the budget is short: what consumers have, or have sent back for later, will come free or be
+ * delivered. Without this they could have all that is stored brought into memory. */
+static bool holds_enough(const struct queue *q)
+{
+    const struct storage *d = q->backlog->stored;
+
+    return q->backlog->charged >= DURABLE_WINDOW && (q->backlog->inflight || d->delayed_bytes);
+}
+
 static void fetch_exclusive(struct storage *d)
 {
     struct queue *q = d->queue;
@@ -284,7 +293,8 @@ static void fetch_exclusive(struct storage *d)
         return;
     d->gap = false;
     if (!queue_affords(q) || !window_affords(q->core)) {
-        if (!queue_ready(q))
+        d->starved = holds_enough(q);
+        if (!queue_ready(q) && !d->starved)
             fetch(d, d->w, FETCH_LITTLE, FETCH_LITTLE_BYTES);
         return;
     }
@@ -341,6 +351,7 @@ static void fetch_shared(struct storage *d)
 
 void window_fetch(struct storage *d)
 {
+    d->starved = false;
     if (!d->open || d->fetching || d->rewinding)
         return;
     if (d->shared)

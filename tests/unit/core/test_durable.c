@@ -469,6 +469,41 @@ START_TEST(a_short_budget_cuts_the_window_and_loses_nothing)
 }
 END_TEST
 
+/* Else consumers that acknowledge late, or send all back for later, bring all of it into memory. */
+START_TEST(a_short_budget_brings_no_more_than_a_window_into_consumers_hands)
+{
+    memset(&script, 0, sizeof script);
+    start_with("max-bytes=unlimited max-messages=unlimited", true, 0);
+    publish_large(12, 1 << 20);
+    script_put_done(&script, 1, 12, REASON_NONE);
+    world_run(&world);
+    world.memory -= INT64_C(2) << 30; /* others have it */
+    world_run(&world);
+    core_grant(a.consumer, 100);
+    world_run(&world);
+    for (uint64_t i = 1; script.queue->backlog->stored->fetching; i++) {
+        script_messages(&script, script.fetch_from, 13, 1);
+        world_run(&world);
+        ck_assert_uint_le(i, 8);
+    }
+    ck_assert_uint_eq(a.deliveries, 8);
+    ck_assert_int_eq(core_ack(a.consumer, 2, 7, ACK_NACK, 60000), 0);
+    world_run(&world);
+    ck_assert(!script.queue->backlog->stored->fetching);
+    script_said(&script);
+    ack(1, 1, ACK_DONE); /* seven and their places are less than a window */
+    ck_assert_str_eq(script_said(&script), "gone 1+1;fetch 9;");
+    script_messages(&script, 9, 13, 1);
+    world_run(&world);
+    ck_assert_uint_eq(a.deliveries, 9);
+    ck_assert_str_eq(script_said(&script), "");
+    world.memory += INT64_C(2) << 30; /* nobody tells, so it looks */
+    world_advance(&world, 50);
+    ck_assert_str_eq(script_said(&script), "fetch 10;");
+    stop();
+}
+END_TEST
+
 START_TEST(windows_have_no_more_of_the_budget_than_they_leave)
 {
     struct core *c;
@@ -556,6 +591,7 @@ static Suite *suite(void)
     tcase_add_test(tc, most_numbers_are_missing);
     tcase_add_test(tc, beyond_the_window_messages_are_only_in_the_store);
     tcase_add_test(tc, a_short_budget_cuts_the_window_and_loses_nothing);
+    tcase_add_test(tc, a_short_budget_brings_no_more_than_a_window_into_consumers_hands);
     tcase_add_test(tc, windows_have_no_more_of_the_budget_than_they_leave);
     tcase_add_test(tc, a_fetch_that_a_purge_has_overtaken);
     tcase_add_test(tc, what_the_store_has_lost_is_counted_and_told);
