@@ -7,7 +7,8 @@
 --                                that ever were, the largest lately; rn, rb: messages and bytes that
 --                                came back; gone: bytes of all that are no more; w, r: channels of
 --                                nodes that wait for messages, for room; l:NODE: what it has put
---   2  PREFIX:{QUEUE}:s  stream  SEQ-CUM -> m (facts, topic, type, headers), d (payload); group w
+--   2  PREFIX:{QUEUE}:s  stream  SEQ-CUM -> one field: its name is m (facts, topic, type, headers),
+--                                its value d, the payload; group w
 --   3  PREFIX:{QUEUE}:b  zset    came back: SEQ-CUM, by when it is due (ms by Redis's clock; 0: now)
 --   4  PREFIX:{QUEUE}:a  hash    the same: deliveries and bytes
 -- In b and a SEQ has 20 digits: so they sort as they count.
@@ -48,9 +49,9 @@ local function id_of(member)
     return string.match(member, '^0*(.+)$')
 end
 
--- Of an entry {id, {'m', m, 'd', d}}.
+-- Of an entry {id, {m, d}}.
 local function size_of(entry)
-    return #entry[2][4]
+    return #entry[2][2]
 end
 
 -- Is its own time over, or that which the queue allows (ttl, 0: for ever)? ttl -1: nothing is to be
@@ -59,7 +60,7 @@ local function is_over(entry, now, ttl)
     if ttl < 0 then
         return false
     end
-    local m = entry[2][2]
+    local m = entry[2][1]
     if string.byte(m) ~= 45 and tonumber(string.match(m, '^%d+')) <= now then
         return true
     end
@@ -298,7 +299,7 @@ local function put(keys, args)
         if len > max then
             max = len
         end
-        call('XADD', s, fmt('%d-%d', seq, cum), 'm', args[9 + 2 * at], 'd', d)
+        call('XADD', s, fmt('%d-%d', seq, cum), args[9 + 2 * at], d)
         at, taken = at + 1, taken + 1
     end
 
@@ -356,22 +357,52 @@ local function take(keys, args)
                                  one[2] + 1, 'FORCE')[1]
         if entry then
             local i = #out
-            out[i + 1], out[i + 2], out[i + 3], out[i + 4] = entry[1], one[2], entry[2][2], entry[2][4]
+            out[i + 1], out[i + 2], out[i + 3], out[i + 4] = entry[1], one[2], entry[2][1], entry[2][2]
         end
     end
     return out
 end
 
--- settle BYTES ID*: these are no more; BYTES: of all together, as they were taken. Answers how many
--- were there. One that was claimed meanwhile, for this node was thought dead, is gone, too.
+-- Settled ones of [args] are deleted. Everything below the least that is held is no more, if none
+-- has come back: one XTRIM, of whole nodes mostly, where XDEL would look for each (1.1 us a message).
+local function clear(keys, args)
+    local s, floor = keys[2], nil
+    if redis.call('HGET', keys[1], 'rn') ~= '0' then
+        redis.call('XDEL', s, unpack(args, 3))
+        return
+    end
+    local held = redis.call('XPENDING', s, GROUP) -- how many, the least, ..
+    if held[1] > 0 then
+        floor = held[2]
+    else
+        local last = redis.call('XINFO', 'GROUPS', s)[1][8]
+        floor = string.format('%d-0', string.match(last, '^%d+') + 1)
+    end
+    local least, above = tonumber(string.match(floor, '^%d+')), {}
+    if tonumber(args[2]) >= least then
+        for i = 3, #args do
+            if tonumber(string.match(args[i], '^%d+')) >= least then
+                above[#above + 1] = args[i]
+            end
+        end
+        redis.call('XDEL', s, unpack(above))
+    end
+    if #above < #args - 2 then
+        redis.call('XTRIM', s, 'MINID', floor)
+    end
+end
+
+-- settle BYTES LAST ID*: these are no more; BYTES: of all together, as they were taken; LAST: the
+-- highest number. Answers how many were there. One that was claimed meanwhile, for this node was
+-- thought dead, is gone, too.
 local function settle(keys, args)
     local m, s, b, a = unpack(keys)
-    local count = #args - 1
+    local count = #args - 2
     -- All of it in the ordinary case; which of them it was not is asked only if it was less.
-    local pending = redis.call('XACK', s, GROUP, unpack(args, 2))
+    local pending = redis.call('XACK', s, GROUP, unpack(args, 3))
     if pending == count then
-        redis.call('XDEL', s, unpack(args, 2))
         redis.call('HINCRBY', m, 'gone', args[1])
+        clear(keys, args)
         return count
     end
     local q = stand(keys)
@@ -379,7 +410,7 @@ local function settle(keys, args)
         return gone()
     end
     local last, found, bytes = tonumber(string.match(q.last, '^%d+')), 0, 0
-    for i = 2, #args do
+    for i = 3, #args do
         local entry = redis.call('XRANGE', s, args[i], args[i])[1]
         if entry and tonumber(string.match(args[i], '^%d+')) <= last then
             local member = member_of(args[i])
@@ -520,7 +551,7 @@ local function peek(keys, args)
         local i = #out
         out[i + 1], out[i + 2] = entry[1], tonumber(attempts)
         out[i + 3] = due and tonumber(due) > now and tonumber(due) - now or 0
-        out[i + 4], out[i + 5] = entry[2][2], entry[2][4]
+        out[i + 4], out[i + 5] = entry[2][1], entry[2][2]
     end
     out[1] = #found == k and k < want and 1 or 0
     return out
@@ -538,7 +569,7 @@ local function facts(keys)
     return {
         q.seq, q.n + q.held, q.cum - redis.call('HGET', keys[1], 'gone'), q.n, q.b, q.rn, q.max,
         type(memory) == 'number' and memory or 0, first and first[1] or '',
-        first and first[2][2] or '',
+        first and first[2][1] or '',
     }
 end
 

@@ -113,12 +113,16 @@ static void add_id(struct redis_store *r, const struct settled *one)
 
 static void gone_args(struct store_queue *q, const struct chunk *c)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, last = 0;
 
-    for (uint32_t i = 0; i < c->n; i++)
+    for (uint32_t i = 0; i < c->n; i++) {
         bytes += c->at[i].len;
+        if (last < c->at[i].seq)
+            last = c->at[i].seq;
+    }
     args_begin(q->store, "brokerd_1_settle", q);
     args_number(q->store, bytes);
+    args_number(q->store, last);
     for (uint32_t i = 0; i < c->n; i++)
         add_id(q->store, &c->at[i]);
 }

@@ -144,7 +144,7 @@ static void try_again(struct store_queue *q, enum verdict v)
 
 /* ------------------------------------------------------------------------------- the calls */
 
-/* Messages and bytes: new ones, {{stream, {{id, {m, m, d, d}} ..}}}. */
+/* Messages and bytes: new ones, {{stream, {{id, {m, d}} ..}}}. */
 static void on_read(struct request *req, const struct link_answer *a)
 {
     struct store_queue *q = req->queue;
@@ -162,12 +162,12 @@ static void on_read(struct request *req, const struct link_answer *a)
         for (size_t i = 0; i < entries->elements && h.came < FETCH_MESSAGES; i++) {
             const struct redisReply *e = entries->element[i];
             const struct redisReply *fields = e->elements == 2 ? e->element[1] : NULL;
-            bool ours = fields && fields->elements == 4;
+            bool ours = fields && fields->elements == 2;
 
             if (fields)
                 haul_add(q, &h, reply_slice(e->element[0]),
-                         ours ? reply_slice(fields->element[1]) : slice_of(NULL, 0),
-                         ours ? reply_slice(fields->element[3]) : slice_of(NULL, 0), 0);
+                         ours ? reply_slice(fields->element[0]) : slice_of(NULL, 0),
+                         ours ? reply_slice(fields->element[1]) : slice_of(NULL, 0), 0);
         }
     }
     answer(q, &h);

@@ -67,6 +67,7 @@ static const char *const rights[] = {
     "+xadd",
     "+xack",
     "+xdel",
+    "+xtrim",
     "+xrange",
     "+xclaim",
     "+xpending",
