@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* No number is so high, whatever a file says: there is room for what is reckoned from numbers. */
+#define SEQ_END ((uint64_t)1 << 62)
+
 /* Numbers rise one by one: spread them. */
 static uint64_t hash_of(uint64_t n)
 {
@@ -146,7 +149,7 @@ static int apply_put(struct catalog *c, struct stored_queue *q, const struct rec
     struct place p = {segment, offset, r->size, (r->size - (uint32_t)r->data.n) & 0x1ffff, 0};
     const struct place *old;
 
-    if (r->seq == 0 || r->seq == UINT64_MAX)
+    if (r->seq == 0 || r->seq >= SEQ_END)
         return -EPROTO;
     old = places_find(&q->places, r->seq);
     if (old) {
@@ -169,7 +172,7 @@ static int apply_settled(struct catalog *c, struct stored_queue *q, const struct
     uint64_t end = r->seq + r->count, seq = r->seq;
     const struct place *p;
 
-    if (end < r->seq)
+    if (end < r->seq || end > SEQ_END)
         return -EPROTO;
     for (; (p = places_next(&q->places, &seq)) != NULL && seq < end; seq++)
         if (p->segment == r->segment)
@@ -209,8 +212,11 @@ static int apply_queue(struct catalog *c, struct stored_queue *q, const struct r
                        uint32_t segment)
 {
     size_t n = r->name.n + r->filters.n + r->wishes.n;
-    uint8_t *d = malloc(n ? n : 1);
+    uint8_t *d;
 
+    if (r->seq > SEQ_END)
+        return -EPROTO;
+    d = malloc(n ? n : 1);
     if (!d)
         return -ENOMEM;
     if (n) /* they follow each other in the record */

@@ -356,7 +356,9 @@ int files_reserve(int fd, uint64_t size)
 int files_prepare(const struct files *f, uint64_t size, int *ret_fd)
 {
     char at[PATH_MAX];
-    int fd = open(files_path(f, "next", at), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), r;
+    int fd = open(files_path(f, "next", at), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+                  0600),
+        r;
 
     if (fd < 0)
         return failed();

@@ -268,6 +268,8 @@ static int clear_segment(struct begin *b, uint32_t number)
     src->unload(src->ctx, number, bytes);
     if (r < 0)
         return r;
+    if (segments_find(&b->s->catalog->segments, number)->data) /* it was read otherwise before */
+        return -EPROTO;
     catalog_drop_segment(b->s->catalog, number);
     return files_remove(b->s->files, number);
 }
