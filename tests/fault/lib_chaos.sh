@@ -1,15 +1,16 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # redis_port, redis_pid, status: of lib.sh and lib_redis.sh
 # Brokers on Redis, and trouble: for redis_chaos.sh and tests/integration/test_redis_cluster.sh.
-# After lib.sh and lib_redis.sh.
+# After those two.
 
 level=${LEVEL:-redis+1}
-rate=${RATE:-5000}
+rate=${RATE:-${rate:-5000}}
 losses=${LOSSES:-}
-settle_s=${SETTLE_S:-3} # of work before and after what happens
+settle_s=${SETTLE_S:-${settle_s:-3}} # of work before and after what happens
 
 # chaos_redis cluster|sentinel|single [OPTIONS]: Redis, and its $url.
 chaos_redis() {
-    local i
+    local i rights
     chaos_on=$1
     shift
     case $chaos_on in
@@ -38,14 +39,11 @@ chaos_redis() {
         ;;
     single) # by TLS, with the rights that the manual says are enough
         redis_certificates
-        redis_tls m1 --enable-debug-command yes "$@"
+        read -ra rights <<<"$(sed -n '/ACL SETUSER brokerd/,/^$/p' docs/stores-redis.md |
+            tr -d '\n' | sed 's/PASSWORD/geheim/')"
+        redis_tls m1 --enable-debug-command yes "$@" --user "${rights[@]:2}"
+        redis_by=(--tls --cacert "$TMP/tls/ca.pem" --cert "$TMP/tls/redis.pem" --key "$TMP/tls/redis.key")
         servers=(m1)
-        sed -n '/ACL SETUSER brokerd/,/^$/p' docs/stores-redis.md | tr -d '\n' |
-            sed 's/PASSWORD/geheim/' >"$TMP/rights"
-        # shellcheck disable=SC2046 # words, on purpose
-        set -f
-        redis_cli m1 $(cat "$TMP/rights") | grep -q OK || fail "no such rights: $(cat "$TMP/rights")"
-        set +f
         url="rediss://brokerd:geheim@127.0.0.1:${redis_port[m1]}"
         redis_settings="ca = \"$TMP/tls/ca.pem\" certificate = \"$TMP/tls/redis.pem\" key = \"$TMP/tls/redis.key\""
         ;;
@@ -164,6 +162,7 @@ scenario() {
     none) ;;
     node) # a node dies with messages in its hands
         kill -KILL "${node_pid[2]}"
+        wait "${node_pid[2]}" 2>/dev/null || true
         sleep 1
         node_begin 2
         ;;

@@ -18,7 +18,7 @@ single) all="none node slow hang flap" ;;
 sentinel) all="none node master hang replica flap" ;;
 *) all="none node master slot hang replica broker-hang flap" ;;
 esac
-[ "$on" != single ] || LEVEL=${LEVEL:-redis}
+[ "$on" != single ] || level=${LEVEL:-redis}
 scenarios=${SCENARIOS:-$all}
 
 chaos_redis "$on" --appendonly yes --appendfsync everysec

@@ -1,0 +1,58 @@
+#!/bin/bash
+# Redis is not there when brokerd starts; hangs; comes back without its data. Once: where connections
+# are placed is nothing to a store.
+# limit: 120 s
+[ "${PLACEMENT:-pack}" = pack ] || exit 0
+# shellcheck source=tests/integration/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/integration/lib_redis.sh
+. "$(dirname "$0")/lib_redis.sh"
+
+redis_start main
+redis_kill main
+conf="store \"redis\" { url = \"redis://127.0.0.1:${redis_port[main]}\" timeout = 500ms patience = 1s }
+queue \"a\" { bind = { t.a } durable = redis }"
+
+# It waits for Redis for a while, then ends with 69 and says why.
+sed 's/^queue.*//' <<<"$conf" >"$TMP/late.conf"
+background brokerd -c "$TMP/late.conf" -l tcp://127.0.0.1:0 2>"$TMP/late.log"
+late=$!
+ended_within 30 "$late"
+assert_eq "$status" 69 "exit status without Redis"
+assert_grep 'store "redis" \(redis://127.0.0.1:[0-9]+\): .*[Cc]onnection refused' "$TMP/late.log"
+
+# One that comes meanwhile will do.
+background brokerd -c "$TMP/late.conf" -l tcp://127.0.0.1:0 2>"$TMP/late.log"
+late=$!
+wait_until 10 grep -q 'waiting for the queues' "$TMP/late.log"
+redis_again main
+wait_until 10 grep -q 'ready on' "$TMP/late.log"
+kill -TERM "$late"
+ended_within 20 "$late"
+assert_eq "$status" 0 "exit status"
+
+# A Redis that hangs: publishes are refused `patience` after the last it said, and a time-out at most.
+brokerd_start
+broker pub t.a kept
+kill -STOP "${redis_pid[main]}"
+begun=$(date +%s%N)
+! broker pub t.a refused 2>"$TMP/err" || fail "confirmed while Redis hung"
+took=$((($(date +%s%N) - begun) / 1000000))
+grep -q '1 store' "$TMP/err"
+[ "$took" -ge 900 ] && [ "$took" -lt $((4000 * SLOW)) ] || fail "refused after $took ms"
+kill -CONT "${redis_pid[main]}"
+confirmed() { broker pub t.a again; }
+wait_until 20 confirmed
+
+# One that has lost all: its queues are made again, and the loss is told. For a queue of this life,
+# then for one that was found at start.
+for life in made found; do
+    redis_kill main
+    redis_again main
+    wait_until 20 confirmed
+    broker sub --queue a --count 1 2>"$TMP/err" | grep -q again
+    wait_until 10 grep -q 'queue a: Redis has lost it and all that it held; it is made again' "$brokerd_log"
+    broker queue info a | grep -q 'bound to *t.a' || fail "$life: not bound any more"
+    brokerd_stop
+    brokerd_start
+done
