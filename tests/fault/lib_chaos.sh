@@ -154,8 +154,40 @@ replicas_of() { # NAME: their names
     done
 }
 
+# What a failover loses of what nobody has consumed yet: replicas hang, messages are published, the
+# master dies, the replicas go on.
+lag() {
+    local name total=5000 refused kept
+    export BROKER_URL=unix://$TMP/n1.sock
+    broker pub --queue lag first
+    [ "$chaos_on" != cluster ] || slot=$(redis_cli "${servers[0]}" cluster keyslot 'brokerd:{lag}:s')
+    find_master
+    for name in $(replicas_of "$master"); do
+        kill -STOP "${redis_pid[$name]}"
+    done
+    seq "$total" | sed "s/$/$(printf '%01000d' 0)/" | broker pub --queue lag --lines 2>"$TMP/lag" || true
+    refused=$(sed -nE 's/.* ([0-9]+) of [0-9]+ messages refused.*/\1/p' "$TMP/lag")
+    redis_kill "$master"
+    for name in "${servers[@]}"; do
+        kill -CONT "${redis_pid[$name]}" 2>/dev/null || true
+    done
+    find_master
+    kept=$(redis_cli "$master" xlen 'brokerd:{lag}:s')
+    name=$((total + 1 - ${refused:-0} - kept))
+    echo "lag: {\"sent\":$((total + 1)),\"refused\":${refused:-0},\"kept\":$kept,\"lost\":$((name > 0 ? name : 0))}"
+    [ "$name" -le 0 ] || [ -n "$losses" ] || fail "lost $name"
+    for name in "${servers[@]}"; do
+        process_ended "${redis_pid[$name]}" && redis_again "$name"
+    done
+    wait_until 30 whole
+}
+
 scenario() {
     local name
+    if [ "$1" = lag ]; then
+        lag
+        return
+    fi
     audit_begin "audit-$1"
     find_master
     case $1 in

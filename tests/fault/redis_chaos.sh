@@ -15,8 +15,8 @@
 on=${ON:-cluster}
 case $on in
 single) all="none node slow hang flap" ;;
-sentinel) all="none node master hang replica flap" ;;
-*) all="none node master slot hang replica broker-hang flap" ;;
+sentinel) all="none node master hang replica lag flap" ;;
+*) all="none node master slot hang replica lag broker-hang flap" ;;
 esac
 [ "$on" != single ] || level=${LEVEL:-redis}
 scenarios=${SCENARIOS:-$all}
