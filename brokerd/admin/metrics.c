@@ -473,6 +473,20 @@ static const struct {
     {"brokerd_store_retries_total", "counter", "Commands sent again.", "retries", true},
     {"brokerd_store_unknown_total", "counter", "Commands whose outcome is not known.", "unknown",
      true},
+    {"brokerd_store_nodes", "gauge", "Other nodes that share topics.", "nodes", false},
+    {"brokerd_store_filters", "gauge", "Filters that are wanted of them.", "filters", false},
+    {"brokerd_store_wanted_filters", "gauge", "Filters that they want.", "wanted", false},
+    {"brokerd_store_topics_waiting", "gauge", "Messages for them that wait.", "waiting", false},
+    {"brokerd_store_topics_forwarded_total", "counter", "Messages sent to other nodes.",
+     "topics_forwarded", true},
+    {"brokerd_store_topics_lost_total", "counter", "Messages not sent to them, or perhaps not.",
+     "topics_lost", true},
+    {"brokerd_store_topics_received_total", "counter", "Messages of other nodes.",
+     "topics_received", true},
+    {"brokerd_store_topics_missed_total", "counter", "Messages of theirs that did not come.",
+     "topics_missed", true},
+    {"brokerd_store_topics_malformed_total", "counter", "Entries that were none of theirs.",
+     "topics_malformed", true},
 };
 
 /* Only what a store counts. */
