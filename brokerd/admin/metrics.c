@@ -540,11 +540,12 @@ static void put_stores(FILE *f, const json_t *stores)
             fprintf(f, "} %lld\n", (long long)json_integer_value(n));
         }
     }
-    head(f, "brokerd_store_sync_seconds", "histogram", "How long it took to be on disk.");
     json_object_foreach(list, store, s)
     {
-        if (json_object_get(s, "sync"))
-            put_syncs(f, store, json_object_get(s, "sync"));
+        if (!json_object_get(s, "sync")) /* only the journal's, of which there is one */
+            continue;
+        head(f, "brokerd_store_sync_seconds", "histogram", "How long it took to be on disk.");
+        put_syncs(f, store, json_object_get(s, "sync"));
     }
 }
 

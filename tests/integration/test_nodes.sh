@@ -11,7 +11,7 @@ n=10000
 declare -A url pid log
 node_start() { # NAME
     conf="store \"redis\" {
-        url = \"redis://127.0.0.1:${redis_port[main]}\"
+        url = \"$where\"
         topics = true
         node = \"$1\"
     }
@@ -60,6 +60,7 @@ lines() { # FILE N
 }
 
 redis_start main --appendonly yes --appendfsync everysec
+where=redis://127.0.0.1:${redis_port[main]}
 for name in one two three; do
     node_start $name
 done
@@ -100,6 +101,10 @@ for name in one two three; do
     assert_eq "$(figure $name 's["counters"]["topics_missed"]')" 0 "missed by $name"
     wait_until 10 is $name 's["wanted"]' 0
 done
+
+python3 tests/integration/metrics.py "${url[two]#tcp://}" "$TMP/metrics"
+assert_grep "^brokerd_store_topics_received_total\\{store=\"redis\"\\} $((2 * n))\$" "$TMP/metrics"
+assert_grep '^brokerd_store_nodes\{store="redis"\} 2$' "$TMP/metrics"
 
 # ---- headers and type go with it
 
@@ -160,3 +165,25 @@ wait_until 3 is one 's["nodes"]' 0
 brokerd_pid=${pid[one]} brokerd_log=${log[one]} brokerd_stop
 redis_cli main --raw keys '*%node*' >"$TMP/keys"
 ! grep -q . "$TMP/keys" || fail "left in Redis: $(cat "$TMP/keys")"
+
+# ---- a Cluster: inboxes lie where their nodes' names lead to
+
+redis_cluster 3
+where=redis+cluster://127.0.0.1:${redis_port[m1]},127.0.0.1:${redis_port[m2]}
+for name in four five six; do
+    node_start $name
+done
+for name in four five six; do
+    wait_until 10 is $name 's["nodes"]' 2
+done
+sub_start five5 five 'c.*' -n 1000
+sub_start six6 six '#' -n 1000
+wait_until 10 is four 's["wanted"]' 2
+seq 1 1000 | broker pub -s "${url[four]}" c.x -l
+sub_end five5
+sub_end six6
+assert_same <(seq 1 1000) "$TMP/five5"
+assert_same <(seq 1 1000) "$TMP/six6"
+for name in four five six; do
+    brokerd_pid=${pid[$name]} brokerd_log=${log[$name]} brokerd_stop
+done
