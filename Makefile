@@ -224,7 +224,8 @@ $(OUT)/tests/unit/store/test_journal_start: LDFLAGS += \
     rename unlink ftruncate ftruncate64 link mkdir)
 # It is full, or slow, when the test says so.
 $(OUT)/tests/unit/store/test_journal_full: LDFLAGS += \
-    $(addprefix -Wl$(comma)--wrap=,pwritev pwritev64 pread pread64 clock_gettime)
+    $(addprefix -Wl$(comma)--wrap=,pwritev pwritev64 pread pread64 fallocate fallocate64 \
+    clock_gettime)
 # Something comes in behind each look into a mailbox.
 $(OUT)/tests/unit/core/test_nomem_durable: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(OUT)/tests/unit/worker/test_sleep: LDFLAGS += -Wl,--wrap=mailbox_is_empty

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CLEAR_STEP = 1 << 20 };
+enum { CLEAR_STEP = 1 << 20, LEAST_SEGMENT = 4096 };
 
 struct begin {
     const struct start *s;
@@ -185,11 +185,24 @@ static int last_batch_again(struct begin *b)
     return r;
 }
 
+/* A disk that is full stops publishers, not consumers, whose settlements need little: a segment as
+ * small as need be. */
+static int prepare_some(const struct files *f, uint64_t *size, int *ret_fd)
+{
+    for (;;) {
+        int r = files_prepare(f, *size, ret_fd);
+
+        if ((r != -ENOSPC && r != -EDQUOT) || *size < 2 * LEAST_SEGMENT)
+            return r;
+        *size = *size / 2 / LEAST_SEGMENT * LEAST_SEGMENT;
+    }
+}
+
 static int new_segment(struct begin *b)
 {
     struct log *l = b->s->log;
     uint64_t size = b->s->catalog->segments.segment_bytes, superseded = b->s->catalog->superseded;
-    int fd, r = files_prepare(b->s->files, size, &fd);
+    int fd, r = prepare_some(b->s->files, &size, &fd);
 
     if (r < 0)
         return r;

@@ -13,6 +13,7 @@ static struct running r;
 static atomic_bool full;         /* nothing can be written */
 static atomic_bool stop_at_read; /* who reads waits .. */
 static atomic_bool is_at_read;   /* .. here */
+static atomic_long largest;      /* no more can be reserved; 0: any */
 static atomic_long later_by;     /* seconds that the clock goes ahead */
 
 /* By both names that they may have, where files may be large. */
@@ -42,6 +43,19 @@ WRITES(pwritev64)
     }
 READS(pread)
 READS(pread64)
+
+#define RESERVES(name)                                                                             \
+    int __real_##name(int fd, int mode, off_t at, off_t n);                                        \
+    int __wrap_##name(int fd, int mode, off_t at, off_t n);                                        \
+    int __wrap_##name(int fd, int mode, off_t at, off_t n)                                         \
+    {                                                                                              \
+        if (!atomic_load(&largest) || n <= atomic_load(&largest))                                  \
+            return __real_##name(fd, mode, at, n);                                                 \
+        errno = ENOSPC;                                                                            \
+        return -1;                                                                                 \
+    }
+RESERVES(fallocate)
+RESERVES(fallocate64)
 
 int __real_clock_gettime(clockid_t which, struct timespec *ret);
 int __wrap_clock_gettime(clockid_t which, struct timespec *ret);
@@ -100,6 +114,36 @@ START_TEST(all_at_once)
 }
 END_TEST
 
+/* Who was killed with a full disk can start: consumers are served, and make room. */
+START_TEST(a_start_on_a_full_disk)
+{
+    struct r_queue *q = &r.queue[0];
+    uint64_t last;
+
+    r_init(&r, 65536, 0);
+    r_open_queue(&r, 0);
+    for (unsigned i = 0; i < 20; i++)
+        ck_assert_int_eq(r_put(&r, 0, 100), 0);
+    r_until(&r, q->answered == 20);
+    r_stop(&r);
+    atomic_store(&largest, 20000);
+    ck_assert_msg(r_begin(&r) == 0, "%s", r.text);
+    r_open_queue(&r, 0);
+    r_settle(&r, 0, 1, 10);
+    r_check(&r, 0);
+    while (r_put(&r, 0, 100) == 0) /* until the thread has seen that there is no more */
+        r_until(&r, q->answered == q->next - 1);
+    atomic_store(&largest, 0);
+    r_until(&r, q->rooms);
+    last = q->next;
+    ck_assert_int_eq(r_put(&r, 0, 100), 0);
+    r_until(&r, q->answered == last);
+    ck_assert_int_eq(q->state[last], R_STORED);
+    r_check(&r, 0);
+    r_fini(&r);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("journal full");
@@ -107,6 +151,7 @@ int main(void)
 
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, all_at_once);
+    tcase_add_test(tc, a_start_on_a_full_disk);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }
