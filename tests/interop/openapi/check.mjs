@@ -243,7 +243,7 @@ async function pages(id, key, query = {}) {
 }
 
 const names = (await pages('queues', 'queues')).map((q) => q.name);
-assert.deepStrictEqual(names, ['done', 'jobs', 'tight', 'work']);
+assert.deepStrictEqual(names, ['done', 'jobs', 'kept', 'tight', 'work']);
 assert.ok((await pages('queues', 'queues', { all: true })).length > 4);
 await call('queues', { query: { filter: 'a..b' }, status: 400 });
 await call('queues', { query: { limit: 0 }, status: 400 });
@@ -340,7 +340,7 @@ for (const id of ['live', 'ready', 'health']) {
   await call(id);
   await call(id, { at: unmanaged }); // to everybody
 }
-for (const id of ['metrics', 'dashboard', 'openapi']) {
+for (const id of ['metrics', 'dashboard', 'openapi', 'stores']) {
   await call(id);
   await call(id, not);
 }

@@ -12,6 +12,7 @@ fi
     printf 'workers = 2\nplacement = %s\n' "$PLACEMENT"
     printf 'listen "tcp://127.0.0.1:0" {}\n'
     printf 'listen "tcp://127.0.0.2:0" { manage = false }\n'
+    printf 'store "journal" { path = "%s" }\nqueue "kept" { durable = journal }\n' "$TMP/journal"
     printf 'queue "tight" { max-messages = 1 overflow = reject }\n'
     printf 'hook "door" { topic = "in.door" scheme = github secret = "not-to-be-seen" require = false }\n'
 } >"$TMP/brokerd.conf"
