@@ -58,3 +58,14 @@ for life in made found; do
     brokerd_stop
     brokerd_start
 done
+
+# A queue that cannot be opened is tried again by itself.
+brokerd_stop
+redis_cli main acl setuser default -xgroup >/dev/null
+brokerd_start
+assert_grep 'about a queue and what keeps it .* queue=a ' "$brokerd_log"
+! broker queue info a >/dev/null 2>&1 || fail "it is there"
+redis_cli main acl setuser default +xgroup >/dev/null
+is_open() { broker queue info a; }
+wait_until 20 is_open
+brokerd_stop

@@ -30,7 +30,9 @@ enum {
     AUDIT_MESSAGES = 512,       /* of one look at what this node has by Redis's books */
     CLAIMS_AT_ONCE = 8,         /* queues that are looked at for dead nodes */
     TICK_MS = 1000,
-    SOON_MS = 100, /* until what Redis turned away is tried again */
+    SCAN_TICKS = 10, /* between two looks at all definitions */
+    ALONE_WAIT_MS = 50, /* for replicas that were missing last time */
+    SOON_MS = 100,      /* until what Redis turned away is tried again */
     ARGS_TEXT = 32 << 10,
     CONSUMER_MAX = REDIS_NODE_MAX + 32,
     CHANNEL_MAX = KEYS_PREFIX_MAX + CONSUMER_MAX,
@@ -134,6 +136,7 @@ struct store_queue {
     uint64_t unstored, unstored_bytes;
     unsigned parcels_on_way;
     int64_t heard_ms; /* Redis answered a put */
+    bool alone;       /* replicas were missing last time */
     bool owes_room;
     bool blocked;   /* Redis is full: tried again when told, or at ... */
     int64_t try_ms; /* not before; 0: at once */

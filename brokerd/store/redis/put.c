@@ -426,6 +426,8 @@ static void on_wait(struct request *req, const struct link_answer *a)
     p->waits = false;
     if (p->asks)
         return;
+    if (replied)
+        q->alone = a->reply->integer < (int64_t)q->policy.replicas;
     if (p->outcome == LINK_REPLIED && p->reason == REASON_NONE && !p->back_off && p->taken) {
         if (!replied || a->via != p->via) {
             p->outcome = LINK_UNKNOWN; /* said again: it takes nothing twice */
@@ -491,14 +493,22 @@ static void parcel_args(struct store_queue *q, const struct parcel *p)
     }
 }
 
+static int64_t at_most(int64_t a, int64_t most)
+{
+    return a < most ? a : most;
+}
+
+/* Nothing else that this worker tells that Redis goes on meanwhile: so it waits for replicas that
+ * were missing a moment ago for a moment only. */
 static bool send_wait(struct store_queue *q, struct parcel *p)
 {
     static const char *const words[] = {"WAIT"};
     struct redis_store *r = q->store;
+    int64_t most = r->o.timeout_ms / 2;
 
     args_begin_words(r, words, 1);
     args_number(r, q->policy.replicas);
-    args_number(r, (uint64_t)(r->o.timeout_ms / 2));
+    args_number(r, (uint64_t)(q->alone ? at_most(ALONE_WAIT_MS, most) : most));
     return call_send(r, q, q->keys.slot, on_wait, p, 0) == 0;
 }
 

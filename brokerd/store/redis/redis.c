@@ -284,7 +284,8 @@ static void tick_second(struct redis_store *r)
     r->tick_ms = r->now_ms + r->tick_every_ms;
     if (!r->stopping)
         nodes_tick(r);
-    if (r->scan_again && !r->scanning)
+    /* Now and then anyway: what could not be opened is tried again. */
+    if ((r->scan_again || r->ticks % SCAN_TICKS == SCAN_TICKS - 1) && !r->scanning)
         names_scan(r);
 }
 
