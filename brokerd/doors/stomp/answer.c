@@ -13,6 +13,7 @@ struct stomp_answer {
     uint32_t left;   /* things to be done before it may be sent */
     bool asked;      /* there is something to send */
     bool must_match; /* that no queue matches is a refusal */
+    bool is_reply;   /* that its queue has just gone is none */
     bool leave;      /* then close */
     char text[SHORT];
 };
@@ -114,7 +115,7 @@ uint64_t stomp_answer_new(struct stomp_peer *c, struct slice receipt, uint32_t l
     a->n = (uint32_t)receipt.n;
     a->left = left;
     a->asked = true;
-    a->must_match = a->leave = false;
+    a->must_match = a->is_reply = a->leave = false;
     to = a->text;
     if (receipt.n > SHORT)
         to = a->more = malloc(receipt.n);
@@ -176,6 +177,14 @@ void stomp_answer_requires(struct stomp_peer *c, uint64_t answer)
         a->must_match = true;
 }
 
+void stomp_answer_is_reply(struct stomp_peer *c, uint64_t answer)
+{
+    struct stomp_answer *a = deque_at(&c->answers, answer);
+
+    if (a)
+        a->is_reply = true;
+}
+
 void stomp_receipt(struct stomp_peer *c, const struct stomp_frame *f)
 {
     struct slice id;
@@ -217,8 +226,10 @@ void stomp_answer_settled(void *ctx, uint64_t token, const struct outcome *o)
 
     if (!a || c->over)
         return;
-    if (o->count && reason_is_refusal(o->reason) &&
-        (o->reason != REASON_NO_MATCH || a->must_match)) {
+    if (o->reason == REASON_NOT_FOUND && a->is_reply) {
+        c->link->host->scratch->count[DOOR_COUNT_LATE_REPLIES] += o->count;
+    } else if (o->count && reason_is_refusal(o->reason) &&
+               (o->reason != REASON_NO_MATCH || a->must_match)) {
         refuse_outcome(&why, o);
         stomp_fail_answer(c, receipt_of(a), reason_name(why.reason), slice_str(why.text));
         return;

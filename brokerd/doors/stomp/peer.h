@@ -106,6 +106,10 @@ bool stomp_answer_await_one(struct stomp_peer *c, uint64_t answer, uint32_t afte
 /* What it stands for is refused if no queue matches. */
 void stomp_answer_requires(struct stomp_peer *c, uint64_t answer);
 
+/* What it stands for goes to a reply queue. If that is gone when it comes there, nobody waits for
+ * it any more: that is no refusal. */
+void stomp_answer_is_reply(struct stomp_peer *c, uint64_t answer);
+
 /* Close when all that waits has been answered: DISCONNECT. */
 void stomp_answer_leave(struct stomp_peer *c, const struct stomp_frame *f);
 

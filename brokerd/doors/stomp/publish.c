@@ -355,6 +355,8 @@ static void answer_each(struct stomp_peer *c, const struct stomp_memo *m, const 
             return;
         if (m->meta.require)
             stomp_answer_requires(c, a);
+        if (m->place == PLACE_REPLY_QUEUE)
+            stomp_answer_is_reply(c, a);
     }
 }
 

@@ -267,6 +267,8 @@ static bool do_send(struct stomp_peer *c, const struct stomp_transaction *t, con
         return false;
     if (s->memo->meta.require)
         stomp_answer_requires(c, t->answer);
+    if (s->memo->place == PLACE_REPLY_QUEUE)
+        stomp_answer_is_reply(c, t->answer);
     return t->answer == STOMP_NO_ANSWER || stomp_answer_await(c, t->answer, 1);
 }
 
