@@ -170,6 +170,11 @@ enum verdict call_verdict(struct request *req, const struct link_answer *a)
         load_functions(req->store, req->queue ? req->queue->keys.slot : req->store->names.slot);
         return CALL_LATER;
     }
+    if (req->queue && (strstr(text, "smaller than the target stream top item") ||
+                       strstr(text, "exhausted the last possible ID"))) {
+        mend_queue(req->queue);
+        return CALL_LATER;
+    }
     store_event(req->store, REDIS_TROUBLE, "Redis refuses: %.200s", text);
     return CALL_WRONG;
 }

@@ -29,6 +29,7 @@ local REVISION = 1
 local GROUP = 'w'
 local STEP = 256 -- messages of one piece of work
 local STEP_BYTES = 1048576
+local FEW = 32 -- of what may have any size
 local MOST_BYTES = 8388608 -- of one reply, or one message
 
 local function now_ms()
@@ -60,11 +61,11 @@ local function is_over(entry, now, ttl)
     if ttl < 0 then
         return false
     end
-    local m = entry[2][1]
-    if string.byte(m) ~= 45 and tonumber(string.match(m, '^%d+')) <= now then
-        return true
+    local expires, time = string.match(entry[2][1], '^(%S+) (%d+) ')
+    if not time then
+        return true -- nobody's: somebody wrote it by hand
     end
-    return ttl > 0 and tonumber(string.match(m, '^%S+ (%d+)')) + ttl <= now
+    return expires ~= '-' and (tonumber(expires) or 0) <= now or ttl > 0 and time + ttl <= now
 end
 
 -- How the queue stands; nil: it does not exist.
@@ -158,7 +159,7 @@ local function pull_back(keys, from, to, k)
     end
     local facts = redis.call('HMGET', keys[4], unpack(members))
     for i, member in ipairs(members) do
-        local attempts, size = string.match(facts[i], '^(%d+) (%d+)$')
+        local attempts, size = string.match(facts[i] or '1 0', '^(%d+) (%d+)$')
         out[i] = {id_of(member), tonumber(attempts)}
         bytes = bytes + size
     end
@@ -366,19 +367,18 @@ end
 -- Settled ones of [args] are deleted. Everything below the least that is held is no more, if none
 -- has come back: one XTRIM, of whole nodes mostly, where XDEL would look for each (1.1 us a message).
 local function clear(keys, args)
-    local s, floor = keys[2], nil
-    if redis.call('HGET', keys[1], 'rn') ~= '0' then
-        redis.call('XDEL', s, unpack(args, 3))
-        return
-    end
+    local s, facts = keys[2], redis.call('HMGET', keys[1], 'rn', 'seq')
     local held = redis.call('XPENDING', s, GROUP) -- how many, the least, ..
-    if held[1] > 0 then
-        floor = held[2]
-    else
-        local last = redis.call('XINFO', 'GROUPS', s)[1][8]
-        floor = string.format('%d-0', string.match(last, '^%d+') + 1)
+    local last, last_cum = string.match(redis.call('XINFO', 'GROUPS', s)[1][8], '^(%d+)-(%d+)$')
+    -- Ids that are not ours may be above what was put: those do not count.
+    local least, above = math.min(last, facts[2]) + 1, {}
+    if facts[1] ~= '0' then
+        least = 0
+    elseif held[1] > 0 then
+        least = math.min(least, string.match(held[2], '^%d+'))
+    elseif tonumber(last) <= tonumber(facts[2]) then
+        redis.call('HSET', keys[1], 'gone', last_cum) -- known exactly now
     end
-    local least, above = tonumber(string.match(floor, '^%d+')), {}
     if tonumber(args[2]) >= least then
         for i = 3, #args do
             if tonumber(string.match(args[i], '^%d+')) >= least then
@@ -388,7 +388,7 @@ local function clear(keys, args)
         redis.call('XDEL', s, unpack(above))
     end
     if #above < #args - 2 then
-        redis.call('XTRIM', s, 'MINID', floor)
+        redis.call('XTRIM', s, 'MINID', string.format('%d-0', least))
     end
 end
 
@@ -529,6 +529,30 @@ local function sweep(keys, args)
     return k
 end
 
+-- mend: what somebody wrote to the stream by hand, or with an id of Redis's choice, lies beyond the
+-- last that was put, and nothing can be put any more. A piece of it is deleted. Answers how many, and
+-- is that all.
+local function mend(keys)
+    local q = stand(keys)
+    if not q then
+        return gone()
+    end
+    local s, own = keys[2], string.format('%d-%d', q.seq, q.cum)
+    local found, count = redis.call('XRANGE', s, '(' .. own, '+', 'COUNT', FEW), 0
+    for _, entry in ipairs(found) do
+        count = count + 1 - redis.call('XACK', s, GROUP, entry[1]) -- who holds it counts it
+        redis.call('XDEL', s, entry[1])
+    end
+    if #found == FEW then
+        return {count, 0}
+    end
+    if q.fresh < 0 then
+        redis.call('XGROUP', 'SETID', s, GROUP, own)
+    end
+    redis.call('XSETID', s, own)
+    return {count, 1}
+end
+
 -- peek FROM N BYTES: messages from that number on, in order of numbers, whatever state they are in.
 -- Answers: is there more; then of each: id, deliveries before, due in ms, m, d.
 local function peek(keys, args)
@@ -655,6 +679,7 @@ register('brokerd_1_give', give, calm)
 register('brokerd_1_reclaim', reclaim, calm)
 register('brokerd_1_purge', purge, calm)
 register('brokerd_1_sweep', sweep, calm)
+register('brokerd_1_mend', mend, calm)
 register('brokerd_1_remove', remove, calm)
 register('brokerd_1_undefine', undefine, calm)
 register('brokerd_1_beat', beat, calm)

@@ -150,7 +150,7 @@ struct store_queue {
     bool back;     /* perhaps some came back */
     bool audit;    /* an answer was lost: what Redis thinks we have, we may not have */
     bool auditing;
-    bool probing, sweeping;
+    bool probing, sweeping, mending;
     bool expiring; /* some were put that have a time of their own */
     char audit_from[ENTRY_ID_MAX];
     int64_t due_ms;     /* the next that came back is due; INT64_MAX */
@@ -240,7 +240,7 @@ enum verdict {
     CALL_OK,
     CALL_LOST,  /* not executed, or who knows: to be said again */
     CALL_GONE,  /* there is no such queue */
-    CALL_LATER, /* functions are missing, and are being loaded */
+    CALL_LATER, /* something is in the way, and is being dealt with: to be said again */
     CALL_WRONG, /* Redis refuses */
 };
 enum verdict call_verdict(struct request *req, const struct link_answer *a);
@@ -290,9 +290,16 @@ void take_pump(struct store_queue *q);
 void take_tick(struct store_queue *q);
 /* Something may be taken; `back`: something that came back. */
 void take_news(struct store_queue *q, bool back);
+/* Messages are no more. */
+void take_lost(struct store_queue *q, uint64_t n, enum reason reason);
 /* A message as the core wants it. False: it is none of ours. */
 bool take_message(struct slice id, struct slice m, struct slice d, struct stored_message *ret,
                   uint64_t *ret_cum);
+
+/* ---------------------------------------------------------------------------------- mend.c */
+
+/* Redis takes no puts, for somebody else's entries are in the way. */
+void mend_queue(struct store_queue *q);
 
 /* -------------------------------------------------------------------------------- settle.c */
 

@@ -86,11 +86,11 @@ static void haul_add(struct store_queue *q, struct haul *h, struct slice id, str
     h->n++;
 }
 
-static void say_lost(struct store_queue *q, uint64_t n, enum reason reason)
+void take_lost(struct store_queue *q, uint64_t n, enum reason reason)
 {
     struct stored a = {.kind = STORED_LOST, .queue = q->handle, .reason = reason, .count = n};
 
-    if (n)
+    if (n && !q->closed)
         store_answer(q->store, &a);
 }
 
@@ -114,8 +114,8 @@ static void answer(struct store_queue *q, const struct haul *h)
     q->short_of = h->n < q->want;
     q->want = 0;
     store_answer(r, &a);
-    say_lost(q, h->expired, REASON_EXPIRED);
-    say_lost(q, h->broken, REASON_STORE);
+    take_lost(q, h->expired, REASON_EXPIRED);
+    take_lost(q, h->broken, REASON_STORE);
 }
 
 void take_news(struct store_queue *q, bool back)
@@ -355,7 +355,7 @@ static void on_swept(struct request *req, const struct link_answer *a)
     if (call_verdict(req, a) != CALL_OK || a->reply->type != REDIS_REPLY_INTEGER || q->closed)
         return;
     q->store->facts.expired += (uint64_t)a->reply->integer;
-    say_lost(q, (uint64_t)a->reply->integer, REASON_EXPIRED);
+    take_lost(q, (uint64_t)a->reply->integer, REASON_EXPIRED);
 }
 
 /* What expires while nobody takes or puts anything. */

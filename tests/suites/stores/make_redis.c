@@ -19,28 +19,64 @@ struct own {
     struct redis_store *store[NODES];
     struct redis_url url;
     pid_t pid;
+    uint16_t port;
     uint64_t lives;
 };
 
 /* As in docs/stores-redis.md. */
 static const char *const rights[] = {
-    "--user",          "brokerd",        "on",
-    ">secret",         "resetchannels",  "~brokerd:*",
-    "&brokerd:*",      "-@all",          "+auth",
-    "+select",         "+ping",          "+role",
-    "+wait",           "+asking",        "+readonly",
-    "+client|setname", "+cluster|slots", "+cluster|shards",
-    "+function|load",  "+fcall",         "+fcall_ro",
-    "+subscribe",      "+unsubscribe",   "+publish",
-    "+time",           "+exists",        "+unlink",
-    "+memory|usage",   "+hget",          "+hset",
-    "+hmget",          "+hdel",          "+hscan",
-    "+hincrby",        "+zadd",          "+zrem",
-    "+zrange",         "+zrangebyscore", "+zremrangebyscore",
-    "+zscore",         "+xadd",          "+xack",
-    "+xdel",           "+xtrim",         "+xrange",
-    "+xclaim",         "+xpending",      "+xreadgroup",
-    "+xgroup",         "+xinfo|groups",  "+xinfo|consumers",
+    "--user",
+    "brokerd",
+    "on",
+    ">secret",
+    "resetchannels",
+    "~brokerd:*",
+    "&brokerd:*",
+    "-@all",
+    "+auth",
+    "+select",
+    "+ping",
+    "+role",
+    "+wait",
+    "+asking",
+    "+readonly",
+    "+client|setname",
+    "+cluster|slots",
+    "+cluster|shards",
+    "+function|load",
+    "+fcall",
+    "+fcall_ro",
+    "+subscribe",
+    "+unsubscribe",
+    "+publish",
+    "+time",
+    "+exists",
+    "+unlink",
+    "+memory|usage",
+    "+hget",
+    "+hset",
+    "+hmget",
+    "+hdel",
+    "+hscan",
+    "+hincrby",
+    "+zadd",
+    "+zrem",
+    "+zrange",
+    "+zrangebyscore",
+    "+zremrangebyscore",
+    "+zscore",
+    "+xadd",
+    "+xack",
+    "+xdel",
+    "+xtrim",
+    "+xrange",
+    "+xclaim",
+    "+xpending",
+    "+xreadgroup",
+    "+xgroup",
+    "+xsetid",
+    "+xinfo|groups",
+    "+xinfo|consumers",
 };
 
 static int64_t steady_ms(void)
@@ -104,6 +140,7 @@ static void begin(struct world *w)
     char text[64], err[REDIS_URL_ERROR_MAX];
 
     w->own = p;
+    p->port = port;
     p->pid = spawn(port);
     ck_assert_int_gt(p->pid, 0);
     wait_for(port);
@@ -188,6 +225,32 @@ static void end(struct world *w)
     free(p);
 }
 
+static unsigned spoil(struct world *w, const char *queue)
+{
+    static const char *const fields[] = {
+        "foo",
+        "- 1 2 0 0 0 0 ",          /* without a topic */
+        "- 1 2 0 3 0 3 a/b\1\1\1", /* with broken headers */
+        "- 1 2 0 60000 0 0 a",     /* shorter than it says */
+        "99999999999999999999 1 2 0 3 0 0 a/b",
+    };
+    const struct own *p = w->own;
+    redisContext *c = redisConnect("127.0.0.1", p->port);
+
+    ck_assert(c && !c->err);
+    for (size_t i = 0; i <= ARRAY_LEN(fields); i++) {
+        redisReply *r = i < ARRAY_LEN(fields)
+                            ? redisCommand(c, "XADD brokerd:{%s}:s * %s x", queue, fields[i])
+                            : redisCommand(c, "XADD brokerd:{%s}:s %s a b c d", queue,
+                                           "18446744073709551615-18446744073709551615");
+
+        ck_assert(r && r->type == REDIS_REPLY_STRING);
+        freeReplyObject(r);
+    }
+    redisFree(c);
+    return ARRAY_LEN(fields) + 1;
+}
+
 const struct make make_redis = {
     .name = "redis",
     .shared = true,
@@ -197,5 +260,6 @@ const struct make make_redis = {
     .turn = turn,
     .stop = stop,
     .die = drop,
+    .spoil = spoil,
     .end = end,
 };

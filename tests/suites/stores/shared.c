@@ -271,6 +271,40 @@ START_TEST(purged_but_held)
 }
 END_TEST
 
+/* Skipped, counted, and in nobody's way: met by a put, then by a fetch. */
+START_TEST(somebody_elses_entries)
+{
+    struct queue_policy policy = {
+        .max_messages = 100, .max_bytes = 100000, .message_ttl_ms = 3600 * 1000};
+    struct opened o;
+    uint64_t spoilt = 0;
+
+    if (!world->make->spoil)
+        return;
+    o = open_queue(world, 0, "spoilt", &policy);
+    for (uint64_t k = 0; k < 4; k++) {
+        const struct heard *h;
+
+        put_kept(world, &o, 1 + 20 * k, 10, 20);
+        spoilt += world->make->spoil(world, "spoilt");
+        if (k % 2)
+            put_kept(world, &o, 11 + 20 * k, 10, 20);
+        for (uint32_t n = 0; n < 10 + 10 * (k % 2); n += h->a.n) {
+            h = fetch(world, &o, 0, 100, 1 << 20);
+            for (uint32_t i = 0; i < h->a.n; i++) {
+                ck_assert_uint_eq(key_of(&h->messages[i]), 1 + 20 * k + n + i);
+                settle(&o, SETTLE_GONE, h->messages[i].seq, 1, 0, 0);
+            }
+        }
+        until(world, lost(&o, REASON_STORE) + lost(&o, REASON_EXPIRED) == spoilt);
+    }
+    put_kept(world, &o, 101, 2, 20);
+    settle(&o, SETTLE_GONE, fetch(world, &o, 0, 1, 1 << 20)->messages[0].seq, 1, 0, 0);
+    ck_assert_uint_eq(facts_of(world, &o).messages, 1);
+    ck_assert_uint_eq(facts_of(world, &o).bytes, 20);
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------- other nodes */
 
 START_TEST(made_and_removed_elsewhere)
@@ -324,5 +358,6 @@ void add_shared(TCase *tc)
     tcase_add_test(tc, full_blocks);
     tcase_add_test(tc, time_to_live);
     tcase_add_test(tc, purged_but_held);
+    tcase_add_test(tc, somebody_elses_entries);
     tcase_add_test(tc, made_and_removed_elsewhere);
 }

@@ -46,6 +46,9 @@ struct make {
     void (*stop)(struct world *w); /* all nodes that live stop in good order */
     /* One dies: its store is NULL then. NULL: it cannot. Shared only. */
     void (*die)(struct world *w, unsigned node);
+    /* Somebody else writes where a queue is kept: how many things. NULL: nobody can. Shared only.
+     */
+    unsigned (*spoil)(struct world *w, const char *queue);
     void (*end)(struct world *w); /* the place is no more */
 };
 
