@@ -108,6 +108,7 @@ void durable_close(struct queue *q, bool remove)
     q->backlog->unready_n -= d->away_n;
     q->backlog->bytes -= d->away_bytes;
     durable_hand_over(d);
+    window_has_come(d); /* or will be of no consequence */
     if (d->at)
         d->store->ops->close(d->at, remove);
     deque_fini(&d->unstored);

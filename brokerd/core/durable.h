@@ -74,6 +74,7 @@ struct storage {
     uint64_t fixed;      /* what is below came back from a fetch, and stays */
     uint64_t moved;      /* shared: messages that are wanted for a move (manage.c) */
     uint64_t asked;      /* messages asked for by the fetch that is on its way */
+    int64_t coming;      /* bytes that it may take, counted in core->windows */
     uint64_t window;     /* bytes that it may have; DURABLE_WINDOW */
     uint64_t away_n, away_bytes;            /* only in the store */
     uint64_t unstored_bytes, delayed_bytes; /* payload */

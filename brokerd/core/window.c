@@ -186,9 +186,16 @@ static void take_shared(struct storage *d, const struct stored *a)
         d->news = true;
 }
 
-void window_take(struct storage *d, const struct stored *a)
+void window_has_come(struct storage *d)
 {
     d->fetching = false;
+    d->queue->core->windows -= d->coming;
+    d->coming = 0;
+}
+
+void window_take(struct storage *d, const struct stored *a)
+{
+    window_has_come(d);
     durable_touch(d);
     if (d->shared)
         take_shared(d, a);
@@ -215,6 +222,11 @@ bool window_affords(struct core *c)
     return c->windows <= budget_left(c);
 }
 
+static int64_t held_by(const struct storage *d)
+{
+    return d->queue->backlog->charged + d->coming;
+}
+
 /* What they use is counted as it comes only; when that is too much, it is counted anew. */
 void window_shrink(struct core *c)
 {
@@ -222,7 +234,7 @@ void window_shrink(struct core *c)
 
     c->windows = 0;
     for (n = list_first(&c->durables); n; n = list_next(&c->durables, n))
-        c->windows += LIST_ITEM(n, struct storage, link)->queue->backlog->charged;
+        c->windows += held_by(LIST_ITEM(n, struct storage, link));
     for (n = list_first(&c->durables); n && !window_affords(c); n = list_next(&c->durables, n)) {
         struct storage *d = LIST_ITEM(n, struct storage, link);
         int64_t before = d->queue->backlog->charged;
@@ -270,6 +282,8 @@ static void fetch(struct storage *d, uint64_t from, uint64_t n, uint64_t bytes)
 {
     d->fetching = true;
     d->asked = n;
+    d->coming = 2 * (int64_t)bytes; /* in the answer, and then as messages */
+    d->queue->core->windows += d->coming;
     d->store->ops->fetch(d->at, from, (uint32_t)n, bytes);
 }
 
@@ -285,7 +299,8 @@ static bool holds_enough(const struct queue *q)
 static void fetch_exclusive(struct storage *d)
 {
     struct queue *q = d->queue;
-    uint64_t full = window_bytes(d), room = d->window - full;
+    uint64_t full = window_bytes(d), room = d->window - full, bytes;
+    int64_t left;
 
     trim_holes(&q->backlog->fifo);
     if (d->w >= deque_first(&d->unstored) || full > d->window / 2 ||
@@ -298,7 +313,11 @@ static void fetch_exclusive(struct storage *d)
             fetch(d, d->w, FETCH_LITTLE, FETCH_LITTLE_BYTES);
         return;
     }
-    fetch(d, d->w, room / DURABLE_PLACE + 1, room < STORE_FETCH_BYTES ? room : STORE_FETCH_BYTES);
+    bytes = room < STORE_FETCH_BYTES ? room : STORE_FETCH_BYTES;
+    left = (budget_left(q->core) - q->core->windows) / 2;
+    if ((int64_t)bytes > left)
+        bytes = left > FETCH_LITTLE_BYTES ? (uint64_t)left : FETCH_LITTLE_BYTES;
+    fetch(d, d->w, room / DURABLE_PLACE + 1, bytes);
 }
 
 /* What its consumers would take, beside what they have: now, or (`ever`) when outputs have room. */

@@ -28,6 +28,9 @@ void window_shrink(struct core *c);
 /* Let go of the last message, which stays in the store. False: there is none that may go. */
 bool window_cut(struct storage *d);
 
+/* What is on its way in a fetch counts no more. */
+void window_has_come(struct storage *d);
+
 /* What was fetched has come. */
 void window_take(struct storage *d, const struct stored *a);
 

@@ -525,6 +525,24 @@ START_TEST(windows_have_no_more_of_the_budget_than_they_leave)
 }
 END_TEST
 
+/* Else many queues that fetch at once, as at a start, have more than there is. */
+START_TEST(what_is_being_fetched_counts_for_the_budget)
+{
+    struct core *c;
+
+    memset(&script, 0, sizeof script);
+    script_keep(&script, 1, "a", 0, 1);
+    start_with("", true, 0);
+    c = world.core[0];
+    ck_assert_str_eq(script_said(&script), "fetch 1;");
+    ck_assert_int_eq(c->windows, 2 * STORE_FETCH_BYTES);
+    script_messages(&script, 1, 2, 9);
+    world_run(&world);
+    ck_assert_int_eq(c->windows, script.queue->backlog->charged);
+    stop();
+}
+END_TEST
+
 START_TEST(a_fetch_that_a_purge_has_overtaken)
 {
     memset(&script, 0, sizeof script);
@@ -593,6 +611,7 @@ static Suite *suite(void)
     tcase_add_test(tc, a_short_budget_cuts_the_window_and_loses_nothing);
     tcase_add_test(tc, a_short_budget_brings_no_more_than_a_window_into_consumers_hands);
     tcase_add_test(tc, windows_have_no_more_of_the_budget_than_they_leave);
+    tcase_add_test(tc, what_is_being_fetched_counts_for_the_budget);
     tcase_add_test(tc, a_fetch_that_a_purge_has_overtaken);
     tcase_add_test(tc, what_the_store_has_lost_is_counted_and_told);
     suite_add_tcase(s, tc);
