@@ -30,7 +30,14 @@ int cli_store_open(const struct cli *cli, const char *path, struct tool **ret)
     int r = tool_open(path, cli_progress, &p, ret, text);
 
     cli_progress_end(&p);
-    return r < 0 ? cli_store_fail(cli, r, text) : CLI_OK;
+    if (r < 0)
+        return cli_store_fail(cli, r, text);
+    if (tool_facts(*ret)->segments == 0 && tool_facts(*ret)->blank == 0) {
+        *ret = tool_close(*ret);
+        (void)cli_error(cli, "%s: there is no journal in it", path);
+        return CLI_STORE;
+    }
+    return CLI_OK;
 }
 
 /* ------------------------------------------------------------------------------- check --- */

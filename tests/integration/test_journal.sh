@@ -126,6 +126,7 @@ assert_grep 'store: "journal" is full' "$TMP/why"
 curl -s "http://${BROKER_URL#tcp://}/metrics" >"$TMP/metrics"
 assert_grep '^brokerd_store_up\{store="journal"\} 0' "$TMP/metrics"
 assert_grep '^brokerd_queue_refused_total\{queue="kept",reason="full"\} [1-9]' "$TMP/metrics"
+assert_grep '^brokerd_store_refused_total\{store="journal",why="full"\} [1-9]' "$TMP/metrics"
 broker sub --queue kept -n "$held" --raw >"$TMP/got"
 assert_eq "$(sort -u "$TMP/got" | wc -l)" 1 "payloads"
 has_room() { broker pub kept again; }

@@ -86,6 +86,8 @@ assert_eq "$(status_of broker store export "$TMP/damaged")" 1 "an export of the 
 echo "== what cannot be read"
 assert_eq "$(status_of broker store check "$TMP/not-there")" 69 "no directory"
 assert_eq "$(status_of broker store check "$TMP/in")" 69 "a file"
+mkdir "$TMP/empty"
+assert_eq "$(status_of broker store check "$TMP/empty")" 69 "a directory without a journal"
 assert_eq "$(status_of broker store export "$TMP/j" --queue none)" 1 "a queue that is not there"
 
 echo "== a broker takes what was imported"
@@ -169,3 +171,12 @@ echo "== a directory that another broker has, and one that is damaged: the broke
 conf="store \"journal\" { path = \"$TMP/damaged\" }"
 brokerd -c <(echo "$conf") -l tcp://127.0.0.1:0 2>"$TMP/err" && fail "it has started"
 assert_grep 'damaged: 1 batch .*accept-damage = true' "$TMP/err"
+
+echo "== with accept-damage it does, and what is missing is counted"
+conf="store \"journal\" { path = \"$TMP/damaged\" accept-damage = true }"
+brokerd_start
+curl -s "http://${BROKER_URL#tcp://}/metrics" >"$TMP/metrics"
+assert_grep '^brokerd_store_damaged_total\{store="journal"\} 1$' "$TMP/metrics"
+[ -e "$TMP/damaged/damaged/0000000001.seg" ] || fail "the damaged segment is not kept"
+brokerd_stop
+broker store check "$TMP/damaged" >"$TMP/out"

@@ -238,6 +238,14 @@ static int let_in(struct store_queue *q, uint64_t n)
     return refuse;
 }
 
+/* let_in() has refused so many messages. */
+static void count_refused(struct journal *j, uint32_t n)
+{
+    bool space = atomic_load_explicit(&j->refuse, memory_order_relaxed) != 0;
+
+    atomic_fetch_add_explicit(&j->refused[space], n, memory_order_relaxed);
+}
+
 /* Too much of this queue is on its way already. */
 static bool is_away(const struct store_queue *q, const struct run *run)
 {
@@ -277,8 +285,10 @@ static int journal_put(struct store_queue *q, uint64_t first, const struct run *
         size += n;
     }
     status = let_in(q, size + PUT_SLACK);
-    if (status < 0)
+    if (status < 0) {
+        count_refused(s->journal, run->n);
         return status;
+    }
     if (!continues(q, first, size)) {
         if (reserve(s, op_bytes(size)) < 0) {
             atomic_fetch_sub(&s->journal->taken, size + PUT_SLACK);

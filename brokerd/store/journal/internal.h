@@ -261,6 +261,7 @@ struct journal {
     alignas(64) atomic_uint_fast64_t taken; /* bytes of puts that were let in */
     atomic_uint_fast64_t let;               /* so many may be */
     _Atomic int refuse;                     /* -errno that put() says now; 0: none */
+    atomic_uint_fast64_t refused[2];        /* messages, by put(): the limit, the disk's end */
     atomic_int_fast64_t syncing_since_ms;
 
     /* The thread's. */

@@ -113,6 +113,7 @@ static int read_all_of_it(struct journal *j, char *text, size_t text_n)
     if (r < 0)
         return r;
     j->next_queue = j->catalog.next_queue;
+    j->facts.damaged = j->recovery.lost_batches;
     while ((q = catalog_next(&j->catalog, &at)) != NULL)
         if (!q->gone && q->definition)
             names_add(j, q);
@@ -279,6 +280,8 @@ struct journal_facts journal_facts(struct journal *j)
     pthread_mutex_lock(&j->facts_lock);
     f = j->told;
     pthread_mutex_unlock(&j->facts_lock);
+    f.refused_full += atomic_load_explicit(&j->refused[0], memory_order_relaxed);
+    f.refused_space += atomic_load_explicit(&j->refused[1], memory_order_relaxed);
     f.syncing_since_ms = since ? journal_wall_ms() - (journal_clock_ms() - since) : 0;
     return f;
 }
