@@ -12,7 +12,7 @@ redis_start copy --replicaof 127.0.0.1 "${redis_port[main]}"
 has_copy() { redis_cli main info replication | grep -q 'state=online'; }
 wait_until 20 has_copy
 
-conf="store \"redis\" { url = \"redis://127.0.0.1:${redis_port[main]}\" }
+conf="store \"redis\" { url = \"redis://127.0.0.1:${redis_port[main]}\" patience = 300ms }
 queue \"two\" { bind = { t.two } durable = \"redis+1\" }
 queue \"one\" { bind = { t.one } durable = redis }"
 brokerd_start

@@ -30,7 +30,7 @@ enum {
     AUDIT_MESSAGES = 512,       /* of one look at what this node has by Redis's books */
     CLAIMS_AT_ONCE = 8,         /* queues that are looked at for dead nodes */
     TICK_MS = 1000,
-    SCAN_TICKS = 10, /* between two looks at all definitions */
+    SCAN_TICKS = 10,    /* between two looks at all definitions */
     ALONE_WAIT_MS = 50, /* for replicas that were missing last time */
     SOON_MS = 100,      /* until what Redis turned away is tried again */
     ARGS_TEXT = 32 << 10,

@@ -175,6 +175,11 @@ int put_messages(struct store_queue *q, uint64_t first, const struct run *run,
         q->owes_room = true;
         return -EIO;
     }
+    /* One after the other finds out if there are replicas again. */
+    if (q->alone && q->unstored && r->now_ms - q->heard_ms > r->o.patience_ms) {
+        q->owes_room = true;
+        return -EIO;
+    }
     if (q->unstored && (q->unstored + run->n > STORE_UNSTORED_MAX ||
                         q->unstored_bytes + run->bytes > STORE_UNSTORED_BYTES)) {
         q->owes_room = true;
@@ -272,6 +277,8 @@ static bool heed_reply(struct store_queue *q, struct parcel *p)
     bool again = p->again;
 
     p->tried_ms = 0;
+    q->heard_ms = r->now_ms;
+    q->alone = false;
     r->facts.dropped += p->dropped;
     r->facts.expired += p->expired;
     answer_lost(q, p->expired, REASON_EXPIRED);
@@ -304,8 +311,9 @@ static bool is_patient(const struct store_queue *q, const struct parcel *p)
 static void give_up(struct store_queue *q, struct parcel *p)
 {
     refuse(q, p, REASON_STORE,
-           p->doubtful ? "Redis did not answer: it may have the message, or not"
-                       : link_text(q->store->link));
+           q->alone      ? "too few replicas have the message: it may be lost, or not"
+           : p->doubtful ? "Redis did not answer: it may have the message, or not"
+                         : link_text(q->store->link));
 }
 
 /* The first parcel's fate. False: it is to be said again. */
@@ -372,7 +380,6 @@ static void judge(struct request *req, const struct link_answer *a)
     p->via = a->via;
     switch (call_verdict(req, a)) {
     case CALL_OK:
-        req->queue->heard_ms = req->queue->store->now_ms;
         p->taken = (uint32_t)reply_number(a->reply, 0);
         p->dropped = (uint32_t)reply_number(a->reply, 1);
         p->expired = (uint32_t)reply_number(a->reply, 2);
@@ -415,6 +422,17 @@ static void on_put(struct request *req, const struct link_answer *a)
     came_home(req->queue, p);
 }
 
+/* Told once, until there are enough again. */
+static void note_replicas(struct store_queue *q, int64_t n)
+{
+    bool alone = n < (int64_t)q->policy.replicas;
+
+    if (alone && !q->alone)
+        store_event(q->store, REDIS_TROUBLE, "queue %s: only %lld of %u replicas have what was put",
+                    q->name, (long long)n, q->policy.replicas);
+    q->alone = alone;
+}
+
 /* How many replicas have it. It has no key: so where the put is turned away (TRYAGAIN, while its
  * slot moves) this is answered before it, and says nothing. */
 static void on_wait(struct request *req, const struct link_answer *a)
@@ -427,16 +445,13 @@ static void on_wait(struct request *req, const struct link_answer *a)
     if (p->asks)
         return;
     if (replied)
-        q->alone = a->reply->integer < (int64_t)q->policy.replicas;
+        note_replicas(q, a->reply->integer);
     if (p->outcome == LINK_REPLIED && p->reason == REASON_NONE && !p->back_off && p->taken) {
         if (!replied || a->via != p->via) {
             p->outcome = LINK_UNKNOWN; /* said again: it takes nothing twice */
             q->store->facts.repeated++;
         } else if (a->reply->integer < (int64_t)q->policy.replicas) {
-            store_event(q->store, REDIS_TROUBLE,
-                        "only %lld of %u replicas have what was put: it may be lost or not",
-                        a->reply->integer, q->policy.replicas);
-            p->reason = REASON_STORE;
+            p->back_off = p->doubtful = true; /* one may be on its way back */
         }
     }
     came_home(q, p);
