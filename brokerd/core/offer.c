@@ -412,6 +412,15 @@ static struct msg *uncharge_held(struct queue *q)
     return h->msg;
 }
 
+/* The same undone: it stays held. */
+static void charge_held(struct queue *q)
+{
+    struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
+
+    q->backlog->charged += h->msg->charge + PLACE_CHARGE;
+    budget_charge(q->core, PLACE_CHARGE);
+}
+
 static struct dedup_key key_of(const struct queue *q, const struct held *h)
 {
     return dedup_key(q->core, msg_headers(h->msg));
@@ -436,7 +445,15 @@ static bool settle_repeat(struct queue *q)
     return true;
 }
 
-/* What is held goes to the store; where that is not possible `fallback` cannot help. */
+/* The store said that there is room, and had none for this one after those before it. */
+static bool stays_held(const struct queue *q)
+{
+    return durable_refuses(q) &&
+           (q->backlog->stored->busy || q->policy->overflow == OVERFLOW_BLOCK);
+}
+
+/* What is held goes to the store; where that is not possible `fallback` cannot help. HELD with a
+ * reason: it stays where it is. */
 static enum put admit_stored(struct queue *q, const struct held *h, const enum overflow *fallback,
                              enum reason *ret_reason)
 {
@@ -445,6 +462,10 @@ static enum put admit_stored(struct queue *q, const struct held *h, const enum o
     *ret_reason = durable_put_held(q, h, beyond);
     if (*ret_reason == REASON_NONE)
         return PUT_HELD;
+    if (!fallback && stays_held(q)) {
+        charge_held(q);
+        return PUT_HELD;
+    }
     if (fallback && *fallback == OVERFLOW_DROP_NEWEST && !durable_refuses(q))
         return overflow(q, h->msg, *fallback, *ret_reason, ret_reason);
     return refuse(q, *ret_reason);
@@ -465,7 +486,8 @@ static enum put admit_first(struct queue *q, const enum overflow *fallback, enum
         what = admit_stored(q, h, fallback, ret_reason);
     else
         what = fallback ? overflow(q, m, *fallback, REASON_FULL, ret_reason) : push(q, m);
-    if (remembers && (what == PUT_REFUSED || what == PUT_DROPPED))
+    if (remembers && (what == PUT_REFUSED || what == PUT_DROPPED ||
+                      (what == PUT_HELD && *ret_reason != REASON_NONE)))
         dedup_undo(q);
     return what;
 }
@@ -498,6 +520,8 @@ void offer_admit(struct queue *q)
         if (must_wait(q, h->msg->len))
             break;
         what = admit_first(q, NULL, &reason);
+        if (what == PUT_HELD && reason != REASON_NONE)
+            break;
         answer_held(q, what, reason);
         any = true;
     }

@@ -204,6 +204,40 @@ START_TEST(held_for_a_busy_store_and_no_longer)
 }
 END_TEST
 
+/* There was room for some of those held: the others wait for more of it. */
+START_TEST(held_on_when_room_is_used_up)
+{
+    static const struct {
+        const char *settings;
+        int error;
+    } waits[] = {
+        {"overflow=reject", -EAGAIN}, {"overflow=block", -EAGAIN}, {"overflow=block", -ENOSPC}};
+    int64_t charged;
+
+    start(waits[_i].settings);
+    script.refuse = waits[_i].error;
+    publish("1 2 3");
+    charged = script.queue->backlog->charged;
+    for (int i = 0; i < 3; i++) {
+        script_answer(&script, STORED_ROOM, 0, 0, REASON_NONE);
+        world_run(&world);
+        ck_assert_uint_eq(pub.refused, 0);
+        ck_assert_uint_eq(deque_len(&script.queue->backlog->held), 3);
+        ck_assert_int_eq(script.queue->backlog->charged, charged);
+    }
+    script.refuse = 0;
+    script_answer(&script, STORED_ROOM, 0, 0, REASON_NONE);
+    world_run(&world);
+    script_put_done(&script, 1, 3, REASON_NONE);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "1 2 3 ");
+    ck_assert_uint_eq(pub.accepted, 3);
+    ack(1, 3, ACK_DONE);
+    ck_assert_int_eq(script.queue->backlog->charged, 0);
+    stop();
+}
+END_TEST
+
 START_TEST(a_hold_that_the_store_does_not_end_is_refused_for_it)
 {
     start("overflow=block block-timeout=5s");
@@ -594,6 +628,7 @@ static Suite *suite(void)
     tcase_add_test(tc, whoever_publishes_to_several_hears_when_all_have_it);
     tcase_add_loop_test(tc, put_that_fails, 0, sizeof cases / sizeof *cases);
     tcase_add_test(tc, held_for_a_busy_store_and_no_longer);
+    tcase_add_loop_test(tc, held_on_when_room_is_used_up, 0, 3);
     tcase_add_test(tc, a_hold_that_the_store_does_not_end_is_refused_for_it);
     tcase_add_test(tc, limits_count_what_is_not_stored_yet);
     tcase_add_test(tc, the_end_of_the_queue_is_told_to_who_waits);
