@@ -40,6 +40,7 @@ void durable_begin(struct queue *q, const struct store_facts *f)
 
     deque_start_at(&d->unstored, d->shared ? 1 : f->next);
     d->open = d->news = true;
+    d->known = *f;
     if (!d->shared) {
         d->w = f->messages ? f->first : f->next;
         d->away_n = f->messages;

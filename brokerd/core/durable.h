@@ -78,10 +78,11 @@ struct storage {
     uint64_t window;     /* bytes that it may have; DURABLE_WINDOW */
     uint64_t away_n, away_bytes;            /* only in the store */
     uint64_t unstored_bytes, delayed_bytes; /* payload */
-    struct deque unstored; /* struct unstored, by number; first: `stored`, end: `next` */
-    struct deque ids;      /* struct unstored_id */
-    struct topic *topic;   /* of the last message fetched, or NULL */
-    uint64_t damaged;      /* messages that the store has lost */
+    struct deque unstored;    /* struct unstored, by number; first: `stored`, end: `next` */
+    struct deque ids;         /* struct unstored_id */
+    struct topic *topic;      /* of the last message fetched, or NULL */
+    struct store_facts known; /* shared: how it stood when the store told last */
+    uint64_t damaged;         /* messages that the store has lost */
     unsigned settlements_n;
     struct store_settlement settlements[DURABLE_SETTLEMENTS];
 };

@@ -124,6 +124,13 @@ static void fill_stored(const struct storage *d, struct inspect_queue *ret)
 
     ret->store = d->store->ops->name;
     ret->away = d->away_n;
+    if (d->shared) { /* what waits there, or is in other nodes' hands, as of a few seconds ago */
+        uint64_t here = ret->depth + ret->unacked;
+
+        ret->away = d->known.messages > here ? d->known.messages - here : 0;
+        ret->depth += ret->away;
+        ret->bytes = d->known.bytes > ret->bytes ? d->known.bytes : ret->bytes;
+    }
     ret->unstored = durable_unstored(d);
     ret->unstored_bytes = d->unstored_bytes;
     ret->unstored_ms = first ? age(d->queue->core, first->since_ms) : -1;

@@ -108,6 +108,8 @@ void questions_take(struct queue *q, const struct stored *a)
 {
     struct core *c = q->core;
 
+    if (a->kind == STORED_FACTS && a->reason == REASON_NONE)
+        q->backlog->stored->known = a->facts;
     for (struct list_node *l = list_first(&c->questions); l; l = list_next(&c->questions, l)) {
         struct question *n = LIST_ITEM(l, struct question, link);
 

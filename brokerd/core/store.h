@@ -126,7 +126,8 @@ struct store_ops {
      * everything before it is settled. Nothing is in flight; settlements were told before. Answered
      * by STORED_REWOUND, in order with what is put and fetched. -ENOMEM. NULL: it keeps no past. */
     int (*rewind)(struct store_queue *q, const struct store_rewind *to, uint64_t token);
-    /* How it stands. Answered by STORED_FACTS. -ENOMEM. */
+    /* How it stands. Answered by STORED_FACTS. A shared store may tell so unasked, too, with token
+     * 0. -ENOMEM. */
     int (*ask)(struct store_queue *q, uint64_t token);
     /* No more calls and no more answers: `q` is the store's to free. `remove`: the queue is deleted
      * with all it holds (shared: for all nodes), and stays so; else it is as it was when it is

@@ -329,6 +329,8 @@ static void on_facts(struct request *req, const struct link_answer *a)
     struct asked *asked = req->item;
     struct stored s = about(q, STORED_FACTS);
 
+    if (!asked->token)
+        q->store->facts_asked--;
     if (call_verdict(req, a) != CALL_OK) {
         answer_failed(q, STORED_FACTS, req, a);
         return;
@@ -373,6 +375,17 @@ int manage_ask(struct store_queue *q, uint64_t token)
     settle_hurry(q);
     args_begin(q->store, "brokerd_1_facts", q);
     return ask(q, on_facts, asked);
+}
+
+void manage_tick(struct store_queue *q)
+{
+    struct redis_store *r = q->store;
+
+    if (r->now_ms < q->facts_ms || r->facts_asked >= FACTS_AT_ONCE)
+        return;
+    q->facts_ms = r->now_ms + FACTS_MS;
+    if (manage_ask(q, 0) == 0)
+        r->facts_asked++;
 }
 
 /* ------------------------------------------------------------------------------------ close */

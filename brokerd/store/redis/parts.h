@@ -27,6 +27,8 @@ enum {
     CHUNKS_ON_WAY = 4,        /* of one queue */
     FETCH_MESSAGES = 1024,    /* of one fetch */
     FETCH_MOST_BYTES = 8 << 20, /* of one, going by the largest message; one message at least */
+    FACTS_MS = 5000,            /* how the queue stands is told so often .. */
+    FACTS_AT_ONCE = 32,         /* .. but of so many queues at once */
     AUDIT_MESSAGES = 512,       /* of one look at what this node has by Redis's books */
     CLAIMS_AT_ONCE = 8,         /* queues that are looked at for dead nodes */
     TICK_MS = 1000,
@@ -153,6 +155,7 @@ struct store_queue {
     bool probing, sweeping, mending;
     bool expiring; /* some were put that have a time of their own */
     char audit_from[ENTRY_ID_MAX];
+    int64_t facts_ms;   /* how it stands is asked for then */
     int64_t due_ms;     /* the next that came back is due; INT64_MAX */
     uint64_t mean, max; /* bytes of a message */
 
@@ -197,7 +200,7 @@ struct redis_store {
     uint64_t beats;      /* answered */
     int64_t steady_ms;   /* all has gone well since */
     int64_t beat_ms;     /* the one on its way was sent; 0: none is */
-    unsigned checks, ticks;
+    unsigned checks, ticks, facts_asked;
 
     /* names.c, of worker 0 */
     struct map known; /* names of queues; value: the scan that saw it */
@@ -320,6 +323,8 @@ int manage_peek(struct store_queue *q, uint64_t from, uint32_t n, uint64_t token
 int manage_purge(struct store_queue *q, uint64_t upto, const struct store_settlement *but, size_t n,
                  uint64_t token);
 int manage_ask(struct store_queue *q, uint64_t token);
+/* How it stands is told now and then, for lists of queues. */
+void manage_tick(struct store_queue *q);
 void manage_close(struct store_queue *q, bool remove);
 /* Give back what is held, then free it if the core has let go of it. */
 void manage_leave(struct store_queue *q);

@@ -382,6 +382,7 @@ void take_tick(struct store_queue *q)
     if (q->short_of && !q->probing && !q->fetching)
         (void)send_took(q);
     sweep(q);
+    manage_tick(q);
     if (q->want || q->audit || !list_empty(&q->chunks))
         queue_touch(q);
 }
