@@ -115,10 +115,14 @@ queue \"kept\" { durable = journal }"
 brokerd_start
 payload=$(head -c 1000 /dev/zero | tr '\0' x)
 assert_eq "$(status_of broker pub kept "$payload" -n 2000)" 1 "broker pub into a full journal"
+# What was refused may have been more than fits, and a little room is left: until there is none.
+is_full() {
+    broker pub kept "$payload" -n 50 -q || true
+    [ "$(store state)" = full ]
+}
+wait_until 10 is_full
 held=$(info kept depth)
 if [ "$held" -le 50 ] || [ "$held" -ge 500 ]; then fail "$held messages of 1000 bytes in 512 KiB"; fi
-is_full() { [ "$(store state)" = full ]; }
-wait_until 10 is_full
 wait_until 10 grep -q 'event=store_full' "$brokerd_log"
 [ "$(store disk_bytes)" -le 524288 ] || fail "$(store disk_bytes) bytes on disk"
 broker why kept >"$TMP/why"
