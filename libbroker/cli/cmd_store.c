@@ -60,19 +60,13 @@ static json_t *json_facts(const char *path, const struct tool *t)
     const struct {
         const char *key;
         uint64_t n;
-    } rows[] = {{"version", f->version},
-                {"segments", f->segments},
-                {"disk_bytes", f->disk},
-                {"batches", f->batches},
-                {"records", f->records},
-                {"queues", f->queues},
-                {"messages", f->messages},
-                {"bytes", f->bytes},
-                {"live_bytes", f->data + f->notes},
-                {"torn_bytes", f->torn_bytes},
-                {"blank", f->blank},
-                {"damaged", f->damaged},
-                {"lost_batches", f->lost_batches}};
+    } rows[] = {{"version", f->version},       {"segments", f->segments},
+                {"disk_bytes", f->disk},       {"batches", f->batches},
+                {"records", f->records},       {"queues", f->queues},
+                {"messages", f->messages},     {"retained", f->retained},
+                {"bytes", f->bytes},           {"live_bytes", f->data + f->notes},
+                {"torn_bytes", f->torn_bytes}, {"blank", f->blank},
+                {"damaged", f->damaged},       {"lost_batches", f->lost_batches}};
     json_t *o = json_pack("{s:s}", "path", path);
     char id[24];
 
@@ -99,6 +93,9 @@ static void print_facts(const struct tool *t)
     printf("queues           %s\n", cli_count_text(f->queues, a));
     printf("messages         %s, %s of payload\n", cli_count_text(f->messages, a),
            cli_size_text(f->bytes, b));
+    if (f->retained)
+        printf("retained         %s, settled messages that can be had again\n",
+               cli_count_text(f->retained, a));
     if (f->torn_bytes)
         printf("torn             %s at the end, of a write that was never confirmed\n",
                cli_size_text(f->torn_bytes, a));
@@ -153,10 +150,11 @@ static int run_check(struct cli *cli, void *given)
 
 static json_t *json_queue(const struct tool_queue *q)
 {
-    json_t *o = json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "queue", q->name, "messages",
+    json_t *o = json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "queue", q->name, "messages",
                           (json_int_t)q->messages, "bytes", (json_int_t)q->bytes, "disk_bytes",
                           (json_int_t)q->disk, "returned", (json_int_t)q->returned, "first",
-                          (json_int_t)q->first, "next", (json_int_t)q->next);
+                          (json_int_t)q->first, "next", (json_int_t)q->next, "retained",
+                          (json_int_t)q->retained);
     struct slice filters = q->filters, f;
     json_t *list = json_array();
 
@@ -168,7 +166,8 @@ static json_t *json_queue(const struct tool_queue *q)
 
 static void print_queues(const struct tool *t)
 {
-    struct cli_table *table = cli_table_new("queue|>messages|>bytes|>disk|>returned|>first|>next");
+    struct cli_table *table =
+        cli_table_new("queue|>messages|>bytes|>retained|>disk|>returned|>first|>next");
     const struct tool_queue *q;
     char a[CLI_NUMBER_MAX];
 
@@ -176,6 +175,7 @@ static void print_queues(const struct tool *t)
         cli_table_add(table, "%s", q->name);
         cli_table_add(table, "%llu", (unsigned long long)q->messages);
         cli_table_add(table, "%s", cli_size_text(q->bytes, a));
+        cli_table_add(table, "%llu", (unsigned long long)q->retained);
         cli_table_add(table, "%s", cli_size_text(q->disk, a));
         cli_table_add(table, "%llu", (unsigned long long)q->returned);
         cli_table_add(table, "%llu", (unsigned long long)q->first);
@@ -351,6 +351,8 @@ static const struct cli_option export_options[] = {
      "only that one; may be repeated (all)", NULL},
     {"definitions", 0, CLI_FLAG, offsetof(struct cli_store_options, definitions), NULL,
      "the queues without their messages", NULL},
+    {"retained", 0, CLI_FLAG, offsetof(struct cli_store_options, retained), NULL,
+     "settled messages that are retained, too", NULL},
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, NULL},
 };
 

@@ -12,6 +12,7 @@
 
 struct cli_store_options {
     bool definitions; /* and no messages */
+    bool retained;    /* settled messages, too */
     struct cli_list queues;
     const char *into;
 };

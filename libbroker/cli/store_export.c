@@ -204,6 +204,8 @@ static int write_facts(struct export *e, const struct tool_message *m)
         r = putf(&e->out, ",\"attempts\":%u", m->attempts);
     if (r == 0 && m->due_ms)
         r = putf(&e->out, ",\"due_ms\":%lld", (long long)m->due_ms);
+    if (r == 0 && m->settled_ms)
+        r = putf(&e->out, ",\"settled_ms\":%lld", (long long)m->settled_ms);
     return r;
 }
 
@@ -239,7 +241,7 @@ static int write_queue(struct export *e, const struct tool_queue *q)
 
     e->name = q->name;
     while (r == 0 && !e->o->definitions) {
-        r = tool_walk(e->tool, q, &seq, write_message, e);
+        r = tool_walk(e->tool, q, e->o->retained, &seq, write_message, e);
         if (r != -EBADMSG)
             break;
         (void)cli_error(e->cli, "message %llu of queue \"%s\" is damaged: left out",

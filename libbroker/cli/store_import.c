@@ -43,7 +43,7 @@ struct import {
     struct tool *tool;
     struct cli_link link;
     broker_publisher *publisher;
-    uint64_t refused, expired;
+    uint64_t refused, expired, retained;
     int error; /* of the publisher: a BROKER_ code */
     bool closing;
 };
@@ -169,6 +169,7 @@ static int journal_message(struct import *m, const json_t *line, struct slice da
         .time_ms = number_of(line, "time_ms", (int64_t)time(NULL) * 1000),
         .expires_ms = number_of(line, "expires_ms", INT64_MAX),
         .due_ms = number_of(line, "due_ms", 0),
+        .settled_ms = number_of(line, "settled_ms", 0),
         .attempts = (uint32_t)number_of(line, "attempts", 0),
         .topic = text_of(line, "topic"),
         .type = text_of(line, "type"),
@@ -265,6 +266,10 @@ static int broker_message_line(struct import *m, const json_t *line, struct slic
     };
     int r;
 
+    if (number_of(line, "settled_ms", 0)) { /* it does not wait */
+        m->retained++;
+        return CLI_OK;
+    }
     if (expires_ms <= now_ms) {
         m->expired++;
         return CLI_OK;
@@ -298,6 +303,8 @@ static int broker_finish(struct import *m)
     }
     if (m->expired)
         cli_note(m->cli, "%llu messages had expired: left out", (unsigned long long)m->expired);
+    if (m->retained)
+        cli_note(m->cli, "%llu messages were settled: left out", (unsigned long long)m->retained);
     m->refused += s.unknown;
     if (m->refused)
         return cli_error(m->cli, "%llu messages were not taken", (unsigned long long)m->refused);

@@ -178,7 +178,8 @@ int main(int argc, char **argv)
     char dir[512] = "/var/tmp/bench_journal.XXXXXX", text[1024], command[600];
     struct bench b = {.lock = PTHREAD_MUTEX_INITIALIZER};
     struct journal_options o = {.workers = 1, .ctx = &b, .call = call, .stored = stored};
-    struct store_open open = {.def = {.name = SLICE("work")}};
+    static const struct queue_policy policy;
+    struct store_open open = {.def = {.name = SLICE("work")}, .policy = &policy};
 
     if (argc > 2)
         snprintf(dir, sizeof dir, "%s/bench_journal.XXXXXX", argv[2]);

@@ -15,13 +15,15 @@ shim=$OUT/tests/fault/shim.so
 dir=/dev/shm # states need no disk
 [ -w $dir ] || dir=$TMP
 
+retain=0s
+
 # trace NAME KEEP [VARIABLE=VALUE..]: a broker with these faults at work, traced in
 # $TMP/NAME.trace; every KEEP-th message stays unacknowledged.
 trace() {
     local name=$1 keep=$2 at=unix://$TMP/$1.sock
     shift 2
     mkdir "$TMP/$name"
-    conf="queue \"audit\" { durable = journal max-messages = unlimited max-bytes = unlimited }
+    conf="queue \"audit\" { durable = journal max-messages = unlimited max-bytes = unlimited retain = $retain }
 store \"journal\" { path = \"$TMP/$name\" segment = \"64KiB\" }"
     export LD_PRELOAD=$shim SHIM_DIR=$TMP/$name SHIM_TRACE=$TMP/$name.trace
     [ $# -eq 0 ] || declare -gx "$@"
@@ -39,6 +41,12 @@ trace prompt 0
 crash -t "$TMP/prompt.trace" -n "$states" -r "$shim" -d "$dir"
 trace stragglers 20
 crash -t "$TMP/stragglers.trace" -n "$states" -r "$shim" -d "$dir"
+
+# And what is acknowledged is retained.
+retain=1h
+trace retained 20
+crash -t "$TMP/retained.trace" -n "$states" -r "$shim" -d "$dir"
+retain=0s
 
 # refutes NAME: some state of the trace is found wrong.
 refutes() {

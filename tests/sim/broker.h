@@ -290,19 +290,22 @@ static inline void broker_free_policies(struct broker *b)
 
 /* ------------------------------------------------------------------------- what parties do */
 
-static inline void eater_attach(struct broker *b, unsigned i, unsigned core, unsigned queue,
-                                uint64_t credit)
+/* `from`: where the queue is to go on (`$from`), or NULL. False: that was refused. */
+static inline bool eater_attach(struct broker *b, unsigned i, unsigned core, unsigned queue,
+                                uint64_t credit, const char *from)
 {
     struct eater *e = &b->eater[i];
     struct endpoint_desc d = {.name = "eater"};
     struct consume_options o = {
         .queue = slice_str(queue_names[queue]), .manual_ack = true, .credit = credit};
     struct refusal why;
-    uint8_t headers[32]; /* number, time and id of each message, not of a run's first */
+    uint8_t headers[96], *end; /* number, time and id of each message, not of a run's first */
     int r;
 
-    o.headers =
-        slice_of(headers, (size_t)(headers_put(headers, SLICE("$facts"), SLICE("1")) - headers));
+    end = headers_put(headers, SLICE("$facts"), SLICE("1"));
+    if (from)
+        end = headers_put(end, SLICE("$from"), slice_str(from));
+    o.headers = slice_of(headers, (size_t)(end - headers));
 
     must(!e->ep, "an eater that is there");
     *e = (struct eater){.b = b, .core = core, .queue = queue, .granted = credit, .hand = e->hand};
@@ -310,7 +313,12 @@ static inline void eater_attach(struct broker *b, unsigned i, unsigned core, uns
         e->hand = malloc(HANDS * sizeof *e->hand);
     must(core_endpoint_open(b->w.core[core], &d, &broker_eater_ops, e, &e->ep) == 0, "endpoint");
     r = core_attach(e->ep, &o, e, &e->k, &why);
-    must(r == 0, "attach: %d, %s", r, why.text);
+    must(r == 0 || (from && why.reason == REASON_INVALID), "attach: %d, %s", r, why.text);
+    if (r == 0)
+        return true;
+    core_endpoint_close(e->ep);
+    e->ep = NULL;
+    return false;
 }
 
 static inline void eater_leave(struct broker *b, unsigned i)

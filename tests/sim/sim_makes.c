@@ -186,9 +186,9 @@ static bool journal_idle(struct broker *b)
     if (!core_has_found(c) || !list_empty(&c->questions))
         return false;
     for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;)
-        if (q->making ||
-            (q->backlog->stored && (durable_unstored(q->backlog->stored) ||
-                                    q->backlog->stored->fetching || !q->backlog->stored->open)))
+        if (q->making || (q->backlog->stored &&
+                          (durable_unstored(q->backlog->stored) || q->backlog->stored->fetching ||
+                           q->backlog->stored->rewinding || !q->backlog->stored->open)))
             return false;
     return true;
 }
@@ -399,6 +399,7 @@ static struct policy_set *random_policies(void)
         p.message_ttl_ms = one_in(2) ? POLICY_NEVER : 1 + (int64_t)below(3000);
         p.ack_timeout_ms = one_in(2) ? POLICY_NEVER : 1 + (int64_t)below(3000);
         p.expires_ms = POLICY_NEVER;
+        p.retain_ms = one_in(2) ? 0 : POLICY_NEVER; /* their clocks differ */
         /* Letters of several queues would come in an order of chance; so would the end of those
          * that are there already. */
         if (i == QUEUES - 1) {
@@ -444,10 +445,35 @@ static void publish(void)
     sim.published += n;
 }
 
+/* NULL: where it left off. */
+static const char *random_from(void)
+{
+    static char text[64];
+    long long ms;
+
+    switch (below(8)) {
+    case 0:
+        return "first";
+    case 1:
+        return "last";
+    case 2:
+        (void)snprintf(text, sizeof text, "%llu", (unsigned long long)below(sim.published + 2));
+        return text;
+    case 3:
+        ms = (long long)below((uint64_t)sim.side[0].b.w.now + 1000);
+        (void)snprintf(text, sizeof text, "1970-01-01T%02lld:%02lld:%02lld.%03lldZ",
+                       ms / 3600000 % 24, ms / 60000 % 60, ms / 1000 % 60, ms % 1000);
+        return text;
+    default:
+        return NULL;
+    }
+}
+
 static void consume(void)
 {
     unsigned i = (unsigned)below(QUEUES);
     uint64_t n = below(60);
+    const char *from = random_from();
     bool leave = one_in(10);
 
     for (unsigned k = 0; k < 2; k++) {
@@ -459,7 +485,7 @@ static void consume(void)
         else if (e->ep && n)
             eater_grant(b, i, n);
         else if (!e->ep)
-            eater_attach(b, i, 0, i, n);
+            note(&sim.side[k].eater[i], "%d\n", eater_attach(b, i, 0, i, n, from));
     }
 }
 

@@ -313,7 +313,7 @@ static void attach(unsigned core)
 
     if (sim.b.eater[i].ep)
         return;
-    eater_attach(&sim.b, i, core, (unsigned)below(QUEUES), below(100));
+    (void)eater_attach(&sim.b, i, core, (unsigned)below(QUEUES), below(100), NULL);
     memset(sim.last[i], 0, sizeof sim.last[i]);
 }
 
@@ -567,7 +567,7 @@ static void begin_life(void)
     must(core_has_found(sim.b.w.core[0]), "not all that is kept was found");
     check_queues();
     if (!drawer_of(QUEUES - 1) || !drawer_of(QUEUES - 1)->exists)
-        eater_attach(&sim.b, 0, 0, QUEUES - 1, 100); /* makes it */
+        (void)eater_attach(&sim.b, 0, 0, QUEUES - 1, 100, NULL); /* makes it */
 }
 
 /* After the end of a life: what is kept now decides. */
@@ -647,7 +647,7 @@ static void drain_all(void)
             eater_leave(&sim.b, i);
     memset(sim.last, 0, sizeof sim.last);
     for (unsigned q = 0; q < QUEUES; q++)
-        eater_attach(&sim.b, q, (unsigned)below(sim.cores), q, 1000);
+        (void)eater_attach(&sim.b, q, (unsigned)below(sim.cores), q, 1000, NULL);
     for (unsigned again = 0; again < 200; again++) {
         uint64_t left = 0;
 

@@ -76,7 +76,8 @@ static struct stored_queue *queue_get(struct catalog *c, uint32_t number, uint32
     q = calloc(1, sizeof *q);
     if (!q)
         return NULL;
-    *q = (struct stored_queue){.number = number, .first = segment, .next = 1};
+    *q = (struct stored_queue){
+        .number = number, .first = segment, .next = 1, .retain_ms = INT64_MAX};
     if (index_add(&c->queues, hash_of(number), q) < 0) {
         free(q);
         return NULL;
@@ -130,23 +131,51 @@ static int set_due(struct stored_queue *q, uint64_t seq, int64_t due_ms)
 
 static bool is_returned(const struct stored_queue *q, uint64_t seq, const struct place *p)
 {
-    return p->attempts || catalog_due(q, seq);
+    return !p->is_past && (p->attempts || catalog_due(q, seq));
+}
+
+/* It is not among those any more that wait, or are past. */
+static void leave(struct catalog *c, struct stored_queue *q, uint64_t seq, const struct place *p)
+{
+    uint64_t payload = p->size - p->overhead;
+
+    c->past -= p->is_past;
+    *(p->is_past ? &q->past_payload : &q->payload) -= payload;
+    q->returned -= is_returned(q, seq, p);
+    (void)set_due(q, seq, 0);
 }
 
 static void settle(struct catalog *c, struct stored_queue *q, uint64_t seq, const struct place *p)
 {
+    leave(c, q, seq, p);
     segments_unput(&c->segments, p->segment, p->size);
     q->bytes -= p->size;
-    q->payload -= p->size - p->overhead;
-    q->returned -= is_returned(q, seq, p);
-    (void)set_due(q, seq, 0);
     places_drop(&q->places, seq);
+}
+
+static void retain(struct catalog *c, struct stored_queue *q, uint64_t seq, const struct place *p,
+                   int64_t gone_ms)
+{
+    leave(c, q, seq, p);
+    c->past++;
+    q->past_payload += p->size - p->overhead;
+    places_retain(&q->places, seq, gone_ms);
+}
+
+static void revive(struct catalog *c, struct stored_queue *q, uint64_t seq, const struct place *p)
+{
+    leave(c, q, seq, p);
+    q->payload += p->size - p->overhead;
+    places_revive(&q->places, seq);
 }
 
 static int apply_put(struct catalog *c, struct stored_queue *q, const struct record *r,
                      uint32_t segment, uint32_t offset)
 {
-    struct place p = {segment, offset, r->size, (r->size - (uint32_t)r->data.n) & 0x1ffff, 0};
+    struct place p = {.segment = segment,
+                      .offset = offset,
+                      .size = r->size & INT32_MAX,
+                      .overhead = (r->size - (uint32_t)r->data.n) & 0x1ffff};
     const struct place *old;
 
     if (r->seq == 0 || r->seq >= SEQ_END)
@@ -166,6 +195,20 @@ static int apply_put(struct catalog *c, struct stored_queue *q, const struct rec
     return 0;
 }
 
+/* A message that the record is about: settled, retained or rewound. */
+static void apply_to(struct catalog *c, struct stored_queue *q, const struct record *r,
+                     uint64_t seq, const struct place *p)
+{
+    int64_t within;
+
+    if (r->kind == RECORD_SETTLED)
+        settle(c, q, seq, p);
+    else if (r->kind == RECORD_RETAINED)
+        retain(c, q, seq, p, r->time_ms);
+    else if (!p->is_past || places_gone_ms(&q->places, seq, &within) >= r->time_ms)
+        revive(c, q, seq, p);
+}
+
 static int apply_settled(struct catalog *c, struct stored_queue *q, const struct record *r,
                          uint32_t segment)
 {
@@ -176,7 +219,7 @@ static int apply_settled(struct catalog *c, struct stored_queue *q, const struct
         return -EPROTO;
     for (; (p = places_next(&q->places, &seq)) != NULL && seq < end; seq++)
         if (p->segment == r->segment)
-            settle(c, q, seq, p);
+            apply_to(c, q, r, seq, p);
     if (end > q->next) /* its put was damaged */
         q->next = end;
     return segments_note(&c->segments, segment, r->segment, r->size);
@@ -187,7 +230,7 @@ static int apply_returned(struct catalog *c, struct stored_queue *q, const struc
 {
     struct place *p = places_find(&q->places, r->seq);
 
-    if (p && p->segment == r->segment) {
+    if (p && p->segment == r->segment && !p->is_past) {
         q->returned -= is_returned(q, r->seq, p);
         p->attempts = catalog_attempts(r) & PLACES_ATTEMPTS_MAX;
         if (set_due(q, r->seq, r->due_ms) < 0)
@@ -286,6 +329,8 @@ int catalog_apply(struct catalog *c, const struct record *r, uint32_t segment, u
     case RECORD_PUT:
         return apply_put(c, q, r, segment, offset);
     case RECORD_SETTLED:
+    case RECORD_RETAINED:
+    case RECORD_REWOUND:
         return apply_settled(c, q, r, segment);
     case RECORD_RETURNED:
         return apply_returned(c, q, r, segment);
@@ -312,10 +357,12 @@ bool catalog_needs(const struct catalog *c, const struct record *r, uint32_t seg
         p = places_find(&q->places, r->seq);
         return p && p->segment == segment && p->offset == offset;
     case RECORD_SETTLED:
+    case RECORD_RETAINED:
+    case RECORD_REWOUND:
         return r->segment != segment && segments_find(&c->segments, r->segment);
     case RECORD_RETURNED:
         p = places_find(&q->places, r->seq);
-        return r->segment != segment && p && p->segment == r->segment &&
+        return r->segment != segment && p && p->segment == r->segment && !p->is_past &&
                p->attempts == catalog_attempts(r) && catalog_due(q, r->seq) == r->due_ms;
     case RECORD_QUEUE:
         return q->defined == segment;
@@ -323,6 +370,40 @@ bool catalog_needs(const struct catalog *c, const struct record *r, uint32_t seg
         return q->defined == segment && segments_any(&c->segments, q->first, q->last, segment);
     }
     return false;
+}
+
+bool catalog_expire(struct catalog *c, struct stored_queue *q, int64_t before_ms)
+{
+    const struct place *p;
+    bool any = false;
+    uint64_t seq = 0;
+
+    for (; (p = places_next_past(&q->places, &seq, before_ms)) != NULL; seq++) {
+        settle(c, q, seq, p);
+        any = true;
+    }
+    return any;
+}
+
+bool catalog_state(const struct stored_queue *q, uint64_t seq, uint32_t segment, struct record *ret)
+{
+    const struct place *p = places_find(&q->places, seq);
+    struct record r = {.queue = q->number, .segment = segment, .seq = seq};
+    int64_t within;
+
+    if (p->is_past) {
+        r.kind = RECORD_RETAINED;
+        r.count = 1;
+        r.time_ms = places_gone_ms(&q->places, seq, &within);
+    } else if (is_returned(q, seq, p)) {
+        r.kind = RECORD_RETURNED;
+        r.attempts = p->attempts;
+        r.due_ms = catalog_due(q, seq);
+    } else {
+        return false;
+    }
+    *ret = r;
+    return true;
 }
 
 void catalog_forget_gone(struct catalog *c, uint32_t number)

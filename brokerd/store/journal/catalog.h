@@ -10,10 +10,15 @@
  *                        the same batch and before the new one)
  *              settled   those of the range whose put is in that segment are gone: so a
  *                        settlement never hits a copy elsewhere
+ *              retained  the same, but they are kept, and known to be past, since that time
+ *              rewound   those of the range in that segment wait again, but for what was past
+ *                        already at that time: its time was over
  *              returned  it has been delivered so often, and is due then
  *              queue     name, bindings, settings; the least number of its next message
  *              gone      the queue is not there any more; the record is of use until the segments
  *                        are gone that may have records of the queue
+ *          What is past stays until it is settled again, or catalog_expire() says that its time is
+ *          over: there is no record of that, for the time it was settled at is known.
  *          A record of a queue that nobody defined (its definition was damaged) makes one without a
  *          name: its messages are kept.
  * Owner    catalog_fini() frees all.
@@ -47,7 +52,9 @@ struct stored_queue {
     uint64_t writing;         /* log.h: the last batch that has its definition */
     struct store_queue *open; /* the running store's: who has it open; NULL: nobody */
     uint64_t bytes;           /* of puts */
-    uint64_t payload;         /* of those, of messages themselves */
+    uint64_t payload;         /* of messages that wait, themselves */
+    uint64_t past_payload;    /* of those that are past */
+    int64_t retain_ms;        /* the running store's: for so long; INT64_MAX: for ever */
     uint64_t returned;        /* messages that were delivered before, or are delayed */
     struct places places;
     struct index delayed; /* struct delayed, by seq */
@@ -58,6 +65,7 @@ struct stored_queue {
 struct catalog {
     struct index queues; /* struct stored_queue, by number */
     uint32_t next_queue; /* number of the next one */
+    uint64_t past;       /* messages that are settled and retained, of all queues */
     struct segments segments;
     uint64_t superseded; /* puts of what was there already: 0 but for damage */
     uint64_t strays;     /* records of queues nobody defined: the same */
@@ -91,6 +99,14 @@ bool catalog_definition(const struct stored_queue *q, struct record *ret);
 /* Is the record, at that place, of use: has it to be written again before its segment goes? */
 bool catalog_needs(const struct catalog *c, const struct record *r, uint32_t segment,
                    uint32_t offset);
+
+/* Messages that were settled before that time are not retained any more. True: there were some. */
+bool catalog_expire(struct catalog *c, struct stored_queue *q, int64_t before_ms);
+
+/* What a message that is there was once it was put, as a record about that segment (0: the one that
+ * is written to): returned, or retained. False: nothing. */
+bool catalog_state(const struct stored_queue *q, uint64_t seq, uint32_t segment,
+                   struct record *ret);
 
 /* A segment's file is gone; nothing in it was of use. */
 void catalog_drop_segment(struct catalog *c, uint32_t number);

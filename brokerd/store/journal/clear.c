@@ -80,17 +80,99 @@ static int write_ranges(const struct clear *w, struct ranges *g)
 static int move(const struct clear *w, const struct record *r)
 {
     const struct stored_queue *q = catalog_queue(w->catalog, r->queue);
-    const struct place *p = places_find(&q->places, r->seq);
-    struct record returned = {.kind = RECORD_RETURNED,
-                              .queue = r->queue,
-                              .seq = r->seq,
-                              .attempts = p->attempts,
-                              .due_ms = catalog_due(q, r->seq)};
+    struct record state;
     int status = w->write(w->ctx, r);
 
-    if (status < 0 || (!returned.attempts && !returned.due_ms))
-        return status;
-    return w->write(w->ctx, &returned);
+    return status == 0 && catalog_state(q, r->seq, 0, &state) ? w->write(w->ctx, &state) : status;
+}
+
+/* The next message that is in the segment that `r` is about, from *seq on, below `end`. */
+static const struct place *next_of(const struct stored_queue *q, const struct record *r,
+                                   uint64_t *seq, uint64_t end)
+{
+    const struct place *p;
+
+    while ((p = places_next(&q->places, seq)) != NULL && *seq < end && p->segment != r->segment)
+        ++*seq;
+    return p && *seq < end ? p : NULL;
+}
+
+/* Of what is retained or rewound: all that is not there any more is settled. */
+static int gather_gone(const struct clear *w, const struct record *r, struct ranges *g)
+{
+    const struct stored_queue *q = catalog_queue(w->catalog, r->queue);
+    uint64_t from = r->seq, seq = from, end = from + r->count;
+    int status = 0;
+
+    while (status == 0 && from < end) {
+        struct record gone = *r;
+
+        if (!next_of(q, r, &seq, end))
+            seq = end;
+        gone.seq = from;
+        if (seq > from)
+            status = gather(g, r->segment, &gone, (uint32_t)(seq - from));
+        from = ++seq;
+    }
+    return status;
+}
+
+/* Does the record `r` tell how a message stands: one that is past, since then, or one that waits?
+ */
+static bool tells(const struct stored_queue *q, const struct record *r, uint64_t seq,
+                  const struct place *p)
+{
+    int64_t within, gone_ms;
+
+    if (r->kind == RECORD_REWOUND || !p->is_past)
+        return r->kind == RECORD_REWOUND && !p->is_past;
+    gone_ms = places_gone_ms(&q->places, seq, &within);
+    return r->time_ms <= gone_ms && gone_ms - r->time_ms <= within;
+}
+
+/* And all that is there stands as it does, if that is known by `r`: a record for each run. */
+static int tell_state(const struct clear *w, const struct record *r)
+{
+    const struct stored_queue *q = catalog_queue(w->catalog, r->queue);
+    uint64_t end = r->seq + r->count, seq = r->seq;
+    struct record run = {0}, state;
+    const struct place *p;
+    int status = 0;
+
+    for (; status == 0 && (p = next_of(q, r, &seq, end)) != NULL; seq++) {
+        if (!tells(q, r, seq, p))
+            continue;
+        if (!catalog_state(q, seq, r->segment, &state))
+            state = (struct record){.time_ms = 0};
+        if (run.count && run.seq + run.count == seq &&
+            (run.kind == RECORD_REWOUND || run.time_ms == state.time_ms)) {
+            run.count++;
+            continue;
+        }
+        if (run.count)
+            status = w->write(w->ctx, &run);
+        run = *r;
+        run.seq = seq;
+        run.count = 1;
+        run.time_ms = state.time_ms;
+    }
+    return status == 0 && run.count ? w->write(w->ctx, &run) : status;
+}
+
+/* Those that wait again by `r` were returned since. */
+static int tell_returned(const struct clear *w, const struct record *r)
+{
+    const struct stored_queue *q = catalog_queue(w->catalog, r->queue);
+    uint64_t end = r->seq + r->count, seq = r->seq;
+    struct record state;
+    int status = 0;
+
+    if (!q->returned)
+        return 0;
+    for (; status == 0 && next_of(q, r, &seq, end) != NULL; seq++)
+        if (catalog_state(q, seq, r->segment, &state) && state.kind == RECORD_RETURNED)
+            status = w->write(w->ctx, &state);
+    return status;
 }
 
 /* The record's part in what is written first, which is gathered, or else what it becomes. */
@@ -98,6 +180,7 @@ static int clear_record(const struct clear *w, const struct record *r, uint32_t 
                         struct ranges *first)
 {
     struct record now;
+    int status;
 
     if (!catalog_needs(w->catalog, r, w->segment, offset))
         return 0;
@@ -106,6 +189,12 @@ static int clear_record(const struct clear *w, const struct record *r, uint32_t 
         return first ? gather(first, w->segment, r, 1) : move(w, r);
     case RECORD_SETTLED:
         return first ? gather(first, r->segment, r, r->count) : 0;
+    case RECORD_RETAINED:
+    case RECORD_REWOUND:
+        if (first)
+            return gather_gone(w, r, first);
+        status = tell_state(w, r);
+        return status == 0 && r->kind == RECORD_REWOUND ? tell_returned(w, r) : status;
     case RECORD_RETURNED:
         return first ? 0 : w->write(w->ctx, r);
     case RECORD_QUEUE:

@@ -6,6 +6,8 @@
  *          is on disk when the machine dies, of each message there is one copy that counts.
  *          Settlements get fewer on the way: one may well say of what is not there any more, or
  *          never was, that it is settled, so one range does for all between two messages that stay.
+ *          What says that messages are retained, or wait again, is not copied, for something newer
+ *          may say otherwise: it is told anew how they stand.
  * Owner    Records are borrowed for the call.
  * Errors   -ENOMEM; what `write` says. Either ends the walk.
  * Thread   The store's. */

@@ -139,14 +139,17 @@ static uint64_t definition(const struct store_definition *def, struct record *re
     return record_size(ret);
 }
 
-static int define(struct store_queue *q, enum op_kind kind, const struct store_definition *def)
+static int define(struct store_queue *q, enum op_kind kind, const struct store_open *o)
 {
     struct record r;
-    uint64_t n = definition(def, &r);
+    uint64_t n = definition(&o->def, &r);
+    struct op *op;
 
     if (!n || reserve(q->of, op_bytes(n)) < 0)
         return -ENOMEM;
-    (void)record_encode(&r, add(q->of, kind, q, n)->data);
+    op = add(q->of, kind, q, n);
+    op->first = (uint64_t)o->policy->retain_ms;
+    (void)record_encode(&r, op->data);
     return 0;
 }
 
@@ -161,7 +164,7 @@ static struct store_queue *journal_open_queue(struct store *s, const struct stor
     memset(q, 0, size);
     q->of = of(s);
     q->handle = queue;
-    if (define(q, OP_OPEN, &o->def) < 0) {
+    if (define(q, OP_OPEN, o) < 0) {
         free(q);
         return NULL;
     }
@@ -171,7 +174,7 @@ static struct store_queue *journal_open_queue(struct store *s, const struct stor
 /* Without memory it stays as it was: it is defined again with the next change. */
 static void journal_define(struct store_queue *q, const struct store_open *o)
 {
-    (void)define(q, OP_DEFINE, &o->def);
+    (void)define(q, OP_DEFINE, o);
 }
 
 static void journal_close(struct store_queue *q, bool remove)
@@ -399,6 +402,18 @@ static int journal_purge(struct store_queue *q, uint64_t upto, const struct stor
     return 0;
 }
 
+static int journal_rewind(struct store_queue *q, const struct store_rewind *to, uint64_t token)
+{
+    struct op *op = new_op(q, OP_REWIND, NULL, 0);
+
+    if (!op)
+        return -ENOMEM;
+    op->n = (uint32_t)to->to;
+    op->first = to->to == REWIND_TIME ? (uint64_t)to->time_ms : to->seq;
+    op->token = token;
+    return 0;
+}
+
 const struct store_ops journal_ops = {
     .name = "journal",
     .open = journal_open_queue,
@@ -408,6 +423,7 @@ const struct store_ops journal_ops = {
     .settle = journal_settle,
     .peek = journal_peek,
     .purge = journal_purge,
+    .rewind = journal_rewind,
     .ask = journal_ask,
     .close = journal_close,
     .flush = journal_flush,

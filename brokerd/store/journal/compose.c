@@ -219,28 +219,52 @@ static enum step add(struct journal *j, const struct record *r)
     }
 }
 
-static enum step add_settled(struct journal *j, const struct stored_queue *kept, uint32_t segment,
-                             uint64_t first, uint64_t end)
+/* How messages are settled: RECORD_SETTLED, all that is there; RECORD_RETAINED, what waits. */
+struct settling {
+    enum record_kind kind;
+    int64_t time_ms;
+};
+
+static struct settling settling(const struct stored_queue *kept, bool retain)
 {
-    return add(j, &(struct record){.kind = RECORD_SETTLED,
+    if (!retain || !past_retains(kept))
+        return (struct settling){.kind = RECORD_SETTLED};
+    return (struct settling){RECORD_RETAINED, journal_wall_ms()};
+}
+
+static enum step add_settled(struct journal *j, const struct stored_queue *kept,
+                             struct settling how, uint32_t segment, uint64_t first, uint64_t end)
+{
+    return add(j, &(struct record){.kind = how.kind,
                                    .queue = kept->number,
                                    .segment = segment,
                                    .seq = first,
-                                   .count = (uint32_t)(end - first)});
+                                   .count = (uint32_t)(end - first),
+                                   .time_ms = how.time_ms});
 }
 
-/* What there is of first .. end - 1 is gone: a record for each run in one segment. STEP_END: what
- * is left of it, once the batch is applied. */
-static enum step settle_range(struct journal *j, const struct stored_queue *kept, uint64_t first,
-                              uint64_t end, uint64_t *count)
+/* Does the run that ends with `last` end there, before `seq`? What is retained is told exactly: of
+ * numbers between, recovery may know more than we, whose time is over. */
+static bool ends(struct settling how, uint64_t first, uint64_t last, uint64_t seq)
+{
+    return seq - first >= RANGE_MAX || (how.kind == RECORD_RETAINED && seq != last + 1);
+}
+
+/* What there is of first .. end - 1 is settled: a record for each run in one segment. STEP_END:
+ * what is left of it, once the batch is applied. */
+static enum step settle_range(struct journal *j, const struct stored_queue *kept,
+                              struct settling how, uint64_t first, uint64_t end, uint64_t *count)
 {
     uint64_t seq = first, run = 0, last = 0;
     uint32_t segment = 0;
     const struct place *p;
 
-    for (; (p = places_next(&kept->places, &seq)) != NULL && seq < end; seq++) {
-        if (segment && (p->segment != segment || seq - run >= RANGE_MAX)) {
-            enum step s = add_settled(j, kept, segment, run, last + 1);
+    for (; (p = how.kind == RECORD_RETAINED ? places_next_waiting(&kept->places, &seq)
+                                            : places_next(&kept->places, &seq)) != NULL &&
+           seq < end;
+         seq++) {
+        if (segment && (p->segment != segment || ends(how, run, last, seq))) {
+            enum step s = add_settled(j, kept, how, segment, run, last + 1);
 
             if (s != STEP_DONE)
                 return s;
@@ -253,9 +277,9 @@ static enum step settle_range(struct journal *j, const struct stored_queue *kept
             run = seq;
         }
         last = seq;
-        ++*count;
+        *count += !p->is_past;
     }
-    return segment ? add_settled(j, kept, segment, run, last + 1) : STEP_DONE;
+    return segment ? add_settled(j, kept, how, segment, run, last + 1) : STEP_DONE;
 }
 
 /* A range of them is unusual: most come back one by one. */
@@ -265,7 +289,7 @@ static enum step returned(struct journal *j, const struct stored_queue *kept,
     const struct place *p;
     uint64_t seq = s->seq;
 
-    while ((p = places_next(&kept->places, &seq)) != NULL && seq - s->seq < s->count) {
+    while ((p = places_next_waiting(&kept->places, &seq)) != NULL && seq - s->seq < s->count) {
         enum step step = add(j, &(struct record){.kind = RECORD_RETURNED,
                                                  .queue = kept->number,
                                                  .segment = p->segment,
@@ -277,6 +301,12 @@ static enum step returned(struct journal *j, const struct stored_queue *kept,
             return step;
     }
     return STEP_DONE;
+}
+
+/* This batch has puts or settlements of it: how it stands is known when that is applied. */
+static bool is_changing(const struct journal *j, const struct store_queue *q)
+{
+    return j->log.records && (q->put_in == j->log.serial || q->settled_in == j->log.serial);
 }
 
 /* Where the puts of this batch lie is known when it is applied. */
@@ -301,11 +331,30 @@ static enum step settle(struct journal *j, const struct op *op)
         if (s->verb == SETTLE_RETURNED)
             step = returned(j, q->kept, s);
         else
-            step = settle_range(j, q->kept, s->seq, s->seq + s->count, &n);
+            step = settle_range(j, q->kept, settling(q->kept, op->token == 0), s->seq,
+                                s->seq + s->count, &n);
         j->batch.settlements += n;
         q->settled_in = j->log.serial;
         if (step != STEP_DONE)
             return step;
+    }
+    return STEP_DONE;
+}
+
+/* What is retained where a purge does not reach otherwise: among what is in hand, and beyond it. */
+static enum step purge_past(struct journal *j, const struct stored_queue *kept, uint64_t from,
+                            uint64_t end)
+{
+    const struct place *p;
+
+    for (; (p = places_next_past(&kept->places, &from, INT64_MAX)) != NULL && from < end; from++) {
+        enum step s = add_settled(j, kept, (struct settling){.kind = RECORD_SETTLED}, p->segment,
+                                  from, from + 1);
+
+        if (s != STEP_DONE)
+            return s;
+        if (j->log.used >= BATCH_MAX)
+            return STEP_END;
     }
     return STEP_DONE;
 }
@@ -315,23 +364,53 @@ static enum step purge(struct journal *j, unsigned w, struct op *op)
     const struct store_settlement *but = (const struct store_settlement *)(const void *)op->data;
     struct store_queue *q = op->q;
     uint64_t upto = op->first < UINT64_MAX ? op->first + 1 : op->first; /* no number is so high */
+    struct settling how = {.kind = RECORD_SETTLED};                     /* nothing is retained */
     uint64_t from = 0, n = 0;
 
-    if (q->put_in == j->log.serial || q->settled_in == j->log.serial || j->purging)
+    if (is_changing(j, q) || j->purging)
         return STEP_END;
     for (uint32_t i = 0; q->kept && i <= op->n; i++) {
         uint64_t end = i < op->n && but[i].seq < upto ? but[i].seq : upto;
-        enum step step = from < end ? settle_range(j, q->kept, from, end, &n) : STEP_DONE;
+        enum step step = from < end ? settle_range(j, q->kept, how, from, end, &n) : STEP_DONE;
 
         q->settled_in = j->log.serial;
         j->purging = op;
         j->purged = n;
+        if (step == STEP_DONE && q->kept->places.past)
+            step = purge_past(j, q->kept, end, i < op->n ? but[i].seq + but[i].count : UINT64_MAX);
         if (step != STEP_DONE)
             return step;
         if (i < op->n)
             from = but[i].seq + but[i].count;
     }
     later(j, w, op, &(struct answer){.q = q, .kind = STORED_PURGED});
+    return STEP_DONE;
+}
+
+/* The queue goes on at another message: one batch, or nothing. */
+static enum step rewind_queue(struct journal *j, unsigned w, struct op *op)
+{
+    struct answer a = {.kind = STORED_REWOUND, .q = op->q};
+    struct store_queue *q = op->q;
+    int r;
+
+    if (is_changing(j, q))
+        return STEP_END;
+    if (!q->kept || q->kept->gone) {
+        a.reason = REASON_STORE;
+    } else if (j->mode != COMPOSE_ALL) {
+        a.reason = REASON_FULL;
+    } else {
+        r = past_rewind(j, q->kept, op, &j->need);
+        if (r == -ENOSPC) {
+            j->need += most_to_define(q->kept);
+            return STEP_ROLL;
+        }
+        if (r < 0)
+            a.reason = REASON_MEMORY;
+        q->settled_in = j->log.serial;
+    }
+    later(j, w, op, &a);
     return STEP_DONE;
 }
 
@@ -414,6 +493,12 @@ static enum step define(struct journal *j, struct op *op)
     (void)record_decode(slice_of(op->data, op->size - sizeof *op), &r);
     if (!q->kept || q->kept->gone)
         return STEP_DONE;
+    if (q->kept->retain_ms != (int64_t)op->first) { /* it is about all that is settled so far */
+        if (is_changing(j, q))
+            return STEP_END;
+        q->kept->retain_ms = (int64_t)op->first;
+        (void)past_expire(j, q->kept);
+    }
     return redefine(j, q->kept, &r);
 }
 
@@ -484,6 +569,8 @@ static enum step step(struct journal *j, unsigned w, struct op *op)
     case OP_PEEK:
     case OP_ASK:
         return read_later(j, w, op);
+    case OP_REWIND:
+        return rewind_queue(j, w, op);
     default:
         break;
     }

@@ -68,6 +68,13 @@ void explain_recovery(const char *path, int status, const struct recovery *r, ch
         explain_lost(path, r, to, n);
         return;
     case -ENOTSUP:
+        if (r->newer_kind) {
+            (void)snprintf(to, n,
+                           "%s/%010u.seg has a record of kind %u, this program knows up to %d: it "
+                           "was written by a later one",
+                           path, r->at, r->newer_kind, RECORD_REWOUND);
+            return;
+        }
         (void)snprintf(to, n,
                        "%s/%010u.seg has format version %u, this program knows up to %d: it was "
                        "written by a later one",

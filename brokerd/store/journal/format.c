@@ -171,6 +171,8 @@ enum scan_status scan_next(struct scan *s, struct scanned *ret)
  * returned:  word: segment   16 seq   24 attempts   28 0   32 due
  * queue:     a bytes of the name; word: first segment   16 next seq   24 bytes of filters
  *            28 of wishes   32 name, filters, wishes
+ * retained,
+ * rewound:   a, b bits 47 to 32 of the time; word: segment   16 seq   24 count   28 of time (32)
  * gone:      word: first segment   16 last segment   20 0 */
 
 static uint64_t exact_size(const struct record *r)
@@ -181,6 +183,8 @@ static uint64_t exact_size(const struct record *r)
             return 0;
         return PUT_HEAD + r->topic.n + r->type.n + r->headers.n + r->data.n;
     case RECORD_SETTLED:
+    case RECORD_RETAINED:
+    case RECORD_REWOUND:
         return SETTLED_SIZE;
     case RECORD_RETURNED:
         return RETURNED_SIZE;
@@ -207,12 +211,28 @@ static uint32_t put_check(const uint8_t *p, size_t n)
     return (uint32_t)XXH3_64bits_withSeed(p + 16, n - 16, XXH3_64bits(p, 12));
 }
 
+/* A time in 48 bits: as much of it as there is. */
+static uint64_t time_48(int64_t ms)
+{
+    return ms <= 0 ? 0 : (uint64_t)(ms < FORMAT_TIME_MAX ? ms : FORMAT_TIME_MAX);
+}
+
+static bool has_time(enum record_kind kind)
+{
+    return kind == RECORD_RETAINED || kind == RECORD_REWOUND;
+}
+
 static uint8_t *head_encode(const struct record *r, uint8_t *p, uint32_t size)
 {
     *p++ = (uint8_t)r->kind;
-    *p++ = r->kind == RECORD_QUEUE ? (uint8_t)r->name.n : r->type_id;
-    *p++ = (uint8_t)r->type.n;
-    *p++ = (uint8_t)r->topic.n;
+    if (has_time(r->kind)) {
+        p = be_put_16(p, (uint16_t)(time_48(r->time_ms) >> 32));
+        *p++ = 0;
+    } else {
+        *p++ = r->kind == RECORD_QUEUE ? (uint8_t)r->name.n : r->type_id;
+        *p++ = (uint8_t)r->type.n;
+        *p++ = (uint8_t)r->topic.n;
+    }
     p = be_put_32(p, size);
     p = be_put_32(p, r->queue);
     return be_put_32(p, r->segment);
@@ -233,6 +253,11 @@ uint8_t *record_encode(const struct record *r, uint8_t *to)
         break;
     case RECORD_SETTLED:
         p = be_put_32(be_put_32(be_put_64(p, r->seq), r->count), 0);
+        break;
+    case RECORD_RETAINED:
+    case RECORD_REWOUND:
+        p = be_put_32(be_put_64(p, r->seq), r->count);
+        p = be_put_32(p, (uint32_t)time_48(r->time_ms));
         break;
     case RECORD_RETURNED:
         p = be_put_32(be_put_32(be_put_64(p, r->seq), r->attempts), 0);
@@ -300,6 +325,8 @@ static uint64_t announced(struct slice b)
                               : PUT_HEAD + (uint64_t)p[2] + p[3] + be_get_16(p + 52) +
                                     (uint64_t)be_get_32(p + 48);
     case RECORD_SETTLED:
+    case RECORD_RETAINED:
+    case RECORD_REWOUND:
         return SETTLED_SIZE;
     case RECORD_RETURNED:
         return RETURNED_SIZE;
@@ -337,6 +364,12 @@ bool record_decode(struct slice bytes, struct record *ret)
         r.seq = be_get_64(p + 16);
         r.count = be_get_32(p + 24);
         break;
+    case RECORD_RETAINED:
+    case RECORD_REWOUND:
+        r.seq = be_get_64(p + 16);
+        r.count = be_get_32(p + 24);
+        r.time_ms = (int64_t)((uint64_t)be_get_16(p + 1) << 32 | be_get_32(p + 28));
+        break;
     case RECORD_RETURNED:
         r.seq = be_get_64(p + 16);
         r.attempts = be_get_32(p + 24);
@@ -351,6 +384,16 @@ bool record_decode(struct slice bytes, struct record *ret)
     }
     *ret = r;
     return true;
+}
+
+unsigned record_newer(struct slice bytes)
+{
+    const uint8_t *p = bytes.p;
+
+    return bytes.n >= GONE_SIZE && p[0] > RECORD_REWOUND && be_get_32(p + 4) % 8 == 0 &&
+                   be_get_32(p + 4) <= bytes.n
+               ? p[0]
+               : 0;
 }
 
 bool record_decode_put(struct slice bytes, struct record *ret)

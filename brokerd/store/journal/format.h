@@ -31,6 +31,8 @@ enum {
     BATCH_RECORDS_MAX = 1 << 30, /* bytes of them: a segment stays below 4 GiB */
 };
 
+#define FORMAT_TIME_MAX ((INT64_C(1) << 48) - 1)
+
 /* The bytes that `n` take, filled up. */
 static inline uint64_t format_padded(uint64_t n)
 {
@@ -108,6 +110,8 @@ enum record_kind {
     RECORD_RETURNED, /* one was delivered and came back */
     RECORD_QUEUE,    /* there is a queue; precedes all other records of it in each segment */
     RECORD_GONE,     /* there is no such queue any more, nor any message of it */
+    RECORD_RETAINED, /* as settled, but what waits, or is retained, may be had again for a while */
+    RECORD_REWOUND,  /* as if never delivered, or settled: they wait again */
 };
 
 /* Fields by kind; the others are 0. */
@@ -115,13 +119,14 @@ struct record {
     enum record_kind kind;
     uint32_t size;    /* of the whole record, as encoded */
     uint32_t queue;   /* all: the queue's number, never used for another one */
-    uint32_t segment; /* settled, returned: where the put is; queue, gone: where the queue's first
-                       * record is */
+    uint32_t segment; /* settled, returned ..: where the put is; queue, gone: where the queue's
+                       * first record is */
     uint32_t last;    /* gone: the segment of its last record */
-    uint32_t count;   /* settled: seq .. seq + count - 1 */
-    uint64_t seq;     /* put, settled, returned; queue: its next message has this or a higher one */
+    uint32_t count;   /* settled, retained, rewound: seq .. seq + count - 1 */
+    uint64_t seq;     /* put, settled, returned ..; queue: its next message has this or a higher */
     uint64_t id;      /* put .. */
-    int64_t time_ms;  /* wall clock, published */
+    int64_t time_ms;  /* wall clock, published; retained: settled; rewound: settled before that, it
+                       * stays so. Of those two 48 bits are kept: 0 .. FORMAT_TIME_MAX */
     int64_t expires_ms; /* wall clock; INT64_MAX never */
     uint8_t type_id;    /* as ctype.id (message.h) */
     struct slice topic, type, headers, data;
@@ -139,6 +144,10 @@ uint8_t *record_encode(const struct record *r, uint8_t *to);
 
 /* Take the record at the beginning of `bytes`. False: that is none. */
 bool record_decode(struct slice bytes, struct record *ret);
+
+/* What record_decode() did not take, in a batch that is intact: the kind of it, if that is one of a
+ * later version; else 0. */
+unsigned record_newer(struct slice bytes);
 
 /* record_decode() for a put that was read alone: its own check counts. */
 bool record_decode_put(struct slice bytes, struct record *ret);

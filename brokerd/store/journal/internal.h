@@ -7,6 +7,7 @@
  *          compose.c   what workers want, made records of a batch
  *          reply.c     answers on their way to a worker
  *          read.c      fetch, peek, facts
+ *          past.c      what is settled and retained: until when, and having it again
  *          sweep.c     clearing, step by step
  *          snapshot.c  all there is at one moment, for a backup
  *          helper.c    a second thread, for files: prepares, cuts, removes
@@ -46,6 +47,7 @@ enum op_kind {
     OP_DEFINE, /* the same */
     OP_FETCH,
     OP_PEEK,
+    OP_REWIND,
     OP_PURGE, /* data: n struct store_settlement that stay */
     OP_ASK,
     OP_CLOSE,
@@ -57,9 +59,10 @@ struct op {
     enum op_kind kind;
     uint32_t n;
     struct store_queue *q;
-    uint64_t first; /* put: number of the first. fetch, peek: from. purge: upto */
+    uint64_t first; /* put: number of the first. fetch, peek: from. purge: upto. open, define: how
+                     * long to retain. rewind: to which number or time; `n` is enum rewind_to */
     uint64_t bytes; /* put: of payload. fetch: about so many */
-    uint64_t token;
+    uint64_t token; /* settle: 1, not to be retained */
     uint8_t data[];
 };
 
@@ -289,6 +292,7 @@ struct journal {
     int64_t retry_ms;            /* when to try again, monotonic */
     uint64_t rounds;
     int64_t last_ms;     /* the last batch, monotonic */
+    int64_t expire_ms;   /* when to look for what is retained no more, monotonic */
     uint64_t done_bytes; /* of `taken`: written or refused */
     struct index names;  /* struct stored_queue, by name */
     uint32_t next_queue;
@@ -367,9 +371,24 @@ void read_all(struct journal *j);
 int read_file(struct journal *j, uint32_t segment, int *ret_fd);
 void read_forget_file(struct journal *j, uint32_t segment);
 void read_fini(struct journal *j);
+/* When the message at that place was published; `otherwise` if that cannot be read. */
+int64_t read_time(struct journal *j, const struct place *p, int64_t otherwise);
 /* That there is such a queue, with its definition, in one allocation. */
 struct stored *read_found(const struct stored_queue *q);
 void read_tell_lost(struct journal *j, struct store_queue *q, uint64_t n);
+
+/* Is what is settled now retained by the queue? */
+bool past_retains(const struct stored_queue *q);
+/* What was settled before that, wall clock, is retained no more. */
+int64_t past_over_ms(const struct stored_queue *q);
+/* Forget what is retained no more, of a queue, or of all that are due. True: there was some. */
+bool past_expire(struct journal *j, struct stored_queue *q);
+bool past_expire_all(struct journal *j, int64_t now_ms);
+/* When that is to be looked for next, monotonic; INT64_MAX: nothing is retained. */
+int64_t past_nap_ms(const struct journal *j);
+/* The records of a batch that make a queue go on there, for which there is room or is not. -ENOSPC:
+ * *ret_need bytes; -ENOMEM. Nothing was added then. */
+int past_rewind(struct journal *j, struct stored_queue *q, const struct op *op, uint64_t *ret_need);
 
 /* Is there something to clear, or to be told about what was? */
 bool sweep_wanted(struct journal *j);

@@ -108,6 +108,7 @@ struct journal_facts {
     uint64_t disk, disk_max; /* bytes of files; UINT64_MAX: no limit */
     uint64_t data, notes;    /* of those, of use */
     uint64_t segments, messages, queues;
+    uint64_t retained;        /* messages that are settled, besides */
     uint64_t rolled_late;     /* segments begun that had to wait for their file */
     int64_t full_since_ms;    /* wall clock: puts are refused since; 0: they are not */
     int64_t syncing_since_ms; /* wall clock: a sync that has not returned; 0: there is none */

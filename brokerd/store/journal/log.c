@@ -196,10 +196,15 @@ int log_add(struct log *l, const struct record *r)
     status = define(l, q, size);
     if (status < 0)
         return status;
-    if (r->kind == RECORD_RETURNED && !r->segment)
+    if ((r->kind == RECORD_RETURNED || r->kind == RECORD_RETAINED) && !r->segment)
         copy.segment = l->segment;
     append(l, &copy, size);
     return 0;
+}
+
+int log_reserve(struct log *l, const struct stored_queue *q, uint64_t n)
+{
+    return make_room(l, log_definition_size(l, q) + n);
 }
 
 int log_put(struct log *l, const struct stored_queue *q, struct slice records, uint32_t n)

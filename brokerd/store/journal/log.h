@@ -65,11 +65,14 @@ static inline uint64_t log_room(const struct log *l)
     return l->fd >= 0 && taken < l->size ? l->size - taken : 0;
 }
 
-/* One record more, after the queue's definition if the segment has none. Of kind RECORD_RETURNED
- * with segment 0: about the segment that is written to. -ENOSPC, -ENOMEM. */
+/* One record more, after the queue's definition if the segment has none. Of kind RECORD_RETURNED or
+ * RECORD_RETAINED with segment 0: about the segment that is written to. -ENOSPC, -ENOMEM. */
 int log_add(struct log *l, const struct record *r);
 
-/* The same for `n` puts of a queue that are encoded already. */
+/* So that records of `n` bytes of that queue can be added. -ENOSPC, -ENOMEM. */
+int log_reserve(struct log *l, const struct stored_queue *q, uint64_t n);
+
+/* One log_add() for `n` puts of a queue that are encoded already. */
 int log_put(struct log *l, const struct stored_queue *q, struct slice records, uint32_t n);
 
 /* What the definition would take that log_put() would have to add. */

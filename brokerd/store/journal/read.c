@@ -93,7 +93,7 @@ static bool decode(const struct stored_queue *kept, uint64_t seq, struct slice b
     return true;
 }
 
-/* It cannot be read: it is gone, and so it is not counted twice. */
+/* It cannot be read: it is gone, not even retained, and so it is not counted twice. */
 static void lose(struct journal *j, const struct stored_queue *kept, uint64_t seq)
 {
     enum { SIZE = sizeof(struct op) + sizeof(struct store_settlement) };
@@ -101,7 +101,7 @@ static void lose(struct journal *j, const struct stored_queue *kept, uint64_t se
     struct op *gone = (struct op *)(void *)memory;
     struct store_settlement settlement = {.verb = SETTLE_GONE, .count = 1, .seq = seq};
 
-    *gone = (struct op){.size = SIZE, .kind = OP_SETTLE, .n = 1, .q = kept->open};
+    *gone = (struct op){.size = SIZE, .kind = OP_SETTLE, .n = 1, .q = kept->open, .token = 1};
     memcpy(gone->data, &settlement, sizeof settlement);
     j->facts.damaged++;
     journal_tell(j, JOURNAL_DAMAGED, "queue \"%.*s\": message %llu is damaged, and lost",
@@ -140,7 +140,7 @@ static void choose(const struct stored_queue *kept, const struct later *l, struc
     const struct place *p = NULL;
 
     *f = (struct fetch){.w = journal_alloc((most ? most : 1) * sizeof *f->w), .upto = l->next};
-    while (f->n < most && (p = places_next(&kept->places, &seq)) != NULL && seq < l->next) {
+    while (f->n < most && (p = places_next_waiting(&kept->places, &seq)) != NULL && seq < l->next) {
         struct wanted *last = f->n ? &f->w[f->n - 1] : NULL;
 
         payload += p->size - p->overhead;
@@ -222,20 +222,28 @@ static struct stored *read_messages(struct journal *j, const struct later *l, ui
 
 /* -------------------------------------------------------------------------------------- facts */
 
+int64_t read_time(struct journal *j, const struct place *p, int64_t otherwise)
+{
+    uint8_t head[PUT_HEAD];
+
+    if (read_at(j, p->segment, p->offset, head, sizeof head) < 0)
+        return otherwise;
+    return (int64_t)be_get_64(head + PUT_TIME);
+}
+
 static struct store_facts facts_of(struct journal *j, const struct stored_queue *kept)
 {
     uint64_t seq = 0;
-    const struct place *p = places_next(&kept->places, &seq);
+    const struct place *p = places_next_waiting(&kept->places, &seq);
     struct store_facts f = {.next = kept->next,
                             .first = p ? seq : kept->next,
-                            .messages = kept->places.n,
+                            .messages = kept->places.n - kept->places.past,
                             .bytes = kept->payload,
                             .returned = kept->returned,
                             .disk = kept->bytes + kept->def_size};
-    uint8_t head[PUT_HEAD];
 
-    if (p && read_at(j, p->segment, p->offset, head, sizeof head) == 0)
-        f.oldest_ms = (int64_t)be_get_64(head + PUT_TIME);
+    if (p)
+        f.oldest_ms = read_time(j, p, 0);
     return f;
 }
 
@@ -264,8 +272,10 @@ struct stored *read_found(const struct stored_queue *q)
 /* ---------------------------------------------------------------------------------- each of them
  */
 
-static void opened(struct journal *j, struct store_queue *q, struct answer *a, struct stored *more)
+static void opened(struct journal *j, const struct op *op, struct answer *a, struct stored *more)
 {
+    struct store_queue *q = op->q;
+
     if (q->opening) {
         q->kept = catalog_queue(&j->catalog, q->opening);
         names_add(j, q->kept);
@@ -273,6 +283,8 @@ static void opened(struct journal *j, struct store_queue *q, struct answer *a, s
     if (!q->kept)
         return;
     q->kept->open = q;
+    q->kept->retain_ms = (int64_t)op->first;
+    (void)past_expire(j, q->kept);
     q->opening = 0;
     a->count = q->kept->number;
     more->facts = facts_of(j, q->kept);
@@ -310,8 +322,8 @@ static void answer(struct journal *j, const struct later *l)
     a->more->reason = a->reason;
     a->more->token = l->op->token;
     if (l->op->kind == OP_OPEN)
-        opened(j, q, a, a->more);
-    else if (l->op->kind == OP_ASK && q->kept)
+        opened(j, l->op, a, a->more);
+    else if ((l->op->kind == OP_ASK || l->op->kind == OP_REWIND) && q->kept)
         a->more->facts = facts_of(j, q->kept);
     else if (l->op->kind == OP_PURGE)
         a->more->count = l->op->bytes + (j->purging == l->op ? j->purged : 0);

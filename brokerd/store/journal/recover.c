@@ -124,6 +124,12 @@ static bool is_used(const struct run *u, size_t i)
 
 /* ---------------------------------------------------------------------------------- batches */
 
+static int undecoded(struct run *u, struct slice record)
+{
+    u->r->newer_kind = record_newer(record);
+    return u->r->newer_kind ? -ENOTSUP : -EPROTO;
+}
+
 static int apply_batch(struct run *u, const struct scanned *b)
 {
     uint64_t at = 0, n = 0;
@@ -133,7 +139,7 @@ static int apply_batch(struct run *u, const struct scanned *b)
         int r;
 
         if (!record_decode(slice_from(b->records, at), &rec))
-            return -EPROTO;
+            return undecoded(u, slice_from(b->records, at));
         r = catalog_apply(u->c, &rec, b->head.segment, (uint32_t)(b->from + BATCH_HEAD + at));
         if (r < 0)
             return r;

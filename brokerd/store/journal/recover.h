@@ -57,6 +57,7 @@ struct recovery {
     uint32_t blank;        /* segments behind it, never used: to be removed */
     uint32_t at;           /* segment that was looked at last: where it failed */
     uint32_t version;      /* -ENOTSUP: of that one */
+    unsigned newer_kind;   /* -ENOTSUP: of a record there; 0: it is the version */
     uint64_t damaged;      /* places, of which the first DAMAGE_TOLD are told */
     uint64_t lost_batches;
     struct damage damage[DAMAGE_TOLD];

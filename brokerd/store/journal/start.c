@@ -126,19 +126,14 @@ static int write_batch(struct log *l)
     return log_write(l);
 }
 
-/* A put of the last batch, as it is now, if it is there; returns of it in that batch are in that.
+/* A put of the last batch, as it is now, if it is there: what that batch says of it is in that.
  */
-static int put_again(struct log *l, const struct stored_queue *q, const struct record *rec,
-                     const struct place *p)
+static int put_again(struct log *l, const struct stored_queue *q, const struct record *rec)
 {
-    struct record returned = {.kind = RECORD_RETURNED,
-                              .queue = rec->queue,
-                              .seq = rec->seq,
-                              .attempts = p->attempts,
-                              .due_ms = catalog_due(q, rec->seq)};
+    struct record state;
     int r = log_add(l, rec);
 
-    return r < 0 || (!returned.attempts && !returned.due_ms) ? r : log_add(l, &returned);
+    return r == 0 && catalog_state(q, rec->seq, 0, &state) ? log_add(l, &state) : r;
 }
 
 static int record_again(struct begin *b, const struct record *rec, uint32_t offset)
@@ -153,13 +148,15 @@ static int record_again(struct begin *b, const struct record *rec, uint32_t offs
                                                                 : NULL;
     switch (rec->kind) {
     case RECORD_PUT:
-        return p && p->segment == last && p->offset == offset ? put_again(b->s->log, q, rec, p) : 0;
+        return p && p->segment == last && p->offset == offset ? put_again(b->s->log, q, rec) : 0;
     case RECORD_RETURNED:
         if (!p || p->segment != rec->segment ||
             (p->segment == last && p->offset > b->r->last_batch))
             return 0;
         return log_add(b->s->log, rec);
     case RECORD_SETTLED:
+    case RECORD_RETAINED:
+    case RECORD_REWOUND:
     case RECORD_QUEUE:
     case RECORD_GONE:
         return log_add(b->s->log, rec);

@@ -182,11 +182,7 @@ static int salvage_one(struct journal *j, const struct stored_queue *q, uint64_t
     const struct sweep *s = &j->sweep;
     struct record gone = {
         .kind = RECORD_SETTLED, .queue = q->number, .segment = s->victim, .seq = seq, .count = 1};
-    struct record r, returned = {.kind = RECORD_RETURNED,
-                                 .queue = q->number,
-                                 .seq = seq,
-                                 .attempts = p->attempts,
-                                 .due_ms = catalog_due(q, seq)};
+    struct record r, state;
     int status = log_add(&j->log, &gone);
 
     *ret_lost = p->offset + (uint64_t)p->size > s->n ||
@@ -195,9 +191,7 @@ static int salvage_one(struct journal *j, const struct stored_queue *q, uint64_t
     if (status < 0 || *ret_lost)
         return status;
     status = write_record(j, &r);
-    if (status < 0 || (!returned.attempts && !returned.due_ms))
-        return status;
-    return log_add(&j->log, &returned);
+    return status == 0 && catalog_state(q, seq, 0, &state) ? log_add(&j->log, &state) : status;
 }
 
 static int salvage_queue(struct journal *j, struct stored_queue *q, uint64_t *ret_lost)

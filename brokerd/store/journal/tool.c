@@ -74,12 +74,13 @@ static void describe(const struct stored_queue *q, struct tool_queue *to)
     to->number = q->number;
     to->filters = def.filters;
     to->settings = def.wishes;
-    to->messages = q->places.n;
+    to->messages = q->places.n - q->places.past;
+    to->retained = q->places.past;
     to->bytes = q->payload;
     to->disk = q->bytes;
     to->returned = q->returned;
     to->next = q->next;
-    to->first = places_next(&q->places, &first) ? first : q->next;
+    to->first = places_next_waiting(&q->places, &first) ? first : q->next;
 }
 
 static int by_name(const void *one, const void *other)
@@ -105,6 +106,7 @@ static int list_queues(struct tool *t)
         describe(q, to);
         t->queues_n++;
         t->facts.messages += to->messages;
+        t->facts.retained += to->retained;
         t->facts.bytes += to->bytes;
     }
     qsort(t->queues, t->queues_n, sizeof *t->queues, by_name);
@@ -270,15 +272,21 @@ static struct slice type_of(const struct record *rec)
     return rec->type_id < MIME_DATA_TYPE && known ? slice_str(known) : slice_of(NULL, 0);
 }
 
-int tool_walk(struct tool *t, const struct tool_queue *q, uint64_t *seq, tool_message_fn *fn,
-              void *ctx)
+static const struct place *next(const struct stored_queue *q, bool retained, uint64_t *seq)
+{
+    return retained ? places_next(&q->places, seq) : places_next_waiting(&q->places, seq);
+}
+
+int tool_walk(struct tool *t, const struct tool_queue *q, bool retained, uint64_t *seq,
+              tool_message_fn *fn, void *ctx)
 {
     const struct stored_queue *from = catalog_queue(&t->catalog, q->number);
     const struct place *p;
 
-    for (; (p = places_next(&from->places, seq)) != NULL; ++*seq) {
+    for (; (p = next(from, retained, seq)) != NULL; ++*seq) {
         struct record rec;
         struct tool_message m;
+        int64_t within;
         int r = read_put(t, p, &rec);
 
         if (r < 0)
@@ -288,11 +296,13 @@ int tool_walk(struct tool *t, const struct tool_queue *q, uint64_t *seq, tool_me
                                   .time_ms = rec.time_ms,
                                   .expires_ms = rec.expires_ms,
                                   .due_ms = catalog_due(from, rec.seq),
-                                  .attempts = p->attempts,
+                                  .attempts = p->is_past ? 0 : p->attempts,
                                   .topic = rec.topic,
                                   .type = type_of(&rec),
                                   .headers = rec.headers,
                                   .data = rec.data};
+        if (p->is_past)
+            m.settled_ms = places_gone_ms(&from->places, rec.seq, &within);
         r = fn(ctx, &m);
         if (r != 0)
             return r;

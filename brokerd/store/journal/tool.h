@@ -37,7 +37,8 @@ struct tool_facts {
     uint32_t version;
     uint64_t segments, disk; /* files, their bytes */
     uint64_t batches, records;
-    uint64_t queues, messages, bytes; /* that are there; bytes of payload */
+    uint64_t queues, messages, bytes; /* that wait; bytes of payload */
+    uint64_t retained;                /* messages besides: settled, to be had again for a while */
     uint64_t data, notes;             /* bytes of the files that are of use */
     uint64_t torn_bytes, blank;       /* of a last write that was never confirmed; empty files */
     uint64_t damaged;                 /* places, of which tool_damage() tells some */
@@ -56,10 +57,10 @@ bool tool_damage(const struct tool *t, size_t i, struct tool_damage *ret);
 
 struct tool_queue {
     uint32_t number;
-    char name[TOOL_NAME];  /* "lost.NUMBER" if that is lost */
-    struct slice filters;  /* (u8 length, filter)* */
-    struct slice settings; /* as headers (base/headers.h) */
-    uint64_t messages, bytes, disk, returned;
+    char name[TOOL_NAME];                               /* "lost.NUMBER" if that is lost */
+    struct slice filters;                               /* (u8 length, filter)* */
+    struct slice settings;                              /* as headers (base/headers.h) */
+    uint64_t messages, bytes, disk, returned, retained; /* disk: of both */
     uint64_t first, next; /* numbers; first: `next` if there are no messages */
 };
 
@@ -72,15 +73,17 @@ bool tool_next_filter(struct slice *filters, struct slice *ret);
 struct tool_message {
     uint64_t seq, id;
     int64_t time_ms, expires_ms, due_ms; /* INT64_MAX: never; 0: at once */
+    int64_t settled_ms;                  /* retained, since then; 0: it waits */
     uint32_t attempts;
     struct slice topic, type, headers, data; /* type: empty if there is none */
 };
 
-/* Each message of a queue, in order of numbers, until fn() answers something else than 0, which is
- * returned then. -EBADMSG: one cannot be read, `*seq` tells which. `*seq`: from there on. */
+/* Each message of a queue, in order of numbers, `retained` ones too or not, until fn() answers
+ * something else than 0, which is returned then. -EBADMSG: one cannot be read, `*seq` tells which.
+ * `*seq`: from there on. */
 typedef int tool_message_fn(void *ctx, const struct tool_message *m);
-int tool_walk(struct tool *t, const struct tool_queue *q, uint64_t *seq, tool_message_fn *fn,
-              void *ctx);
+int tool_walk(struct tool *t, const struct tool_queue *q, bool retained, uint64_t *seq,
+              tool_message_fn *fn, void *ctx);
 
 /* -------------------------------------------------------------------------------- writing */
 

@@ -157,17 +157,19 @@ static struct record put_of(const struct tool *t, const struct stored_queue *q,
 int tool_put(struct tool *t, struct slice queue, const struct tool_message *m)
 {
     struct stored_queue *q = find(t, queue);
-    struct record r, returned;
+    struct record r, state;
     int status;
 
     if (!q)
         return -ENOENT;
     r = put_of(t, q, m);
-    returned = (struct record){.kind = RECORD_RETURNED,
-                               .queue = q->number,
-                               .seq = r.seq,
-                               .attempts = m->attempts,
-                               .due_ms = m->due_ms};
+    state = (struct record){.kind = m->settled_ms ? RECORD_RETAINED : RECORD_RETURNED,
+                            .queue = q->number,
+                            .seq = r.seq,
+                            .count = 1,
+                            .time_ms = m->settled_ms,
+                            .attempts = m->attempts,
+                            .due_ms = m->due_ms};
     if (!record_size(&r))
         return -EMSGSIZE;
     status = make_room(t, q, record_size(&r) + RETURNED_SIZE);
@@ -179,7 +181,7 @@ int tool_put(struct tool *t, struct slice queue, const struct tool_message *m)
         t->last = r.seq;
     if (r.seq >= q->next)
         q->next = r.seq + 1; /* the catalog learns of it when the batch is synced */
-    return m->attempts || m->due_ms ? log_add(&t->log, &returned) : 0;
+    return m->attempts || m->due_ms || m->settled_ms ? log_add(&t->log, &state) : 0;
 }
 
 /* ---------------------------------------------------------------------------------- copying */

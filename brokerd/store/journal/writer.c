@@ -218,7 +218,8 @@ void journal_publish(struct journal *j)
     j->facts.data = t->data;
     j->facts.notes = t->notes;
     j->facts.segments = t->n;
-    j->facts.messages = t->puts;
+    j->facts.messages = t->puts - j->catalog.past;
+    j->facts.retained = j->catalog.past;
     j->facts.queues = j->names.n;
     pthread_mutex_lock(&j->facts_lock);
     j->told = j->facts;
@@ -359,6 +360,8 @@ static int64_t nap_until(const struct journal *j, int64_t now_ms)
         until = j->retry_ms;
     if (j->sweep.look && j->sweep.again_ms < until)
         until = j->sweep.again_ms > now_ms ? j->sweep.again_ms : now_ms + RETRY_MS;
+    if (past_nap_ms(j) < until)
+        until = past_nap_ms(j);
     for (unsigned w = 0; w < j->options.workers; w++)
         if (j->retry_call[w] && now_ms + 10 < until)
             until = now_ms + 10;
@@ -449,6 +452,7 @@ static bool work(struct journal *j, bool stopping)
         sweep_step(j);
         any = true;
     }
+    any = past_expire_all(j, now_ms) || any;
     any = snapshot_step(j) || any;
     journal_set_room(j);
     reply_send(j);

@@ -50,6 +50,7 @@ static void act_open(struct request *r)
         define(d, r->told);
         memory_notice(q, false);
     }
+    drawer_forget_old(d);
     q->life = d->life;
     drawer_facts(d, &a.facts);
     memory_say(q, &a);
@@ -62,6 +63,7 @@ static void act_define(struct request *r)
     if (!is_there(r->q))
         return;
     d->policy = r->told->policy;
+    drawer_forget_old(d);
     define(d, r->told);
     memory_notice(r->q, false);
 }

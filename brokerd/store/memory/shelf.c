@@ -281,8 +281,7 @@ void drawer_forget(struct drawer *d, int64_t gone_ms)
     }
 }
 
-/* What was settled too long ago. */
-static void forget_old(struct drawer *d)
+void drawer_forget_old(struct drawer *d)
 {
     if (d->policy.retain_ms != POLICY_NEVER)
         drawer_forget(d, d->shelf->wall_ms - d->policy.retain_ms);
@@ -299,7 +298,7 @@ void drawer_settle(struct drawer *d, size_t i)
     m = count_out(d, i);
     m->gone_ms = d->shelf->wall_ms;
     put_in(&d->past, &d->past_n, &d->past_cap, m);
-    forget_old(d);
+    drawer_forget_old(d);
 }
 
 /* The number from which on all waits. */
@@ -326,7 +325,7 @@ void drawer_rewind(struct drawer *d, const struct store_rewind *to)
 {
     uint64_t from;
 
-    forget_old(d);
+    drawer_forget_old(d);
     from = number_of(d, to);
     while (d->n && d->msg[0]->seq < from)
         drawer_settle(d, 0);

@@ -86,6 +86,8 @@ void drawer_drop(struct drawer *d, size_t i);
 void drawer_settle(struct drawer *d, size_t i);
 /* What was settled before `gone_ms` or then is not retained any more. */
 void drawer_forget(struct drawer *d, int64_t gone_ms);
+/* What was settled too long ago, by the policy as it is now. */
+void drawer_forget_old(struct drawer *d);
 /* The queue goes on at another message. */
 void drawer_rewind(struct drawer *d, const struct store_rewind *to);
 /* Someone has the message now; NULL: nobody. */

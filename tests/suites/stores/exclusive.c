@@ -169,6 +169,170 @@ START_TEST(answers_in_order)
 }
 END_TEST
 
+/* -------------------------------------------------------------------------------- the past */
+
+static struct queue_policy retaining(int64_t ms)
+{
+    struct queue_policy p = policy_default(POLICY_QUEUE);
+
+    p.retain_ms = ms;
+    return p;
+}
+
+static struct store_facts rewound(struct opened *o, enum rewind_to to, uint64_t seq,
+                                  int64_t time_ms)
+{
+    const struct store_rewind where = {to, seq, time_ms};
+    size_t at = o->node->n;
+    const struct heard *h;
+
+    ck_assert_int_eq(o->node->store->ops->rewind(o->q, &where, 4711), 0);
+    until(world, (h = find_heard(o->node, STORED_REWOUND, o->handle, &at)) != NULL);
+    ck_assert_uint_eq(h->a.token, 4711);
+    ck_assert_int_eq(h->a.reason, REASON_NONE);
+    return h->a.facts;
+}
+
+/* first .. last wait, and nothing else, as if never delivered; of key k is number k. */
+static void expect_waits(struct opened *o, uint64_t first, uint64_t last)
+{
+    const struct heard *h = fetch(world, o, 0, 1000, STORE_FETCH_BYTES);
+    struct store_facts f = facts_of(world, o);
+
+    ck_assert_uint_eq(h->a.n, last + 1 - first);
+    for (uint32_t i = 0; i < h->a.n; i++) {
+        ck_assert_uint_eq(h->messages[i].seq, first + i);
+        ck_assert_uint_eq(key_of(&h->messages[i]), first + i);
+        ck_assert_uint_eq(h->messages[i].attempts, 0);
+        ck_assert_int_eq(h->messages[i].due_ms, 0);
+    }
+    ck_assert_uint_eq(f.messages, last + 1 - first);
+    ck_assert_uint_eq(f.first, last < first ? f.next : first);
+    ck_assert_uint_eq(f.returned, 0);
+}
+
+static const struct {
+    enum rewind_to to;
+    uint64_t seq, waits_from;
+} rewinds[] = {
+    {REWIND_FIRST, 0, 1}, {REWIND_LAST, 0, 100},
+    {REWIND_SEQ, 30, 30}, {REWIND_SEQ, 70, 70},
+    {REWIND_SEQ, 0, 1},   {REWIND_SEQ, 999, 101},
+    {REWIND_TIME, 0, 1},  {REWIND_TIME, INT64_MAX, 101},
+};
+
+/* Half of them acknowledged, some of the others returned: and then it goes on where it is told, and
+ * so it stands after a stop; what comes after that can be had again, too. */
+START_TEST(goes_on_elsewhere) /* _i: where; and reopened before that */
+{
+    uint64_t from = rewinds[_i / 2].waits_from;
+    struct queue_policy policy = retaining(POLICY_NEVER);
+    struct opened o = open_queue(world, 0, "past", &policy);
+    struct store_facts f;
+
+    put_kept(world, &o, 1, 100, 60);
+    settle(&o, SETTLE_GONE, 1, 40, 0, 0);
+    settle(&o, SETTLE_GONE, 45, 6, 0, 0);
+    settle(&o, SETTLE_RETURNED, 60, 20, 3, 0);
+    settle(&o, SETTLE_RETURNED, 80, 2, 1, wall_ms() + 3600000);
+    if (_i % 2) {
+        until_idle(world);
+        reopen(world);
+        o = open_queue(world, 0, "past", &policy);
+        ck_assert_uint_eq(o.facts.messages, 54);
+        ck_assert_uint_eq(o.facts.first, 41);
+        ck_assert_uint_eq(o.facts.returned, 22);
+    }
+    f = rewound(&o, rewinds[_i / 2].to, rewinds[_i / 2].seq, (int64_t)rewinds[_i / 2].seq);
+    ck_assert_uint_eq(f.messages, 101 - from);
+    ck_assert_uint_eq(f.first, from);
+    ck_assert_uint_eq(f.next, 101);
+    expect_waits(&o, from, 100);
+    put_kept(world, &o, 101, 10, 60);
+    for (unsigned again = 0; again < 2; again++) {
+        expect_waits(&o, from, 110);
+        until_idle(world);
+        reopen(world);
+        o = open_queue(world, 0, "past", &policy);
+    }
+    settle(&o, SETTLE_GONE, from, (uint32_t)(111 - from), 0, 0);
+    rewound(&o, REWIND_FIRST, 0, 0);
+    expect_waits(&o, 1, 110);
+}
+END_TEST
+
+/* Without retention there is a place to go on at, and nothing before it. */
+START_TEST(goes_on_without_a_past)
+{
+    struct opened o = open_queue(world, 0, "nothing", NULL);
+
+    put_kept(world, &o, 1, 100, 60);
+    settle(&o, SETTLE_GONE, 1, 40, 0, 0);
+    rewound(&o, REWIND_FIRST, 0, 0);
+    expect_waits(&o, 41, 100);
+    rewound(&o, REWIND_SEQ, 90, 0);
+    expect_waits(&o, 90, 100);
+    rewound(&o, REWIND_FIRST, 0, 0);
+    for (unsigned again = 0; again < 2; again++) {
+        expect_waits(&o, 90, 100);
+        until_idle(world);
+        reopen(world);
+        o = open_queue(world, 0, "nothing", NULL);
+    }
+}
+END_TEST
+
+/* It is retained so long from the settlement on, whatever is opened and stopped meanwhile; another
+ * policy counts from when it is told. */
+START_TEST(retained_for_a_time)
+{
+    struct queue_policy policy = retaining(300), none = retaining(0),
+                        ever = retaining(POLICY_NEVER);
+    struct opened o = open_queue(world, 0, "time", &policy);
+    const struct store_definition def = {.name = SLICE("time")};
+    int64_t end;
+
+    put_kept(world, &o, 1, 50, 60);
+    settle(&o, SETTLE_GONE, 1, 50, 0, 0);
+    until_idle(world);
+    end = wall_ms() + 301; /* by then */
+    reopen(world);
+    until(world, wall_ms() > end);
+    o = open_queue(world, 0, "time", &policy);
+    rewound(&o, REWIND_FIRST, 0, 0);
+    expect_waits(&o, 51, 50);
+    o.node->store->ops->define(o.q, &(struct store_open){.def = def, .policy = &ever});
+    put_kept(world, &o, 51, 50, 60);
+    settle(&o, SETTLE_GONE, 51, 20, 0, 0);
+    rewound(&o, REWIND_FIRST, 0, 0);
+    expect_waits(&o, 51, 100);
+    settle(&o, SETTLE_GONE, 51, 20, 0, 0);
+    o.node->store->ops->define(o.q, &(struct store_open){.def = def, .policy = &none});
+    o.node->store->ops->define(o.q, &(struct store_open){.def = def, .policy = &ever});
+    rewound(&o, REWIND_FIRST, 0, 0);
+    expect_waits(&o, 71, 100);
+}
+END_TEST
+
+START_TEST(purged_and_removed_with_its_past)
+{
+    struct queue_policy policy = retaining(POLICY_NEVER);
+    struct opened o = open_queue(world, 0, "gone", &policy);
+
+    put_kept(world, &o, 1, 100, 60);
+    settle(&o, SETTLE_GONE, 1, 40, 0, 0);
+    ck_assert_uint_eq(purge(world, &o, 100, NULL, 0), 60);
+    rewound(&o, REWIND_FIRST, 0, 0);
+    expect_waits(&o, 101, 100);
+    put_kept(world, &o, 101, 10, 60);
+    settle(&o, SETTLE_GONE, 101, 10, 0, 0);
+    close_queue(&o, true);
+    o = open_queue(world, 0, "gone", &policy);
+    rewound(&o, REWIND_FIRST, 0, 0);
+    ck_assert_uint_eq(facts_of(world, &o).messages, 0);
+}
+END_TEST
+
 void add_exclusive(TCase *tc)
 {
     tcase_add_test(tc, fetched_by_number);
@@ -177,4 +341,8 @@ void add_exclusive(TCase *tc)
     tcase_add_test(tc, returned_with_attempts);
     tcase_add_test(tc, purged_but_some);
     tcase_add_test(tc, answers_in_order);
+    tcase_add_loop_test(tc, goes_on_elsewhere, 0, 2 * (int)ARRAY_LEN(rewinds));
+    tcase_add_test(tc, goes_on_without_a_past);
+    tcase_add_test(tc, retained_for_a_time);
+    tcase_add_test(tc, purged_and_removed_with_its_past);
 }

@@ -29,6 +29,7 @@ struct disk {
     struct record batch[DISK_RECORDS];
     unsigned n;
     uint64_t cleared, moved_bytes;
+    int64_t now_ms, over_ms; /* settlements' clock; what was settled before is retained no more */
 };
 
 enum { DISK_JOURNAL = 0x1234567 };
@@ -103,7 +104,7 @@ static inline void disk_commit(struct disk *d)
         if (d->batch[i].kind != RECORD_QUEUE && d->batch[i].kind != RECORD_GONE)
             disk_define(d, d->batch[i].queue, all, &n);
         all[n] = d->batch[i];
-        if (all[n].kind == RECORD_RETURNED && !all[n].segment)
+        if ((all[n].kind == RECORD_RETURNED || all[n].kind == RECORD_RETAINED) && !all[n].segment)
             all[n].segment = d->current;
         n++;
     }
@@ -152,6 +153,14 @@ static inline int disk_write(void *ctx, const struct record *r)
     return 0;
 }
 
+/* How often it was delivered, or when it was settled. */
+static inline uint64_t disk_state(const struct stored_queue *q, uint64_t seq, const struct place *p)
+{
+    int64_t within;
+
+    return p->is_past ? 1000003 + (uint64_t)places_gone_ms(&q->places, seq, &within) : p->attempts;
+}
+
 /* What messages there are, whatever place they have. */
 static inline uint64_t disk_fingerprint(const struct catalog *c)
 {
@@ -162,8 +171,8 @@ static inline uint64_t disk_fingerprint(const struct catalog *c)
 
     while ((q = catalog_next(c, &at)) != NULL)
         for (uint64_t seq = 0; (p = places_next(&q->places, &seq)) != NULL; seq++)
-            sum += (seq + 1) * (q->number * UINT64_C(0x9e3779b97f4a7c15)) + p->attempts * 7 +
-                   (uint64_t)catalog_due(q, seq);
+            sum += (seq + 1) * (q->number * UINT64_C(0x9e3779b97f4a7c15)) +
+                   disk_state(q, seq, p) * 7 + (uint64_t)catalog_due(q, seq);
     return sum;
 }
 
@@ -217,6 +226,16 @@ static inline void disk_unload(void *ctx, uint32_t number, struct slice bytes)
     free((void *)(uintptr_t)bytes.p);
 }
 
+/* What was settled before is retained no more. */
+static inline void disk_expire(struct catalog *c, int64_t before_ms)
+{
+    struct stored_queue *q;
+    size_t at = 0;
+
+    while ((q = catalog_next(c, &at)) != NULL)
+        (void)catalog_expire(c, q, before_ms);
+}
+
 static inline int disk_recover(struct disk *d, bool accept, struct catalog *c, struct recovery *r)
 {
     struct journal_file *files = calloc(DISK_SEGMENTS, sizeof *files);
@@ -229,6 +248,7 @@ static inline int disk_recover(struct disk *d, bool accept, struct catalog *c, s
     catalog_init(c, d->segment_bytes, UINT64_MAX);
     status = journal_recover(&src, accept, c, r);
     free(files);
+    disk_expire(c, d->over_ms);
     return status;
 }
 
@@ -239,12 +259,15 @@ static inline bool same_queue(const struct stored_queue *a, const struct stored_
     const struct place *p, *o;
 
     if (!b || a->gone != b->gone || a->next != b->next || a->places.n != b->places.n ||
-        a->bytes != b->bytes || a->name_n != b->name_n || a->first != b->first ||
-        (a->name_n && memcmp(a->definition, b->definition, a->name_n) != 0))
+        a->bytes != b->bytes || a->payload != b->payload || a->past_payload != b->past_payload ||
+        a->places.past != b->places.past || a->returned != b->returned || a->name_n != b->name_n ||
+        a->first != b->first || (a->name_n && memcmp(a->definition, b->definition, a->name_n) != 0))
         return false;
     for (; (p = places_next(&a->places, &i)) != NULL; i++, k++) {
         o = places_next(&b->places, &k);
-        if (!o || i != k || memcmp(p, o, sizeof *p) != 0 || catalog_due(a, i) != catalog_due(b, k))
+        if (!o || i != k || p->segment != o->segment || p->offset != o->offset ||
+            p->size != o->size || p->is_past != o->is_past ||
+            disk_state(a, i, p) != disk_state(b, k, o) || catalog_due(a, i) != catalog_due(b, k))
             return false;
     }
     return true;
@@ -323,6 +346,30 @@ static inline void disk_settle(struct disk *d, uint32_t queue, uint64_t seq)
     ck_assert_ptr_nonnull(p);
     r.segment = p->segment;
     disk_add(d, &r);
+}
+
+static inline void disk_retain(struct disk *d, uint32_t queue, uint64_t seq)
+{
+    disk_settle(d, queue, seq);
+    d->batch[d->n - 1].kind = RECORD_RETAINED;
+    d->batch[d->n - 1].time_ms = ++d->now_ms;
+}
+
+/* All from `seq` on waits again, in a batch of its own: a record for each segment. */
+static inline void disk_rewind(struct disk *d, uint32_t queue, uint64_t seq)
+{
+    const struct stored_queue *q = catalog_queue(&d->catalog, queue);
+    const struct segments *t = &d->catalog.segments;
+    struct record r = {.kind = RECORD_REWOUND,
+                       .queue = queue,
+                       .seq = seq,
+                       .count = (uint32_t)(q->next - seq),
+                       .time_ms = d->over_ms};
+
+    for (size_t i = 0; i < t->n && d->n < DISK_RECORDS; i++) {
+        r.segment = t->s[i].number;
+        disk_add(d, &r);
+    }
 }
 
 static inline void disk_return(struct disk *d, uint32_t queue, uint64_t seq, uint32_t attempts,

@@ -24,6 +24,8 @@ struct r_queue {
     struct store_queue *q;
     unsigned worker;
     char name[16];
+    int64_t retain_ms;
+    unsigned rewound;      /* answers so far */
     uint64_t next;         /* number of the next one to be put */
     uint64_t answered;     /* puts answered up to here */
     uint8_t state[R_SEQS]; /* enum r_state */
@@ -179,6 +181,11 @@ static inline void r_stored(void *ctx, unsigned worker, const struct stored *a)
     case STORED_FACTS:
         q->facts = a->facts;
         break;
+    case STORED_REWOUND:
+        ck_assert_int_eq(a->reason, REASON_NONE);
+        q->rewound++;
+        q->facts = a->facts;
+        break;
     case STORED_LOST:
         ck_assert_int_eq(a->reason, REASON_STORE);
         q->lost += a->count;
@@ -247,10 +254,12 @@ static inline bool r_busy(struct running *r)
 static inline void r_open_queue(struct running *r, unsigned i)
 {
     struct r_queue *q = &r->queue[i];
+    struct queue_policy policy = {.retain_ms = q->retain_ms};
     struct store_open o = {.def = {slice_str(q->name),
                                    SLICE("\x03"
                                          "a/b"),
-                                   SLICE("wish")}};
+                                   SLICE("wish")},
+                           .policy = &policy};
     unsigned before = q->opened;
 
     q->q = r->store[q->worker]->ops->open(r->store[q->worker], &o, i + 1);
@@ -405,6 +414,19 @@ static inline void r_ask(struct running *r, unsigned i)
     ck_assert_int_eq(r->store[q->worker]->ops->ask(q->q, ++token), 0);
     r_until(r, q->token == token);
     ck_assert_uint_eq(q->facts.messages, q->live);
+}
+
+/* The queue goes on there. */
+static inline void r_rewind(struct running *r, unsigned i, enum rewind_to to, uint64_t seq,
+                            int64_t time_ms)
+{
+    struct r_queue *q = &r->queue[i];
+    struct store_rewind where = {to, seq, time_ms};
+    unsigned before = q->rewound;
+
+    ck_assert_int_eq(r->store[q->worker]->ops->rewind(q->q, &where, 77), 0);
+    r_until(r, q->rewound > before);
+    ck_assert_uint_eq(q->token, 77);
 }
 
 /* Bytes of all segments, and of what is to be one. */

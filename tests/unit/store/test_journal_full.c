@@ -84,7 +84,9 @@ static void fetch(unsigned i, uint64_t from)
 START_TEST(all_at_once)
 {
     static uint8_t wish[6000];
-    struct store_open o = {.def = {slice_str("q1"), {0}, slice_of(wish, sizeof wish)}};
+    static const struct queue_policy policy;
+    struct store_open o = {.def = {slice_str("q1"), {0}, slice_of(wish, sizeof wish)},
+                           .policy = &policy};
     struct r_queue *q = &r.queue[0];
 
     r_init(&r, 8192, 0);

@@ -146,6 +146,183 @@ START_TEST(purged)
 }
 END_TEST
 
+/* ------------------------------------------------------------------------------------ the past
+ */
+
+enum { FOR_EVER = -1 };
+
+/* Queue 0, which retains for so long. */
+static void begin_past(int64_t retain_ms)
+{
+    r_init(&r, 65536, 0);
+    r.queue[0].retain_ms = retain_ms == FOR_EVER ? POLICY_NEVER : retain_ms;
+    r_open_queue(&r, 0);
+}
+
+/* In the model: from that number on all waits that was put, before it nothing does. */
+static void model_rewind(struct r_queue *q, uint64_t from)
+{
+    q->live = 0;
+    for (uint64_t seq = 1; seq < q->next; seq++) {
+        q->state[seq] = seq < from ? R_SETTLED : R_STORED;
+        q->attempts[seq] = 0;
+        q->live += seq >= from;
+    }
+}
+
+static void expect_waits(uint64_t first)
+{
+    const struct store_facts *f = &r.queue[0].facts;
+
+    ck_assert_uint_eq(f->first, first);
+    ck_assert_uint_eq(f->messages, r.queue[0].live);
+    ck_assert_uint_eq(f->returned, 0);
+    r_check(&r, 0);
+}
+
+START_TEST(had_again) /* _i: reopened in between, all the time */
+{
+    begin_past(FOR_EVER);
+    put_n(0, 1000, 100);
+    r_return(&r, 0, 700, 0);
+    r_return(&r, 0, 900, 12345);
+    r_settle(&r, 0, 1, 600);
+    r_settle(&r, 0, 800, 50);
+    for (unsigned i = 0; i < 2; i++) {
+        if (_i)
+            reopen();
+        r_ask(&r, 0);
+        ck_assert_uint_eq(r.queue[0].facts.first, 601);
+        ck_assert_uint_eq(r.queue[0].facts.messages, 350);
+        ck_assert_uint_eq(r.queue[0].facts.returned, 2);
+        r_check(&r, 0);
+    }
+    r_rewind(&r, 0, REWIND_SEQ, 300, 0);
+    model_rewind(&r.queue[0], 300);
+    for (unsigned i = 0; i < 2; i++) {
+        expect_waits(300);
+        if (_i)
+            reopen();
+    }
+    r_rewind(&r, 0, REWIND_LAST, 0, 0);
+    model_rewind(&r.queue[0], 1000);
+    expect_waits(1000);
+    r_settle(&r, 0, 1000, 1);
+    r_rewind(&r, 0, REWIND_FIRST, 0, 0);
+    model_rewind(&r.queue[0], 1);
+    expect_waits(1);
+    r_settle(&r, 0, 1, 1000);
+    r_rewind(&r, 0, REWIND_TIME, 0, 77001); /* all are of 77,000 */
+    model_rewind(&r.queue[0], 1001);
+    expect_waits(1001);
+    r_rewind(&r, 0, REWIND_TIME, 0, 77000);
+    model_rewind(&r.queue[0], 1);
+    expect_waits(1);
+    if (_i)
+        reopen();
+    expect_waits(1);
+    r_fini(&r);
+}
+END_TEST
+
+START_TEST(a_purge_forgets_the_past)
+{
+    struct store_settlement hand = {SETTLE_GONE, 60, 20, 0, 0};
+    struct r_queue *q = &r.queue[0];
+
+    begin_past(FOR_EVER);
+    put_n(0, 100, 50);
+    r_settle(&r, 0, 1, 30); /* those from 20 on have not been heard of when it was purged */
+    r_settle(&r, 0, 95, 6);
+    ck_assert_int_eq(r.store[0]->ops->purge(q->q, 90, &hand, 1, 5), 0);
+    r_until(&r, q->token == 5);
+    ck_assert_uint_eq(q->purged, 11);
+    r_rewind(&r, 0, REWIND_FIRST, 0, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_uint_eq(q->facts.messages, 49 + 4);
+        ck_assert_uint_eq(q->facts.first, 30 + 1);
+        ck_assert_uint_eq(journal_facts(r.journal).retained, 0);
+        reopen();
+    }
+    r_fini(&r);
+}
+END_TEST
+
+/* Time over: by the queue's, by none at all, by another one. */
+START_TEST(retained_for_a_while)
+{
+    begin_past(FOR_EVER);
+    put_n(0, 300, 50);
+    r_settle(&r, 0, 1, 300);
+    r_ask(&r, 0);
+    r_stop(&r);
+    usleep(30000); /* it is about time */
+    r.queue[0].retain_ms = 20;
+    ck_assert_int_eq(r_begin(&r), 0);
+    r_open_queue(&r, 0);
+    r_rewind(&r, 0, REWIND_FIRST, 0, 0);
+    ck_assert_uint_eq(r.queue[0].facts.messages, 0);
+    ck_assert_uint_eq(r.queue[0].facts.first, 301);
+    /* And forgotten, without anybody asking. */
+    put_n(0, 300, 50);
+    r_settle(&r, 0, 301, 300);
+    r_ask(&r, 0);
+    while (!journal_facts(r.journal).settlements || journal_facts(r.journal).messages ||
+           journal_facts(r.journal).retained || journal_facts(r.journal).data > 200)
+        usleep(1000);
+    r_fini(&r);
+}
+END_TEST
+
+/* Clearing keeps it, where it must: half of it is of another queue that retains nothing. Random
+ * acks, rewinds and stops; the journal stays within its bound. */
+START_TEST(cleared_and_kept)
+{
+    struct seeded s = seeded_start();
+    struct r_queue *q = &r.queue[0];
+    uint64_t upto = 1, moved = 0;
+
+    begin_past(FOR_EVER);
+    r_open_queue(&r, 1);
+    for (unsigned i = 0; i < 60; i++) {
+        for (unsigned k = 0; k < 100; k++) {
+            ck_assert_int_eq(r_put(&r, 0, 100), 0);
+            ck_assert_int_eq(r_put(&r, 1, 600), 0);
+        }
+        r_until(&r, q->answered == q->next - 1 && r.queue[1].answered == r.queue[1].next - 1);
+        if (r.queue[1].live)
+            r_settle(&r, 1, r.queue[1].next - 100, 100);
+        for (unsigned k = 0; k < 80; k++) {
+            uint64_t seq = upto + seeded_below(&s, q->next - upto);
+
+            if (q->state[seq] == R_STORED)
+                r_settle(&r, 0, seq, 1);
+        }
+        if (seeded_below(&s, 6) == 0) {
+            upto = 1 + seeded_below(&s, q->next - 1);
+            r_rewind(&r, 0, REWIND_SEQ, upto, 0);
+            model_rewind(q, upto);
+            expect(&s, q->facts.messages == q->live);
+        }
+        if (seeded_below(&s, 10) == 0) {
+            moved += journal_facts(r.journal).moved_bytes;
+            reopen();
+        }
+        r_ask(&r, 0);
+    }
+    moved += journal_facts(r.journal).moved_bytes;
+    r_check(&r, 0);
+    expect(&s, moved > 0);
+    expect(&s, journal_facts(r.journal).retained == q->next - 1 - q->live);
+    expect(&s, r_disk(&r) <= 2 * journal_facts(r.journal).data + 5 * UINT64_C(65536));
+    r_rewind(&r, 0, REWIND_FIRST, 0, 0);
+    model_rewind(q, 1);
+    reopen();
+    expect_waits(1);
+    r_fini(&r);
+}
+END_TEST
+
 START_TEST(removed)
 {
     r_init(&r, 4096, 0);
@@ -546,6 +723,10 @@ int main(void)
     tcase_add_test(tc, settled_at_once);
     tcase_add_test(tc, a_fetch_in_between);
     tcase_add_test(tc, purged);
+    tcase_add_loop_test(tc, had_again, 0, 2);
+    tcase_add_test(tc, a_purge_forgets_the_past);
+    tcase_add_test(tc, retained_for_a_while);
+    tcase_add_test(tc, cleared_and_kept);
     tcase_add_test(tc, removed);
     tcase_add_test(tc, larger_than_a_segment);
     tcase_add_test(tc, too_much_on_its_way);

@@ -130,10 +130,10 @@ START_TEST(there_and_back)
     ck_assert(tool_next_filter(&filters, &f) && slice_eq(f, SLICE("c")));
     ck_assert(!tool_next_filter(&filters, &f));
     ck_assert(slice_eq(q->settings, SLICE("\1s\0\1t")));
-    ck_assert_int_eq(tool_walk(t, q, &seq, expect_message, &i), 0);
+    ck_assert_int_eq(tool_walk(t, q, true, &seq, expect_message, &i), 0);
     ck_assert_uint_eq(i, MESSAGES);
     seq = 0;
-    ck_assert_int_eq(tool_walk(t, q, &seq, stop_at_five, &n), 55);
+    ck_assert_int_eq(tool_walk(t, q, true, &seq, stop_at_five, &n), 55);
     ck_assert_uint_eq(seq, 15);
     tool_close(t);
 }
@@ -275,10 +275,10 @@ START_TEST(a_message_goes_bad)
     write_journal();
     t = opened();
     spoil("0000000001.seg", 3000);
-    ck_assert_int_eq(tool_walk(t, tool_queue(t, 1), &seq, count, &n), -EBADMSG);
+    ck_assert_int_eq(tool_walk(t, tool_queue(t, 1), true, &seq, count, &n), -EBADMSG);
     ck_assert_uint_eq(seq, 3 * ((uint64_t)n + 1));
     seq++;
-    ck_assert_int_eq(tool_walk(t, tool_queue(t, 1), &seq, count, &n), 0);
+    ck_assert_int_eq(tool_walk(t, tool_queue(t, 1), true, &seq, count, &n), 0);
     ck_assert_int_eq(n, MESSAGES - 1);
     tool_close(t);
 }
