@@ -437,12 +437,16 @@ static int copy_bytes(int from, int to, uint64_t n)
 
     for (uint64_t at = 0; at < n && r == 0;) {
         size_t part = n - at < COPY_BYTES ? (size_t)(n - at) : COPY_BYTES;
-        struct iovec iov = {buffer, part};
+        ssize_t got = pread(from, buffer, part, (off_t)at);
+        struct iovec iov = {buffer, got < 0 ? 0 : (size_t)got};
 
-        r = files_read(from, buffer, part, at);
-        if (r == 0)
+        if (got == 0) /* cut at its end meanwhile */
+            break;
+        if (got > 0)
             r = files_write(to, &iov, 1, at);
-        at += part;
+        else if (errno != EINTR)
+            r = failed();
+        at += iov.iov_len;
     }
     free(buffer);
     return r < 0 ? r : files_sync(to);

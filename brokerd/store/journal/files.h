@@ -109,7 +109,7 @@ int files_cut(int fd, uint64_t size);
 int files_remove(const struct files *f, uint32_t number);
 
 /* A copy of the first `n` bytes of a segment at `path` (where nothing is), synced; the caller syncs
- * its directory. */
+ * its directory. Of fewer, if there are fewer: its broker may just be cutting it at its end. */
 int files_copy(const struct files *f, uint32_t number, uint64_t n, const char *path);
 
 #endif

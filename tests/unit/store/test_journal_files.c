@@ -250,8 +250,10 @@ START_TEST(copied)
     ck_assert_int_eq(stat(at, &st), 0);
     ck_assert_int_eq(st.st_size, (2 << 20) + 5);
     ck_assert_int_eq(files_copy(&f, 2, 10, at), -EEXIST);
-    ck_assert_int_eq(files_copy(&f, 2, 4 << 20, files_path(&f, "other", at)), -ENODATA);
-    ck_assert_int_lt(access(at, F_OK), 0);
+    /* its size was looked at before its broker cut it */
+    ck_assert_int_eq(files_copy(&f, 2, 4 << 20, files_path(&f, "other", at)), 0);
+    ck_assert_int_eq(stat(at, &st), 0);
+    ck_assert_int_eq(st.st_size, 3 << 20);
     files_close(&f);
 }
 END_TEST
