@@ -170,7 +170,8 @@ wait_until 10 lines "$TMP/last" 100
 redis_kill main
 rm -rf "$TMP/redis-main/appendonlydir"
 redis_again main
-wait_until 15 redis_says main '"?#|k' smembers "$(redis_cli main keys '*node.two*:w')"
+two_has_told() { redis_says main '"?#|k' smembers "$(redis_cli main keys '*node.two*:w')"; }
+wait_until 15 two_has_told
 seq 1 40 | broker pub -s "${url[one]}" lost.perhaps -l
 until_arrives() {
     broker pub -s "${url[one]}" k.x again
