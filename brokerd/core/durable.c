@@ -585,7 +585,7 @@ void durable_touch(struct storage *d)
         list_push_back(&d->queue->core->touched, &d->touched);
 }
 
-void durable_turn(struct core *c)
+int64_t durable_turn(struct core *c)
 {
     struct list starved;
     struct list_node *n;
@@ -605,6 +605,7 @@ void durable_turn(struct core *c)
         list_push_back(&c->touched, n);
     if (!window_affords(c))
         window_shrink(c);
+    return list_empty(&c->touched) ? INT64_MAX : c->now_ms + STARVED_RETRY_MS;
 }
 
 bool durable_busy(const struct core *c)

@@ -151,8 +151,9 @@ void durable_returned(struct storage *d, uint64_t seq, uint32_t attempts, int64_
 /* Let the end of the turn look at it: something was taken from its window, or may be wanted. */
 void durable_touch(struct storage *d);
 
-/* The end of the turn: hand over settlements, fetch, cut windows if the budget is short. */
-void durable_turn(struct core *c);
+/* The end of the turn: hand over settlements, fetch, cut windows if the budget is short. Returns
+ * when it is to be done again though nothing happens until then; or INT64_MAX. */
+int64_t durable_turn(struct core *c);
 
 /* Is anything put and not stored, settled and not handed over, or a dead letter on its way? */
 bool durable_busy(const struct core *c);

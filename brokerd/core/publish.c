@@ -126,7 +126,8 @@ int core_may_publish(const struct endpoint *ep, const struct target *to, struct 
     return to->is_queue ? check_queue(ep, to->name, why) : check_topic(ep, to->name, why);
 }
 
-static int aim_at_topic(struct publisher *p, struct slice name, struct refusal *why)
+static inline __attribute__((always_inline)) int
+aim_at_topic(struct publisher *p, struct slice name, struct refusal *why)
 {
     struct core *c = p->ep->core;
     struct route *r;
@@ -250,7 +251,7 @@ static unsigned route_out(struct offer *o, const struct route *r)
 }
 
 /* The publisher's route as the tree stands now. NULL without memory. */
-static struct route *fresh_route(struct publisher *p)
+static inline __attribute__((always_inline)) struct route *fresh_route(struct publisher *p)
 {
     struct core *c = p->ep->core;
     struct route *r;
@@ -475,7 +476,8 @@ static int publish_parts(struct publisher *p, const struct run *run)
     return r;
 }
 
-static int publish_run(struct publisher *p, const struct run *run)
+static inline __attribute__((always_inline)) int publish_run(struct publisher *p,
+                                                             const struct run *run)
 {
     uint64_t max = p->ep->core->globals.max_message_bytes;
 
@@ -533,7 +535,8 @@ static int publish_rated(struct publisher *p, const struct run *run)
 }
 
 /* The window follows the size of messages lately seen. */
-static void learn_size(struct publisher *p, const struct run *run)
+static inline __attribute__((always_inline)) void learn_size(struct publisher *p,
+                                                             const struct run *run)
 {
     uint32_t size = (uint32_t)(run->bytes / run->n);
 
@@ -557,13 +560,14 @@ static bool headers_fit(const struct run *run, bool *ret_ids)
     return true;
 }
 
-static int publish_at_rate(struct publisher *p, const struct run *run)
+static inline __attribute__((always_inline)) int publish_at_rate(struct publisher *p,
+                                                                 const struct run *run)
 {
     return p->ep->publishing->rate.per_s ? publish_rated(p, run) : publish_run(p, run);
 }
 
 /* Some have ids, which queues look up for one message at a time. */
-static int publish_singly(struct publisher *p, const struct run *run)
+static __attribute__((noinline)) int publish_singly(struct publisher *p, const struct run *run)
 {
     int r = 0;
 
