@@ -1,5 +1,6 @@
 /* One core: its making, its clock, its mail and its turn. */
 #include "brokerd/core/adopt.h"
+#include "brokerd/core/answer.h"
 #include "brokerd/core/arrears.h"
 #include "brokerd/core/call.h"
 #include "brokerd/core/consume.h"
@@ -14,6 +15,7 @@
 #include "brokerd/core/part.h"
 #include "brokerd/core/publish.h"
 #include "brokerd/core/queue.h"
+#include "brokerd/core/spread.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -223,13 +225,13 @@ void core_take(struct core *c, struct entry *e)
         names_take_delete(c, (const struct mail_seen *)e, false);
         break;
     case MAIL_RUN:
-        publish_take_run(c, (struct mail_run *)e);
+        spread_take_run(c, (struct mail_run *)e);
         break;
     case MAIL_FOREIGN:
-        publish_take_foreign(c, (struct mail_run *)e);
+        spread_take_foreign(c, (struct mail_run *)e);
         break;
     case MAIL_SETTLED:
-        publish_take_settled(c, (const struct mail_settled *)e);
+        answer_take(c, (const struct mail_settled *)e);
         break;
     case MAIL_ATTACH:
         tap_take_attach(c, (const struct mail_attach *)e);
@@ -413,7 +415,7 @@ int64_t core_tick(struct core *c)
         loss_send_letters(c);
     end_doomed(c);
     if (c->late.count)
-        publish_flush(c);
+        answer_flush(c);
     publish_tell(c);
     if (!list_empty(&c->readies))
         consumer_tell_ready(c);

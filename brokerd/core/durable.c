@@ -1,9 +1,9 @@
 #include "brokerd/core/durable.h"
 
+#include "brokerd/core/answer.h"
 #include "brokerd/core/budget.h"
 #include "brokerd/core/deliver.h"
 #include "brokerd/core/loss.h"
-#include "brokerd/core/publish.h"
 #include "brokerd/core/queue.h"
 #include "brokerd/core/window.h"
 
@@ -355,7 +355,7 @@ struct telling {
 static void tell(struct telling *t)
 {
     if (t->n)
-        publish_answer(t->core, t->publisher, t->number, t->n, &t->a, t->full);
+        answer_add(t->core, t->publisher, t->number, t->n, &t->a, t->full);
     t->n = 0;
 }
 
@@ -393,7 +393,7 @@ static void settle_ids(struct storage *d, uint64_t seq, enum reason reason)
             .accepted = id->reason == REASON_NONE, .done = 1, .reason = (uint16_t)id->reason};
 
         if (id->repeats)
-            publish_answer(d->queue->core, id->publisher, id->number, 1, &a, NULL);
+            answer_add(d->queue->core, id->publisher, id->number, 1, &a, NULL);
         else if (reason != REASON_NONE)
             forget_id(d, id, reason);
     }

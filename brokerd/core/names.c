@@ -8,7 +8,7 @@
 #include "brokerd/core/mail.h"
 #include "brokerd/core/making.h"
 #include "brokerd/core/outlet.h"
-#include "brokerd/core/publish.h"
+#include "brokerd/core/parked.h"
 #include "brokerd/core/question.h"
 #include "brokerd/core/queue.h"
 #include "brokerd/core/service.h"
@@ -530,7 +530,7 @@ void names_settle(struct core *c, struct named *n)
     names_hold(n);
     while ((l = list_first(&n->waiters)) != NULL)
         consumer_named(LIST_ITEM(l, struct consumer, waiter), n);
-    publish_unpark(c, n);
+    parked_go(c, n);
     names_release(c, n);
 }
 

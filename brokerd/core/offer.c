@@ -1,9 +1,9 @@
 #include "brokerd/core/offer.h"
 
+#include "brokerd/core/answer.h"
 #include "brokerd/core/deliver.h"
 #include "brokerd/core/durable.h"
 #include "brokerd/core/loss.h"
-#include "brokerd/core/publish.h"
 #include "brokerd/core/queue.h"
 #include "brokerd/core/tap.h"
 
@@ -394,8 +394,8 @@ static void answer_held(struct queue *q, enum put what, enum reason reason)
     if (what != PUT_ACCEPTED)
         a.reason = (uint16_t)reason;
     if (what != PUT_HELD) /* else its store answers */
-        publish_answer(q->core, h->publisher, h->number, 1, &a,
-                       what == PUT_REFUSED && reason == REASON_FULL ? q : NULL);
+        answer_add(q->core, h->publisher, h->number, 1, &a,
+                   what == PUT_REFUSED && reason == REASON_FULL ? q : NULL);
     budget_unref(q->core, h->msg);
     deque_pop(&q->backlog->held);
     if (deque_len(&q->backlog->held) == 0)

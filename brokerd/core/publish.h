@@ -1,4 +1,9 @@
-/* publish.h - publishers' inner side: routing a run, and answers that come late.
+/* publish.h - publishers' inner side, for files of this folder.
+ *
+ * Shape    publish.c   what clients publish: limits, targets, the ledger
+ *          foreign.c   what other brokers published; internal.c: what the core itself does
+ *          spread.h    to queues here and on other workers; parked.h: to those not known yet
+ *          answer.h    answers that come late; tell.c: what the publisher hears of them
  *
  * Thread   The core's worker. */
 #ifndef BROKERD_CORE_PUBLISH_H
@@ -7,10 +12,6 @@
 #include "brokerd/core/ledger.h"
 #include "brokerd/core/offer.h"
 #include "brokerd/core/state.h"
-
-struct mail_run;
-struct mail_settled;
-struct parked;
 
 /* The core's own publishing of one message (dead letters): never holds. `letter` is who hears of
  * answers that come later; 0 nobody. */
@@ -27,20 +28,46 @@ struct internal_outcome publish_internal(struct core *c, const struct target *to
  * becomes of it will not be told. */
 int publish_moved(struct publisher *p, handle_t queue, struct slice name, struct msg *m);
 
-/* An answer for messages of a publisher, on this worker or another, that came by itself;
- * neighbours are gathered until publish_flush(). 0: nobody waits. `full`: the queue that refused
- * them for being so, or NULL. */
-void publish_answer(struct core *c, handle_t publisher, uint64_t first, uint32_t count,
-                    const struct answer *a, const struct queue *full);
-void publish_flush(struct core *c);
+/* Enter in the ledger what became of the run so far; so many answers are `posted` for. -ENOMEM. */
+int publisher_enter(struct publisher *p, struct offer *o, unsigned posted);
 
-/* A run from another worker, and the answers to one of ours. */
-void publish_take_run(struct core *c, struct mail_run *m);
-void publish_take_foreign(struct core *c, struct mail_run *m);
-void publish_take_settled(struct core *c, const struct mail_settled *m);
+/* The run is settled at once. -ENOMEM. */
+int publisher_refuse(struct publisher *p, const struct offer *o, enum reason reason);
 
-/* Messages that waited for their queue to be known. */
-void publish_unpark(struct core *c, struct named *n);
+/* A message larger than any may be: settled at once. */
+int publisher_refuse_large(struct publisher *p, const struct msg_view *v);
+
+/* The next messages are for that topic. -EINVAL, -EACCES (`why` is filled in), -ENOMEM. */
+int publisher_aim_at_topic(struct publisher *p, struct slice name, struct refusal *why);
+
+/* The publisher's route as the tree stands now. NULL without memory. */
+static inline struct route *publisher_route(struct publisher *p)
+{
+    struct core *c = p->ep->core;
+    struct route *r;
+
+    if (route_is_fresh(c->routes, p->route))
+        return p->route;
+    r = route_get(c->routes, topic_slice(p->route->topic));
+    if (!r)
+        return NULL;
+    route_unref(p->route);
+    p->route = r;
+    return r;
+}
+
+/* The window follows the size of messages lately seen. */
+static inline void publisher_learn_size(struct publisher *p, const struct run *run)
+{
+    uint32_t size = (uint32_t)(run->bytes / run->n);
+
+    p->average = p->count ? (uint32_t)(((uint64_t)p->average * 7 + size) / 8) : size;
+    p->window = p->average ? CORE_WINDOW_BYTES / p->average : CORE_WINDOW_MAX;
+    if (p->window < 1)
+        p->window = 1;
+    if (p->window > CORE_WINDOW_MAX)
+        p->window = CORE_WINDOW_MAX;
+}
 
 /* There is something to tell `p`, or credit to grant it, at the end of the turn. */
 static inline void publisher_has_news(struct publisher *p)
