@@ -284,13 +284,15 @@ bench-nats: WORKLOADS = W1-16 W1-128 W1-1024
 bench-nats: PEERS = raw framed brokerd nats
 bench-stomp: ## the same in STOMP, with RabbitMQ's plugin and ActiveMQ, 5 minutes
 bench-stomp: WORKLOADS = S1-16 S1-128 S1-1024 S2-10 S5-1024
-bench-stores: ## durable work queues, with Redis, JetStream and RabbitMQ on disk, 3 minutes
+bench-stores: ## durable work queues, with Redis, JetStream and RabbitMQ on disk, 6 minutes
 bench-stores: WORKLOADS = D5-1024 D5-1 R5-1024
 bench-peers bench-nats bench-stomp bench-stores:
 	@tests/deps.sh build peers $(if $(filter bench-stomp,$@),stomp)
 	@$(again) all $(LOAD_BIN)
 	@OUT=$(OUT) ROUNDS="$(ROUNDS)" ROUND_SECONDS="$(ROUND_SECONDS)" WORKLOADS="$(WORKLOADS)" \
 	    PEERS="$(PEERS)" tests/bench/load/compare.sh
+	@$(if $(filter bench-stores,$@),$(again) $(OUT)/tests/bench/bench_journal && \
+	    $(OUT)/tests/bench/bench_journal 1 && OUT=$(OUT) tests/bench/stores/beside.sh)
 
 bench-http: ## publishing by HTTP, beside RabbitMQ's and Redis's with webdis; 4 minutes: ROUNDS=5 ROUND_SECONDS=2
 	@tests/deps.sh build http
