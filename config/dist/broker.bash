@@ -115,7 +115,7 @@ _broker() {
         "store") words=" check stats export import backup" ;;
         "store check") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "store stats") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
-        "store export") words=" --queue --definitions --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "store export") words=" --queue --definitions --retained --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "store import") words=" --into --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "store backup") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "completion") words=" bash zsh --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
