@@ -36,6 +36,7 @@ static struct sim {
     const char *act; /* of this step */
     uint32_t uids;
     uint64_t published, delivered, restarts;
+    int retains[QUEUES]; /* 0: not decided; 1: no; 2: yes */
 } sim;
 
 static void say_policy(const char *name)
@@ -399,7 +400,11 @@ static struct policy_set *random_policies(void)
         p.message_ttl_ms = one_in(2) ? POLICY_NEVER : 1 + (int64_t)below(3000);
         p.ack_timeout_ms = one_in(2) ? POLICY_NEVER : 1 + (int64_t)below(3000);
         p.expires_ms = POLICY_NEVER;
-        p.retain_ms = one_in(2) ? 0 : POLICY_NEVER; /* their clocks differ */
+        /* Their clocks differ; and once it is decided it stays: the journal, started again with a
+         * longer time, still has what a shorter one before had let go of. */
+        if (!sim.retains[i])
+            sim.retains[i] = one_in(2) ? 1 : 2;
+        p.retain_ms = sim.retains[i] == 1 ? 0 : POLICY_NEVER;
         /* Letters of several queues would come in an order of chance; so would the end of those
          * that are there already. */
         if (i == QUEUES - 1) {
