@@ -82,6 +82,12 @@ while read -r folder; do
     grep -q "^$folder *:" <<<"$rules" || complain "$folder: not in the rules of tests/layers.sh"
 done < <(find brokerd libbroker -mindepth 1 -maxdepth 1 -type d -not -path libbroker/include)
 
+# Whatever else lies beside the folders of the project got in by mistake.
+known=" brokerd libbroker config tests docs Makefile brokerd.conf.example README.md LICENSE CHANGELOG.md "
+while read -r name; do
+    [[ $name = .* || $known = *" $name "* ]] || complain "$name: does not belong at the top"
+done < <(git ls-files 2>/dev/null | cut -d/ -f1 | sort -u)
+
 [ $looked -gt 0 ] || complain "no include was looked at"
 [ $wrong -eq 0 ] || exit 1
 echo "layers: $looked includes follow the arrows"

@@ -24,6 +24,9 @@ void explain_open(const char *path, int status, long pid, char *to, size_t n)
     else if (status == -EBUSY)
         (void)snprintf(to, n, "%s is being read (broker store ..): try again when that is done",
                        path);
+    else if (status == -ENOENT)
+        (void)snprintf(
+            to, n, "%s: no such directory (a broker makes it, but not the one it lies in)", path);
     else
         (void)snprintf(to, n, "%s: %s", path, strerror(-status));
 }
