@@ -237,10 +237,11 @@ void names_take_interest(struct core *c, const struct mail_interest *m)
 
 /* ------------------------------------------------------------------ worker 0 decides */
 
-static void post_known(struct core *c, unsigned to, struct slice name, handle_t queue,
-                       enum reason reason)
+/* MAIL_KNOWN or MAIL_GONE. */
+static void post_name(struct core *c, unsigned to, enum mail_kind kind, struct slice name,
+                      handle_t queue, enum reason reason)
 {
-    struct mail_name *m = mail_post(c, to, MAIL_KNOWN, sizeof *m + name.n, true);
+    struct mail_name *m = mail_post(c, to, kind, sizeof *m + name.n, true);
 
     if (!m) {
         c->count.reason[REASON_MEMORY]++;
@@ -258,7 +259,7 @@ static void tell(struct core *c, unsigned to, struct named *n)
     if (to == c->id)
         names_settle(c, n);
     else
-        post_known(c, to, map_key(n->entry), n->queue, n->reason);
+        post_name(c, to, MAIL_KNOWN, map_key(n->entry), n->queue, n->reason);
 }
 
 /* Tell those who asked, or all if there is something to know. */
@@ -381,7 +382,7 @@ static void decide(struct core *c, unsigned asker, const struct wish *w)
     struct wish own = *w;
 
     if (!n) /* then it is another's, for whoever asks here has it by name */
-        post_known(c, asker, w->name, 0, REASON_MEMORY);
+        post_name(c, asker, MAIL_KNOWN, w->name, 0, REASON_MEMORY);
     if (!n || defer(c, asker, w, n))
         return;
     n->askers |= UINT64_C(1) << asker;
@@ -597,27 +598,12 @@ static void forget(struct core *c, struct slice name, handle_t queue)
     names_trim(c, n);
 }
 
-static void post_gone(struct core *c, unsigned to, struct slice name, handle_t queue)
-{
-    struct mail_name *m = mail_post(c, to, MAIL_GONE, sizeof *m + name.n, true);
-
-    if (!m) {
-        c->count.reason[REASON_MEMORY]++;
-        return;
-    }
-    m->queue = queue;
-    m->reason = REASON_DELETED;
-    m->filters_n = m->headers_n = 0;
-    m->name_n = (uint16_t)name.n;
-    memcpy(m->bytes, name.p, name.n);
-}
-
 /* Worker 0 tells everybody; a queue's home tells worker 0. */
 static void gone(struct core *c, struct slice name, handle_t queue)
 {
     forget(c, name, queue);
     for (unsigned w = c->id ? c->workers : 1; w < c->workers; w++)
-        post_gone(c, w, name, queue);
+        post_name(c, w, MAIL_GONE, name, queue, REASON_DELETED);
 }
 
 void names_take_gone(struct core *c, const struct mail_name *m)
@@ -700,7 +686,7 @@ void names_delete(struct queue *q, enum reason reason, bool remove)
     queue_end(q, reason, &why);
     gone(c, slice_str(name), queue);
     if (c->id)
-        post_gone(c, 0, slice_str(name), queue);
+        post_name(c, 0, MAIL_GONE, slice_str(name), queue, REASON_DELETED);
 }
 
 void names_configured(struct core *c)

@@ -11,8 +11,7 @@
 #include "libbroker/base/log.h"
 #include "libbroker/wire/composite.h"
 #include "libbroker/wire/rsocket.h"
-#include "tests/fuzz/fuzz_support.h"
-#include "tests/unit/core/world.h"
+#include "tests/fuzz/fuzz_side.h"
 
 #define COMPOSITE "message/x.rsocket.composite-metadata.v0"
 #define ROUTING "message/x.rsocket.routing.v0"
@@ -33,120 +32,38 @@ static const struct door_limits limits = {.first_frame_max = 4096,
                                           .lease_requests = 8,
                                           .lease_ms = 1000};
 
-/* What net would be for one connection. */
-struct side {
-    struct link link;
-    struct link_host host;
-    struct out_host outs;
-    struct block_pool pool;
-    struct door_scratch scratch;
-    struct door_conn *conn;
-    struct world *w;
-    uint64_t got; /* position: what the client has read of a session */
-    bool closed;
-};
-
-static void side_close(struct link *l, const char *why, enum link_end end)
+/* The output holds whole frames only. Adds to `got`, if there is such, what a session counts. */
+static void read_frames(struct side *s, uint64_t *got)
 {
-    struct side *s = (struct side *)l;
-
-    (void)end;
-    must(!s->closed && *why);
-    s->closed = true;
-}
-
-static const char *side_peer(const struct link *l)
-{
-    (void)l;
-    return "fuzz";
-}
-
-static void side_open(struct side *s, struct world *w, unsigned core)
-{
-    memset(s, 0, sizeof *s);
-    s->w = w;
-    s->outs.pool = &s->pool;
-    s->host = (struct link_host){.core = w->core[core],
-                                 .limits = limits,
-                                 .scratch = &s->scratch,
-                                 .close = side_close,
-                                 .peer = side_peer};
-    s->link = (struct link){.host = &s->host};
-    out_init(&s->link.out, &s->outs);
-    s->conn = rsocket_door.open(&s->link);
-    must(s->conn);
-}
-
-/* The output holds whole frames only. */
-static void side_read(struct side *s)
-{
-    size_t n = s->link.out.pending, at = 0, used;
-    uint8_t *all = malloc(n + 1);
+    size_t n, used;
+    uint8_t *all = side_take(s, &n);
     const char *why = "";
     struct rs_frame f;
-    struct iovec iov;
 
-    must(all && !s->link.out.broken);
-    while (s->link.out.pending > 0) {
-        must(out_peek(&s->link.out, &iov, 1) == 1);
-        memcpy(all + at, iov.iov_base, iov.iov_len);
-        at += iov.iov_len;
-        out_consume(&s->link.out, iov.iov_len);
-    }
-    for (at = 0; at < n; at += used) {
+    for (size_t at = 0; at < n; at += used) {
         must(rs_decode(limits.frame_max, all + at, n - at, &f, &used, &why) == WIRE_FRAME);
-        s->got += f.stream ? used - RS_TCP_LENGTH : 0;
+        if (got)
+            *got += f.stream ? used - RS_TCP_LENGTH : 0;
     }
-    free(all);
-    if (s->link.endpoint && !s->link.apart)
-        core_written(s->link.endpoint, s->link.out.end);
+    side_took(s, all);
 }
 
-/* Bytes in memory of their own, so that a sanitizer sees a read past them. Returns how many were
- * used. */
-static size_t side_feed(struct side *s, const uint8_t *p, size_t n)
+static void feed(struct side *s, const uint8_t *p, size_t n)
 {
-    struct block *b = block_new(n);
-    size_t used;
-
-    must(b);
-    memcpy(b->bytes, p, n);
-    used = rsocket_door.on_bytes(s->conn, slice_of(b->bytes, n), b);
-    must(used <= n);
-    must(s->closed || n - used < RS_TCP_LENGTH || s->link.need > n - used);
-    block_unref(b);
-    return used;
+    side_feed(s, p, n);
+    must(s->closed || s->kept_n < RS_TCP_LENGTH || s->link.need > s->kept_n);
 }
 
-static void side_cut(struct side *s)
+/* Sessions of this worker expire. */
+static void end_rooms(struct door_scratch *scratch, uint64_t now)
 {
-    rsocket_door.free(s->conn);
-    must(!s->link.endpoint);
-    out_fini(&s->link.out);
-}
+    struct door_room *room = scratch->rooms;
 
-/* Another connection, after a cut. */
-static void side_again(struct side *s)
-{
-    s->closed = false;
-    s->link = (struct link){.host = &s->host};
-    out_init(&s->link.out, &s->outs);
-    s->conn = rsocket_door.open(&s->link);
-    must(s->conn);
-}
-
-static void side_end(struct side *s)
-{
-    struct door_room *room;
-
-    side_cut(s);
-    if ((room = s->scratch.rooms) != NULL) {
-        room->ops->on_time(room, s->w->now + 200000); /* who is away has expired */
-        s->scratch.rooms = NULL;
-        room->ops->free(room);
-    }
-    out_host_fini(&s->outs);
-    block_pool_fini(&s->pool);
+    if (!room)
+        return;
+    room->ops->on_time(room, now + 200000);
+    scratch->rooms = NULL;
+    room->ops->free(room);
 }
 
 static size_t put_setup(uint8_t *p, struct slice metadata_mime, unsigned how)
@@ -176,15 +93,25 @@ static void listen_to_all(struct side *s)
                          .metadata = slice_of(route, (size_t)(end - route))};
 
     n = (size_t)(rs_put(in + n, &f) - in);
-    must(side_feed(s, in, n) == n);
+    feed(s, in, n);
+    must(s->kept_n == 0);
 }
 
-static void turn(struct side *client, struct side *listener, bool stalled)
+/* The client, and who listens beside it. */
+struct talk {
+    struct world w;
+    struct side client, listener;
+    struct door_scratch scratch[2];
+    uint64_t got; /* position: what the client has read of a session */
+    unsigned how;
+};
+
+static void turn(struct talk *t, bool stalled)
 {
-    world_run(client->w);
-    if (!stalled || client->link.out.pending > 1 << 20)
-        side_read(client);
-    side_read(listener);
+    world_run(&t->w);
+    if (!stalled || t->client.link.out.pending > 1 << 20)
+        read_frames(&t->client, &t->got);
+    read_frames(&t->listener, NULL);
 }
 
 static bool is_cut(const uint8_t *p, size_t n)
@@ -193,47 +120,58 @@ static bool is_cut(const uint8_t *p, size_t n)
 }
 
 /* Returns the bytes up to the next cut, or to the end. */
-static size_t converse(struct side *client, struct side *listener, unsigned how,
-                       const uint8_t *data, size_t size)
+static size_t converse(struct talk *t, const uint8_t *data, size_t size)
 {
-    size_t whole = 0, step, kept = 0;
+    size_t whole = 0, step;
 
     while (whole < size && !is_cut(data + whole, size - whole))
         whole++;
-    step = how & ALL_AT_ONCE ? whole : how & PAIRS ? 2 : 1;
-    for (size_t end = 0; end < whole && !client->closed;) {
-        end = whole - end < step ? whole : end + step;
-        kept += side_feed(client, data + kept, end - kept);
-        turn(client, listener, how & STALLED);
+    step = t->how & ALL_AT_ONCE ? whole : t->how & PAIRS ? 2 : 1;
+    for (size_t at = 0, n; at < whole && !t->client.closed; at += n) {
+        n = whole - at < step ? whole - at : step;
+        feed(&t->client, data + at, n);
+        turn(t, t->how & STALLED);
     }
     return whole;
 }
 
 /* The connection is cut, with what it has not read; the client goes on, or does what it likes. */
-static void go_on(struct side *client, struct side *listener, bool is_right)
+static void go_on(struct talk *t, bool is_right)
 {
     struct rs_frame f = {
-        .type = RS_RESUME, .setup = {.major = 1, .token = SLICE("t")}, .position = client->got};
+        .type = RS_RESUME, .setup = {.major = 1, .token = SLICE("t")}, .position = t->got};
     uint8_t in[64];
 
-    side_cut(client);
-    turn(client, listener, true);
-    side_again(client);
+    side_cut(&t->client);
+    turn(t, true);
+    side_connect(&t->client);
     if (is_right)
-        (void)side_feed(client, in, (size_t)(rs_put(in, &f) - in));
+        feed(&t->client, in, (size_t)(rs_put(in, &f) - in));
 }
 
-static void converse_on(struct side *client, struct side *listener, unsigned how,
-                        const uint8_t *data, size_t size)
+static void converse_on(struct talk *t, const uint8_t *data, size_t size)
 {
-    size_t at = converse(client, listener, how, data, size);
+    size_t at = converse(t, data, size);
 
     while (size - at > CUT) {
         at += CUT;
-        go_on(client, listener, data[at] != 0xff);
+        go_on(t, data[at] != 0xff);
         at++;
-        at += converse(client, listener, how, data + at, size - at);
+        at += converse(t, data + at, size - at);
     }
+}
+
+static void begin(struct talk *t, struct policy_set *policies)
+{
+    uint8_t setup[256];
+    struct slice mime = t->how & TAGS ? SLICE(ROUTING) : SLICE(COMPOSITE);
+
+    world_start(&t->w, t->how & TWO_CORES ? 2 : 1, policies, 1 << 20);
+    side_open(&t->listener, &rsocket_door, &limits, &t->scratch[0], &t->w, 0);
+    listen_to_all(&t->listener);
+    side_open(&t->client, &rsocket_door, &limits, &t->scratch[1], &t->w, t->w.n - 1);
+    if (t->how & WITH_SETUP)
+        feed(&t->client, setup, put_setup(setup, mime, t->how));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -241,32 +179,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const struct policy_globals globals = {
         .max_message_bytes = 16384, .create_queues = true, .max_calls = 64};
     struct policy_set *policies;
-    struct side client, listener;
-    struct world w;
-    uint8_t setup[256];
-    unsigned how;
+    struct talk t = {0};
 
     if (size < 2)
         return 0;
     log_setup(LEVEL_ERROR, LOG_FORMAT_PLAIN); /* sessions expire in every other run */
-    how = data[0];
+    t.how = data[0];
     must(policy_set_new(&globals, &policies) == 0);
-    world_start(&w, how & TWO_CORES ? 2 : 1, policies, 1 << 20);
-    side_open(&listener, &w, 0);
-    listen_to_all(&listener);
-    side_open(&client, &w, w.n - 1);
-    if (how & WITH_SETUP)
-        (void)side_feed(&client, setup,
-                        put_setup(setup, how & TAGS ? SLICE(ROUTING) : SLICE(COMPOSITE), how));
-    converse_on(&client, &listener, how, data + 1, size - 1);
-    if (!client.closed && how & STALLED)
-        rsocket_door.on_drain(client.conn);
-    (void)rsocket_door.on_time(client.conn, w.now + 100000);
-    turn(&client, &listener, false);
-    side_end(&client);
-    world_run(&w);
-    side_end(&listener);
-    world_stop(&w);
+    begin(&t, policies);
+    converse_on(&t, data + 1, size - 1);
+    if (!t.client.closed && t.how & STALLED)
+        rsocket_door.on_drain(t.client.conn);
+    (void)rsocket_door.on_time(t.client.conn, t.w.now + 100000);
+    turn(&t, false);
+    side_cut(&t.client);
+    end_rooms(&t.scratch[1], t.w.now);
+    side_fini(&t.client);
+    world_run(&t.w);
+    side_end(&t.listener);
+    world_stop(&t.w);
     policy_set_unref(policies);
     return 0;
 }
