@@ -1,6 +1,12 @@
 #include "brokerd/store/redis/entry.h"
 
+#include "libbroker/base/headers.h"
+#include "libbroker/base/name.h"
+#include "libbroker/base/utf8.h"
+
 #include <errno.h>
+
+enum { TYPE_NAME_MAX = 128 };
 
 uint8_t *entry_write_number(uint8_t *p, uint64_t v)
 {
@@ -79,6 +85,41 @@ static struct slice cut(struct slice *s, uint64_t n)
     return front;
 }
 
+static bool is_type(struct ctype t)
+{
+    if (t.id != CTYPE_NAMED)
+        return t.name.n == 0;
+    for (size_t i = 0; i < t.name.n; i++)
+        if (t.name.p[i] < ' ' || t.name.p[i] >= 0x7f)
+            return false;
+    return t.name.n > 0 && t.name.n <= TYPE_NAME_MAX;
+}
+
+/* As doors take them: some let line ends and tabs through, none other control characters. */
+static bool is_text(struct slice s)
+{
+    return utf8_valid(s) && (!s.n || !memchr(s.p, '\0', s.n));
+}
+
+static bool are_headers(struct slice rest)
+{
+    struct header h;
+    int r;
+
+    while ((r = headers_next(&rest, &h)) > 0)
+        if (!is_text(h.name) || !is_text(h.value))
+            return false;
+    return r == 0;
+}
+
+/* Could brokerd have written it? Anybody may write to Redis who has the right to, and the core
+ * believes what it is told. A topic may be a queue's name, which the message was published to. */
+static bool is_sound(const struct entry_facts *f)
+{
+    return !name_queue_error(f->topic, NAME_OF_BROKER) && is_type(f->type) &&
+           are_headers(f->headers);
+}
+
 int entry_read(struct slice m, struct entry_facts *ret)
 {
     uint64_t expires = INT64_MAX, time, id, type, topic_n, type_n, headers_n;
@@ -98,7 +139,7 @@ int entry_read(struct slice m, struct entry_facts *ret)
     ret->topic = cut(&m, topic_n);
     ret->type = (struct ctype){(uint8_t)type, cut(&m, type_n)};
     ret->headers = m;
-    return 0;
+    return is_sound(ret) ? 0 : -EPROTO;
 }
 
 uint8_t *entry_write_id(uint8_t *p, uint64_t seq, uint64_t cum)
@@ -115,9 +156,11 @@ int entry_read_id(struct slice id, uint64_t *ret_seq, uint64_t *ret_cum)
     if (!take_number(&id, UINT64_MAX, '-', &seq) || id.n == 0 || id.n > 20)
         return -EPROTO;
     for (size_t i = 0; i < id.n; i++) {
-        if (id.p[i] < '0' || id.p[i] > '9')
+        uint8_t digit = (uint8_t)(id.p[i] - '0');
+
+        if (digit > 9 || cum > (UINT64_MAX - digit) / 10)
             return -EPROTO;
-        cum = 10 * cum + (uint64_t)(id.p[i] - '0');
+        cum = 10 * cum + digit;
     }
     *ret_seq = seq;
     *ret_cum = cum;

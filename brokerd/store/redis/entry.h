@@ -4,7 +4,8 @@
  *          then topic, name of the type, headers. EXPIRES is `-` for never. The id: SEQ-CUM.
  *          (The payload is the field `d`.) People can read it: that is worth the few bytes.
  * Owner    What is read points into the bytes it was read from.
- * Errors   -EPROTO: that was not written by us; nothing is read beyond the bytes given.
+ * Errors   -EPROTO: that was not written by us; nothing is read beyond the bytes given. What is
+ *          taken the core can be given: names, type and headers are as a door would take them.
  * Thread   Any: pure functions. */
 #ifndef BROKERD_STORE_REDIS_ENTRY_H
 #define BROKERD_STORE_REDIS_ENTRY_H

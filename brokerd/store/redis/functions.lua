@@ -46,7 +46,12 @@ local function member_of(id)
     return string.format('%020d-%s', seq, cum)
 end
 
+-- nil: nobody of ours wrote it.
 local function id_of(member)
+    local seq, cum = string.match(member, '^(%d+)-(%d+)$')
+    if not seq or #seq ~= 20 or #cum > 19 or tonumber(seq) > 9007199254740992 then
+        return nil
+    end
     return string.match(member, '^0*(.+)$')
 end
 
@@ -150,23 +155,26 @@ local function put_back(keys, id, bytes, attempts, due)
 end
 
 -- Up to k of those that came back, by the time they are due, are that no more. Returns them as
--- {id, attempts}, and their bytes.
+-- {id, attempts}, their bytes, and how many more were there that nobody of ours wrote.
 local function pull_back(keys, from, to, k)
     local members = redis.call('ZRANGEBYSCORE', keys[3], from, to, 'LIMIT', 0, k)
     local out, bytes = {}, 0
     if #members == 0 then
-        return out, 0
+        return out, 0, 0
     end
     local facts = redis.call('HMGET', keys[4], unpack(members))
     for i, member in ipairs(members) do
-        local attempts, size = string.match(facts[i] or '1 0', '^(%d+) (%d+)$')
-        out[i] = {id_of(member), tonumber(attempts)}
-        bytes = bytes + size
+        local id = id_of(member)
+        local attempts, size = string.match(facts[i] or '', '^(%d+) (%d+)$')
+        if id then
+            out[#out + 1] = {id, tonumber(attempts or 1)}
+            bytes = bytes + (size or 0)
+        end
     end
     redis.call('ZREM', keys[3], unpack(members))
     redis.call('HDEL', keys[4], unpack(members))
-    came_back(keys, -#members, -bytes)
-    return out, bytes
+    came_back(keys, -#out, -bytes)
+    return out, bytes, #members - #out
 end
 
 -- Delete entries that lie at the head of the new ones. Returns their bytes.
@@ -187,11 +195,11 @@ end
 -- Drop a piece of the oldest that wait, at most k. Returns how many.
 local function drop_oldest(keys, q, k)
     k = math.min(k, piece(q, STEP_BYTES))
-    local back, bytes = pull_back(keys, '-inf', '+inf', k)
+    local back, bytes, alien = pull_back(keys, '-inf', '+inf', k)
     for _, one in ipairs(back) do
         redis.call('XDEL', keys[2], one[1])
     end
-    if #back > 0 then
+    if #back + alien > 0 then
         count_gone(keys, bytes)
         return #back
     end

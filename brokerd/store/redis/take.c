@@ -6,6 +6,9 @@
 
 #include <stdlib.h>
 
+/* Lua counts in doubles: there are no higher numbers of ours, and the core counts on from them. */
+#define SEQ_MAX (UINT64_C(1) << 53)
+
 bool take_message(struct slice id, struct slice m, struct slice d, struct stored_message *ret,
                   uint64_t *ret_cum)
 {
@@ -13,7 +16,7 @@ bool take_message(struct slice id, struct slice m, struct slice d, struct stored
     uint64_t seq;
 
     if (entry_read_id(id, &seq, ret_cum) < 0 || entry_read(m, &f) < 0 || seq == 0 ||
-        d.n > UINT32_MAX - 1)
+        seq > SEQ_MAX || d.n > UINT32_MAX - 1)
         return false;
     *ret = (struct stored_message){
         .seq = seq,

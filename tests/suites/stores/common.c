@@ -2,6 +2,7 @@
 #include "tests/suites/stores/suite.h"
 
 #include "libbroker/base/headers.h"
+#include "libbroker/base/name.h"
 
 START_TEST(empty_queue)
 {
@@ -108,9 +109,9 @@ static void check_samples(const struct heard *h, const struct sample *s, size_t 
 
 START_TEST(round_trip)
 {
-    static uint8_t many[65535], name[128];
+    static uint8_t many[65535], value[sizeof many - 4], name[128];
     uint8_t few[64];
-    uint8_t *end = headers_put(few, SLICE("name"), SLICE("v\0\r\n\xff"));
+    uint8_t *end = headers_put(few, SLICE("name"), SLICE("v\r\n\303\244"));
     struct sample s[] = {
         {slice_of(NULL, 0), {CTYPE_NONE, {0}}, 0, 0},
         {slice_of(few, (size_t)(end - few)), {CTYPE_NAMED, SLICE("text/x")}, 3600000, 8},
@@ -119,14 +120,14 @@ START_TEST(round_trip)
         {slice_of(NULL, 0), {0, {0}}, 0, 5000},
         {slice_of(NULL, 0), {CTYPE_NONE, {0}}, 0, 0},
     };
-    char topic[256];
+    char topic[NAME_MAX_BYTES + 1];
     int64_t time = wall_ms() - 12345;
     struct opened o = open_queue(world, 0, "round", NULL);
 
-    memset(topic, 't', 255);
-    topic[255] = '\0';
-    for (size_t i = 0; i < sizeof many; i++)
-        many[i] = (uint8_t)(i * 7);
+    memset(topic, 't', NAME_MAX_BYTES);
+    topic[NAME_MAX_BYTES] = '\0';
+    memset(value, 'v', sizeof value); /* one header, as long as can be */
+    headers_put(many, SLICE("n"), slice_of(value, sizeof value));
     for (size_t i = 0; i < sizeof name; i++)
         name[i] = (uint8_t)('a' + i % 26);
     put_samples(&o, s, ARRAY_LEN(s), topic, time);

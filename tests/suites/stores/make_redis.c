@@ -225,28 +225,39 @@ static void end(struct world *w)
     free(p);
 }
 
+static void say(redisContext *c, redisReply *r)
+{
+    ck_assert_msg(r && r->type != REDIS_REPLY_ERROR, "%s", r ? r->str : c->errstr);
+    freeReplyObject(r);
+}
+
 static unsigned spoil(struct world *w, const char *queue)
 {
-    static const char *const fields[] = {
-        "foo",
-        "- 1 2 0 0 0 0 ",          /* without a topic */
-        "- 1 2 0 3 0 3 a/b\1\1\1", /* with broken headers */
-        "- 1 2 0 60000 0 0 a",     /* shorter than it says */
-        "99999999999999999999 1 2 0 3 0 0 a/b",
+    static const struct slice fields[] = {
+        SLICE("foo"),
+        SLICE("- 9999999999999 2 0 0 0 0 "),          /* without a topic */
+        SLICE("- 9999999999999 2 0 3 0 3 a/b\1\1\1"), /* with broken headers */
+        SLICE("- 9999999999999 2 0 60000 0 0 a"),     /* shorter than it says */
+        SLICE("99999999999999999999 1 2 0 3 0 0 a/b"),
+        SLICE("- 9999999999999 2 0 3 0 0 a b"), /* nobody's topic */
+        SLICE("- 9999999999999 2 0 2 0 0 \377\376"),
+        SLICE("- 9999999999999 2 129 1 0 0 a"), /* nobody's type */
+        SLICE("- 9999999999999 2 0 1 0 4 a\0\0\0\0"),
     };
+    static const char *const back[] = {"junk", "00000000000000000001-x", "1-1",
+                                       "99999999999999999999-1"};
     const struct own *p = w->own;
     redisContext *c = redisConnect("127.0.0.1", p->port);
 
     ck_assert(c && !c->err);
-    for (size_t i = 0; i <= ARRAY_LEN(fields); i++) {
-        redisReply *r = i < ARRAY_LEN(fields)
-                            ? redisCommand(c, "XADD brokerd:{%s}:s * %s x", queue, fields[i])
-                            : redisCommand(c, "XADD brokerd:{%s}:s %s a b c d", queue,
-                                           "18446744073709551615-18446744073709551615");
-
-        ck_assert(r && r->type == REDIS_REPLY_STRING);
-        freeReplyObject(r);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        say(c, redisCommand(c, "XADD brokerd:{%s}:s * %b x", queue, fields[i].p, fields[i].n));
+    for (size_t i = 0; i < ARRAY_LEN(back); i++)
+        say(c, redisCommand(c, "ZADD brokerd:{%s}:b 0 %s", queue, back[i]));
+    say(c, redisCommand(c, "HSET brokerd:{%s}:a %s junk", queue, back[0]));
+    /* As ours, but for its number; and the highest there is. */
+    say(c, redisCommand(c, "XADD brokerd:{%s}:s 18446744073709551615-%u %s x", queue, 1,
+                        "- 9999999999999 2 0 1 0 0 a"));
     redisFree(c);
     return ARRAY_LEN(fields) + 1;
 }

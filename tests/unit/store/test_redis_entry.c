@@ -2,6 +2,7 @@
 #include "brokerd/store/redis/entry.h"
 #include "brokerd/store/redis/held.h"
 #include "brokerd/store/redis/keys.h"
+#include "libbroker/base/name.h"
 #include "tests/unit/support.h"
 
 #include <errno.h>
@@ -34,7 +35,12 @@ START_TEST(entry_there_and_back)
          {NULL, 0},
          {CTYPE_NONE, {NULL, 0}}},
         {1, 0, 0, {(const uint8_t *)"t", 1}, {(const uint8_t *)"\1a\0\1b", 5}, {39, {NULL, 0}}},
-        {INT64_MAX - 1, 5, 7, {NULL, 0}, {NULL, 0}, {CTYPE_NAMED, {(const uint8_t *)"text/x", 6}}},
+        {INT64_MAX - 1,
+         5,
+         7,
+         {(const uint8_t *)"a..queue", 8}, /* published to the queue, not to a topic */
+         {(const uint8_t *)"\1a\0\2\n\t", 6},
+         {CTYPE_NAMED, {(const uint8_t *)"text/x", 6}}},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -56,6 +62,40 @@ START_TEST(entry_there_and_back)
 }
 END_TEST
 
+/* Well-formed, but nothing that brokerd would ever have written: the core is to be spared it. */
+START_TEST(entry_of_somebody_else)
+{
+    static const struct slice rows[] = {
+        SLICE("- 1 2 0 0 0 0 "),              /* no topic */
+        SLICE("- 1 2 0 3 0 0 a*b"),           /* a pattern */
+        SLICE("- 1 2 0 3 0 0 a b"),           /* a blank */
+        SLICE("- 1 2 0 3 0 0 a\0b"),          /* a control character */
+        SLICE("- 1 2 0 2 0 0 \303\50"),       /* not UTF-8 */
+        SLICE("- 1 2 0 3 0 3 a/b\1\1\1"),     /* headers cut short */
+        SLICE("- 1 2 0 1 0 4 a\0\0\1b"),      /* a header without a name */
+        SLICE("- 1 2 0 1 0 5 a\1\377\0\1b"),  /* .. whose name is not UTF-8 */
+        SLICE("- 1 2 0 1 0 5 a\1a\0\1\377"),  /* .. whose value is not */
+        SLICE("- 1 2 0 1 0 5 a\1a\0\1\0"),    /* .. or has zeros */
+        SLICE("- 1 2 129 1 0 0 a"),           /* a named type without a name */
+        SLICE("- 1 2 0 1 1 0 ax"),            /* a name, but not a named type */
+        SLICE("- 1 2 129 1 1 0 a\377"),       /* a name that is not ASCII */
+        SLICE("- 1 2 130 1 0 0 a"),           /* no such type */
+    };
+    char buf[1024];
+    struct entry_facts got;
+    int n;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        ck_assert_msg(entry_read(rows[i], &got) == -EPROTO, "row %zu is taken", i);
+    n = snprintf(buf, sizeof buf, "- 1 2 0 %d 0 0 %0*d", NAME_MAX_BYTES, NAME_MAX_BYTES, 0);
+    ck_assert_int_eq(entry_read(slice_of(buf, (size_t)n), &got), 0);
+    n = snprintf(buf, sizeof buf, "- 1 2 0 %d 0 0 %0*d", NAME_MAX_BYTES + 1, NAME_MAX_BYTES + 1, 0);
+    ck_assert_int_eq(entry_read(slice_of(buf, (size_t)n), &got), -EPROTO);
+    n = snprintf(buf, sizeof buf, "- 1 2 129 1 129 0 a%0*d", 129, 0);
+    ck_assert_int_eq(entry_read(slice_of(buf, (size_t)n), &got), -EPROTO);
+}
+END_TEST
+
 START_TEST(ids)
 {
     uint8_t buf[ENTRY_ID_MAX];
@@ -70,6 +110,7 @@ START_TEST(ids)
     ck_assert_int_eq(entry_read_id(SLICE("x-1"), &seq, &cum), -EPROTO);
     ck_assert_int_eq(entry_read_id(SLICE("1-1x"), &seq, &cum), -EPROTO);
     ck_assert_int_eq(entry_read_id(SLICE("99999999999999999999-1"), &seq, &cum), -EPROTO);
+    ck_assert_int_eq(entry_read_id(SLICE("1-18446744073709551616"), &seq, &cum), -EPROTO);
 }
 END_TEST
 
@@ -111,6 +152,7 @@ int main(void)
 
     tcase_add_test(tc, keys_of_names);
     tcase_add_test(tc, entry_there_and_back);
+    tcase_add_test(tc, entry_of_somebody_else);
     tcase_add_test(tc, ids);
     tcase_add_test(tc, held_at_random);
     suite_add_tcase(suite, tc);
