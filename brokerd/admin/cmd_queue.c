@@ -1,6 +1,7 @@
 /* Looking at queues, emptying and deleting them. */
 #include "brokerd/admin/listing.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 enum { PEEK_COUNT = 10, PEEK_COUNT_MAX = 1000, PEEK_BYTES = 1024, PEEK_BYTES_MAX = 65536 };
@@ -335,15 +336,21 @@ static void purged(struct ask *a, struct desk *d, const struct asking *j)
     tell_purged(a, j->count);
 }
 
+#define UNOPENED "store \"%s\" has not opened it yet"
+
 static void visit_purge(struct ask *a, struct desk *d)
 {
     struct question *rest = NULL;
     struct inspect_queue q;
     uint64_t n = 0;
+    int r;
 
     if (!look(a, d, &q))
         return;
-    if (core_queue_purge(d->core, q.id, &n, &rest) < 0)
+    r = core_queue_purge(d->core, q.id, &n, &rest);
+    if (r == -EAGAIN)
+        ask_refuse(a, REASON_STORE, UNOPENED, q.store);
+    else if (r < 0)
         ask_refuse(a, REASON_MEMORY, "no memory to purge the queue");
     else if (rest)
         (void)wait_for_store(a, d, rest, n, purged);
@@ -374,7 +381,10 @@ static void visit_rm(struct ask *a, struct desk *d)
         ask_refuse(a, REASON_INVALID, "it has %u consumers", q.consumers);
     if (a->why.reason != REASON_NONE)
         return;
-    core_queue_delete(d->core, q.id, &lost);
+    if (core_queue_delete(d->core, q.id, &lost) == -EAGAIN) {
+        ask_refuse(a, REASON_STORE, UNOPENED, q.store);
+        return;
+    }
     tell_name(a);
     json_object_set_new(a->answer, "lost", json_number(lost));
 }

@@ -195,7 +195,11 @@ static const char *say_store(const struct why *w, json_t *chain, const struct wh
     json_int_t since = json_integer_value(json_object_get(store, "since_ms"));
     char text[3 * WHY_NAME];
 
-    if (q->q.store_refuses == REASON_FULL)
+    if (q->q.unopened_ms >= 0)
+        snprintf(text, sizeof text, "store: \"%s\" has not opened \"%s\" for %lld ms: %s",
+                 q->q.store, q->name, (long long)q->q.unopened_ms,
+                 q->store_text[0] ? q->store_text : "it does not answer");
+    else if (q->q.store_refuses == REASON_FULL)
         snprintf(text, sizeof text,
                  "store: \"%s\" is full and takes no messages until others have "
                  "been acknowledged",

@@ -178,6 +178,8 @@ static void put_messages(FILE *f, const struct inspect_totals *t)
          t->count.unroutable},
         {"brokerd_messages_dead_lettered_total", "Messages sent to a dead-letter topic.",
          t->count.dead_lettered},
+        {"brokerd_queue_open_failures_total", "Times that a store did not open a queue.",
+         t->count.unopened},
         {"brokerd_acks_late_total", "Acknowledgements of what had settled already.", t->count.late},
         {"brokerd_ack_timeouts_total", "Deliveries not acknowledged in time.", t->count.timeouts},
     };

@@ -165,6 +165,10 @@ static void tell_stored(json_t *o, const struct inspect_queue *q)
     }
     if (q->store_refuses != REASON_NONE)
         json_object_set_new(o, "store_refuses", json_string(reason_name(q->store_refuses)));
+    if (q->unopened_ms >= 0) {
+        json_object_set_new(o, "unopened_ms", json_integer(q->unopened_ms));
+        json_object_set_new(o, "store_text", json_text(q->store_trouble ? q->store_trouble : ""));
+    }
     if (q->damaged)
         json_object_set_new(o, "damaged", json_number(q->damaged));
 }

@@ -15,6 +15,7 @@ void counters_add(struct inspect_counters *to, const struct inspect_counters *fr
     to->dead_lettered += from->dead_lettered;
     to->duplicates += from->duplicates;
     to->unroutable += from->unroutable;
+    to->unopened += from->unopened;
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++)
         to->reason[r] += from->reason[r];
 }

@@ -25,8 +25,9 @@ struct why_queue {
     char name[WHY_NAME];
     struct inspect_queue q; /* its texts are not to be used, nor is its policy */
     uint64_t max_messages, max_bytes;
-    const char *overflow; /* static */
-    bool store_is_down;   /* as it says of itself: full, stuck or away */
+    const char *overflow;      /* static */
+    bool store_is_down;        /* as it says of itself: full, stuck or away */
+    char store_text[WHY_NAME]; /* why it has not opened the queue; "" */
 };
 
 struct why_tap {

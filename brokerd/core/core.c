@@ -10,6 +10,7 @@
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/loss.h"
 #include "brokerd/core/mail.h"
+#include "brokerd/core/making.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/opening.h"
 #include "brokerd/core/part.h"
@@ -302,7 +303,8 @@ static void queue_due(struct queue *q)
     offer_hold_due(q);
     if (q->is_named && q->backlog->idle_since_ms != INT64_MAX &&
         q->policy->expires_ms != POLICY_NEVER &&
-        q->backlog->idle_since_ms + q->policy->expires_ms <= c->now_ms && !q->making)
+        q->backlog->idle_since_ms + q->policy->expires_ms <= c->now_ms && !q->making &&
+        !durable_is_shut(q))
         names_delete(q, REASON_DELETED, true);
     else
         queue_arm(q);
@@ -331,6 +333,9 @@ static void do_what_is_due(struct core *c)
         }
         case TIMER_CALL:
             opening_due(HEAP_ITEM(t, struct call, timer));
+            break;
+        case TIMER_OPEN:
+            making_open_due(HEAP_ITEM(t, struct storage, timer));
             break;
         case TIMER_LETTER:
             loss_letter_due(c, HEAP_ITEM(t, struct letter, timer));

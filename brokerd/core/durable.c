@@ -24,8 +24,14 @@ int durable_open(struct queue *q, struct store *s, const struct store_open *o)
     d->window = DURABLE_WINDOW;
     deque_init(&d->unstored, sizeof(struct unstored));
     deque_init(&d->ids, sizeof(struct unstored_id));
-    d->at = s->ops->open(s, o, q->handle);
+    d->busy = true;
+    d->since_ms = q->core->now_ms;
+    /* Its timer stays in the heap while it is not open, so that setting it cannot fail. */
+    d->timer = (struct timer){{.key = INT64_MAX}, TIMER_OPEN};
+    if (heap_push(&q->core->timers, &d->timer.node) == 0)
+        d->at = s->ops->open(s, o, q->handle);
     if (!d->at) {
+        heap_remove(&q->core->timers, &d->timer.node);
         free(d);
         return -ENOMEM;
     }
@@ -34,12 +40,38 @@ int durable_open(struct queue *q, struct store *s, const struct store_open *o)
     return 0;
 }
 
+int durable_open_again(struct queue *q, const struct store_open *o)
+{
+    struct storage *d = q->backlog->stored;
+
+    d->at = d->store->ops->open(d->store, o, q->handle);
+    return d->at ? 0 : -ENOMEM;
+}
+
+static void set_trouble(struct storage *d, const char *text)
+{
+    free(d->trouble);
+    d->trouble = text ? strdup(text) : NULL;
+}
+
+void durable_not_opened(struct storage *d, const char *text)
+{
+    d->at = NULL; /* it is closed */
+    d->busy = false;
+    set_trouble(d, text);
+    if (d->queue->policy->overflow != OVERFLOW_BLOCK)
+        offer_end_holds(d->queue, REASON_STORE);
+}
+
 void durable_begin(struct queue *q, const struct store_facts *f)
 {
     struct storage *d = q->backlog->stored;
 
     deque_start_at(&d->unstored, d->shared ? 1 : f->next);
     d->open = d->news = true;
+    d->busy = false;
+    set_trouble(d, NULL);
+    heap_remove(&q->core->timers, &d->timer.node);
     d->known = *f;
     if (!d->shared) {
         d->w = f->messages ? f->first : f->next;
@@ -115,6 +147,8 @@ void durable_close(struct queue *q, bool remove)
     deque_fini(&d->unstored);
     deque_fini(&d->ids);
     topic_unref(d->topic);
+    heap_remove(&q->core->timers, &d->timer.node);
+    free(d->trouble);
     list_remove(&d->link);
     list_remove(&d->touched);
     q->backlog->stored = NULL;

@@ -61,15 +61,20 @@ struct storage {
     struct store_queue *at;   /* NULL: closed by the store, which could not open it */
     struct list_node link;    /* in core->durables */
     struct list_node touched; /* in core->touched while the end of the turn is to look at it */
+    struct timer timer;       /* not open: when that is too long, or is tried again */
+    int64_t since_ms;         /* not open since */
+    char *trouble;            /* why not, as far as the store has said; or NULL */
     bool shared;              /* as its store's table says */
     bool open;                /* may be put to */
+    bool stays;               /* else it is no queue if it cannot be opened (making.h) */
+    bool late;                /* people were told that it is not open */
     bool fetching;
     bool rewinding;      /* it is to go on elsewhere, and stands nowhere (replay.h) */
     bool news;           /* shared: there may be something to fetch */
     bool starved;        /* it has its part of a short budget: it looks again each turn */
     bool gap;            /* the next number is so far off that the fifo is to be empty first */
     enum reason refuses; /* put() does, until STORED_ROOM; or REASON_NONE */
-    bool busy;           /* for too much is on its way: that passes */
+    bool busy;           /* for too much is on its way, or it is being opened: that passes */
     uint64_t w;          /* what is fetched next */
     uint64_t fixed;      /* what is below came back from a fetch, and stays */
     uint64_t moved;      /* shared: messages that are wanted for a move (manage.c) */
@@ -92,6 +97,12 @@ struct storage {
 /* Have `q`, new and empty, kept by `s`: the store is asked to open it. -ENOMEM: nothing changed.
  * Until durable_begin() nothing can be put. */
 int durable_open(struct queue *q, struct store *s, const struct store_open *o);
+
+/* The store could not: it is asked again. -ENOMEM. */
+int durable_open_again(struct queue *q, const struct store_open *o);
+
+/* The store could not open it, and says why (NULL: it does not): nothing is put until it can. */
+void durable_not_opened(struct storage *d, const char *text);
 
 /* The store has opened it (STORED_OPEN without a reason): it stands as `f` says. */
 void durable_begin(struct queue *q, const struct store_facts *f);
@@ -124,6 +135,12 @@ enum reason durable_put_held(struct queue *q, const struct held *h, bool beyond)
 
 /* Would one of `len` bytes be put now, within limits? */
 bool durable_takes(struct queue *q, uint32_t len);
+
+/* Has its store yet to open it? Then it is bound, and nothing can be done with it. */
+static inline bool durable_is_shut(const struct queue *q)
+{
+    return q->backlog->stored && !q->backlog->stored->open;
+}
 
 /* Does the store take nothing at the moment, whatever the limits are? */
 static inline bool durable_refuses(const struct queue *q)

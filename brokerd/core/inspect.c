@@ -33,7 +33,8 @@ void inspect_totals(const struct core *c, struct inspect_totals *ret)
     *ret = (struct inspect_totals){
         .count = {.published = c->count.published,
                   .delivered = c->count.delivered,
-                  .unroutable = c->count.unroutable},
+                  .unroutable = c->count.unroutable,
+                  .unopened = c->count.unopened},
         .used = c->used,
         .short_of_memory = core_short_of_memory(c),
         .draining = c->draining,
@@ -134,8 +135,10 @@ static void fill_stored(const struct storage *d, struct inspect_queue *ret)
     ret->unstored = durable_unstored(d);
     ret->unstored_bytes = d->unstored_bytes;
     ret->unstored_ms = first ? age(d->queue->core, first->since_ms) : -1;
-    ret->store_refuses = d->refuses;
+    ret->store_refuses = d->open ? d->refuses : REASON_STORE;
     ret->damaged = d->damaged;
+    ret->unopened_ms = d->open ? -1 : age(d->queue->core, d->since_ms);
+    ret->store_trouble = d->trouble;
 }
 
 static void fill_queue(const struct queue *q, struct inspect_queue *ret)
@@ -156,6 +159,7 @@ static void fill_queue(const struct queue *q, struct inspect_queue *ret)
         .full_ms = is_full(q) ? age(q->core, q->backlog->full_since_ms) : -1,
         .stuck = q->backlog->stuck,
         .unstored_ms = -1,
+        .unopened_ms = -1,
         .policy = q->policy,
         .count = {.published = q->in, .delivered = q->out},
     };

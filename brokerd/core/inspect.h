@@ -23,6 +23,7 @@ struct inspect_counters {
     uint64_t acked, nacked, redelivered, late, timeouts, dead_lettered;
     uint64_t duplicates;                /* accepted by their ids, and not taken again */
     uint64_t unroutable;                /* of the core: matched no queue */
+    uint64_t unopened;                  /* of the core: times that a store did not open a queue */
     uint64_t reason[REASON_TABLE_SIZE]; /* refused and lost */
 };
 
@@ -81,6 +82,8 @@ struct inspect_queue {
     int64_t unstored_ms;       /* how long the first of these has waited; -1: there is none */
     enum reason store_refuses; /* why the store takes nothing now; REASON_NONE: it does */
     uint64_t damaged;          /* messages that it has lost */
+    int64_t unopened_ms;       /* how long it has not opened the queue; -1: it has */
+    const char *store_trouble; /* why not, as far as it has said; or NULL */
     const struct queue_policy *policy;
     struct inspect_counters count;
 };

@@ -292,6 +292,8 @@ const char *loss_why(const struct queue *q)
     const struct tap *t = tap_first(q);
     const struct endpoint *ep = t && t->consumer ? t->consumer->ep : NULL;
 
+    if (q->backlog->stored && durable_refuses(q))
+        return "store";
     if (!t)
         return "no-consumer";
     if (q->is_named && t->custody->unsettled >= q->policy->max_inflight)

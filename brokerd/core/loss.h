@@ -42,7 +42,8 @@ void loss_letter_due(struct core *c, struct letter *l);
 /* Drop a letter that will not be sent. */
 void loss_free_letter(struct core *c, struct letter *l);
 
-/* What keeps the queue's first consumer from taking more, for people: "credit", "output" (its
+/* What keeps a queue from taking more, for people: "store" (it takes nothing now); or its first
+ * consumer from doing so: "credit", "output" (its
  * connection takes no more), "inflight" (it has as much unacknowledged as it may), "rate" (nothing,
  * but more comes than it takes), "no-consumer". Static. */
 const char *loss_why(const struct queue *q);

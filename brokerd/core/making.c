@@ -13,6 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum {
+    OPEN_LATE_MS = 2000,  /* a store that has not opened a queue by then is not waited for */
+    OPEN_AGAIN_MS = 1000, /* one that could not is asked again after so long */
+};
+
 bool making_wish_says(const struct wish *w, struct slice name, struct slice wanted)
 {
     struct slice value;
@@ -68,7 +73,7 @@ static int plan_bindings(struct queue *q, const struct wish *w)
     return 0;
 }
 
-void making_seen(struct queue *q)
+static void is_made(struct queue *q)
 {
     struct core_event ev = {.kind = EVENT_QUEUE_MADE, .queue = q->label, .topic = "", .client = ""};
 
@@ -98,6 +103,18 @@ static enum reason reason_of(int error)
     return error == -ENOSPC ? REASON_LIMIT : REASON_MEMORY;
 }
 
+/* Its store is asked for the first time, and may still be expected to answer. */
+static bool is_opening(const struct storage *d)
+{
+    return d && !d->open && d->at && !d->late;
+}
+
+void making_seen(struct queue *q)
+{
+    if (q->making && !q->backlog->unseen && !is_opening(q->backlog->stored))
+        is_made(q);
+}
+
 /* It may be published to: it is made when all workers know that. */
 static void bind_new(struct queue *q)
 {
@@ -108,12 +125,13 @@ static void bind_new(struct queue *q)
         return;
     }
     q->backlog->unseen = (unsigned)answers;
-    if (!q->backlog->unseen)
-        making_seen(q);
+    making_seen(q);
 }
 
-/* A durable one is opened by its store first: until then nothing could be kept. */
-static int open_new(struct queue *q)
+/* ----------------------------------------------------------------------- with a store */
+
+/* A durable one that nobody expects to be there is opened first, and then bound. */
+static int open_new(struct queue *q, bool stays)
 {
     struct store_open o;
     uint8_t *bytes;
@@ -123,27 +141,105 @@ static int open_new(struct queue *q)
         return r;
     r = durable_open(q, q->core->stores[q->policy->durable], &o);
     free(bytes);
-    return r;
+    if (r < 0)
+        return r;
+    q->backlog->stored->stays = stays;
+    heap_update(&q->core->timers, &q->backlog->stored->timer.node,
+                stays ? q->core->now_ms + OPEN_LATE_MS : INT64_MAX);
+    return 0;
+}
+
+/* People hear once that it is not open, and once that it is. */
+static void tell_late(struct queue *q, enum reason reason, const char *text)
+{
+    struct storage *d = q->backlog->stored;
+    char all[256];
+
+    if (d->late)
+        return;
+    d->late = true;
+    snprintf(all, sizeof all, "store \"%s\" has not opened it: %.160s; until then nothing is taken",
+             d->store->ops->name, text);
+    found_tell(q->core, slice_str(q->label), reason, all);
+}
+
+/* What lies there cannot be told from what is not: nobody may miss it. */
+static void not_opened(struct queue *q, const struct stored *a)
+{
+    struct storage *d = q->backlog->stored;
+
+    q->core->count.unopened++;
+    if (!d->stays) {
+        found_tell(q->core, slice_str(q->label), a->reason,
+                   a->text ? a->text : "it cannot be opened");
+        d->at = NULL;
+        make_fails(q, a->reason);
+        return;
+    }
+    durable_not_opened(d, a->text);
+    heap_update(&q->core->timers, &d->timer.node, q->core->now_ms + OPEN_AGAIN_MS);
+    tell_late(q, a->reason, a->text ? a->text : "it cannot");
+    making_seen(q);
+}
+
+static void opened(struct queue *q, const struct stored *a)
+{
+    const struct storage *d = q->backlog->stored;
+    bool redefine = q->backlog->redefine;
+
+    q->backlog->redefine = false;
+    durable_begin(q, &a->facts);
+    if (redefine)
+        adopt_define(q);
+    if (d->late)
+        found_tell(q->core, slice_str(q->label), REASON_NONE, "its store has opened it at last");
+    queue_arm(q); /* it may expire from now on */
+    if (d->stays)
+        making_seen(q);
+    else
+        bind_new(q);
 }
 
 void making_opened(struct queue *q, const struct stored *a)
 {
-    struct storage *d = q->backlog->stored;
-    bool redefine = q->backlog->redefine;
+    const struct storage *d = q->backlog->stored;
 
-    if (!q->making || !d || d->open)
+    if (!d || d->open || !d->at)
         return;
-    q->backlog->redefine = false;
-    if (a->reason == REASON_NONE) {
-        durable_begin(q, &a->facts);
-        if (redefine)
-            adopt_define(q);
-        bind_new(q);
+    if (a->reason == REASON_NONE)
+        opened(q, a);
+    else
+        not_opened(q, a);
+}
+
+void making_open_due(struct storage *d)
+{
+    struct queue *q = d->queue;
+    struct store_open o;
+    uint8_t *bytes;
+
+    if (d->at) { /* it has not answered */
+        heap_update(&q->core->timers, &d->timer.node, INT64_MAX);
+        tell_late(q, REASON_STORE, "it does not answer");
+        making_seen(q);
         return;
     }
-    found_tell(q->core, slice_str(q->label), a->reason, a->text ? a->text : "it cannot be opened");
-    d->at = NULL; /* it is closed */
-    make_fails(q, a->reason);
+    heap_update(&q->core->timers, &d->timer.node, q->core->now_ms + OPEN_AGAIN_MS);
+    if (adopt_definition(q, &o, &bytes) < 0)
+        return;
+    if (durable_open_again(q, &o) == 0)
+        heap_update(&q->core->timers, &d->timer.node, INT64_MAX);
+    free(bytes);
+}
+
+/* ------------------------------------------------------------------------------- begin */
+
+/* Is it one that is to be there whether or not its store can open it: do others rely on that? */
+static bool is_expected(const struct core *c, const struct wish *w)
+{
+    const struct policy_rule *rule = policy_set_find_queue(c->policies, w->name);
+
+    return w->found || slice_eq(slice_str(rule->filter), w->name);
 }
 
 void making_begin(struct core *c, const struct wish *w)
@@ -151,6 +247,7 @@ void making_begin(struct core *c, const struct wish *w)
     const struct adopt a = {w->name, w->headers, w->level, w->found};
     struct queue_policy policy;
     struct refusal why;
+    bool stays = w->level != DURABLE_MEMORY && is_expected(c, w);
     struct queue *q;
     int r;
 
@@ -173,10 +270,10 @@ void making_begin(struct core *c, const struct wish *w)
     if (r == 0)
         r = plan_bindings(q, w);
     if (r == 0 && w->level != DURABLE_MEMORY)
-        r = open_new(q);
+        r = open_new(q, stays);
     if (r < 0)
         make_fails(q, reason_of(r));
-    else if (w->level == DURABLE_MEMORY)
+    else if (stays || w->level == DURABLE_MEMORY)
         bind_new(q);
 }
 

@@ -3,6 +3,10 @@
  * Shape    begin: a queue with its policy; one that is durable is opened by its store first, for
  *          until then nothing could be kept. Then it is bound, and made when all workers know of
  *          its bindings: worker 0 hears of that, or why it could not be (names.h).
+ *          A durable one that a store has, or that the settings name, is bound at once: what is
+ *          published to its topics must not miss it because its store is late. If it cannot be
+ *          opened it is made all the same, takes nothing (held, or refused `store`), and its store
+ *          is asked again each second.
  * Thread   The home's worker. */
 #ifndef BROKERD_CORE_MAKING_H
 #define BROKERD_CORE_MAKING_H
@@ -26,7 +30,11 @@ void making_begin(struct core *c, const struct wish *w);
 /* Its store has opened it, or could not. */
 void making_opened(struct queue *q, const struct stored *a);
 
-/* All workers know of its bindings: it is made. */
+/* Its store has been late with opening it, or is to be asked again. */
+struct storage;
+void making_open_due(struct storage *d);
+
+/* If all workers know of its bindings, and its store need not be waited for: it is made. */
 void making_seen(struct queue *q);
 
 /* A queue that is there has these bindings and settings now, by another node's doing. Bindings that

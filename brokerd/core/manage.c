@@ -117,6 +117,8 @@ int core_queue_purge(struct core *c, uint64_t queue, uint64_t *ret, struct quest
     *ret_rest = NULL;
     if (!q)
         return -ENOENT;
+    if (durable_is_shut(q))
+        return -EAGAIN;
     r = q->backlog->stored ? purge_stored(q, ret_rest) : 0;
     if (r < 0)
         return r;
@@ -133,7 +135,7 @@ int core_queue_look(struct core *c, uint64_t queue, uint32_t n, struct question 
     *ret = NULL;
     if (!q)
         return -ENOENT;
-    if (!d || (!d->shared && !d->away_n) || !n)
+    if (!d || !d->open || (!d->shared && !d->away_n) || !n)
         return 0;
     return question_peek(q, d->shared ? 0 : d->w, n, ret);
 }
@@ -148,7 +150,7 @@ int core_queue_ask(struct core *c, uint64_t queue, int64_t patience_ms, struct q
     *ret = NULL;
     if (!q)
         return -ENOENT;
-    if (!d || !d->shared)
+    if (!d || !d->open || !d->shared)
         return 0;
     asked = question_new(q);
     if (!asked)
@@ -168,6 +170,8 @@ int core_queue_delete(struct core *c, uint64_t queue, uint64_t *ret_lost)
 
     if (!q || !q->is_named)
         return -ENOENT;
+    if (durable_is_shut(q))
+        return -EAGAIN;
     *ret_lost = q->backlog->waiting + q->backlog->inflight;
     names_delete(q, REASON_DELETED, true);
     return 0;

@@ -5,8 +5,9 @@
  *          any publisher would: on whatever worker that is, held in front of it if need be. What
  *          is accepted there has left here; what is not goes back to its place.
  * Owner    A struct move is the caller's, from core_move_open() to core_move_close().
- * Errors   -ENOENT: no such queue here, or one without a name where it needs one.
- * Thread   The core's worker; not from within the core's callbacks. */
+ * Errors   -ENOENT: no such queue here, or one without a name where it needs one; -EAGAIN: its
+ * store has not opened it, so that nothing can be purged or deleted. Thread   The core's worker;
+ * not from within the core's callbacks. */
 #ifndef BROKERD_CORE_MANAGE_H
 #define BROKERD_CORE_MANAGE_H
 

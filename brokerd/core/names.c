@@ -547,7 +547,7 @@ void names_take_seen(struct core *c, uint64_t token)
         tap_seen(t);
     else if (!q)
         service_seen(c, token);
-    else if (q->backlog->unseen && --q->backlog->unseen == 0 && q->making)
+    else if (q->backlog->unseen && --q->backlog->unseen == 0)
         making_seen(q);
 }
 
@@ -656,7 +656,10 @@ void names_take_delete(struct core *c, const struct mail_seen *m, bool remove)
 {
     struct queue *q = slots_get(&c->slots, SLOT_QUEUE, m->token);
 
-    if (q && !q->making)
+    if (q && remove && durable_is_shut(q))
+        found_tell(c, slice_str(q->label), REASON_STORE,
+                   "it cannot be deleted before its store has opened it");
+    else if (q && !q->making)
         names_delete(q, REASON_DELETED, remove);
 }
 

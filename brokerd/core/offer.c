@@ -551,6 +551,8 @@ static void end_first_hold(struct queue *q, enum reason reason)
 /* What keeps those that are held. */
 static enum reason why_held(const struct queue *q)
 {
+    if (durable_is_shut(q))
+        return REASON_STORE;
     return q->backlog->stored && q->backlog->stored->refuses ? q->backlog->stored->refuses
                                                              : REASON_FULL;
 }

@@ -521,7 +521,7 @@ void queue_arm(struct queue *q)
         due = at < due ? at : due;
     }
     if (q->is_named && !q->making && q->backlog->idle_since_ms != INT64_MAX &&
-        q->policy->expires_ms != POLICY_NEVER) {
+        !durable_is_shut(q) && q->policy->expires_ms != POLICY_NEVER) {
         at = q->backlog->idle_since_ms + q->policy->expires_ms;
         due = at < due ? at : due;
     }

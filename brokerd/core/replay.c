@@ -32,18 +32,23 @@ int replay_parse(struct slice value, struct replay *ret)
 int replay_check(const struct queue *q, const struct replay *r, struct refusal *why)
 {
     const struct storage *d = q->backlog->stored;
+    enum reason reason = REASON_INVALID;
     const char *text = NULL;
 
     if (!r->wanted)
         return 0;
-    if (!d || !d->store->ops->rewind)
+    if (d && !d->open) {
+        reason = REASON_STORE;
+        text = "$from: the queue's store has not opened it yet";
+    } else if (!d || !d->store->ops->rewind) {
         text = "$from: only \"new\" is possible, this queue keeps no past";
-    else if (q->backlog->taps_n || q->backlog->inflight)
+    } else if (q->backlog->taps_n || q->backlog->inflight) {
         text = "$from: only \"new\" is possible while others have messages of the queue";
+    }
     if (!text)
         return 0;
-    why->reason = REASON_INVALID;
-    snprintf(why->text, sizeof why->text, "%s: %s", reason_name(REASON_INVALID), text);
+    why->reason = reason;
+    snprintf(why->text, sizeof why->text, "%s: %s", reason_name(reason), text);
     return -EINVAL;
 }
 

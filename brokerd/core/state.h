@@ -50,7 +50,7 @@ enum {
 
 /* ----------------------------------------------------------------------------------- timers */
 
-enum timer_kind { TIMER_QUEUE, TIMER_TAP, TIMER_BACK, TIMER_CALL, TIMER_LETTER };
+enum timer_kind { TIMER_QUEUE, TIMER_TAP, TIMER_BACK, TIMER_CALL, TIMER_LETTER, TIMER_OPEN };
 
 /* Due at node.key. What it is for may have moved on: whoever is called looks again. */
 struct timer {
@@ -410,6 +410,7 @@ struct core_counters {
     uint64_t delivered, delivered_bytes;
     uint64_t unroutable;
     uint64_t repeats;                   /* accepted, and not taken again, all queues */
+    uint64_t unopened;                  /* times that a store did not open a queue */
     uint64_t reason[REASON_TABLE_SIZE]; /* refused and lost, all queues */
     uint64_t stale_handles;             /* entries that found nothing */
     uint64_t endpoints;                 /* ever opened */

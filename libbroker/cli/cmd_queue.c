@@ -127,6 +127,10 @@ static void print_stored(const json_t *q)
            *refuses ? ", which takes nothing (" : "", refuses, *refuses ? ")" : "");
     if (!json_object_get(q, "in_store"))
         return;
+    if (json_object_get(q, "unopened_ms"))
+        printf("not open         for %s: %s\n", cli_time_text(cli_json_number(q, "unopened_ms"), b),
+               *cli_json_text(q, "store_text") ? cli_json_text(q, "store_text")
+                                               : "its store does not answer");
     printf("only in store    %s\n", cli_count_text(cli_json_number(q, "in_store"), a));
     printf("unstored         %s", cli_count_text(cli_json_number(q, "unstored"), a));
     if (json_object_get(q, "unstored_ms"))

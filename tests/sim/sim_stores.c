@@ -1,14 +1,14 @@
-/* sim_stores.c - durable queues over the model of a store that is late, refuses, is full, and whose
- *                broker dies; from one seed.
+/* sim_stores.c - durable queues over the model of a store that is late, refuses, is full, cannot
+ *                open queues for a while, and whose broker dies; from one seed.
  *
  * What     Parties publish, consume, ack, nack, reject, leave; queues are purged and deleted; the
  *          broker is killed, or stopped in good order, and made again from what was kept. Checked
  *          all the time: nothing is delivered that was not published, was refused or was settled,
  *          and each publisher's messages come in order. At rest: what is kept is what was confirmed
  *          and not settled, no more and no less, and the cores' books say the same. At the end all
- *          that is kept is delivered.
- *          A *strict* run has nothing that may lose messages: not one may be missing. In others no
- *          more than what was counted as lost.
+ *          that is kept is delivered. What is kept is a queue all the time, whether or not its
+ * store can open it: nothing published to it may be confirmed to nobody. A *strict* run has nothing
+ * that may lose messages: not one may be missing. In others no more than what was counted as lost.
  * Usage    sim_stores [--seed N] [--steps N] [--talk 1]; without a seed, SIM_SEED and the ones
  *          after it for SIM_SECONDS. */
 #include "brokerd/store/memory/shelf.h"
@@ -50,7 +50,7 @@ static struct sim {
     bool disturbed[QUEUES];      /* in this life an eater left */
     uint32_t last[EATERS][UIDS]; /* numbers of first deliveries */
     uint64_t lost, gaps;         /* counted in former lives; missing ones */
-    uint64_t published, confirmed, delivered, kills, stops, rests, refused, missing;
+    uint64_t published, confirmed, delivered, kills, stops, rests, refused, missing, unopened;
 } sim;
 
 void fail(const char *format, ...)
@@ -68,12 +68,13 @@ void fail(const char *format, ...)
             &policy_set_find_queue(sim.b.policies, SLICE("q.one"))->policy;
 
         fprintf(stderr,
-                "%u cores, late %u refuse %u balk %u damage %u; %s, %llu messages, %llu bytes, ttl "
+                "%u cores, late %u refuse %u balk %u damage %u shut %u; %s, %llu messages, %llu "
+                "bytes, ttl "
                 "%lld, deliveries %u, dead letters: %s\n",
                 sim.cores, sim.trouble.late, sim.trouble.refuse, sim.trouble.balk,
-                sim.trouble.damage, overflow_name(p->overflow), (unsigned long long)p->max_messages,
-                (unsigned long long)p->max_bytes, (long long)p->message_ttl_ms, p->max_deliveries,
-                p->dead_letter);
+                sim.trouble.damage, sim.trouble.shut, overflow_name(p->overflow),
+                (unsigned long long)p->max_messages, (unsigned long long)p->max_bytes,
+                (long long)p->message_ttl_ms, p->max_deliveries, p->dead_letter);
     }
     abort();
 }
@@ -398,7 +399,7 @@ static void purge_or_delete(unsigned core)
     struct question *rest = NULL;
     uint64_t n;
 
-    if (sim.strict || !q || home != core || q->making || !one_in(30))
+    if (sim.strict || !q || home != core || q->making || durable_is_shut(q) || !one_in(30))
         return;
     loosen(i);
     if (one_in(2)) {
@@ -498,11 +499,16 @@ static void check_queues(void)
         unsigned home;
         const struct queue *q = broker_queue(&sim.b, i, &home);
 
-        must((q != NULL) == (d && d->exists), "%s: %s", queue_names[i],
+        must((q != NULL) == (d && d->exists) || (q && durable_is_shut(q)), "%s: %s", queue_names[i],
              q ? "there, and not kept" : "kept, and not there");
         if (!q)
             continue;
         must(inspect_queue(sim.b.w.core[home], q->handle, &look), "%s: inspect", queue_names[i]);
+        if (look.unopened_ms >= 0) {
+            must(sim.trouble.shut && !look.depth && !look.unacked, "%s: not open", queue_names[i]);
+            sim.unopened++;
+            continue;
+        }
         must(look.depth + look.unacked == d->n ||
                  (sim.stranded && look.depth + look.unacked < d->n),
              "%s: %llu wait, %llu unacked, %zu kept", queue_names[i],
@@ -547,7 +553,8 @@ static struct policy_set *random_policies(void)
         (void)snprintf(p.dead_letter, sizeof p.dead_letter, "%s", queue_names[QUEUES - 1]);
         p.dead_letter_queue = true;
     }
-    sim.stranded = p.dead_letter_queue && (sim.trouble.refuse || sim.trouble.balk);
+    sim.stranded =
+        p.dead_letter_queue && (sim.trouble.refuse || sim.trouble.balk || sim.trouble.shut);
     sim.letters = p.dead_letter_queue && sim.strict && !sim.stranded;
     if (policy_set_new(&globals, &set) < 0 ||
         policy_set_add(set, POLICY_QUEUE, SLICE("q.#"), &p, NULL, 0) < 0 ||
@@ -697,6 +704,8 @@ static void start(uint64_t seed)
         sim.trouble.balk = (uint16_t)below(200);
     if (!sim.strict && one_in(3))
         sim.trouble.damage = (uint16_t)below(20);
+    if (one_in(3))
+        sim.trouble.shut = (uint16_t)below(900);
     sim.b.bench = &bench;
     sim.b.policies = random_policies();
     sim.b.on_deliver = on_deliver;
@@ -716,15 +725,15 @@ static void run(uint64_t seed, uint64_t steps, bool talk)
     check_letters();
     end_life(false);
     if (talk)
-        printf(
-            "seed %llu: %u cores%s, %llu published, %llu confirmed, %llu refused, %llu "
-            "deliveries, %llu missing of %llu lost, %llu kills, %llu stops, %llu times at rest\n",
-            (unsigned long long)seed, sim.cores, sim.strict ? ", strict" : "",
-            (unsigned long long)sim.published, (unsigned long long)sim.confirmed,
-            (unsigned long long)sim.refused, (unsigned long long)sim.delivered,
-            (unsigned long long)sim.missing, (unsigned long long)sim.lost,
-            (unsigned long long)sim.kills, (unsigned long long)sim.stops,
-            (unsigned long long)sim.rests);
+        printf("seed %llu: %u cores%s, %llu published, %llu confirmed, %llu refused, %llu "
+               "deliveries, %llu missing of %llu lost, %llu kills, %llu stops, %llu times at rest, "
+               "%llu not open\n",
+               (unsigned long long)seed, sim.cores, sim.strict ? ", strict" : "",
+               (unsigned long long)sim.published, (unsigned long long)sim.confirmed,
+               (unsigned long long)sim.refused, (unsigned long long)sim.delivered,
+               (unsigned long long)sim.missing, (unsigned long long)sim.lost,
+               (unsigned long long)sim.kills, (unsigned long long)sim.stops,
+               (unsigned long long)sim.rests, (unsigned long long)sim.unopened);
     for (uint32_t i = 0; i <= sim.uids; i++)
         free(sim.writer[i].fate);
     for (unsigned i = 0; i < EATERS; i++)

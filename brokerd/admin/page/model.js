@@ -210,7 +210,7 @@ export class Model {
   ofQueue({ q, label, full }, list) {
     const add = (level, text, since) =>
       list.push({ key: `queue ${q.id}`, level, name: label, text, since, queue: q.id, weight: q.depth, blames: 1 });
-    if (storeTrouble(q)) add('bad', storeTrouble(q), q.unstored_ms);
+    if (storeTrouble(q)) add('bad', storeTrouble(q), q.unopened_ms ?? q.unstored_ms);
     else if (q.stuck) add('bad', 'is stuck: full, and its consumers take nothing', q.full_ms);
     else if (q.held) add('bad', `is full: publishers are held in front of it, ${q.overflow}`, q.full_ms);
     else if (q.full_ms !== undefined) add('bad', `is full: ${q.overflow}`, q.full_ms);
@@ -252,6 +252,8 @@ const WEBHOOK_STATES = { open: 'down, rests', probing: 'down, is tried' };
 // The level of a webhook, and a word for its state.
 // Why a durable queue takes nothing, or is not answered; '' if all is well.
 export function storeTrouble(q) {
+  if (q.unopened_ms !== undefined)
+    return `its store (${q.durable}) has not opened it: ${q.store_text || 'it does not answer'}`;
   if (q.store_refuses === 'full') return `its store (${q.durable}) is full`;
   if (q.store_refuses) return `its store (${q.durable}) takes nothing: ${q.store_refuses}`;
   return q.unstored_ms >= SLOW_MS ? `its store (${q.durable}) does not answer` : '';

@@ -95,19 +95,23 @@ static const struct {
     const char *store;
     enum reason refuses;
     int64_t unstored_ms;
-    bool down;              /* as it says of itself */
+    bool down; /* as it says of itself */
+    bool unopened;
     const char *bottleneck; /* NULL: none */
     const char *text;       /* of the last in the chain */
 } waits[] = {
-    {NULL, REASON_NONE, -1, false, "q", "queue \"q\": 3 messages wait; it has no consumer"},
-    {"journal", REASON_NONE, 999, false, "q", "queue \"q\": 3 messages wait; it has no consumer"},
-    {"journal", REASON_NONE, 1000, false, "journal",
+    {NULL, REASON_NONE, -1, false, false, "q", "queue \"q\": 3 messages wait; it has no consumer"},
+    {"journal", REASON_NONE, 999, false, false, "q",
+     "queue \"q\": 3 messages wait; it has no consumer"},
+    {"journal", REASON_NONE, 1000, false, false, "journal",
      "store: \"journal\" has not answered for 1000 ms: 2 messages of \"q\" wait to be stored"},
-    {"journal", REASON_FULL, -1, false, "journal",
+    {"journal", REASON_FULL, -1, false, false, "journal",
      "store: \"journal\" is full and takes no messages until others have been acknowledged"},
-    {"redis", REASON_NONE, -1, true, "redis", "store: \"redis\" is down: no answer"},
-    {"redis", REASON_STORE, 5, false, "redis",
+    {"redis", REASON_NONE, -1, true, false, "redis", "store: \"redis\" is down: no answer"},
+    {"redis", REASON_STORE, 5, false, false, "redis",
      "store: \"redis\" takes no messages: it is out of order"},
+    {"redis", REASON_STORE, -1, true, true, "redis",
+     "store: \"redis\" has not opened \"q\" for 77 ms: no right"},
 };
 
 START_TEST(why_names_the_store)
@@ -128,7 +132,9 @@ START_TEST(why_names_the_store)
               .store = waits[_i].store,
               .unstored = 2,
               .unstored_ms = waits[_i].unstored_ms,
-              .store_refuses = waits[_i].refuses},
+              .store_refuses = waits[_i].refuses,
+              .unopened_ms = waits[_i].unopened ? 77 : -1},
+        .store_text = "no right",
         .max_messages = 10,
         .max_bytes = 10,
         .overflow = "reject",
