@@ -101,6 +101,11 @@ static bool was_asked_for(const struct core_event *ev)
             ev->reason == REASON_DISCONNECTED);
 }
 
+static bool stuck_by_store(const struct core_event *ev)
+{
+    return ev->kind == EVENT_QUEUE_STUCK && ev->why && strcmp(ev->why, "store") == 0;
+}
+
 void admin_event(void *ctx, struct worker *w, const struct core_event *ev)
 {
     struct admin *a = ctx;
@@ -126,7 +131,8 @@ void admin_event(void *ctx, struct worker *w, const struct core_event *ev)
         log_limit_pass(&d->limits[ev->kind], worker_now(d->worker), &left_out)) {
         memcpy(said, facts, sizeof said);
         said[count_facts(said) - 1].number = left_out;
-        log_event(kind->level, kind->word, said, "%s", kind->text);
+        log_event(kind->level, kind->word, said, "%s",
+                  stuck_by_store(ev) ? "a queue is stuck: its store takes nothing" : kind->text);
     }
     events_add(d, event_make(kind->word, facts, ""));
 }

@@ -379,7 +379,7 @@ int durable_repeats(struct queue *q, struct dedup_key key, handle_t publisher, u
 /* What becomes of a range of numbers of one publisher, told in one piece. */
 struct telling {
     struct core *core;
-    const struct queue *full;
+    const struct blamed *by;
     handle_t publisher;
     uint64_t number;
     uint32_t n;
@@ -389,7 +389,7 @@ struct telling {
 static void tell(struct telling *t)
 {
     if (t->n)
-        answer_add(t->core, t->publisher, t->number, t->n, &t->a, t->full);
+        answer_add(t->core, t->publisher, t->number, t->n, &t->a, t->by);
     t->n = 0;
 }
 
@@ -456,11 +456,14 @@ static void kept(struct storage *d, uint64_t seq, struct unstored *u)
 /* Those unstored up to below `end` have their answer. */
 static void answered(struct storage *d, uint64_t end, enum reason reason)
 {
+    struct blamed by;
     struct telling t = {
         .core = d->queue->core,
-        .full = reason == REASON_FULL ? d->queue : NULL,
+        .by = answer_blame(d->queue, reason, &by),
         .a = {.accepted = reason == REASON_NONE, .done = 1, .reason = (uint16_t)reason}};
 
+    if (reason == REASON_FULL && !d->shared) /* limits were looked at before */
+        by.blame = BLAME_FULL;
     while (deque_len(&d->unstored) && deque_first(&d->unstored) < end) {
         uint64_t seq = deque_first(&d->unstored);
         struct unstored u = *first_unstored(d);

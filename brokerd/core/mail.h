@@ -120,7 +120,7 @@ struct mail_settled {
     uint64_t first;
     uint32_t count;
     struct answer answer;
-    struct full full; /* queue 0: the rest is empty */
+    struct blamed by; /* queue 0: the rest is empty */
     uint8_t label_n;
     char label[]; /* of that queue */
 };

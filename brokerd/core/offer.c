@@ -240,8 +240,10 @@ static bool exception(struct offer *o, uint32_t i, struct queue *q, enum put wha
     if (o->dedup)
         dedup_undo(q);
     note(o, i, what, reason);
-    if (what == PUT_REFUSED && !o->refuser)
+    if (what == PUT_REFUSED && !o->refuser) {
         o->refuser = q;
+        o->refused_for = (uint8_t)reason;
+    }
     return what == PUT_HELD;
 }
 
@@ -390,12 +392,13 @@ static void answer_held(struct queue *q, enum put what, enum reason reason)
 {
     struct held *h = deque_slot(&q->backlog->held, deque_first(&q->backlog->held));
     struct answer a = {.accepted = what == PUT_ACCEPTED, .done = 1};
+    struct blamed by;
 
     if (what != PUT_ACCEPTED)
         a.reason = (uint16_t)reason;
     if (what != PUT_HELD) /* else its store answers */
         answer_add(q->core, h->publisher, h->number, 1, &a,
-                   what == PUT_REFUSED && reason == REASON_FULL ? q : NULL);
+                   what == PUT_REFUSED ? answer_blame(q, reason, &by) : NULL);
     budget_unref(q->core, h->msg);
     deque_pop(&q->backlog->held);
     if (deque_len(&q->backlog->held) == 0)

@@ -29,6 +29,7 @@ struct offer {
     bool exceptional;            /* the core's verdicts count */
     bool keeps;                  /* the core's kept messages count */
     struct msg_origin from;      /* theirs, while keeps */
+    uint8_t refused_for;         /* its reason, of the next: */
     const struct queue *refuser; /* the first that refused a message, or NULL */
 };
 

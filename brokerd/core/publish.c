@@ -1,6 +1,7 @@
 #include "brokerd/core/publish.h"
 
 #include "brokerd/core/access.h"
+#include "brokerd/core/answer.h"
 #include "brokerd/core/budget.h"
 #include "brokerd/core/endpoint.h"
 #include "brokerd/core/follow.h"
@@ -192,8 +193,19 @@ struct add_ctx {
     const struct queue *refuser;
     uint64_t first;
     unsigned posted;
+    enum reason refused_for;
     int error;
 };
+
+static __attribute__((noinline)) void excuse(struct publisher *p, const struct span *s,
+                                             const struct queue *q)
+{
+    struct blamed by;
+
+    if (answer_blame(q, (enum reason)s->reason, &by))
+        excuse_queue(&p->excuses, s->first, s->count, &by, slice_str(q->label),
+                     p->ep->core->stores[by.level]);
+}
 
 static void add_range(void *ctx, const struct offer_range *r)
 {
@@ -209,17 +221,14 @@ static void add_range(void *ctx, const struct offer_range *r)
         a->p->waiting_ms = a->p->ep->core->now_ms;
     if (ledger_add(&a->p->ledger, &s) < 0)
         a->error = -ENOMEM;
-    if (r->reason == REASON_FULL && a->refuser) {
-        struct full full = queue_fullness(a->refuser);
-
-        excuse_full(&a->p->excuses, s.first, s.count, &full, slice_str(a->refuser->label));
-    }
+    if (r->reason != REASON_NONE && a->refuser && a->refused_for == r->reason)
+        excuse(a->p, &s, a->refuser);
 }
 
 /* Enter in the ledger what became of the run so far. */
 int publisher_enter(struct publisher *p, struct offer *o, unsigned posted)
 {
-    struct add_ctx a = {p, o->refuser, o->first, posted, 0};
+    struct add_ctx a = {p, o->refuser, o->first, posted, (enum reason)o->refused_for, 0};
 
     if (p->kind != PUBLISH_FORGET)
         offer_ranges(o, add_range, &a);

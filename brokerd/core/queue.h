@@ -132,10 +132,4 @@ void queue_forget(struct queue *q);
 /* Drop all that waits (not what is in flight), counting `reason`. Returns how many. */
 uint64_t queue_purge(struct queue *q, enum reason reason);
 
-/* How full it is, to be told to who was refused. */
-static inline struct full queue_fullness(const struct queue *q)
-{
-    return (struct full){q->handle, q->backlog->waiting, q->backlog->bytes};
-}
-
 #endif

@@ -120,9 +120,12 @@ static void answer_range(void *ctx, const struct offer_range *r)
                             .done = 1,
                             .more = r->held,
                             .reason = (uint16_t)r->reason};
+    const struct blamed *by = NULL;
+    struct blamed queue;
 
-    answer_add(a->c, a->o->publisher, a->o->first + r->first, r->n, &answer,
-               r->reason == REASON_FULL ? a->o->refuser : NULL);
+    if (r->reason != REASON_NONE && a->o->refuser && a->o->refused_for == r->reason)
+        by = answer_blame(a->o->refuser, r->reason, &queue);
+    answer_add(a->c, a->o->publisher, a->o->first + r->first, r->n, &answer, by);
 }
 
 static void answer_offer(struct offer *o)

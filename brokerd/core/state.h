@@ -452,7 +452,7 @@ struct core {
         uint64_t first;
         uint32_t count;
         struct answer a;
-        struct full full; /* the queue that refused them; 0: none to speak of */
+        struct blamed by; /* the queue that refused them; 0: none to speak of */
     } late;               /* answers that came one by one, gathered */
     uint64_t parked;      /* messages to queues that are not known yet */
     bool draining;

@@ -137,6 +137,8 @@ struct store_ops {
     void (*flush)(struct store *s);
     /* Is anything put or settled that is not kept yet? For a broker that stops. */
     bool (*busy)(const struct store *s);
+    /* What of it is full, in a few words for people: "max-disk 1GiB". NULL: it cannot tell. */
+    void (*say_full)(const struct store *s, char *buf, size_t size);
 };
 
 /* The first member of a make's own struct. */

@@ -1,9 +1,11 @@
 /* A worker's side: what it wants is encoded into parcels, at the end of its turn they go, and
  * answers come. Nothing here waits for anything. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "brokerd/store/journal/internal.h"
+#include "libbroker/base/units.h"
 
 static struct journal_store *of(const struct store *s)
 {
@@ -414,6 +416,18 @@ static int journal_rewind(struct store_queue *q, const struct store_rewind *to, 
     return 0;
 }
 
+static void journal_say_full(const struct store *s, char *buf, size_t size)
+{
+    const struct journal *j = ((const struct journal_store *)s)->journal;
+    char limit[UNITS_TEXT_MAX];
+
+    if (atomic_load_explicit(&j->refuse, memory_order_relaxed))
+        (void)snprintf(buf, size, "its disk has no space left");
+    else
+        (void)snprintf(buf, size, "max-disk %s",
+                       units_format_size(j->options.disk_max, limit, sizeof limit));
+}
+
 const struct store_ops journal_ops = {
     .name = "journal",
     .open = journal_open_queue,
@@ -428,6 +442,7 @@ const struct store_ops journal_ops = {
     .close = journal_close,
     .flush = journal_flush,
     .busy = journal_busy,
+    .say_full = journal_say_full,
 };
 
 /* ------------------------------------------------------------------------------------ answers */

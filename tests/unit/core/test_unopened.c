@@ -71,6 +71,8 @@ START_TEST(what_cannot_be_opened_refuses_by_name) /* _i: cores */
     publish("1 2");
     ck_assert_uint_eq(pub.refused, 2);
     ck_assert_int_eq(pub.last.reason, REASON_STORE);
+    ck_assert_str_eq(pub.text,
+                     "store \"memory\" has not opened queue \"d.q\" yet: it takes nothing");
     ck_assert_int_gt(look().unopened_ms, -1);
     ck_assert_str_eq(look().store_trouble, "the store will not have it");
     ck_assert_int_eq(look().store_refuses, REASON_STORE);
@@ -211,6 +213,94 @@ START_TEST(a_store_that_does_not_answer_is_not_waited_for)
 }
 END_TEST
 
+static void say_full(const struct store *s, char *buf, size_t size)
+{
+    (void)s;
+    snprintf(buf, size, "max-disk 1GiB");
+}
+
+static const struct {
+    int error; /* put() answers so; 0: it takes it, and refuses it later, for: */
+    enum reason later;
+    bool shared;
+    const char *text;
+} refusals[] = {
+    {-ENOSPC, REASON_NONE, false,
+     "store \"script\" is full (max-disk 1GiB): queue \"d.q\" takes nothing"},
+    {0, REASON_FULL, false,
+     "store \"script\" is full (max-disk 1GiB): queue \"d.q\" takes nothing"},
+    {0, REASON_FULL, true, "queue \"d.q\" in store \"script\" is full (max-messages, max-bytes)"},
+    {-EIO, REASON_NONE, false, "store \"script\" of queue \"d.q\" fails or does not answer"},
+    {0, REASON_STORE, true, "store \"script\" of queue \"d.q\" fails or does not answer"},
+    {-EAGAIN, REASON_NONE, false,
+     "store \"script\" of queue \"d.q\" is behind with what it was given"},
+};
+
+/* A queue of the settings, on the first of so many cores, which the script has opened. */
+static void start_script(struct script *script, const struct store_ops *ops, const char *settings,
+                         unsigned cores)
+{
+    struct stored all = {.kind = STORED_ALL_FOUND, .store = &script->base};
+    struct stored open = {.kind = STORED_OPEN, .facts = {.next = 1, .first = 1}};
+
+    script->base.ops = ops;
+    policies = world_policy(POLICY_QUEUE, "d.q", settings);
+    world_start(&world, cores, policies, INT64_C(1) << 30);
+    core_set_store(world.core[0], DURABLE_JOURNAL, &script->base);
+    for (unsigned i = 1; i < cores; i++)
+        core_set_store(world.core[i], DURABLE_JOURNAL, &script->base);
+    core_stored(world.core[0], &all);
+    world_run(&world);
+    for (uint32_t at = 0; !open.queue;) {
+        script->queue = slots_next(&world.core[0]->slots, SLOT_QUEUE, &at);
+        open.queue = script->queue->handle;
+    }
+    core_stored(world.core[0], &open);
+    world_run(&world);
+}
+
+START_TEST(a_refusal_says_who_is_full) /* _i / 2: refusals; _i & 1: to another core */
+{
+    static struct script script;
+    struct store_ops ops = script_exclusive;
+    const unsigned k = (unsigned)_i / 2;
+
+    memset(&script, 0, sizeof script);
+    ops.shared = refusals[k].shared;
+    ops.say_full = say_full;
+    start_script(&script, &ops, "durable=journal overflow=drop-newest", 2);
+    world_connect(&world, &pub, (unsigned)_i & 1);
+    script.refuse = refusals[k].error;
+    publish("1");
+    if (!refusals[k].error)
+        script_put_done(&script, 1, 1, refusals[k].later);
+    world_run(&world);
+    ck_assert_uint_eq(pub.refused, 1);
+    ck_assert_str_eq(pub.text, refusals[k].text);
+    world_advance(&world, 1000);
+    ck_assert_uint_eq(world.events[EVENT_REFUSED], 1);
+    world_stop(&world);
+    policies = policy_set_unref(policies);
+}
+END_TEST
+
+START_TEST(who_is_stuck_by_its_store_is_told_so)
+{
+    static struct script script;
+
+    memset(&script, 0, sizeof script);
+    start_script(&script, &script_exclusive, "durable=journal overflow=block block-timeout=1s", 1);
+    world_connect(&world, &pub, 0);
+    script.refuse = -ENOSPC;
+    publish("1");
+    world_advance(&world, 1000);
+    ck_assert_uint_eq(world.events[EVENT_QUEUE_STUCK], 1);
+    ck_assert_str_eq(world.event.why, "store");
+    world_stop(&world);
+    policies = policy_set_unref(policies);
+}
+END_TEST
+
 /* One that nobody relies on is refused to whoever wants it made. */
 START_TEST(what_nobody_knows_is_not_made)
 {
@@ -241,6 +331,8 @@ int main(void)
     tcase_add_test(tc, what_cannot_be_opened_does_not_expire);
     tcase_add_test(tc, a_store_that_does_not_answer_is_not_waited_for);
     tcase_add_test(tc, what_nobody_knows_is_not_made);
+    tcase_add_loop_test(tc, a_refusal_says_who_is_full, 0, 2 * sizeof refusals / sizeof *refusals);
+    tcase_add_test(tc, who_is_stuck_by_its_store_is_told_so);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
