@@ -59,13 +59,23 @@ for life in made found; do
     brokerd_start
 done
 
-# A queue that cannot be opened is tried again by itself.
+# A queue that cannot be opened is tried again by itself, and what is published to its topics
+# meanwhile does not miss it.
 brokerd_stop
 redis_cli main acl setuser default -xgroup >/dev/null
 brokerd_start
 assert_grep 'about a queue and what keeps it .* queue=a ' "$brokerd_log"
-! broker queue info a >/dev/null 2>&1 || fail "it is there"
+broker queue info a >"$TMP/info"
+assert_grep "^not open +for .* can't run this command" "$TMP/info"
+broker why a >"$TMP/why"
+assert_grep 'store: "redis" has not opened "a" for .*run this command' "$TMP/why"
+curl -s -d x -w '%{http_code}\n' "http://${BROKER_URL#tcp://}/v1/topics/t.a" >"$TMP/refused"
+assert_grep 'store: store .+redis.+ has not opened queue .+a.+ yet' "$TMP/refused"
+assert_grep '503$' "$TMP/refused"
+curl -s "http://${BROKER_URL#tcp://}/metrics" >"$TMP/metrics"
+assert_grep '^brokerd_queue_open_failures_total [1-9]' "$TMP/metrics"
 redis_cli main acl setuser default +xgroup >/dev/null
-is_open() { broker queue info a; }
-wait_until 20 is_open
+wait_until 20 confirmed
+broker queue info a >"$TMP/info"
+! grep '^not open' "$TMP/info" || fail "it is open, and is said not to be"
 brokerd_stop
