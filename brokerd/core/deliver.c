@@ -20,12 +20,17 @@ static unsigned take_gaps(struct queue *q, struct gap *gaps)
     if (!q->backlog->losses || !q->backlog->losses->has_gap)
         return 0;
     for (unsigned r = 0; r < REASON_TABLE_SIZE; r++) {
-        if (!q->backlog->losses->gap[r])
+        if (!q->backlog->losses->gap[r]) /* nor is a constant one written to */
             continue;
         gaps[n++] = (struct gap){(enum reason)r, q->backlog->losses->gap[r]};
         q->backlog->losses->gap[r] = 0;
     }
-    q->backlog->losses->has_gap = false;
+    if (q->backlog->losses->elsewhere)
+        gaps[n++] = (struct gap){REASON_NODE, 0};
+    if (!queue_keeps(q))
+        queue_keeps_none(q, false);
+    else
+        q->backlog->losses->elsewhere = q->backlog->losses->has_gap = false;
     return n;
 }
 
@@ -66,6 +71,7 @@ static void return_gaps(struct queue *q, const struct delivery *d)
 {
     for (unsigned i = 0; i < d->gaps_n; i++) {
         q->backlog->losses->gap[d->gaps[i].reason] += d->gaps[i].count;
+        q->backlog->losses->elsewhere |= d->gaps[i].reason == REASON_NODE;
         q->backlog->losses->has_gap = true;
     }
 }

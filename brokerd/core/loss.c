@@ -17,35 +17,50 @@ static struct losses *own_losses(struct queue *q)
 {
     struct backlog *b = queue_backlog(q);
 
-    if (!b || b->losses)
-        return b ? b->losses : NULL;
-    b->losses = calloc(1, sizeof *b->losses);
-    if (b->losses)
-        b->losses->queue = q;
-    return b->losses;
+    return b ? backlog_losses(b) : NULL;
 }
 
-void loss_count(struct queue *q, enum reason reason, uint64_t n)
+static struct losses *count(struct queue *q, enum reason reason, uint64_t n)
 {
     struct core *c = q->core;
     struct losses *l = own_losses(q);
 
     c->count.reason[reason] += n;
     if (!l)
-        return; /* counted, but for the whole broker only */
+        return NULL; /* counted, but for the whole broker only */
     l->total[reason] += n;
     l->unannounced[reason] += n;
     if (!list_linked(&l->link))
         list_push_back(&c->lossy, &l->link);
+    return l;
+}
+
+void loss_count(struct queue *q, enum reason reason, uint64_t n)
+{
+    (void)count(q, reason, n);
 }
 
 void loss_gap(struct queue *q, enum reason reason, uint64_t n)
 {
-    loss_count(q, reason, n);
-    if (!q->backlog->losses)
+    struct losses *l = count(q, reason, n);
+
+    if (!l)
         return;
-    q->backlog->losses->gap[reason] += n;
-    q->backlog->losses->has_gap = true;
+    l->gap[reason] += n;
+    l->has_gap = true;
+}
+
+void loss_elsewhere(struct queue *q)
+{
+    struct losses *l;
+
+    if (!queue_keeps(q)) {
+        queue_keeps_none(q, true);
+        return;
+    }
+    l = own_losses(q);
+    if (l)
+        l->elsewhere = l->has_gap = true;
 }
 
 /* Does the consumer hear of it in band? Of what overflow took, always; of the rest only where

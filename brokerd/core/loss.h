@@ -12,6 +12,10 @@ void loss_count(struct queue *q, enum reason reason, uint64_t n);
 /* The same, and tell the queue's consumer with its next delivery. */
 void loss_gap(struct queue *q, enum reason reason, uint64_t n);
 
+/* Tell the queue's consumer with its next delivery that messages were lost before they came here,
+ * so many as nobody knows. A subscription that has no backlog needs none for that. */
+void loss_elsewhere(struct queue *q);
+
 /* `m`, number `seq` of `q` (0: it never was in it), is lost after `attempts` deliveries: count, gap
  * where the consumer should know, and send it to the queue's dead-letter topic or queue if there is
  * one. A durable queue's store is told that it is gone: at once, or when what became of the letter

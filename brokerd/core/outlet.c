@@ -1,6 +1,7 @@
 #include "brokerd/core/outlet.h"
 
 #include "brokerd/core/durable.h"
+#include "brokerd/core/loss.h"
 #include "brokerd/core/names.h"
 #include "brokerd/core/queue.h"
 
@@ -106,6 +107,28 @@ int64_t core_outlet_ttl(const struct consumer *outlet, const struct delivery *d,
 uint64_t core_outlet_waiting(const struct consumer *outlet)
 {
     return outlet->tap ? outlet->tap->queue->backlog->waiting : 0;
+}
+
+static bool wants_foreign(const struct queue *q)
+{
+    struct filter_walk w = {0};
+    struct slice filter;
+
+    if (!outlet_takes_foreign(q->core, q))
+        return false;
+    while (queue_next_filter(q, &w, &filter))
+        if (!is_own(filter))
+            return true;
+    return false;
+}
+
+void core_foreign_missed(struct core *c)
+{
+    struct queue *q;
+
+    for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;)
+        if (wants_foreign(q))
+            loss_elsewhere(q);
 }
 
 bool outlet_takes_foreign(const struct core *c, const struct queue *q)

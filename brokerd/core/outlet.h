@@ -50,6 +50,11 @@ struct origin {
 int core_publish_foreign(struct publisher *p, struct slice topic, const struct run *run,
                          const struct origin *from, struct refusal *ret_why);
 
+/* Of what other brokers published some did not come, of whatever topics: who consumes from a queue
+ * that could have had any of it hears of a gap, REASON_NODE and of unknown size, with the next
+ * delivery. This core's queues. */
+void core_foreign_missed(struct core *c);
+
 /* ---------------------------------------------------------------------- for files of the core */
 
 /* May that queue have what another broker published? */

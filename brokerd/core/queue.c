@@ -9,13 +9,34 @@
 
 /* ------------------------------------------------------------------------------ life */
 
-const struct backlog backlog_none = {
-    .delayed.head = {(struct list_node *)(uintptr_t)&backlog_none.delayed.head,
-                     (struct list_node *)(uintptr_t)&backlog_none.delayed.head},
-    .expiry_ms = INT64_MAX,
-    .idle_since_ms = INT64_MAX,
-    .timer.node.key = INT64_MAX,
+#define EMPTY(self)                                                                                \
+    .delayed.head = {(struct list_node *)(uintptr_t) & (self).delayed.head,                        \
+                     (struct list_node *)(uintptr_t) & (self).delayed.head},                       \
+    .expiry_ms = INT64_MAX, .idle_since_ms = INT64_MAX, .timer.node.key = INT64_MAX
+
+static const struct losses losses_elsewhere = {.has_gap = true, .elsewhere = true};
+
+const struct backlog backlog_none = {EMPTY(backlog_none)};
+const struct backlog backlog_missed = {
+    EMPTY(backlog_missed),
+    .losses = (struct losses *)(uintptr_t)&losses_elsewhere,
 };
+
+struct losses *backlog_losses(struct backlog *b)
+{
+    if (!b->losses) {
+        b->losses = calloc(1, sizeof *b->losses);
+        if (b->losses)
+            b->losses->queue = b->queue;
+    }
+    return b->losses;
+}
+
+static void forget_backlog(struct core *c, struct backlog *b)
+{
+    heap_remove(&c->timers, &b->timer.node);
+    free(b);
+}
 
 struct backlog *queue_backlog(struct queue *q)
 {
@@ -39,6 +60,13 @@ struct backlog *queue_backlog(struct queue *q)
     list_init(&b->hungry);
     deque_init(&b->fifo, sizeof(struct waiting));
     deque_init(&b->held, sizeof(struct held));
+    if (q->backlog == &backlog_missed) {
+        if (!backlog_losses(b)) {
+            forget_backlog(q->core, b);
+            return NULL;
+        }
+        b->losses->elsewhere = b->losses->has_gap = true;
+    }
     q->backlog = b;
     return b;
 }
@@ -81,7 +109,7 @@ struct queue *queue_new(struct core *c, bool is_named, struct slice label,
     q = (struct queue *)(void *)(memory + before);
     q->core = c;
     q->policy = policy_share(c, policy);
-    q->backlog = (struct backlog *)(uintptr_t)&backlog_none;
+    queue_keeps_none(q, false);
     memcpy(q->label, label.p, label.n);
     q->is_named = is_named;
     q->handle = slots_put(&c->slots, SLOT_QUEUE, q);
@@ -156,7 +184,7 @@ void queue_free(struct queue *q)
         durable_close(q, false);
     free_waiting(q);
     list_remove(&q->pump);
-    if (q->backlog->losses) {
+    if (queue_keeps(q) && q->backlog->losses) {
         list_remove(&q->backlog->losses->link);
         list_remove(&q->backlog->losses->slow);
     }

@@ -20,16 +20,25 @@ struct queue *queue_new(struct core *c, bool is_named, struct slice label,
  * have no taps and no bindings. */
 void queue_free(struct queue *q);
 
-/* What a queue has that keeps nothing: empty, and constant. */
-extern const struct backlog backlog_none;
+/* What a queue has that keeps nothing: empty, and constant. The other is the same with a gap to be
+ * told (loss_elsewhere()), so that this costs nothing for each of many that are idle. */
+extern const struct backlog backlog_none, backlog_missed;
 
 static inline bool queue_keeps(const struct queue *q)
 {
-    return q->backlog != &backlog_none;
+    return q->backlog != &backlog_none && q->backlog != &backlog_missed;
+}
+
+/* It has none: point it to backlog_none, or to backlog_missed. */
+static inline void queue_keeps_none(struct queue *q, bool missed)
+{
+    q->backlog = (struct backlog *)(uintptr_t)(missed ? &backlog_missed : &backlog_none);
 }
 
 /* The queue's own backlog, made if it has none yet; NULL without memory. */
 struct backlog *queue_backlog(struct queue *q);
+/* What it lost; NULL without memory. */
+struct losses *backlog_losses(struct backlog *b);
 
 /* It has its first consumer, or lost its last one. */
 void queue_in_use(struct queue *q, bool used);

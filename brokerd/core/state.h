@@ -102,6 +102,7 @@ struct losses {
     int64_t slow_since_ms;
     uint64_t slow_count; /* lost meanwhile, as far as told */
     bool has_gap;
+    bool elsewhere; /* the gap is also of some that never came here: REASON_NODE */
 };
 
 /* What became of what a named queue delivered. */

@@ -420,7 +420,7 @@ void queue_end(struct queue *q, enum reason reason, const struct refusal *why)
     if (q->backlog->stored)
         durable_close(q, reason == REASON_DELETED);
     names_unbind_all(q);
-    if (q->backlog->losses)
+    if (queue_keeps(q) && q->backlog->losses)
         q->backlog->losses->announced_ms = 0;
     loss_announce(q->core);
     queue_free(q);

@@ -10,7 +10,7 @@
 #include "libbroker/base/slice.h"
 
 /* X(NAME, number, word, meaning). 1..12: refusals, nobody promised anything yet.
- * 20..27: losses after the message was accepted. */
+ * 20..28: losses after the message was accepted. */
 #define REASON_LIST(X)                                                                             \
     X(NO_MATCH, 1, "no-match", "no queue matched")                                                 \
     X(FULL, 2, "full", "a queue is at its limit")                                                  \
@@ -31,7 +31,8 @@
     X(REJECTED, 24, "rejected", "a consumer rejected it")                                          \
     X(PURGED, 25, "purged", "the queue was purged")                                                \
     X(DELETED, 26, "deleted", "the queue was deleted")                                             \
-    X(DISCONNECTED, 27, "disconnected", "the subscriber's connection is gone")
+    X(DISCONNECTED, 27, "disconnected", "the subscriber's connection is gone")                     \
+    X(NODE, 28, "node", "published on another broker, and lost on the way")
 
 enum reason {
     REASON_NONE = 0, /* nothing was refused or lost */
@@ -40,7 +41,7 @@ enum reason {
 #undef X
 };
 
-enum { REASON_TABLE_SIZE = 28 }; /* one above the largest number: the size of a table by reason */
+enum { REASON_TABLE_SIZE = 29 }; /* one above the largest number: the size of a table by reason */
 
 /* True if `number` is one of the list (REASON_NONE is not). */
 bool reason_known(unsigned int number);

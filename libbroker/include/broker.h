@@ -118,7 +118,8 @@ enum broker_error {
     X(REJECTED, 24, "rejected")                                                                    \
     X(PURGED, 25, "purged")                                                                        \
     X(DELETED, 26, "deleted")                                                                      \
-    X(DISCONNECTED, 27, "disconnected")
+    X(DISCONNECTED, 27, "disconnected")                                                            \
+    X(NODE, 28, "node")
 
 enum broker_reason {
 #define BROKER_X(name, number, word) BROKER_REASON_##name = number,
@@ -485,8 +486,9 @@ typedef void broker_message_fn(broker_subscription *s, broker_message *m, void *
 
 /* Messages that this subscription should have had and will not get. */
 struct broker_gap {
-    uint64_t count; /* how many; 0: nobody knows (after a reconnect) */
-    int reason;     /* enum broker_reason: DROP_OLDEST.. ; DISCONNECTED after a reconnect */
+    uint64_t count; /* how many; 0: nobody knows (after a reconnect, or from another broker) */
+    int reason;     /* enum broker_reason: DROP_OLDEST.. ; DISCONNECTED after a reconnect; NODE: of
+                     * what was published on other brokers some is lost, perhaps none for this */
 };
 
 /* Told of a gap, before the message that follows it. */

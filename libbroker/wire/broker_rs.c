@@ -134,6 +134,7 @@ static const uint16_t codes[REASON_TABLE_SIZE] = {
     [REASON_EXPIRED] = RS_CANCELED,     [REASON_ATTEMPTS] = RS_CANCELED,
     [REASON_REJECTED] = RS_CANCELED,    [REASON_PURGED] = RS_CANCELED,
     [REASON_DELETED] = RS_CANCELED,     [REASON_DISCONNECTED] = RS_CANCELED,
+    [REASON_NODE] = RS_CANCELED,
 };
 
 uint32_t reason_rs_code(enum reason r, bool partly)

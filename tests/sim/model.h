@@ -224,7 +224,7 @@ static uint64_t on_deliver(void *ctx, const struct delivery *d)
     for (unsigned i = 0; i < d->gaps_n; i++) {
         e->gaps += d->gaps[i].count;
         sim.gaps += d->gaps[i].count;
-        must(d->gaps[i].count, "an empty gap");
+        must(!d->gaps[i].count == (d->gaps[i].reason == REASON_NODE), "an empty gap");
     }
     for (uint32_t i = 0; i < d->run.n; i++) {
         bool dead;

@@ -5,6 +5,7 @@
  *   sim_core [--seed N] [--steps M] [--cores K]
  *
  * Without --seed: one after the other, from SIM_SEED (or 1) on, for SIM_SECONDS (or 5). */
+#include "brokerd/core/outlet.h"
 #include "tests/sim/check.h"
 #include "tests/sim/model.h"
 
@@ -672,6 +673,13 @@ static void configure(void)
     sim.configured = true;
 }
 
+/* Of what other brokers published some did not come. */
+static void miss_foreign(void)
+{
+    for (unsigned i = 0; i < sim.cores; i++)
+        core_foreign_missed(awake(i));
+}
+
 static void squeeze_memory(void)
 {
     int64_t budget = one_in(3) ? (int64_t)below(1 << 20) : INT64_C(1) << (20 + below(8));
@@ -746,7 +754,8 @@ static const struct {
             {300, publish},      {10, trouble_publisher},
             {250, hand_mail},    {250, tick},
             {10, starve},        {2, manage_queue},
-            {1, configure},      {5, squeeze_memory}};
+            {1, configure},      {5, squeeze_memory},
+            {3, miss_foreign}};
 
 static void act_once(void)
 {

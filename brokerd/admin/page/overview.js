@@ -65,6 +65,7 @@ const REASON_TEXT = {
   'drop-newest': 'found no room behind older ones', expired: 'its time to live was over',
   attempts: 'delivered too often without an ack', rejected: 'a consumer rejected it',
   purged: 'the queue was purged', deleted: 'the queue was deleted', disconnected: 'the subscriber went away',
+  node: 'lost on the way from another broker',
 };
 
 export class Overview {

@@ -68,7 +68,10 @@ static uint8_t *put_gaps(const struct poll *p, uint8_t *at)
     at = jput(at, SLICE(",\"gaps\":["));
     for (unsigned i = 0; i < p->gaps_n; i++) {
         at = jput(at, i ? SLICE(",{\"lost\":") : SLICE("{\"lost\":"));
-        at = jput_number(at, p->gaps[i].count);
+        if (p->gaps[i].count)
+            at = jput_number(at, p->gaps[i].count);
+        else
+            at = jput(at, SLICE("null"));
         at = jput(jput(at, SLICE(",\"reason\":\"")), slice_str(reason_name(p->gaps[i].reason)));
         at = jput(at, SLICE("\"}"));
     }

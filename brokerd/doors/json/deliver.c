@@ -126,7 +126,10 @@ static void say_gaps(const struct jsub *s, const struct delivery *d)
     for (unsigned i = 0; i < d->gaps_n; i++) {
         jsay_begin(&l, s->peer, "$gap");
         jsay_number(&l, "subscription", s->number);
-        jsay_number(&l, "lost", d->gaps[i].count);
+        if (d->gaps[i].count)
+            jsay_number(&l, "lost", d->gaps[i].count);
+        else
+            jsay_null(&l, "lost");
         jsay_text(&l, "reason", slice_str(reason_name(d->gaps[i].reason)));
         jsay_end(&l);
     }

@@ -38,6 +38,12 @@ void jsay_text(struct jsaying *l, const char *what, struct slice text)
     l->p = jtext_put_string(l->p, text);
 }
 
+void jsay_null(struct jsaying *l, const char *what)
+{
+    name(l, what);
+    l->p = jput(l->p, SLICE("null"));
+}
+
 void jsay_true(struct jsaying *l, const char *what)
 {
     name(l, what);

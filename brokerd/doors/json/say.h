@@ -26,6 +26,7 @@ void jsay_number(struct jsaying *l, const char *name, uint64_t n);
 void jsay_text(struct jsaying *l, const char *name, struct slice text);
 
 void jsay_true(struct jsaying *l, const char *name);
+void jsay_null(struct jsaying *l, const char *name);
 
 /* A payload and what is said beside it; it ends the line. */
 struct jbody;

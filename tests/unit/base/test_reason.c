@@ -14,7 +14,7 @@ static const struct {
     {10, "not-found", true},    {11, "invalid", true},       {12, "too-large", true},
     {20, "drop-oldest", false}, {21, "drop-newest", false},  {22, "expired", false},
     {23, "attempts", false},    {24, "rejected", false},     {25, "purged", false},
-    {26, "deleted", false},     {27, "disconnected", false},
+    {26, "deleted", false},     {27, "disconnected", false}, {28, "node", false},
 };
 
 START_TEST(number_and_word)

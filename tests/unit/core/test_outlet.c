@@ -216,6 +216,80 @@ START_TEST(foreign_ones_are_looked_at)
 }
 END_TEST
 
+static unsigned gaps_told(struct world_peer *p)
+{
+    unsigned n = p->gaps_n;
+
+    p->gaps_n = 0;
+    return n;
+}
+
+/* Who might have had some of what did not come hears so, once, and in its place; who could not,
+ * does not. */
+START_TEST(what_was_missed_is_told)
+{
+    struct world_peer own, queue, shared;
+
+    world_connect(&world, &own, 0);
+    world_connect(&world, &queue, 1);
+    world_connect(&world, &shared, 1);
+    ck_assert_int_eq(world_subscribe(&a, "x", CORE_UNLIMITED), 0);
+    ck_assert_int_eq(world_subscribe(&b, "#", CORE_UNLIMITED), 0);
+    ck_assert_int_eq(world_subscribe(&own, "$SYS.#", CORE_UNLIMITED), 0);
+    ck_assert_int_eq(world_consume(&queue, "x", true, 10), 0);
+    ck_assert_int_eq(world_consume(&shared, "d.q", true, 10), 0);
+    world_run(&world);
+    ck_assert_int_eq(foreign("x", "one", 0), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        core_foreign_missed(world.core[i]);
+        core_foreign_missed(world.core[i]);
+    }
+    world_run(&world);
+    ck_assert_uint_eq(gaps_told(&a) + gaps_told(&b) + gaps_told(&queue), 0);
+    ck_assert_int_eq(foreign("x", "two", 0), 0);
+    ck_assert_str_eq(a.got, "one two ");
+    ck_assert_uint_eq(gaps_told(&a), 1);
+    ck_assert_int_eq(a.gap_reason, REASON_NODE);
+    ck_assert_uint_eq(a.gaps, 0); /* nobody knows how many */
+    ck_assert_uint_eq(gaps_told(&b), 1);
+    ck_assert_uint_eq(gaps_told(&queue), 1);
+    ck_assert_int_eq(queue.gap_reason, REASON_NODE);
+    ck_assert_int_eq(foreign("x", "three", 0), 0);
+    ck_assert_int_eq(world_publish(&pub, PUBLISH_WINDOW, false, "d.q", "four"), 0);
+    ck_assert_int_eq(world_publish(&in, PUBLISH_WINDOW, false, "$SYS.x", "five"), 0);
+    world_run(&world);
+    ck_assert_str_eq(own.got, "five ");
+    ck_assert_str_eq(shared.got, "four ");
+    ck_assert_uint_eq(gaps_told(&a) + gaps_told(&b) + gaps_told(&queue), 0);
+    ck_assert_uint_eq(gaps_told(&own) + gaps_told(&shared), 0);
+    core_foreign_missed(world.core[0]);
+    world_disconnect(&a); /* that was not told yet */
+    world_run(&world);
+}
+END_TEST
+
+/* A subscription that has a backlog, or gets one afterwards, tells of it beside what it lost. */
+START_TEST(what_was_missed_is_told_with_own_losses)
+{
+    ck_assert_int_eq(world_subscribe(&a, "x", 0), 0);
+    world_run(&world);
+    core_foreign_missed(world.core[0]); /* it has none yet */
+    ck_assert_int_eq(foreign("x", "one", 0), 0);
+    core_grant(a.consumer, 1);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "one ");
+    ck_assert_uint_eq(gaps_told(&a), 1);
+    ck_assert_int_eq(foreign("x", "two", 1), 0); /* it expires */
+    world_advance(&world, 1000);
+    core_foreign_missed(world.core[0]);
+    core_grant(a.consumer, 1);
+    ck_assert_int_eq(foreign("x", "three", 0), 0);
+    ck_assert_str_eq(a.got, "one three ");
+    ck_assert_uint_eq(gaps_told(&a), 2);
+    ck_assert_uint_eq(a.gaps, 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("outlet");
@@ -230,6 +304,8 @@ int main(void)
     tcase_add_test(tc, what_waited_has_less_time);
     tcase_add_test(tc, foreign_ones_go_to_all_but_shared_ones);
     tcase_add_test(tc, foreign_ones_are_looked_at);
+    tcase_add_test(tc, what_was_missed_is_told);
+    tcase_add_test(tc, what_was_missed_is_told_with_own_losses);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

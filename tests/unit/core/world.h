@@ -60,6 +60,7 @@ struct world_peer {
     bool slow;      /* the socket takes nothing: world_written() by hand */
     char got[4096]; /* payloads, each followed by a space; `*` before a redelivery */
     uint64_t deliveries, gaps;
+    unsigned gaps_n; /* how often */
     enum reason gap_reason;
     char headers[512]; /* of the last delivery, name=value; */
     char topic[256];
@@ -270,6 +271,7 @@ static inline uint64_t world_deliver(void *ctx, const struct delivery *d)
 
     for (unsigned i = 0; i < d->gaps_n; i++) {
         p->gaps += d->gaps[i].count;
+        p->gaps_n++;
         p->gap_reason = d->gaps[i].reason;
     }
     snprintf(p->topic, sizeof p->topic, "%s", d->topic->name);

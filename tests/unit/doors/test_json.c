@@ -427,13 +427,13 @@ END_TEST
 
 START_TEST(gaps_attempts_and_facts)
 {
-    const struct gap gaps[] = {{REASON_DROP_OLDEST, 14}, {REASON_EXPIRED, 1}};
+    const struct gap gaps[] = {{REASON_DROP_OLDEST, 14}, {REASON_EXPIRED, 1}, {REASON_NODE, 0}};
     struct talk *t = talk_open();
 
     say(t, "{\"id\":\"$consume\",\"data\":{\"queue\":\"q\",\"facts\":true}}\n", BYTES);
     deliver(1, "q",
             (struct given){
-                .data = "1", .n = 1, .type = JSON_TYPE, .attempt = 2, .gaps = gaps, .gaps_n = 2});
+                .data = "1", .n = 1, .type = JSON_TYPE, .attempt = 2, .gaps = gaps, .gaps_n = 3});
     fake.endpoint.ops->ready(fake.consumer[0].ctx); /* it has been said already */
     ck_assert_str_eq(
         hear(t),
@@ -441,6 +441,7 @@ START_TEST(gaps_attempts_and_facts)
         "{\"id\":\"$gap\",\"data\":{\"subscription\":1,\"lost\":14,\"reason\":"
         "\"drop-oldest\"}}\n"
         "{\"id\":\"$gap\",\"data\":{\"subscription\":1,\"lost\":1,\"reason\":\"expired\"}}\n"
+        "{\"id\":\"$gap\",\"data\":{\"subscription\":1,\"lost\":null,\"reason\":\"node\"}}\n"
         "{\"id\":\"q\",\"data\":1,\"meta\":{\"subscription\":1,\"delivery\":3,\"attempt\":2,"
         "\"seq\":41,\"time\":\"2026-11-22T22:37:14.007Z\",\"id\":900}}\n");
     talk_end(t);
