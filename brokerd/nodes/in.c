@@ -31,28 +31,72 @@ static void note_id(struct nodes *n, const char *id, size_t len)
     n->ids_count++;
 }
 
-/* [id, [field, bytes]] */
-static void take_entry(struct nodes *n, const struct redisReply *r)
+/* Somebody else wrote it, or another version of this. */
+static void tell_malformed(struct nodes *n)
+{
+    uint64_t left_out;
+
+    n->facts.malformed++;
+    if (log_limit_pass(&n->losing, n->now_ms, &left_out))
+        nodes_tell(n, LEVEL_WARNING, "topics_trouble", n->id,
+                   "topics: an entry of the inbox is not of a node that shares topics");
+}
+
+/* [id, [field, bytes]]; how many bytes. */
+static size_t take_entry(struct nodes *n, const struct redisReply *r)
 {
     const struct redisReply *fields;
     struct entry_in *e;
 
     if (r->type != REDIS_REPLY_ARRAY || r->elements != 2 ||
         r->element[0]->type != REDIS_REPLY_STRING)
-        return;
+        return 0;
     note_id(n, r->element[0]->str, r->element[0]->len);
     fields = r->element[1];
     if (fields->type != REDIS_REPLY_ARRAY || fields->elements != 2 ||
         fields->element[1]->type != REDIS_REPLY_STRING) {
-        n->facts.malformed++;
-        return;
+        tell_malformed(n);
+        return 0;
     }
     e = malloc(sizeof *e + fields->element[1]->len);
-    if (!e)
-        return; /* its numbers are missed */
+    if (!e) {
+        in_miss(n, NULL, 0, "there was no memory for an entry"); /* its numbers tell the rest */
+        return fields->element[1]->len;
+    }
     *e = (struct entry_in){.n = fields->element[1]->len};
     memcpy(e->bytes, fields->element[1]->str, e->n);
+    core_charge(n->core, (int64_t)e->n);
     list_push_back(&n->inbox, &e->link);
+    return e->n;
+}
+
+/* What has come is so large that the next is asked for one by one; or not any more. */
+static void note_size(struct nodes *n, size_t bytes)
+{
+    if (bytes >= READ_BYTES)
+        n->read_n = 1;
+    else if (bytes < READ_BYTES / 4 && n->read_n < READ_ENTRIES)
+        n->read_n *= 2;
+}
+
+/* No answer, or one that is too large to be one. What is in the inbox may be lost with the
+ * connection: who has sent it looks at this node's version, and says how far it was. */
+static void read_failed(struct nodes *n, const struct link_answer *a)
+{
+    struct slice del[] = {SLICE("DEL"), slice_str(n->inbox_key)};
+    uint64_t no_reply = link_counts(n->reader).malformed;
+
+    nodes_trouble(n, "topics: the inbox cannot be read", a);
+    n->read_ms = n->now_ms + (a->outcome == LINK_REPLIED ? AGAIN_MS : 0);
+    n->version++;
+    if (no_reply == n->no_reply)
+        return;
+    n->no_reply = no_reply;
+    n->read_n = 1;
+    if (++n->failures < READ_FAILURES)
+        return;
+    n->failures = 0;
+    (void)nodes_send(n, del, 2, NULL, NULL); /* it is made anew, and the loss told */
 }
 
 /* [[key, [entry, ..]]]; nothing if none came in time. */
@@ -60,13 +104,14 @@ static void on_read(void *ctx, const struct link_answer *a)
 {
     struct nodes *n = ctx;
     const struct redisReply *r = a->reply;
+    size_t bytes = 0;
 
     n->asked = false;
     if (!answer_is_good(a)) {
-        nodes_trouble(n, "topics: the inbox cannot be read", a);
-        n->read_ms = n->now_ms + (a->outcome == LINK_REPLIED ? AGAIN_MS : 0);
+        read_failed(n, a);
         return;
     }
+    n->failures = 0;
     if (r->type != REDIS_REPLY_ARRAY || r->elements != 1)
         return;
     r = r->element[0];
@@ -75,7 +120,8 @@ static void on_read(void *ctx, const struct link_answer *a)
         return;
     r = r->element[1];
     for (size_t i = 0; i < r->elements; i++)
-        take_entry(n, r->element[i]);
+        bytes += take_entry(n, r->element[i]);
+    note_size(n, bytes);
 }
 
 /* What could not be deleted comes again, and is known. */
@@ -119,7 +165,7 @@ void in_read(struct nodes *n)
     if (n->asked || n->stopping || !n->has_inbox || !list_empty(&n->inbox) ||
         n->now_ms < n->read_ms)
         return;
-    (void)snprintf(count, sizeof count, "%d", READ_ENTRIES);
+    (void)snprintf(count, sizeof count, "%u", n->read_n);
     (void)snprintf(block, sizeof block, "%d", READ_BLOCK_MS);
     args[2] = slice_str(count);
     args[4] = slice_str(block);
@@ -129,16 +175,43 @@ void in_read(struct nodes *n)
 
 /* ------------------------------------------------------------------------------ publishing */
 
-/* Numbers that did not come. */
-static void miss(struct nodes *n, struct peer *p, uint64_t count)
+static void hear_missed(void *arg, struct worker *w)
 {
+    (void)arg;
+    core_foreign_missed(worker_core(w));
+}
+
+/* Before what comes next is published, but not so often that many queues take all time. */
+void in_tell(struct nodes *n)
+{
+    if (!n->missed || n->now_ms < n->missed_ms)
+        return;
+    n->missed = false;
+    n->missed_ms = n->now_ms + MISSED_MS;
+    core_foreign_missed(n->core);
+    for (unsigned i = 1; i < n->parts_n; i++)
+        if (worker_call(n->worker, i, hear_missed, NULL) < 0)
+            n->missed = true;
+}
+
+void in_miss(struct nodes *n, struct peer *p, uint64_t count, const char *why)
+{
+    const char *of = p ? p->id : n->id;
     uint64_t left_out;
 
-    p->missed += count;
+    if (p)
+        p->missed += count;
     n->facts.missed += count;
-    if (log_limit_pass(&n->losing, n->now_ms, &left_out))
-        nodes_tell(n, LEVEL_WARNING, "topics_lost", p->id,
-                   "%llu messages of another node were lost", (unsigned long long)count);
+    n->missed = true;
+    in_tell(n);
+    if (n->stopping || !log_limit_pass(&n->losing, n->now_ms, &left_out))
+        return;
+    if (count)
+        nodes_tell(n, LEVEL_WARNING, "topics_lost", of, "%llu messages of another node were lost",
+                   (unsigned long long)count);
+    else
+        nodes_tell(n, LEVEL_WARNING, "topics_lost", of,
+                   "messages of another node may be lost, nobody knows how many: %s", why);
 }
 
 /* Is it the next of its sender? What was lost before it is told. */
@@ -148,13 +221,17 @@ static bool is_next(struct nodes *n, struct peer *p, const struct pack_head *hea
     if (head->session < p->their_session)
         return false;
     if (head->session > p->their_session) {
+        if (p->their_session)
+            in_miss(n, p, 0, "it took this node for dead meanwhile");
+        else if (head->first > 1)
+            in_miss(n, p, 0, "what it sent before is not known here");
+        p->expected = p->their_session ? 1 : head->first;
         p->their_session = head->session;
-        p->expected = 1;
     }
     if (head->first < p->expected) /* once more, or too late */
         return false;
     if (head->first > p->expected)
-        miss(n, p, head->first - p->expected);
+        in_miss(n, p, head->first - p->expected, "");
     p->expected = head->first + messages;
     return true;
 }
@@ -166,10 +243,12 @@ static bool begin_entry(struct nodes *n, const struct entry_in *e)
     uint64_t messages;
 
     if (unpack_check(bytes, &head, &messages) < 0) {
-        n->facts.malformed++;
+        tell_malformed(n);
         return false;
     }
     n->from = peers_get(n, head.from);
+    if (!n->from)
+        in_miss(n, NULL, messages, "");
     if (!n->from || !is_next(n, n->from, &head, messages))
         return false;
     n->from->received += messages;
@@ -181,10 +260,11 @@ static bool begin_entry(struct nodes *n, const struct entry_in *e)
 
 static void end_entry(struct nodes *n)
 {
-    struct list_node *l = list_pop(&n->inbox);
+    struct entry_in *e = LIST_ITEM(list_pop(&n->inbox), struct entry_in, link);
 
     n->unpacking = false;
-    free(LIST_ITEM(l, struct entry_in, link));
+    core_charge(n->core, -(int64_t)e->n);
+    free(e);
 }
 
 /* Some messages of the first entry; false: it has no more. */
@@ -203,6 +283,8 @@ static bool publish_some(struct nodes *n)
     run.type = n->unpack.type;
     if (core_publish_foreign(n->publisher, n->unpack.topic, &run, &from, &why) == 0)
         n->credit -= run.n;
+    else
+        in_miss(n, n->from, run.n, "");
     return true;
 }
 
@@ -227,7 +309,9 @@ bool in_publish(struct nodes *n)
 
 void in_free(struct nodes *n)
 {
-    while (!list_empty(&n->inbox))
-        end_entry(n);
+    struct list_node *l;
+
+    while ((l = list_pop(&n->inbox)) != NULL)
+        free(LIST_ITEM(l, struct entry_in, link));
     free(n->ids);
 }

@@ -14,13 +14,16 @@
 #include "libbroker/base/name.h"
 
 enum {
-    KEY_MAX = 256,       /* bytes of a key or channel */
-    CHUNKS_FLYING = 4,   /* entries of one node that Redis has not answered for */
-    READ_ENTRIES = 16,   /* read at a time */
-    READ_BLOCK_MS = 500, /* waited for, if there are none */
-    VIEWS_MAX = 256,     /* messages unpacked at a time */
-    AGAIN_MS = 1000,     /* after an answer of no use */
-    ARGS_MAX = 512,      /* filters in one command */
+    KEY_MAX = 256,        /* bytes of a key or channel */
+    CHUNKS_FLYING = 4,    /* entries of one node that Redis has not answered for */
+    READ_ENTRIES = 16,    /* read at a time, */
+    READ_BYTES = 1 << 22, /* but one by one where they are as large as this together */
+    READ_FAILURES = 4,    /* one by one, what came was no reply: it cannot be read */
+    MISSED_MS = 50,       /* subscribers are told so often at most */
+    READ_BLOCK_MS = 500,  /* waited for, if there are none */
+    VIEWS_MAX = 256,      /* messages unpacked at a time */
+    AGAIN_MS = 1000,      /* after an answer of no use */
+    ARGS_MAX = 512,       /* filters in one command */
 };
 
 struct peer;
@@ -32,9 +35,10 @@ struct chunk {
     struct nodes *nodes;
     struct peer *peer; /* NULL: it has gone meanwhile */
     struct pack pack;
-    uint64_t start; /* position of the outlet's output when it was begun */
-    uint64_t first; /* number of its first message */
-    uint64_t messages;
+    uint64_t start;    /* position of the outlet's output when it was begun */
+    uint64_t first;    /* number of its first message */
+    uint64_t messages; /* 0: it says how far the numbers went, see out_mark() */
+    size_t charged;    /* of the budget */
 };
 
 /* Another node. */
@@ -55,6 +59,8 @@ struct peer {
     struct chunk *open;     /* being packed, or NULL */
     struct list ready;      /* struct chunk */
     unsigned flying;
+    bool mark;        /* it may not know how far its numbers went */
+    bool last_marked; /* and was told for the last time */
 
     /* what comes from it */
     uint64_t their_session, expected;
@@ -114,6 +120,7 @@ struct nodes {
     struct routes *routes; /* of that */
     size_t wanted;         /* filters the outlet is bound to */
     bool has_inbox;
+    bool listed; /* and was there with the last beat */
     bool scanning;
     uint64_t beat;
     int64_t beat_ms, scanned_ms; /* next; last */
@@ -127,9 +134,14 @@ struct nodes {
     struct unpack unpack;
     bool unpacking; /* the first of inbox */
     struct peer *from;
-    bool asked;      /* a read is on its way */
-    int64_t read_ms; /* not before */
-    char *ids;       /* of entries to be deleted, one after the other, terminated each */
+    bool asked;        /* a read is on its way */
+    unsigned read_n;   /* entries it asks for */
+    unsigned failures; /* reads, one after the other, of what cannot be read */
+    uint64_t no_reply; /* link_counts(reader).malformed, when that was looked at last */
+    bool missed;       /* subscribers are to be told of a gap, */
+    int64_t missed_ms; /* not before */
+    int64_t read_ms;   /* not before */
+    char *ids;         /* of entries to be deleted, one after the other, terminated each */
     size_t ids_n, ids_cap, ids_count;
     uint64_t credit;
     struct msg_view views[VIEWS_MAX];
@@ -178,11 +190,18 @@ void out_send(struct nodes *n);
 void out_forget(struct peer *p);
 /* All was sent and answered. */
 bool out_is_empty(const struct nodes *n);
+/* Once a second: tell those that may not know it how far their numbers went. */
+void out_mark(struct nodes *n);
 
 /* ---- in.c */
 /* Publish what was read, as far as there is credit; read more. True: the core was called. */
 bool in_publish(struct nodes *n);
 void in_read(struct nodes *n);
+/* So many messages of `p` did not come (0: nobody knows), and `why` is what is known about it:
+ * counted, told, and subscribers hear of a gap. */
+void in_miss(struct nodes *n, struct peer *p, uint64_t count, const char *why);
+/* Subscribers hear of it, if they were told too lately before. */
+void in_tell(struct nodes *n);
 void in_free(struct nodes *n);
 
 #endif

@@ -183,6 +183,7 @@ static int open_endpoint(struct nodes *n)
         r = core_publisher_open(n->ep, PUBLISH_WINDOW, n, &n->publisher);
     if (r == 0)
         core_publisher_never_hold(n->publisher);
+    n->read_n = READ_ENTRIES;
     n->credit = 1; /* the first needs none */
     return r;
 }
@@ -275,6 +276,7 @@ static bool on_input(void *ctx)
     link_run(n->reader, n->now_ms);
     if (n->now_ms >= n->beat_ms)
         peers_beat(n);
+    in_tell(n);
     (void)in_publish(n);
     return false;
 }
@@ -335,6 +337,8 @@ static int64_t on_release(void *ctx)
         due = earlier(due, n->read_ms);
     if (n->tell_ms > n->now_ms)
         due = earlier(due, n->tell_ms);
+    if (n->missed)
+        due = earlier(due, n->missed_ms);
     return due;
 }
 

@@ -12,10 +12,12 @@
  *          so no more for NODES_DEAD_MS is gone: nothing is sent to it.
  *          A message arrives once or never, and those of one publisher in order. What is lost
  *          (Redis slow or gone, an inbox too long) is counted by who knows of it: the sender what
- *          it could not send, the receiver the numbers that it did not get.
+ *          it could not send, the receiver the numbers that it did not get. Who consumes on the
+ *          receiver is told a gap; that of the last messages shows by an entry without messages,
+ *          which says how far the numbers went.
  *          Publishers are never slowed down by it, and memory is bounded: by the outlet, a
- *          subscription that drops its oldest; by OUT_HIGH_WATER on its way; by NODES_INBOX in
- *          Redis.
+ *          subscription that drops its oldest; by OUT_HIGH_WATER on its way; by NODES_INBOX and
+ *          NODES_INBOX_BYTES in Redis.
  * Owner    nodes_new() to nodes_free(): after the cores, before the loops they live in.
  * Errors   0 or -errno.
  * Thread   As each function says; worker 0's where nothing is said. */
@@ -35,8 +37,10 @@ enum {
     NODES_DEAD_MS = 5000,        /* one that has not done so for so long is not there */
     NODES_FORGET_MS = 15000,     /* and is forgotten, also by Redis */
     NODES_KEEP_MS = 30000,       /* as are its inbox and its filters */
-    NODES_INBOX = 2048,          /* entries of an inbox, about; the oldest give way */
-    NODES_ENTRY_BYTES = 1 << 16, /* of one entry, unless its only message is larger */
+    NODES_INBOX = 4096,          /* entries of an inbox, about, */
+    NODES_INBOX_BYTES = 1 << 26, /* and of their bytes; the oldest give way */
+    NODES_ENTRY_BYTES = 1 << 16, /* of one entry, unless its last message is larger */
+    NODES_ENTRY_MAX = 1 << 25,   /* of any: what makes it larger is lost */
     NODES_ID_MAX = 96,
     NODES_ERROR_MAX = 256,
 };

@@ -37,9 +37,20 @@ static struct chunk *chunk_begin(struct peer *p)
 
 static void chunk_close(struct peer *p)
 {
-    if (p->open)
-        list_push_back(&p->ready, &p->open->ready);
+    struct chunk *k = p->open;
+
+    if (!k)
+        return;
+    list_push_back(&p->ready, &k->ready);
+    k->charged = k->pack.cap;
+    core_charge(k->nodes->core, (int64_t)k->charged);
     p->open = NULL;
+}
+
+/* More than an entry may have. */
+static bool is_too_large(const struct chunk *k, const struct msg_view *v)
+{
+    return k->pack.n + v->len + (v->meta ? v->meta->headers.n : 0) > NODES_ENTRY_MAX;
 }
 
 /* Where a run of the delivery goes on, in the chunk that is open. */
@@ -60,11 +71,13 @@ static void pack_for(struct peer *p, const struct delivery *d)
     for (uint32_t i = 0; i < d->run.n; i++) {
         if (!running)
             running = run_begin(p, d, i);
-        if (running &&
-            pack_message(&p->open->pack, &d->run.v[i], core_outlet_ttl(outlet, d, i)) == 0)
+        if (running && !is_too_large(p->open, &d->run.v[i]) &&
+            pack_message(&p->open->pack, &d->run.v[i], core_outlet_ttl(outlet, d, i)) == 0) {
             p->open->messages++;
-        else
+        } else {
             lose(p, 1);
+            p->mark = true;
+        }
         if (!running || p->next != p->open->first + p->open->messages - 1 ||
             p->open->pack.n >= NODES_ENTRY_BYTES) {
             chunk_close(p);
@@ -74,23 +87,32 @@ static void pack_for(struct peer *p, const struct delivery *d)
     }
 }
 
-/* Whom they were for is not known. */
-static void tell_gaps(struct nodes *n, const struct delivery *d)
+/* Whom they were for is not known: each that wants anything has them among its numbers. */
+static void lose_for_all(struct nodes *n, uint64_t lost)
 {
-    uint64_t lost = 0;
     struct list_node *l;
 
-    for (unsigned i = 0; i < d->gaps_n; i++)
-        lost += d->gaps[i].count;
     if (!lost)
         return;
     n->facts.lost += lost;
     for (l = list_first(&n->peers); l; l = list_next(&n->peers, l)) {
         struct peer *p = LIST_ITEM(l, struct peer, link);
 
+        if (!p->alive || !map_len(&p->filters))
+            continue;
         chunk_close(p);
         p->next += lost;
+        p->mark = true;
     }
+}
+
+static void tell_gaps(struct nodes *n, const struct delivery *d)
+{
+    uint64_t lost = 0;
+
+    for (unsigned i = 0; i < d->gaps_n; i++)
+        lost += d->gaps[i].count;
+    lose_for_all(n, lost);
 }
 
 uint64_t out_take(struct nodes *n, const struct delivery *d)
@@ -101,7 +123,7 @@ uint64_t out_take(struct nodes *n, const struct delivery *d)
         tell_gaps(n, d);
     r = route_get(n->routes, topic_slice(d->topic));
     if (!r) {
-        n->facts.lost += d->run.n;
+        lose_for_all(n, d->run.n);
         return n->position;
     }
     for (uint32_t i = 0; i < r->n; i++) {
@@ -130,6 +152,7 @@ static void chunk_end(struct chunk *k)
 {
     list_remove(&k->link);
     list_remove(&k->ready);
+    core_charge(k->nodes->core, -(int64_t)k->charged);
     pack_fini(&k->pack);
     free(k);
 }
@@ -139,22 +162,35 @@ static void on_sent(void *ctx, const struct link_answer *a)
     struct chunk *k = ctx;
     struct nodes *n = k->nodes;
 
-    if (k->peer)
+    bool good = answer_is_good(a) && a->reply->type != REDIS_REPLY_NIL;
+
+    if (k->peer) {
         k->peer->flying--;
-    if (answer_is_good(a) && a->reply->type != REDIS_REPLY_NIL) {
+        k->peer->mark |= k->messages || !good;
+    }
+    if (good) {
         n->facts.forwarded += k->messages;
-        n->facts.entries++;
+        n->facts.entries += k->messages > 0;
         if (k->peer)
             k->peer->forwarded += k->messages;
     } else {
         n->facts.lost += k->messages;
         if (k->peer)
             k->peer->lost += k->messages;
-        if (!answer_is_good(a))
+        if (!answer_is_good(a) && k->messages)
             nodes_trouble(n, "topics: messages for another node are lost", a);
     }
     chunk_end(k);
     note_written(n);
+}
+
+/* How many entries may stay in the inbox: fewer where they are large, so that their bytes are
+ * bounded whoever reads them when. */
+static unsigned inbox_room(size_t entry)
+{
+    size_t least = NODES_INBOX_BYTES / NODES_INBOX;
+
+    return (unsigned)(NODES_INBOX_BYTES / (entry > least ? entry : least));
 }
 
 static int send_chunk(struct peer *p, struct chunk *k)
@@ -165,7 +201,7 @@ static int send_chunk(struct peer *p, struct chunk *k)
         SLICE("MAXLEN"), SLICE("~"),          {0},
         SLICE("*"),      SLICE("m"),          slice_of(k->pack.bytes, k->pack.n)};
 
-    (void)snprintf(most, sizeof most, "%d", NODES_INBOX);
+    (void)snprintf(most, sizeof most, "%u", inbox_room(k->pack.n));
     args[5] = slice_str(most);
     return nodes_send(p->nodes, args, sizeof args / sizeof args[0], on_sent, k);
 }
@@ -178,24 +214,54 @@ static void send_for(struct peer *p)
         chunk_close(p);
     while (p->flying < CHUNKS_FLYING && (l = list_first(&p->ready)) != NULL) {
         struct chunk *k = LIST_ITEM(l, struct chunk, ready);
-        int r = k->messages ? send_chunk(p, k) : 0;
+        int r = send_chunk(p, k);
 
         if (r == -EAGAIN)
             return;
         list_remove(&k->ready);
-        if (r == 0 && k->messages) {
+        if (r == 0) {
             p->flying++;
             continue;
         }
         lose(p, k->messages);
+        p->mark = true;
         chunk_end(k);
     }
 }
 
-void out_send(struct nodes *n)
+/* What was sent last may be lost with nothing coming behind it that would show that. */
+static void mark(struct peer *p)
+{
+    if (!p->mark || !p->alive || p->open || p->flying || !list_empty(&p->ready) || !chunk_begin(p))
+        return;
+    p->mark = false;
+    chunk_close(p);
+}
+
+void out_mark(struct nodes *n)
 {
     for (struct list_node *l = list_first(&n->peers); l; l = list_next(&n->peers, l))
-        send_for(LIST_ITEM(l, struct peer, link));
+        mark(LIST_ITEM(l, struct peer, link));
+}
+
+/* This node stops, and will not say it later. */
+static void mark_last(struct peer *p)
+{
+    if (!p->mark || p->last_marked || p->open || p->flying || !list_empty(&p->ready))
+        return;
+    p->last_marked = true;
+    mark(p);
+}
+
+void out_send(struct nodes *n)
+{
+    for (struct list_node *l = list_first(&n->peers); l; l = list_next(&n->peers, l)) {
+        struct peer *p = LIST_ITEM(l, struct peer, link);
+
+        if (n->stopping && core_outlet_waiting(n->outlet) == 0)
+            mark_last(p);
+        send_for(p);
+    }
     note_written(n);
 }
 
@@ -203,7 +269,8 @@ void out_forget(struct peer *p)
 {
     struct list_node *l, *next;
 
-    p->open = NULL;
+    chunk_close(p);
+    p->flying = 0;
     for (l = list_first(&p->nodes->chunks); l; l = next) {
         struct chunk *k = LIST_ITEM(l, struct chunk, link);
         bool flies = !list_linked(&k->ready);
@@ -212,8 +279,10 @@ void out_forget(struct peer *p)
         if (k->peer != p)
             continue;
         k->peer = NULL;
-        if (!flies || k->messages == 0)
-            chunk_end(k);
+        if (flies)
+            continue;
+        lose(p, k->messages);
+        chunk_end(k);
     }
     note_written(p->nodes);
 }

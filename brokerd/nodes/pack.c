@@ -238,9 +238,7 @@ int unpack_check(struct slice entry, struct pack_head *ret, uint64_t *ret_messag
             if (!take_message(&u.rest, &v, &meta) || !is_good(&meta))
                 return -EPROTO;
     }
-    return *ret_messages && !__builtin_add_overflow(ret->first, *ret_messages, &(uint64_t){0})
-               ? 0
-               : -EPROTO;
+    return !__builtin_add_overflow(ret->first, *ret_messages, &(uint64_t){0}) ? 0 : -EPROTO;
 }
 
 void unpack_begin(struct unpack *u, struct slice entry)

@@ -7,6 +7,7 @@
  *              run, ..  u8 length, topic, type, u64 id, u64 time, u32 n, then n messages:
  *              message  u8 what it has, u32 length, [u16 length, headers], [type], [u64 ttl], data
  *              type     u8 id, and for CTYPE_NAMED: u8 length, name
+ *          Without a run it says how far the numbers went: up to before `first`.
  *          Messages of a run have ids that count up from the run's, and were published at the same
  *          time. `first` numbers the messages that a sender had for this receiver, in a session.
  * Owner    A struct pack owns its bytes. What is unpacked borrows the bytes.

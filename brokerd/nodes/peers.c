@@ -152,6 +152,7 @@ static void set_alive(struct peer *p)
         return;
     p->alive = true;
     p->version = 0;
+    p->mark = p->session != 0; /* it is to know that what came meanwhile was not for it */
     p->session = ++n->sessions;
     p->next = 1;
     n->facts.nodes++;
@@ -169,6 +170,8 @@ static void set_gone(struct peer *p, enum log_level level, const char *text)
     out_forget(p);
     n->facts.nodes--;
     nodes_tell(n, level, "node_down", p->id, "%s", text);
+    if (level == LEVEL_WARNING) /* it did not say good-bye */
+        in_miss(n, p, 0, "what it had not sent yet");
 }
 
 static void peer_free(struct peer *p)
@@ -215,6 +218,7 @@ static void ask_filters(struct peer *p, uint64_t version)
     set_key(p->nodes, p->id, "w", key);
     args[1] = slice_str(key);
     p->reread = false;
+    p->mark |= p->next > 1; /* it may have lost something, and says all anew for that */
     p->asked_version = version;
     p->reading = nodes_send(p->nodes, args, 2, on_filters, p) == 0;
 }
@@ -352,6 +356,19 @@ void peers_hear(struct nodes *n, struct slice text)
 
 /* --------------------------------------------------------------------------------- the own beat */
 
+/* Who was in it before, and is not now, was taken for dead: nothing was sent to it. */
+static void on_said_alive(void *ctx, const struct link_answer *a)
+{
+    struct nodes *n = ctx;
+    long long made;
+
+    if (!answer_number(a, &made))
+        return;
+    if (made && n->listed)
+        in_miss(n, NULL, 0, "the list of nodes did not have this one any more");
+    n->listed = true;
+}
+
 static void say_alive(struct nodes *n)
 {
     char state[48];
@@ -360,7 +377,7 @@ static void say_alive(struct nodes *n)
     (void)snprintf(state, sizeof state, "%llu %llu", (unsigned long long)++n->beat,
                    (unsigned long long)n->version);
     args[3] = slice_str(state);
-    (void)nodes_send(n, args, 4, NULL, NULL);
+    (void)nodes_send(n, args, 4, on_said_alive, n);
 }
 
 static void on_inbox_made(void *ctx, const struct link_answer *a)
@@ -393,7 +410,8 @@ static void on_inbox_kept(void *ctx, const struct link_answer *a)
 
     if (!answer_number(a, &kept) || kept)
         return;
-    n->has_inbox = false; /* Redis has lost it */
+    n->has_inbox = false;
+    in_miss(n, NULL, 0, "Redis has lost this node's inbox");
     make_inbox(n);
 }
 
@@ -436,6 +454,7 @@ void peers_beat(struct nodes *n)
         say_alive(n);
     }
     scan(n);
+    out_mark(n);
 }
 
 void peers_free(struct nodes *n)

@@ -151,6 +151,7 @@ wait_until 10 all_known
 wait_until 10 grep -q last "$TMP/hung"
 kill "${sub[hung]}"
 at_least one 's["counters"]["topics_lost"]' 1 || fail "nothing was lost"
+assert_grep '^broker sub: lost an unknown number of messages \(node\)$' "$TMP/hung.err" # in its stream
 grep -v last "$TMP/hung" >"$TMP/numbers"
 sort -n -u -C "$TMP/numbers" || fail "out of order, or twice"
 known=$(figure two 's["counters"]["topics_received"] + s["counters"]["topics_missed"]')
