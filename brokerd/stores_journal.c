@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "brokerd/core/store.h"
+#include "brokerd/store/journal/explain.h"
 #include "brokerd/store/journal/journal.h"
 #include "brokerd/stores_internal.h"
 #include "config/options.h"
@@ -63,13 +64,15 @@ static void say_opened(const struct settings_journal *o, struct journal *j, int6
     const struct recovery *r = journal_recovery(j);
     struct journal_facts f = journal_facts(j);
 
-    for (uint64_t i = 0; i < r->damaged && i < DAMAGE_TOLD; i++)
+    for (uint64_t i = 0; i < r->damaged && i < DAMAGE_TOLD; i++) {
+        char text[96];
+
+        explain_damage(&r->damage[i], text, sizeof text);
         log_event(LEVEL_ERROR, "store_damaged",
                   LOG_FACTS({"store", "journal", 0}, {"segment", NULL, r->damage[i].segment},
                             {"batches", NULL, r->damage[i].batches}),
-                  "journal: %010u.seg is damaged from byte %llu to %llu",
-                  (unsigned)r->damage[i].segment, (unsigned long long)r->damage[i].from,
-                  (unsigned long long)r->damage[i].to);
+                  "journal: %s", text);
+    }
     if (r->torn_bytes)
         log_event(LEVEL_NOTICE, "store_torn",
                   LOG_FACTS({"store", "journal", 0}, {"bytes", NULL, r->torn_bytes}),

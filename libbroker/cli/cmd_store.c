@@ -48,9 +48,10 @@ static json_t *json_damage(const struct tool *t)
     struct tool_damage d;
 
     for (size_t i = 0; tool_damage(t, i, &d); i++)
-        json_array_append_new(list, json_pack("{s:I,s:I,s:I,s:I}", "segment", (json_int_t)d.segment,
-                                              "from", (json_int_t)d.from, "to", (json_int_t)d.to,
-                                              "batches", (json_int_t)d.batches));
+        json_array_append_new(list,
+                              json_pack("{s:I,s:I,s:I,s:I,s:b}", "segment", (json_int_t)d.segment,
+                                        "from", (json_int_t)d.from, "to", (json_int_t)d.to,
+                                        "batches", (json_int_t)d.batches, "missing", d.missing));
     return list;
 }
 
@@ -66,7 +67,8 @@ static json_t *json_facts(const char *path, const struct tool *t)
                 {"messages", f->messages},     {"retained", f->retained},
                 {"bytes", f->bytes},           {"live_bytes", f->data + f->notes},
                 {"torn_bytes", f->torn_bytes}, {"blank", f->blank},
-                {"damaged", f->damaged},       {"lost_batches", f->lost_batches}};
+                {"damaged", f->damaged},       {"lost_batches", f->lost_batches},
+                {"missing", f->missing}};
     json_t *o = json_pack("{s:s}", "path", path);
     char id[24];
 
@@ -116,9 +118,12 @@ static void print_damage(const struct tool *t)
         printf("damaged          %s\n", d.text);
     if (f->damaged > i)
         printf("damaged          %s places more\n", cli_count_text(f->damaged - i, a));
-    printf("DAMAGED: %s place%s, %s batch%s lost\n", cli_count_text(f->damaged, a),
+    printf("DAMAGED: %s place%s, %s batch%s lost", cli_count_text(f->damaged, a),
            f->damaged == 1 ? "" : "s", cli_count_text(f->lost_batches, b),
            f->lost_batches == 1 ? "" : "es");
+    if (f->missing)
+        printf(", %s file%s missing", cli_count_text(f->missing, a), f->missing == 1 ? "" : "s");
+    putchar('\n');
 }
 
 static int run_check(struct cli *cli, void *given)
@@ -313,7 +318,7 @@ static int copy_snapshot(const struct cli *cli, const char *from, const char *to
     r = cli_store_open(cli, to, &t);
     if (r != CLI_OK)
         return r;
-    if (tool_facts(t)->lost_batches)
+    if (tool_facts(t)->lost_batches || tool_facts(t)->missing)
         r = cli_error(cli, "%s is damaged, as what it was copied from: see broker store check", to);
     if (cli->json) {
         json_t *answer = json_facts(to, t);

@@ -309,7 +309,8 @@ static int export_to_stdout(struct cli *cli, const struct cli_store_options *o)
         else
             cli_note(cli, "%llu messages of %llu queues", (unsigned long long)e.messages,
                      (unsigned long long)e.queues);
-        if (code == CLI_OK && (e.damaged || tool_facts(e.tool)->lost_batches))
+        if (code == CLI_OK &&
+            (e.damaged || tool_facts(e.tool)->lost_batches || tool_facts(e.tool)->missing))
             code = cli_error(cli, "%s is damaged: not everything could be exported", cli->args[0]);
     }
     tool_close(e.tool);

@@ -160,6 +160,14 @@ static bool same(const struct counts *a, const struct counts *b)
            a->returned == b->returned && a->next == b->next;
 }
 
+static void remove_lock(void)
+{
+    char name[128];
+
+    (void)snprintf(name, sizeof name, "%s/lock", path);
+    (void)unlink(name);
+}
+
 static void remove_all(void)
 {
     char command[128];
@@ -172,6 +180,10 @@ static void remove_all(void)
     for (size_t i = 0; i < n; i++)
         must(files_remove(&f, list[i].number) == 0);
     free(list);
+    must(files_cleared(&f, &list, &n) == 0);
+    for (size_t i = 0; i < n; i++)
+        files_forget_cleared(&f, list[i].number);
+    free(list);
     files_forget_prepared(&f);
     (void)snprintf(command, sizeof command, "%s/damaged", path);
     if (access(command, F_OK) == 0) { /* as another folder is removed */
@@ -181,6 +193,7 @@ static void remove_all(void)
         must(rename(command, to) == 0 && keep_no_snapshot(&f) == 0);
     }
     files_close(&f);
+    remove_lock(); /* it says which segment was the last */
 }
 
 static void make_path(void)
@@ -192,10 +205,7 @@ static void make_path(void)
 
 static void remove_path(void)
 {
-    char name[128];
-
-    (void)snprintf(name, sizeof name, "%s/lock", path);
-    (void)unlink(name);
+    remove_lock();
     (void)rmdir(path);
 }
 

@@ -317,8 +317,11 @@ bool catalog_definition(const struct stored_queue *q, struct record *ret)
 
 int catalog_apply(struct catalog *c, const struct record *r, uint32_t segment, uint32_t offset)
 {
-    struct stored_queue *q = queue_get(c, r->queue, segment);
+    struct stored_queue *q;
 
+    if (r->kind == RECORD_SEGMENTS) /* of no queue: recovery's (recover.c) */
+        return 0;
+    q = queue_get(c, r->queue, segment);
     if (!q)
         return -ENOMEM;
     if (q->gone && r->kind != RECORD_GONE)
@@ -338,6 +341,8 @@ int catalog_apply(struct catalog *c, const struct record *r, uint32_t segment, u
         return apply_queue(c, q, r, segment);
     case RECORD_GONE:
         return apply_gone(c, q, r, segment);
+    case RECORD_SEGMENTS:
+        break;
     }
     return -EPROTO;
 }
@@ -368,6 +373,8 @@ bool catalog_needs(const struct catalog *c, const struct record *r, uint32_t seg
         return q->defined == segment;
     case RECORD_GONE:
         return q->defined == segment && segments_any(&c->segments, q->first, q->last, segment);
+    case RECORD_SEGMENTS:
+        break;
     }
     return false;
 }

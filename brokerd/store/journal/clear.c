@@ -202,6 +202,8 @@ static int clear_record(const struct clear *w, const struct record *r, uint32_t 
         if (!first && catalog_definition(catalog_queue(w->catalog, r->queue), &now))
             return w->write(w->ctx, &now);
         break;
+    case RECORD_SEGMENTS: /* is never needed */
+        break;
     }
     return 0;
 }

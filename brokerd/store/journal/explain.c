@@ -33,6 +33,10 @@ void explain_open(const char *path, int status, long pid, char *to, size_t n)
 
 void explain_damage(const struct damage *d, char *to, size_t n)
 {
+    if (d->missing) {
+        (void)snprintf(to, n, "%010u.seg is missing", d->segment);
+        return;
+    }
     (void)snprintf(to, n, "%010u.seg, bytes %llu to %llu: ", d->segment,
                    (unsigned long long)d->from, (unsigned long long)d->to);
     if (d->batches)
@@ -47,10 +51,15 @@ static void explain_lost(const char *path, const struct recovery *r, char *to, s
     unsigned told = 0;
     char place[80];
 
-    (void)snprintf(to, n, "%s is damaged: %llu batch%s of confirmed messages lost (", path,
-                   (unsigned long long)r->lost_batches, r->lost_batches == 1 ? "" : "es");
+    (void)snprintf(to, n, "%s is damaged: ", path);
+    if (r->missing)
+        add(to, n, "%llu file%s missing%s", (unsigned long long)r->missing,
+            r->missing == 1 ? " is" : "s are", r->lost_batches ? ", " : " (");
+    if (r->lost_batches)
+        add(to, n, "%llu batch%s of confirmed messages lost (", (unsigned long long)r->lost_batches,
+            r->lost_batches == 1 ? "" : "es");
     for (unsigned i = 0; i < r->damaged && i < DAMAGE_TOLD && told < PLACES_TOLD; i++) {
-        if (!r->damage[i].batches)
+        if (!r->damage[i].batches && !r->damage[i].missing)
             continue;
         explain_damage(&r->damage[i], place, sizeof place);
         add(to, n, "%s%s", told++ ? "; " : "", place);
@@ -75,7 +84,7 @@ void explain_recovery(const char *path, int status, const struct recovery *r, ch
             (void)snprintf(to, n,
                            "%s/%010u.seg has a record of kind %u, this program knows up to %d: it "
                            "was written by a later one",
-                           path, r->at, r->newer_kind, RECORD_REWOUND);
+                           path, r->at, r->newer_kind, RECORD_KINDS);
             return;
         }
         (void)snprintf(to, n,

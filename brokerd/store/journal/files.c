@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { COPY_BYTES = 1 << 20 };
+enum { COPY_BYTES = 1 << 20, LOCK_TEXT = 64 };
 
 static int failed(void)
 {
@@ -24,12 +24,20 @@ const char *files_path(const struct files *f, const char *name, char *to)
     return to;
 }
 
-const char *files_segment_path(const struct files *f, uint32_t number, char *to)
+/* Kinds of numbered files. */
+static const char segment[] = ".seg", cleared[] = ".old";
+
+static const char *path_of(const struct files *f, uint32_t number, const char *kind, char *to)
 {
     char name[FILES_NAME];
 
-    (void)snprintf(name, sizeof name, "%010u.seg", number);
+    (void)snprintf(name, sizeof name, "%010u%s", number, kind);
     return files_path(f, name, to);
+}
+
+const char *files_segment_path(const struct files *f, uint32_t number, char *to)
+{
+    return path_of(f, number, segment, to);
 }
 
 static int sync_path(const char *path)
@@ -95,14 +103,33 @@ static int take_lock(struct files *f, int how, pid_t *ret_pid)
     return -EBUSY;
 }
 
+/* The lock file's two lines, of one size at all times. The second one has the number twice, so that
+ * what was torn is not taken for one. */
+static int write_lock(const struct files *f, uint32_t newest)
+{
+    char text[LOCK_TEXT];
+    int n = snprintf(text, sizeof text, "%-20ld\n%010u %010u\n", (long)getpid(), newest, newest);
+
+    return pwrite(f->lock, text, (size_t)n, 0) < 0 ? failed() : 0;
+}
+
+/* The segment that was begun last; 0: it is not known. */
+static uint32_t read_newest(const struct files *f)
+{
+    char text[LOCK_TEXT] = "", *at;
+    unsigned long once, twice;
+
+    if (f->lock < 0 || pread(f->lock, text, sizeof text - 1, 0) < 0)
+        return 0;
+    (void)strtol(text, &at, 10);
+    once = strtoul(at, &at, 10);
+    twice = strtoul(at, &at, 10);
+    return once == twice && once <= UINT32_MAX ? (uint32_t)once : 0;
+}
+
 static int sign_lock(struct files *f)
 {
-    char text[24];
-    int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-
-    if (ftruncate(f->lock, 0) < 0 || pwrite(f->lock, text, (size_t)n, 0) < 0)
-        return failed();
-    return 0;
+    return write_lock(f, read_newest(f));
 }
 
 int files_open(const char *path, struct files *ret, pid_t *ret_pid)
@@ -153,12 +180,12 @@ void files_close(struct files *f)
     f->lock = f->dir = -1;
 }
 
-/* The number of a segment's file; 0: it is none. */
-static uint32_t number_of(const char *name)
+/* The number in the name of a file of that kind; 0: it is none. */
+static uint32_t number_of(const char *name, const char *kind)
 {
     size_t digits = strspn(name, "0123456789");
     unsigned long n =
-        digits == 10 && strcmp(name + digits, ".seg") == 0 ? strtoul(name, NULL, 10) : 0;
+        digits == 10 && strcmp(name + digits, kind) == 0 ? strtoul(name, NULL, 10) : 0;
 
     return n <= UINT32_MAX ? (uint32_t)n : 0;
 }
@@ -171,9 +198,8 @@ static int by_number(const void *one, const void *other)
 }
 
 /* 1: it is the n-th; 0: it is not there. */
-static int list_add(const struct files *f, uint32_t number, struct journal_file **list, size_t n)
+static int list_add(const char *at, uint32_t number, struct journal_file **list, size_t n)
 {
-    char at[PATH_MAX];
     struct stat st;
 
     if ((n & (n + 1)) == 0) { /* room for n + 1 was made, a power of two */
@@ -183,7 +209,7 @@ static int list_add(const struct files *f, uint32_t number, struct journal_file 
             return -ENOMEM;
         *list = grown;
     }
-    if (stat(files_segment_path(f, number, at), &st) < 0)
+    if (stat(at, &st) < 0)
         return errno == ENOENT ? 0 : failed(); /* it was removed since */
     if (!S_ISREG(st.st_mode))
         return -EINVAL;
@@ -191,9 +217,11 @@ static int list_add(const struct files *f, uint32_t number, struct journal_file 
     return 1;
 }
 
-int files_list(const struct files *f, struct journal_file **ret, size_t *ret_n)
+static int list_kind(const struct files *f, const char *kind, struct journal_file **ret,
+                     size_t *ret_n)
 {
     struct journal_file *list = NULL;
+    char at[PATH_MAX];
     struct dirent *e;
     size_t n = 0;
     int r = 0;
@@ -202,11 +230,11 @@ int files_list(const struct files *f, struct journal_file **ret, size_t *ret_n)
     if (!d)
         return failed();
     while (r >= 0 && (errno = 0, e = readdir(d)) != NULL) {
-        uint32_t number = number_of(e->d_name);
+        uint32_t number = number_of(e->d_name, kind);
 
         if (!number)
             continue;
-        r = list_add(f, number, &list, n);
+        r = list_add(path_of(f, number, kind, at), number, &list, n);
         n += r > 0;
     }
     if (r >= 0)
@@ -221,6 +249,16 @@ int files_list(const struct files *f, struct journal_file **ret, size_t *ret_n)
     *ret = list;
     *ret_n = n;
     return 0;
+}
+
+int files_list(const struct files *f, struct journal_file **ret, size_t *ret_n)
+{
+    return list_kind(f, segment, ret, ret_n);
+}
+
+int files_cleared(const struct files *f, struct journal_file **ret, size_t *ret_n)
+{
+    return list_kind(f, cleared, ret, ret_n);
 }
 
 int files_sync_directory(const struct files *f)
@@ -305,14 +343,19 @@ int files_source_init(struct files_source *s, const struct files *f)
 
     *s = (struct files_source){.files = f};
     s->source = (struct journal_source){.ctx = s, .load = source_load, .unload = source_unload};
+    s->source.newest = read_newest(f);
     r = files_list(f, &s->list, &s->source.files_n);
+    if (r == 0)
+        r = files_cleared(f, &s->cleared, &s->source.cleared_n);
     s->source.files = s->list;
+    s->source.cleared = s->cleared;
     return r;
 }
 
 void files_source_fini(struct files_source *s)
 {
     free(s->list);
+    free(s->cleared);
     free(s->buffer);
     *s = (struct files_source){0};
 }
@@ -413,7 +456,11 @@ int files_publish(const struct files *f, int fd, uint32_t number)
         return r;
     if (rename(files_path(f, "next", from), files_segment_path(f, number, to)) < 0)
         return failed();
-    return files_sync_directory(f);
+    r = files_sync_directory(f);
+    if (r < 0)
+        return r;
+    r = write_lock(f, number);
+    return r == -ENOSPC || r == -EDQUOT ? 0 : r;
 }
 
 int files_cut(int fd, uint64_t size)
@@ -421,13 +468,49 @@ int files_cut(int fd, uint64_t size)
     return ftruncate(fd, (off_t)size) < 0 ? failed() : 0;
 }
 
+/* The space of a file that was cleared; but other names of it (snapshot/, damaged/) keep it. */
+static void give_back(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+
+    if (fd < 0)
+        return;
+    if (fstat(fd, &st) == 0 && st.st_nlink == 1)
+        (void)files_cut(fd, 0);
+    close(fd);
+}
+
 int files_remove(const struct files *f, uint32_t number)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    int r;
+
+    if (rename(files_segment_path(f, number, from), path_of(f, number, cleared, to)) < 0)
+        return failed();
+    r = files_sync_directory(f);
+    if (r == 0)
+        give_back(to);
+    return r;
+}
+
+void files_forget_cleared(const struct files *f, uint32_t number)
 {
     char at[PATH_MAX];
 
-    if (unlink(files_segment_path(f, number, at)) < 0)
+    (void)unlink(path_of(f, number, cleared, at));
+}
+
+int files_note_cleared(const struct files *f, uint32_t number)
+{
+    char at[PATH_MAX];
+    int fd =
+        open(path_of(f, number, cleared, at), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0)
         return failed();
-    return files_sync_directory(f);
+    close(fd);
+    return 0;
 }
 
 static int copy_bytes(int from, int to, uint64_t n)

@@ -5,8 +5,10 @@
  *          here, each under its plain name, so that a test can trace them and make any of them
  *          fail (tests/fault).
  * Shape    path/ (mode 0700) has
- *              lock             flock'ed for as long as the journal is in use; says by which pid
+ *              lock             flock'ed for as long as the journal is in use; says by which pid,
+ *                               and which segment was begun last
  *              0000000001.seg   the segments, numbers rising
+ *              0000000001.old   empty: that one was cleared, and a list on disk may still name it
  *              next             one that is being prepared: of no meaning to recovery
  *              damaged/         copies of damaged segments, for people
  *          A segment begins in four steps, of which only the last makes it one:
@@ -55,6 +57,9 @@ const char *files_segment_path(const struct files *f, uint32_t number, char *to)
 /* The segments by rising number, in *ret, which the caller frees (NULL if there are none). */
 int files_list(const struct files *f, struct journal_file **ret, size_t *ret_n);
 
+/* The same of segments that files_remove() removed, and which are not forgotten; without sizes. */
+int files_cleared(const struct files *f, struct journal_file **ret, size_t *ret_n);
+
 /* What has been made, renamed or removed in the directory is on disk. */
 int files_sync_directory(const struct files *f);
 
@@ -71,7 +76,7 @@ struct files_source {
     const struct files *files;
     uint8_t *buffer;
     size_t cap;
-    struct journal_file *list;
+    struct journal_file *list, *cleared;
     struct journal_source source; /* for journal_recover() */
 };
 
@@ -99,14 +104,20 @@ int files_write(int fd, struct iovec *iov, size_t n, uint64_t offset);
 /* What was written is on disk. */
 int files_sync(int fd);
 
-/* What files_prepare() made, with a head written to it, is segment `number` from now on. */
+/* What files_prepare() made, with a head written to it, is segment `number` from now on. That it
+ * was begun is noted besides, not synced: should it be lost, whoever starts can tell, mostly. */
 int files_publish(const struct files *f, int fd, uint32_t number);
 
 /* The file ends at `size`. Not synced. */
 int files_cut(int fd, uint64_t size);
 
-/* A segment is gone, and the directory synced. */
+/* A segment is gone, and the directory synced; that it was cleared can be seen until that is
+ * forgotten, when no list that counts names it (format.h, RECORD_SEGMENTS). */
 int files_remove(const struct files *f, uint32_t number);
+void files_forget_cleared(const struct files *f, uint32_t number);
+
+/* For a copy: say in `f` that a segment was cleared. */
+int files_note_cleared(const struct files *f, uint32_t number);
 
 /* A copy of the first `n` bytes of a segment at `path` (where nothing is), synced; the caller syncs
  * its directory. Of fewer, if there are fewer: its broker may just be cutting it at its end. */

@@ -173,7 +173,8 @@ enum scan_status scan_next(struct scan *s, struct scanned *ret)
  *            28 of wishes   32 name, filters, wishes
  * retained,
  * rewound:   a, b bits 47 to 32 of the time; word: segment   16 seq   24 count   28 of time (32)
- * gone:      word: first segment   16 last segment   20 0 */
+ * gone:      word: first segment   16 last segment   20 0
+ * segments:  queue: 0; word: ranges   16 first, 20 last of each, rising */
 
 static uint64_t exact_size(const struct record *r)
 {
@@ -194,6 +195,8 @@ static uint64_t exact_size(const struct record *r)
         return QUEUE_HEAD + r->name.n + r->filters.n + r->wishes.n;
     case RECORD_GONE:
         return GONE_SIZE;
+    case RECORD_SEGMENTS:
+        return r->data.n && r->data.n % RANGE_SIZE == 0 ? SEGMENTS_HEAD + r->data.n : 0;
     }
     return 0;
 }
@@ -235,7 +238,8 @@ static uint8_t *head_encode(const struct record *r, uint8_t *p, uint32_t size)
     }
     p = be_put_32(p, size);
     p = be_put_32(p, r->queue);
-    return be_put_32(p, r->segment);
+    return be_put_32(p,
+                     r->kind == RECORD_SEGMENTS ? (uint32_t)(r->data.n / RANGE_SIZE) : r->segment);
 }
 
 uint8_t *record_encode(const struct record *r, uint8_t *to)
@@ -270,6 +274,9 @@ uint8_t *record_encode(const struct record *r, uint8_t *to)
         break;
     case RECORD_GONE:
         p = be_put_32(be_put_32(p, r->last), 0);
+        break;
+    case RECORD_SEGMENTS:
+        p = put(p, r->data);
         break;
     }
     memset(p, 0, (size_t)(to + size - p));
@@ -336,6 +343,8 @@ static uint64_t announced(struct slice b)
                    : QUEUE_HEAD + (uint64_t)p[1] + be_get_32(p + 24) + (uint64_t)be_get_32(p + 28);
     case RECORD_GONE:
         return GONE_SIZE;
+    case RECORD_SEGMENTS:
+        return SEGMENTS_HEAD + (uint64_t)be_get_32(p + 12) * RANGE_SIZE;
     default:
         return 0;
     }
@@ -381,6 +390,10 @@ bool record_decode(struct slice bytes, struct record *ret)
     case RECORD_GONE:
         r.last = be_get_32(p + 16);
         break;
+    case RECORD_SEGMENTS:
+        r.segment = 0;
+        r.data = slice_of(p + SEGMENTS_HEAD, size - SEGMENTS_HEAD);
+        break;
     }
     *ret = r;
     return true;
@@ -390,10 +403,24 @@ unsigned record_newer(struct slice bytes)
 {
     const uint8_t *p = bytes.p;
 
-    return bytes.n >= GONE_SIZE && p[0] > RECORD_REWOUND && be_get_32(p + 4) % 8 == 0 &&
+    return bytes.n >= GONE_SIZE && p[0] > RECORD_KINDS && be_get_32(p + 4) % 8 == 0 &&
                    be_get_32(p + 4) <= bytes.n
                ? p[0]
                : 0;
+}
+
+void range_encode(uint32_t first, uint32_t last, uint8_t *to)
+{
+    be_put_32(be_put_32(to, first), last);
+}
+
+bool range_decode(struct slice ranges, size_t i, uint32_t *ret_first, uint32_t *ret_last)
+{
+    if (i >= ranges.n / RANGE_SIZE)
+        return false;
+    *ret_first = be_get_32(ranges.p + i * RANGE_SIZE);
+    *ret_last = be_get_32(ranges.p + i * RANGE_SIZE + 4);
+    return true;
 }
 
 bool record_decode_put(struct slice bytes, struct record *ret)

@@ -28,6 +28,8 @@ enum {
     RETURNED_SIZE = 40,
     GONE_SIZE = 24,
     QUEUE_HEAD = 32,
+    SEGMENTS_HEAD = 16,
+    RANGE_SIZE = 8,              /* of one of its ranges */
     BATCH_RECORDS_MAX = 1 << 30, /* bytes of them: a segment stays below 4 GiB */
 };
 
@@ -112,6 +114,9 @@ enum record_kind {
     RECORD_GONE,     /* there is no such queue any more, nor any message of it */
     RECORD_RETAINED, /* as settled, but what waits, or is retained, may be had again for a while */
     RECORD_REWOUND,  /* as if never delivered, or settled: they wait again */
+    RECORD_SEGMENTS, /* of no queue: these segments were there when this one began, itself the last:
+                      * in the first batch of each */
+    RECORD_KINDS = RECORD_SEGMENTS /* none is above that */
 };
 
 /* Fields by kind; the others are 0. */
@@ -129,7 +134,8 @@ struct record {
                        * stays so. Of those two 48 bits are kept: 0 .. FORMAT_TIME_MAX */
     int64_t expires_ms; /* wall clock; INT64_MAX never */
     uint8_t type_id;    /* as ctype.id (message.h) */
-    struct slice topic, type, headers, data;
+    struct slice topic, type, headers,
+        data;                           /* segments: data: ranges, first and last number each */
     uint32_t attempts;                  /* returned: deliveries so far */
     int64_t due_ms;                     /* returned: wall clock; 0: at once */
     struct slice name, filters, wishes; /* queue: its name; bindings and own settings, as packed by
@@ -141,6 +147,11 @@ uint64_t record_size(const struct record *r);
 
 /* Write it: record_size() bytes. Returns the byte after. r->size is not looked at. */
 uint8_t *record_encode(const struct record *r, uint8_t *to);
+
+/* A range of RECORD_SEGMENTS: RANGE_SIZE bytes. */
+void range_encode(uint32_t first, uint32_t last, uint8_t *to);
+/* The i-th one of a record's; false: there are no more. */
+bool range_decode(struct slice ranges, size_t i, uint32_t *ret_first, uint32_t *ret_last);
 
 /* Take the record at the beginning of `bytes`. False: that is none. */
 bool record_decode(struct slice bytes, struct record *ret);

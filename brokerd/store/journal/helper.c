@@ -1,7 +1,8 @@
 /* A second thread, for what the first must not wait for: the next segment's file, cutting the last
- * one at its end, and unlinking what was cleared. In this order: a segment is cut for good before
+ * one at its end, and removing what was cleared. In this order: a segment is cut for good before
  * its successor can have one. */
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "brokerd/store/journal/internal.h"
@@ -67,6 +68,24 @@ static void do_remove(struct helper *h)
     h->removed = number;
 }
 
+/* One that no list names any more, not even if the last batch, which may be the newest list, should
+ * be torn; false: there is none. */
+static bool do_forget(struct helper *h)
+{
+    for (size_t i = 0; i < h->cleared_n; i++) {
+        uint32_t number = h->cleared[i].number;
+
+        if (h->cleared[i].at + 1 >= h->listed)
+            continue;
+        h->cleared[i] = h->cleared[--h->cleared_n];
+        pthread_mutex_unlock(&h->lock);
+        files_forget_cleared(&h->journal->files, number);
+        pthread_mutex_lock(&h->lock);
+        return true;
+    }
+    return false;
+}
+
 static bool do_one(struct helper *h)
 {
     if (h->cut_fd >= 0)
@@ -92,6 +111,8 @@ static void *run(void *arg)
             pthread_mutex_unlock(&h->lock);
             journal_wake(h->journal, true);
             pthread_mutex_lock(&h->lock);
+        } else if (do_forget(h)) {
+            continue;
         } else if (h->stop) {
             break;
         } else {
@@ -102,9 +123,43 @@ static void *run(void *arg)
     return NULL;
 }
 
+/* Without memory it stays until the next start, which does no harm. */
+static void note_cleared(struct helper *h, uint32_t number, uint32_t at)
+{
+    if (h->cleared_n == h->cleared_cap) {
+        size_t cap = h->cleared_cap ? 2 * h->cleared_cap : 16;
+        struct cleared *grown = realloc(h->cleared, cap * sizeof *grown);
+
+        if (!grown)
+            return;
+        h->cleared = grown;
+        h->cleared_cap = cap;
+    }
+    h->cleared[h->cleared_n++] = (struct cleared){number, at};
+}
+
+/* What was cleared before the start: the new segment's list does not name it. */
+static int note_found(struct helper *h)
+{
+    struct journal_file *list;
+    size_t n;
+    int r = files_cleared(&h->journal->files, &list, &n);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n; i++)
+        note_cleared(h, list[i].number, h->journal->log.segment - 1);
+    free(list);
+    return 0;
+}
+
 int helper_start(struct helper *h)
 {
-    int r = -pthread_create(&h->thread, NULL, run, h);
+    int r = note_found(h);
+
+    if (r < 0)
+        return r;
+    r = -pthread_create(&h->thread, NULL, run, h);
 
     h->is_running = r == 0;
     if (h->is_running)
@@ -126,6 +181,9 @@ void helper_stop(struct helper *h)
         close(h->spare_fd);
     h->spare_fd = -1;
     h->spare = SPARE_NONE;
+    free(h->cleared);
+    h->cleared = NULL;
+    h->cleared_n = h->cleared_cap = 0;
 }
 
 /* --------------------------------------------------------------------------- the thread's side */
@@ -200,13 +258,24 @@ void helper_remove(struct helper *h, uint32_t number)
     pthread_mutex_unlock(&h->lock);
 }
 
-uint32_t helper_removed(struct helper *h)
+uint32_t helper_removed(struct helper *h, uint32_t at)
 {
     uint32_t number;
 
     pthread_mutex_lock(&h->lock);
     number = h->removed;
     h->removed = 0;
+    if (number)
+        note_cleared(h, number, at);
     pthread_mutex_unlock(&h->lock);
     return number;
+}
+
+void helper_listed(struct helper *h, uint32_t segment)
+{
+    pthread_mutex_lock(&h->lock);
+    h->listed = segment;
+    if (h->cleared_n)
+        pthread_cond_signal(&h->work);
+    pthread_mutex_unlock(&h->lock);
 }

@@ -140,6 +140,12 @@ struct store_queue {
 
 enum spare_state { SPARE_NONE, SPARE_BUSY, SPARE_READY, SPARE_FAILED };
 
+/* A segment that was cleared; lists up to that of segment `at` may name it: it is forgotten when
+ * there is one of a segment after the next. */
+struct cleared {
+    uint32_t number, at;
+};
+
 struct helper {
     struct journal *journal;
     pthread_t thread;
@@ -152,6 +158,9 @@ struct helper {
     int cut_fd; /* -1: none to be cut */
     uint64_t cut_at;
     uint32_t remove, removed; /* segments: to be removed, removed and not yet told; 0: none */
+    struct cleared *cleared;  /* that are not forgotten, of which there are .. */
+    size_t cleared_n, cleared_cap;
+    uint32_t listed; /* the newest segment whose list is on disk */
 };
 
 void helper_init(struct helper *h, struct journal *j);
@@ -169,8 +178,11 @@ void helper_put_back(struct helper *h, int fd);
 /* Cut and sync and close that segment, before anything else is prepared. */
 void helper_cut(struct helper *h, int fd, uint64_t at);
 void helper_remove(struct helper *h, uint32_t number);
-/* A segment that was removed, with the directory synced; 0: none. */
-uint32_t helper_removed(struct helper *h);
+/* A segment that was removed, with the directory synced; 0: none. Lists up to that of segment `at`
+ * may name it. */
+uint32_t helper_removed(struct helper *h, uint32_t at);
+/* The list of that segment is on disk. */
+void helper_listed(struct helper *h, uint32_t segment);
 
 /* -------------------------------------------------------------------------------- the snapshot */
 

@@ -113,7 +113,7 @@ static int read_all_of_it(struct journal *j, char *text, size_t text_n)
     if (r < 0)
         return r;
     j->next_queue = j->catalog.next_queue;
-    j->facts.damaged = j->recovery.lost_batches;
+    j->facts.damaged = j->recovery.lost_batches + j->recovery.missing;
     while ((q = catalog_next(&j->catalog, &at)) != NULL)
         if (!q->gone && q->definition)
             names_add(j, q);

@@ -101,7 +101,7 @@ struct journal_facts {
     uint64_t put_bytes;                                         /* of those, of puts */
     uint64_t moved_bytes, cleared; /* written again by clearing; segments cleared */
     uint64_t fetches, fetched, read_bytes;
-    uint64_t damaged; /* messages found unreadable since the start, and batches lost at it */
+    uint64_t damaged; /* messages found unreadable since the start, batches and files lost at it */
     uint64_t refused_full, refused_space, refused_memory; /* puts: limit, disk's end, memory */
     uint64_t sync_ns, sync_ns_max;                        /* sum, longest */
     uint64_t sync_times[JOURNAL_SYNC_BUCKETS];

@@ -82,6 +82,22 @@ int keep_damaged(const struct files *f, uint32_t number)
     return r;
 }
 
+/* What was cleared since the last list: looked at when all that is there has been linked, for one
+ * may be cleared meanwhile. */
+static int note_cleared(const struct files *f, const struct files *folder)
+{
+    struct journal_file *list;
+    size_t n;
+    int r = files_cleared(f, &list, &n);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = files_note_cleared(folder, list[i].number);
+    free(list);
+    return r;
+}
+
 int keep_snapshot(const struct files *f, uint32_t but)
 {
     struct journal_file *list = NULL;
@@ -101,6 +117,8 @@ int keep_snapshot(const struct files *f, uint32_t but)
         if (r == -ENOENT)
             r = 0;
     }
+    if (r == 0)
+        r = note_cleared(f, &folder);
     free(list);
     files_close(&folder);
     if (r < 0)

@@ -29,6 +29,7 @@ void log_fini(struct log *l)
     if (l->fd >= 0)
         close(l->fd);
     free(l->buf);
+    free(l->list);
     *l = (struct log){.fd = -1};
 }
 
@@ -48,6 +49,53 @@ static int write_head(const struct log *l, int fd, int64_t wall_ms)
     return files_write(fd, &(struct iovec){head, sizeof head}, 1, 0);
 }
 
+static int grow_buffer(struct log *l, uint64_t n)
+{
+    size_t cap = l->cap;
+    uint8_t *grown;
+
+    if (n <= l->cap - l->used)
+        return 0;
+    while (cap - l->used < n)
+        cap *= 2;
+    grown = realloc(l->buf, cap);
+    if (!grown)
+        return -ENOMEM;
+    l->buf = grown;
+    l->cap = cap;
+    return 0;
+}
+
+/* Which segments there are, now that one was begun, into l->list, where there is room for it. */
+static void make_list(struct log *l)
+{
+    const struct segments *t = &l->catalog->segments;
+    struct record r = {.kind = RECORD_SEGMENTS};
+    uint8_t *ranges = l->list + SEGMENTS_HEAD;
+    size_t n = 0;
+
+    for (size_t i = 0, next; i < t->n; i = next) {
+        for (next = i + 1; next < t->n && t->s[next].number == t->s[next - 1].number + 1; next++)
+            ;
+        range_encode(t->s[i].number, t->s[next - 1].number, ranges + RANGE_SIZE * n++);
+    }
+    r.data = slice_of(ranges, RANGE_SIZE * n);
+    l->list_n = record_size(&r);
+    (void)record_encode(&r, l->list);
+}
+
+/* So that a list can be made and written. */
+static int reserve_list(struct log *l)
+{
+    uint64_t most = log_list_most(l);
+    uint8_t *grown = realloc(l->list, most);
+
+    if (!grown)
+        return -ENOMEM;
+    l->list = grown;
+    return grow_buffer(l, most);
+}
+
 static int adopt(struct log *l, int fd, uint64_t size, int *ret_old, uint64_t *ret_end)
 {
     struct segments *t = &l->catalog->segments;
@@ -65,14 +113,17 @@ static int adopt(struct log *l, int fd, uint64_t size, int *ret_old, uint64_t *r
     l->size = size;
     l->sealed = true;
     segments_resize(t, l->segment, size, true);
+    make_list(l);
     return 0;
 }
 
 int log_begin(struct log *l, int fd, uint64_t size, int64_t wall_ms, int *ret_old,
               uint64_t *ret_end)
 {
-    int r = write_head(l, fd, wall_ms);
+    int r = reserve_list(l);
 
+    if (r == 0)
+        r = write_head(l, fd, wall_ms);
     if (r < 0)
         return r;
     r = files_publish(l->files, fd, l->segment + 1);
@@ -86,8 +137,9 @@ int log_roll(struct log *l, uint64_t least, int64_t wall_ms)
     uint64_t size = l->catalog->segments.segment_bytes, end;
     int fd, old, r;
 
-    if (size < SEGMENT_HEAD + least)
-        size = SEGMENT_HEAD + least;
+    least += SEGMENT_HEAD + log_list_most(l);
+    if (size < least)
+        size = least;
     r = files_prepare(l->files, size, &fd);
     if (r < 0)
         return r;
@@ -106,8 +158,10 @@ int log_roll(struct log *l, uint64_t least, int64_t wall_ms)
 int log_begin_first(struct log *l, int fd, uint64_t size, int64_t wall_ms)
 {
     uint64_t end;
-    int r = write_head(l, fd, wall_ms), old;
+    int r = reserve_list(l), old;
 
+    if (r == 0)
+        r = write_head(l, fd, wall_ms);
     return r < 0 ? r : adopt(l, fd, size, &old, &end);
 }
 
@@ -115,21 +169,9 @@ int log_begin_first(struct log *l, int fd, uint64_t size, int64_t wall_ms)
 
 static int make_room(struct log *l, uint64_t n)
 {
-    size_t cap = l->cap;
-    uint8_t *grown;
-
     if (!l->free_size && n > log_room(l))
         return -ENOSPC;
-    if (n <= l->cap - l->used)
-        return 0;
-    while (cap - l->used < n)
-        cap *= 2;
-    grown = realloc(l->buf, cap);
-    if (!grown)
-        return -ENOMEM;
-    l->buf = grown;
-    l->cap = cap;
-    return 0;
+    return grow_buffer(l, n + l->list_n);
 }
 
 static void append(struct log *l, const struct record *r, uint64_t size)
@@ -230,16 +272,19 @@ void log_drop(struct log *l)
 
 int log_write(struct log *l)
 {
+    uint64_t size = log_size(l);
     struct batch_head h = {.journal = l->journal,
                            .number = l->next_batch,
                            .segment = l->segment,
                            .offset = (uint32_t)l->end,
-                           .records_n = l->records};
+                           .records_n = l->records + (l->list_n != 0)};
 
-    if (l->fd < 0 || l->end + l->used > l->size)
+    if (l->fd < 0 || l->end + size > l->size)
         return -ENOSPC;
-    batch_encode(&h, slice_of(l->buf + BATCH_HEAD, l->used - BATCH_HEAD), l->buf);
-    return files_write(l->fd, &(struct iovec){l->buf, l->used}, 1, l->end);
+    if (l->list_n)
+        memcpy(l->buf + l->used, l->list, l->list_n);
+    batch_encode(&h, slice_of(l->buf + BATCH_HEAD, size - BATCH_HEAD), l->buf);
+    return files_write(l->fd, &(struct iovec){l->buf, size}, 1, l->end);
 }
 
 static int apply(struct log *l)
@@ -265,9 +310,10 @@ int log_sync(struct log *l)
         r = apply(l);
     if (r < 0)
         return r;
-    l->end += l->used;
+    l->end += log_size(l);
     l->next_batch++;
     l->sealed = l->records == 0;
+    l->list_n = 0;
     log_drop(l);
     return 0;
 }

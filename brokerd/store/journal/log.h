@@ -1,8 +1,8 @@
 /* log.h - the journal's end: batches are made, written and synced there, and segments begun.
  *
  * Why      A batch counts whole or not at all, names the segment it is in and defines each queue
- *          that its segment does not know yet: one place for all who write, the store's rounds,
- *          clearing, and start.
+ *          that its segment does not know yet, and the first one of a segment tells which segments
+ *          there are: one place for all who write, the store's rounds, clearing, and start.
  * Shape        log_begin()                       a segment, of a file that was prepared
  *              log_add(), log_put() ..           into the batch, in memory
  *              log_write(), log_sync()           or log_drop(): it never was
@@ -34,6 +34,8 @@ struct log {
     uint32_t records;
     uint64_t serial; /* of the batch: never the same again, even if it is dropped */
     bool free_size;  /* clearing: the batch is made whether it fits or not */
+    uint8_t *list;   /* RECORD_SEGMENTS for the segment's first batch */
+    size_t list_n;   /* bytes of it, at the batch's end; 0: it is on disk */
 };
 
 /* Nothing is written to yet: the last segment was `segment`, where batches ended at `end`. -ENOMEM.
@@ -57,10 +59,22 @@ int log_roll(struct log *l, uint64_t least, int64_t wall_ms);
  * that is written, the caller has files_publish() do it, before log_sync(). */
 int log_begin_first(struct log *l, int fd, uint64_t size, int64_t wall_ms);
 
+/* Bytes that the batch takes in the segment. */
+static inline uint64_t log_size(const struct log *l)
+{
+    return l->used + l->list_n;
+}
+
+/* Bytes that a segment which is begun now takes for its list, at most. */
+static inline uint64_t log_list_most(const struct log *l)
+{
+    return SEGMENTS_HEAD + RANGE_SIZE * (l->catalog->segments.n + 1);
+}
+
 /* Bytes of records for which the segment has room, besides what the batch has. */
 static inline uint64_t log_room(const struct log *l)
 {
-    uint64_t taken = l->end + l->used;
+    uint64_t taken = l->end + log_size(l);
 
     return l->fd >= 0 && taken < l->size ? l->size - taken : 0;
 }

@@ -9,6 +9,14 @@ struct known {
     struct segment_head head; /* SEGMENT_OK */
     bool has_batch;           /* not SEGMENT_OK: there is one nevertheless */
     bool has_bytes;           /* not that either, but something behind the head */
+    bool is_told;             /* that it is damaged as a whole */
+};
+
+/* The newest list of segments. */
+struct list {
+    uint32_t segment; /* that has it; 0: there is none that counts */
+    uint8_t *bytes;   /* ranges */
+    size_t n;
 };
 
 struct run {
@@ -16,6 +24,7 @@ struct run {
     struct catalog *c;
     struct recovery *r;
     struct known *known; /* of each file */
+    struct list list;
 };
 
 static void note_damage(struct run *u, uint32_t segment, uint64_t from, uint64_t to,
@@ -24,7 +33,7 @@ static void note_damage(struct run *u, uint32_t segment, uint64_t from, uint64_t
     struct recovery *r = u->r;
 
     if (r->damaged < DAMAGE_TOLD)
-        r->damage[r->damaged] = (struct damage){segment, from, to, batches};
+        r->damage[r->damaged] = (struct damage){segment, from, to, batches, false};
     r->damaged++;
     r->lost_batches += batches;
     segments_damaged(&u->c->segments, segment);
@@ -130,6 +139,35 @@ static int undecoded(struct run *u, struct slice record)
     return u->r->newer_kind ? -ENOTSUP : -EPROTO;
 }
 
+/* It ends with the segment that it is in, and rises. */
+static bool is_list(struct slice ranges, uint32_t segment)
+{
+    uint32_t first, last, before = 0;
+    size_t i = 0;
+
+    for (; range_decode(ranges, i, &first, &last); i++) {
+        if (first <= before || last < first)
+            return false;
+        before = last;
+    }
+    return i && before == segment;
+}
+
+static int take_list(struct run *u, const struct record *r, uint32_t segment)
+{
+    struct list *l = &u->list;
+    uint8_t *grown;
+
+    if (!is_list(r->data, segment))
+        return -EPROTO;
+    grown = realloc(l->bytes, r->data.n);
+    if (!grown)
+        return -ENOMEM;
+    memcpy(grown, r->data.p, r->data.n);
+    *l = (struct list){segment, grown, r->data.n};
+    return 0;
+}
+
 static int apply_batch(struct run *u, const struct scanned *b)
 {
     uint64_t at = 0, n = 0;
@@ -140,7 +178,10 @@ static int apply_batch(struct run *u, const struct scanned *b)
 
         if (!record_decode(slice_from(b->records, at), &rec))
             return undecoded(u, slice_from(b->records, at));
-        r = catalog_apply(u->c, &rec, b->head.segment, (uint32_t)(b->from + BATCH_HEAD + at));
+        if (rec.kind == RECORD_SEGMENTS)
+            r = take_list(u, &rec, b->head.segment);
+        else
+            r = catalog_apply(u->c, &rec, b->head.segment, (uint32_t)(b->from + BATCH_HEAD + at));
         if (r < 0)
             return r;
         at += rec.size;
@@ -290,6 +331,7 @@ static void note_lost_segment(struct run *u, size_t i)
     if (!followed(u, i))
         return;
     note_damage(u, f->number, 0, f->size, u->r->next_batch ? h->batch - u->r->next_batch : 1);
+    u->known[i - 1].is_told = true;
     u->r->torn_bytes = 0;
 }
 
@@ -300,10 +342,12 @@ static void skip_segment(struct run *u, size_t i)
     const struct journal_file *f = &u->src->files[i];
 
     u->r->blank++;
-    if (u->known[i].has_bytes && (i + 1 == u->src->files_n || !followed(u, i + 1)))
+    if (u->known[i].has_bytes && (i + 1 == u->src->files_n || !followed(u, i + 1))) {
         note_damage(u, f->number, 0, f->size, 1);
-    else if (u->known[i].status == SEGMENT_BAD)
+        u->known[i].is_told = true;
+    } else if (u->known[i].status == SEGMENT_BAD) {
         u->r->torn_bytes += f->size;
+    }
 }
 
 static int read_segment(struct run *u, size_t i)
@@ -328,13 +372,97 @@ static int read_segment(struct run *u, size_t i)
         return r;
     r = scan_segment(u, i, bytes);
     u->src->unload(u->src->ctx, f->number, bytes);
+    if (u->r->last_batch && u->list.segment != f->number)
+        u->list.segment = 0; /* what it said is not known */
     return r;
+}
+
+/* --------------------------------------------------------------------------------- all of them */
+
+/* Where the first of these is whose number is at least `number`. */
+static size_t from(const struct journal_file *f, size_t n, uint64_t number)
+{
+    size_t low = 0;
+
+    while (low < n) {
+        size_t mid = low + (n - low) / 2;
+
+        if (f[mid].number < number)
+            low = mid + 1;
+        else
+            n = mid;
+    }
+    return low;
+}
+
+/* The first number from `number` on of which something is known: there is a file, or it was
+ * cleared. */
+static uint64_t next_known(const struct run *u, uint64_t number)
+{
+    const struct journal_source *s = u->src;
+    size_t i = from(s->files, s->files_n, number), k = from(s->cleared, s->cleared_n, number);
+    uint64_t file = i < s->files_n ? s->files[i].number : UINT64_MAX;
+    uint64_t cleared = k < s->cleared_n ? s->cleared[k].number : UINT64_MAX;
+
+    return file < cleared ? file : cleared;
+}
+
+static void note_missing(struct run *u, uint64_t first, uint64_t end)
+{
+    struct recovery *r = u->r;
+
+    for (uint64_t n = first; n < end && r->damaged + (n - first) < DAMAGE_TOLD; n++)
+        r->damage[r->damaged + (n - first)] =
+            (struct damage){.segment = (uint32_t)n, .missing = true};
+    r->damaged += end - first;
+    r->missing += end - first;
+}
+
+/* A file with nothing in it that should have something. */
+static void note_emptied(struct run *u, uint64_t number)
+{
+    const struct journal_source *s = u->src;
+    size_t i = from(s->files, s->files_n, number);
+
+    if (i < s->files_n && s->files[i].number == number && !is_used(u, i) && !u->known[i].is_told)
+        note_damage(u, (uint32_t)number, 0, s->files[i].size, 1);
+}
+
+/* All these there should be, but for what was cleared. */
+static void expect_segments(struct run *u, uint64_t first, uint64_t last)
+{
+    while (first <= last) {
+        uint64_t known = next_known(u, first);
+
+        if (known > last) {
+            note_missing(u, first, last + 1);
+            return;
+        }
+        note_missing(u, first, known);
+        note_emptied(u, known);
+        first = known + 1;
+    }
+}
+
+/* What the newest list names, what was begun since, and what is known to have been begun last. */
+static void expect_all(struct run *u)
+{
+    struct slice ranges = slice_of(u->list.bytes, u->list.n);
+    uint64_t end = u->r->last_segment;
+    uint32_t first, last;
+
+    for (size_t i = 0; u->list.segment && range_decode(ranges, i, &first, &last); i++)
+        expect_segments(u, first, last);
+    if (u->list.segment)
+        expect_segments(u, (uint64_t)u->list.segment + 1, end);
+    if (u->src->newest > end)
+        expect_segments(u, end ? end + 1 : u->src->newest, u->src->newest);
 }
 
 int journal_recover(const struct journal_source *src, bool accept_damage, struct catalog *c,
                     struct recovery *ret)
 {
-    struct run u = {src, c, ret, NULL};
+    struct run u = {.src = src, .c = c, .r = ret};
     int r;
 
     *ret = (struct recovery){0};
@@ -344,11 +472,14 @@ int journal_recover(const struct journal_source *src, bool accept_damage, struct
     r = look_at_heads(&u);
     for (size_t i = 0; i < src->files_n && r == 0; i++)
         r = read_segment(&u, i);
+    if (r == 0)
+        expect_all(&u);
     free(u.known);
+    free(u.list.bytes);
     if (r < 0)
         return r;
     catalog_forget_gone(c, 0);
     if (!ret->next_batch)
         ret->next_batch = 1;
-    return ret->lost_batches && !accept_damage ? -EUCLEAN : 0;
+    return (ret->lost_batches || ret->missing) && !accept_damage ? -EUCLEAN : 0;
 }

@@ -8,9 +8,12 @@
  *                        if there is one, says in its head where this one ends
  *              damaged   a later batch is there, so this one was confirmed: the disk has lost it.
  *                        Its segment is marked (segments.h)
- *          Nothing is changed: a journal may be recovered again and again. Whoever starts on it
- *          then cuts each segment at its end (segments.h), begins a new one, and writes the last
- *          batch again, for a disk that failed to sync it may have told us from its cache what is
+ *          Which files there should be is told by the first batch of each segment (format.h,
+ *          RECORD_SEGMENTS): what the newest list names, and all begun since, is there, or was
+ * cleared, or is missing, which is damage, too. Without a list (of an earlier version, or its batch
+ * is damaged) nobody can say. Nothing is changed: a journal may be recovered again and again.
+ * Whoever starts on it then cuts each segment at its end (segments.h), begins a new one, and writes
+ * the last batch again, for a disk that failed to sync it may have told us from its cache what is
  *          not there.
  * Owner    The catalog is the caller's, initialised; good for nothing after an error.
  * Errors   -ENOMEM; what load() says; -EPROTO: an intact batch makes no sense; -ENOTSUP: of a
@@ -33,6 +36,10 @@ struct journal_source {
     void *ctx;
     const struct journal_file *files; /* by rising number */
     size_t files_n;
+    const struct journal_file
+        *cleared; /* that are gone, and may still be named: by rising number */
+    size_t cleared_n;
+    uint32_t newest; /* the segment that was begun last, as far as is known; 0: it is not */
     /* The bytes of a file, all or the first `most`; until unload(). -errno. One file at a time. */
     int (*load)(void *ctx, uint32_t number, uint64_t most, struct slice *ret);
     void (*unload)(void *ctx, uint32_t number, struct slice bytes);
@@ -42,6 +49,7 @@ struct damage {
     uint32_t segment;
     uint64_t from, to;
     uint64_t batches; /* lost; 0: none, only a segment's head */
+    bool missing;     /* there is no such file: nobody knows how many */
 };
 
 enum { DAMAGE_TOLD = 64 };
@@ -60,6 +68,7 @@ struct recovery {
     unsigned newer_kind;   /* -ENOTSUP: of a record there; 0: it is the version */
     uint64_t damaged;      /* places, of which the first DAMAGE_TOLD are told */
     uint64_t lost_batches;
+    uint64_t missing; /* files; places, too */
     struct damage damage[DAMAGE_TOLD];
 };
 

@@ -115,12 +115,14 @@ static int new_log(struct begin *b)
 /* The batch in memory becomes as large as it is; so does the file. */
 static int write_batch(struct log *l)
 {
-    if (l->end + l->used > l->size) {
-        int r = files_reserve(l->fd, l->end + l->used);
+    uint64_t size = l->end + log_size(l);
+
+    if (size > l->size) {
+        int r = files_reserve(l->fd, size);
 
         if (r < 0)
             return r;
-        l->size = l->end + l->used;
+        l->size = size;
         segments_resize(&l->catalog->segments, l->segment, l->size, true);
     }
     return log_write(l);
@@ -160,6 +162,8 @@ static int record_again(struct begin *b, const struct record *rec, uint32_t offs
     case RECORD_QUEUE:
     case RECORD_GONE:
         return log_add(b->s->log, rec);
+    case RECORD_SEGMENTS: /* the new segment has its own */
+        break;
     }
     return 0;
 }

@@ -117,7 +117,7 @@ bool sweep_wanted(struct journal *j)
     uint32_t number;
 
     if (s->leaving) {
-        number = helper_removed(&j->helper);
+        number = helper_removed(&j->helper, j->log.segment);
         if (number)
             has_left(j, number);
     }
@@ -160,7 +160,7 @@ static int commit(struct journal *j)
         log_drop(&j->log);
         return 0;
     }
-    if (j->log.end + used > j->log.size) {
+    if (j->log.end + log_size(&j->log) > j->log.size) {
         log_drop(&j->log);
         r = journal_roll(j, used);
         if (r == 0)

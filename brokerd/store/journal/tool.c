@@ -129,6 +129,7 @@ static void sum_up(struct tool *t)
     f->blank = r->blank;
     f->damaged = r->damaged;
     f->lost_batches = r->lost_batches;
+    f->missing = r->missing;
 }
 
 int tool_open(const char *path, tool_progress_fn *progress, void *ctx, struct tool **ret,
@@ -191,7 +192,8 @@ bool tool_damage(const struct tool *t, size_t i, struct tool_damage *ret)
     *ret = (struct tool_damage){.segment = r->damage[i].segment,
                                 .from = r->damage[i].from,
                                 .to = r->damage[i].to,
-                                .batches = r->damage[i].batches};
+                                .batches = r->damage[i].batches,
+                                .missing = r->damage[i].missing};
     explain_damage(&r->damage[i], ret->text, sizeof ret->text);
     return true;
 }

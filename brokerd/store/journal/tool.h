@@ -43,6 +43,7 @@ struct tool_facts {
     uint64_t torn_bytes, blank;       /* of a last write that was never confirmed; empty files */
     uint64_t damaged;                 /* places, of which tool_damage() tells some */
     uint64_t lost_batches;
+    uint64_t missing; /* files, which are places, too */
 };
 
 const struct tool_facts *tool_facts(const struct tool *t);
@@ -51,6 +52,7 @@ const struct tool_facts *tool_facts(const struct tool *t);
 struct tool_damage {
     uint32_t segment;
     uint64_t from, to, batches;
+    bool missing; /* there is no such file */
     char text[96];
 };
 bool tool_damage(const struct tool *t, size_t i, struct tool_damage *ret);

@@ -186,6 +186,20 @@ int tool_put(struct tool *t, struct slice queue, const struct tool_message *m)
 
 /* ---------------------------------------------------------------------------------- copying */
 
+static int copy_cleared(const struct files *from, const struct files *to)
+{
+    struct journal_file *list;
+    size_t n;
+    int r = files_cleared(from, &list, &n);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = files_note_cleared(to, list[i].number);
+    free(list);
+    return r;
+}
+
 static int copy_all(const struct files *from, const struct files *to, tool_progress_fn *progress,
                     void *ctx)
 {
@@ -207,6 +221,8 @@ static int copy_all(const struct files *from, const struct files *to, tool_progr
             r = -ECANCELED;
     }
     free(list);
+    if (r == 0)
+        r = copy_cleared(from, to);
     return r < 0 ? r : files_sync_directory(to);
 }
 
@@ -220,6 +236,11 @@ static void remove_copy(const struct files *to)
     if (files_list(to, &list, &n) == 0) {
         for (size_t i = 0; i < n; i++)
             (void)unlink(files_segment_path(to, list[i].number, at));
+        free(list);
+    }
+    if (files_cleared(to, &list, &n) == 0) {
+        for (size_t i = 0; i < n; i++)
+            files_forget_cleared(to, list[i].number);
         free(list);
     }
     (void)unlink(files_path(to, "lock", at));

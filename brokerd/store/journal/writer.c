@@ -59,6 +59,7 @@ int journal_commit(struct journal *j)
 {
     uint64_t bytes = j->log.used;
     uint32_t records = j->log.records;
+    bool lists = j->log.list_n != 0;
     int r = log_write(&j->log);
     int64_t began;
 
@@ -73,6 +74,8 @@ int journal_commit(struct journal *j)
         journal_die(j, "sync", r);
     atomic_store_explicit(&j->syncing_since_ms, 0, memory_order_relaxed);
     count_sync(&j->facts, clock_ns(CLOCK_MONOTONIC) - began);
+    if (lists)
+        helper_listed(&j->helper, j->log.segment);
     j->facts.batches++;
     j->facts.records += records;
     j->facts.bytes += bytes;
@@ -112,7 +115,8 @@ static enum spare_state look_at_spare(struct journal *j)
 
 int journal_roll(struct journal *j, uint64_t need)
 {
-    uint64_t size = j->catalog.segments.segment_bytes, least = need + SEGMENT_HEAD + BATCH_HEAD;
+    uint64_t size = j->catalog.segments.segment_bytes,
+             least = need + SEGMENT_HEAD + BATCH_HEAD + log_list_most(&j->log);
     enum spare_state s = look_at_spare(j);
     uint64_t end;
     int fd, old, r = 0;

@@ -22,7 +22,12 @@ struct disk_file {
 struct disk {
     struct catalog catalog;
     struct disk_file file[DISK_SEGMENTS];
+    uint32_t old[DISK_SEGMENTS]; /* cleared when that was current; 0: no list names it */
+    bool lists;                  /* the next batch is the first one of its segment */
+    uint8_t list[RANGE_SIZE * DISK_SEGMENTS];
+    size_t list_n;
     uint32_t current;  /* segment written to; 0: none yet */
+    uint32_t newest;   /* what is told to have been begun last; 0: nothing is */
     uint32_t previous; /* for the next one's head */
     uint64_t previous_end, next_batch;
     size_t segment_bytes, last_batch; /* where the last batch is in the current segment */
@@ -49,6 +54,19 @@ static inline void disk_fini(struct disk *d)
     catalog_fini(&d->catalog);
 }
 
+/* Which segments there are. */
+static inline void disk_make_list(struct disk *d)
+{
+    d->lists = true;
+    d->list_n = 0;
+    for (uint32_t i = 1, last; i <= d->current; i = last + 1) {
+        for (last = i; last <= d->current && d->file[last].bytes; last++)
+            ;
+        if (last > i)
+            range_encode(i, last - 1, d->list + RANGE_SIZE * d->list_n++);
+    }
+}
+
 static inline void disk_begin_segment(struct disk *d)
 {
     struct segment_head h = {.journal = DISK_JOURNAL,
@@ -71,6 +89,7 @@ static inline void disk_begin_segment(struct disk *d)
     segments_resize(&d->catalog.segments, h.number, f->n, true);
     d->previous = h.number;
     d->previous_end = f->n;
+    disk_make_list(d);
 }
 
 /* The queue's definition, if the current segment has none: as one more record. */
@@ -88,7 +107,7 @@ static inline void disk_define(struct disk *d, uint32_t queue, struct record *ou
 /* Write and apply what was gathered. */
 static inline void disk_commit(struct disk *d)
 {
-    struct record all[2 * DISK_RECORDS];
+    struct record all[2 * DISK_RECORDS + 1];
     struct batch_head head = {.journal = DISK_JOURNAL};
     uint64_t size = 0, offset;
     unsigned n = 0;
@@ -97,6 +116,7 @@ static inline void disk_commit(struct disk *d)
 
     for (unsigned i = 0; i < d->n; i++)
         size += record_size(&d->batch[i]) + 64; /* definitions have short names here */
+    size += d->lists ? SEGMENTS_HEAD + RANGE_SIZE * d->list_n : 0;
     if (!d->current || (d->file[d->current].n > SEGMENT_HEAD &&
                         d->file[d->current].n + BATCH_HEAD + size > d->segment_bytes))
         disk_begin_segment(d);
@@ -108,6 +128,9 @@ static inline void disk_commit(struct disk *d)
             all[n].segment = d->current;
         n++;
     }
+    if (d->lists)
+        all[n++] = (struct record){.kind = RECORD_SEGMENTS,
+                                   .data = slice_of(d->list, RANGE_SIZE * d->list_n)};
     f = &d->file[d->current];
     size = 0;
     for (unsigned i = 0; i < n; i++)
@@ -135,6 +158,10 @@ static inline void disk_commit(struct disk *d)
         p += r.size;
         size -= r.size;
     }
+    for (size_t i = 0; d->lists && i < DISK_SEGMENTS; i++)
+        if (d->old[i] + 1 < d->current) /* as helper.c does */
+            d->old[i] = 0;
+    d->lists = false;
     d->n = 0;
 }
 
@@ -206,6 +233,7 @@ static inline bool disk_clear(struct disk *d, bool unlink)
     catalog_drop_segment(&d->catalog, victim);
     free(f->bytes);
     *f = (struct disk_file){0};
+    d->old[victim] = d->current;
     return true;
 }
 
@@ -239,14 +267,20 @@ static inline void disk_expire(struct catalog *c, int64_t before_ms)
 static inline int disk_recover(struct disk *d, bool accept, struct catalog *c, struct recovery *r)
 {
     struct journal_file *files = calloc(DISK_SEGMENTS, sizeof *files);
-    struct journal_source src = {d, files, 0, disk_load, disk_unload};
+    struct journal_file *cleared = calloc(DISK_SEGMENTS, sizeof *cleared);
+    struct journal_source src = {
+        .ctx = d, .files = files, .cleared = cleared, .load = disk_load, .unload = disk_unload};
     int status;
 
     for (uint32_t i = 0; i < DISK_SEGMENTS; i++)
         if (d->file[i].bytes)
             files[src.files_n++] = (struct journal_file){i, d->file[i].n};
+        else if (d->old[i])
+            cleared[src.cleared_n++] = (struct journal_file){i, 0};
+    src.newest = d->newest;
     catalog_init(c, d->segment_bytes, UINT64_MAX);
     status = journal_recover(&src, accept, c, r);
+    free(cleared);
     free(files);
     disk_expire(c, d->over_ms);
     return status;

@@ -433,6 +433,103 @@ START_TEST(a_segment_lost)
 }
 END_TEST
 
+/* Each file that is not there is missed, but for those that were cleared; also the last one, if
+ * somebody knows that it was begun. */
+START_TEST(a_segment_missing)
+{
+    struct seeded s = seeded_start();
+    uint64_t next[4];
+    struct catalog c;
+    struct recovery r;
+    unsigned there = 0;
+
+    disk_init(&disk, 1500);
+    for (int i = 0; i < 20; i++) {
+        play(&disk, &s, 6, next);
+        disk_clear(&disk, true);
+    }
+    expect(&s, disk.cleared > 2);
+    for (uint32_t i = 1; i <= disk.current; i++) {
+        struct disk_file kept = disk.file[i];
+
+        if (!kept.bytes)
+            continue;
+        there++;
+        disk.file[i] = (struct disk_file){0};
+        disk.newest = i == disk.current ? i : 0;
+        expect(&s, disk_recover(&disk, false, &c, &r) == -EUCLEAN);
+        expect(&s, r.missing == 1 && r.damaged == 1 && r.lost_batches == 0);
+        expect(&s, r.damage[0].missing && r.damage[0].segment == i);
+        catalog_fini(&c);
+        expect(&s, disk_recover(&disk, true, &c, &r) == 0 && r.missing == 1);
+        catalog_fini(&c);
+        disk.file[i] = kept;
+    }
+    expect(&s, there > 3);
+    disk.newest = disk.current;
+    expect_recovers(&s, &disk);
+    disk_fini(&disk);
+}
+END_TEST
+
+/* All of it gone, but for what was noted beside it. */
+START_TEST(every_segment_missing)
+{
+    struct catalog c;
+    struct recovery r;
+
+    disk_init(&disk, 4096);
+    disk.newest = 17;
+    ck_assert_int_eq(disk_recover(&disk, false, &c, &r), -EUCLEAN);
+    ck_assert(r.missing == 1 && r.damage[0].segment == 17);
+    catalog_fini(&c);
+    disk_fini(&disk);
+}
+END_TEST
+
+/* A list whose batch is damaged says nothing, nor does the one before it; one that is none is
+ * refused. */
+START_TEST(a_list_spoilt)
+{
+    static uint8_t buf[128];
+    uint8_t ranges[2 * RANGE_SIZE];
+    struct catalog c;
+    struct recovery r;
+
+    disk_init(&disk, 4096);
+    disk_make_queue(&disk, 1, "q");
+    for (uint64_t seq = 1; seq <= 4; seq++) {
+        disk_put(&disk, 1, seq, buf);
+        disk_commit(&disk);
+        disk_begin_segment(&disk);
+    }
+    disk_put(&disk, 1, 5, buf);
+    disk_commit(&disk);
+    disk_put(&disk, 1, 6, buf);
+    disk_commit(&disk);
+    disk.file[5].bytes[SEGMENT_HEAD + BATCH_HEAD] ^= 1;
+    ck_assert_int_eq(disk_recover(&disk, false, &c, &r), -EUCLEAN);
+    ck_assert(r.missing == 0 && r.lost_batches == 1);
+    catalog_fini(&c);
+    disk_begin_segment(&disk);
+    for (int i = 0; i < 3; i++) {
+        range_encode(1, i == 0 ? 4 : 3, ranges);
+        range_encode(i == 0 ? 4 : 5, i == 2 ? 5 : 6, ranges + RANGE_SIZE);
+        disk.n = 0;
+        disk_add(&disk, &(struct record){.kind = RECORD_SEGMENTS,
+                                         .data = slice_of(ranges, sizeof ranges)});
+        disk.lists = false;
+        disk_commit(&disk);
+        ck_assert_int_eq(disk_recover(&disk, true, &c, &r), i == 1 ? 0 : -EPROTO);
+        ck_assert_uint_eq(r.missing, 0);
+        catalog_fini(&c);
+        disk.file[6].n = SEGMENT_HEAD;
+        disk.next_batch--;
+    }
+    disk_fini(&disk);
+}
+END_TEST
+
 START_TEST(what_is_refused)
 {
     struct seeded s = seeded_start();
@@ -461,7 +558,7 @@ START_TEST(of_a_later_kind)
     struct segment_head head = {.journal = DISK_JOURNAL, .number = 1, .batch = 1};
     struct batch_head b = {
         .journal = DISK_JOURNAL, .number = 1, .segment = 1, .offset = SEGMENT_HEAD, .records_n = 1};
-    uint8_t record[32] = {RECORD_REWOUND + 1, 0, 0, 0, 0, 0, 0, 32};
+    uint8_t record[32] = {RECORD_KINDS + 1, 0, 0, 0, 0, 0, 0, 32};
     struct catalog c;
     struct recovery r;
 
@@ -469,11 +566,11 @@ START_TEST(of_a_later_kind)
     disk.file[1] = (struct disk_file){malloc(256), SEGMENT_HEAD + BATCH_HEAD + 32};
     for (unsigned i = 0; i < 2; i++) {
         segment_encode(&head, disk.file[1].bytes);
-        record[0] = i ? 0 : RECORD_REWOUND + 1;
+        record[0] = i ? 0 : RECORD_KINDS + 1;
         memcpy(disk.file[1].bytes + SEGMENT_HEAD + BATCH_HEAD, record, sizeof record);
         batch_encode(&b, slice_of(record, sizeof record), disk.file[1].bytes + SEGMENT_HEAD);
         ck_assert_int_eq(disk_recover(&disk, true, &c, &r), i ? -EPROTO : -ENOTSUP);
-        ck_assert_uint_eq(r.newer_kind, i ? 0 : RECORD_REWOUND + 1);
+        ck_assert_uint_eq(r.newer_kind, i ? 0 : RECORD_KINDS + 1);
         ck_assert_uint_eq(r.at, 1);
         catalog_fini(&c);
     }
@@ -688,6 +785,9 @@ int main(void)
     tcase_add_test(tc, a_segment_without_anything);
     tcase_add_test(tc, one_bit_in_each_byte);
     tcase_add_test(tc, a_segment_lost);
+    tcase_add_test(tc, a_segment_missing);
+    tcase_add_test(tc, every_segment_missing);
+    tcase_add_test(tc, a_list_spoilt);
     tcase_add_test(tc, what_is_refused);
     tcase_add_test(tc, of_a_later_kind);
     tcase_add_test(tc, dying_while_clearing);

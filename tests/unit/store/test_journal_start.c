@@ -474,9 +474,9 @@ START_TEST(explained)
     ck_assert_str_eq(text, "/a/b is being read (broker store ..): try again when that is done");
     explain_open("/a/b", -EACCES, 0, text, sizeof text);
     ck_assert_str_eq(text, "/a/b: Permission denied");
-    explain_damage(&(struct damage){3, 64, 128, 2}, text, sizeof text);
+    explain_damage(&(struct damage){3, 64, 128, 2, false}, text, sizeof text);
     ck_assert_str_eq(text, "0000000003.seg, bytes 64 to 128: 2 batches lost");
-    explain_damage(&(struct damage){3, 0, 64, 0}, text, sizeof text);
+    explain_damage(&(struct damage){3, 0, 64, 0, false}, text, sizeof text);
     ck_assert_str_eq(text, "0000000003.seg, bytes 0 to 64: nothing lost");
     explain_recovery("/a", -EIO, &(struct recovery){.at = 4}, text, sizeof text);
     ck_assert_str_eq(text, "/a/0000000004.seg: Input/output error");
