@@ -519,12 +519,51 @@ static void drop_oldest(struct storage *d)
         offer_drop_head(q, &h);
 }
 
+/* A message that only the store had is lost: perhaps it has a dead letter. False: there is no
+ * memory for one now. */
+static bool lose(struct storage *d, const struct stored_message *s, uint64_t seq,
+                 enum reason reason)
+{
+    struct msg *m = window_keep(d, s);
+
+    if (!m)
+        return false;
+    loss_message(d->queue, m, seq, s->attempts, reason);
+    budget_unref(d->queue->core, m);
+    return true;
+}
+
+static void on_refused(struct storage *d, const struct stored *a)
+{
+    if (!a->n)
+        loss_unseen(d->queue, a->reason, a->count);
+    for (uint32_t i = 0; i < a->n; i++) {
+        if (lose(d, &a->messages[i], 0, a->reason))
+            continue;
+        loss_unseen(d->queue, a->reason, 1);
+        loss_count(d->queue, REASON_MEMORY, 1); /* its letter */
+    }
+}
+
+/* A broker that stops begins no letters: the next one does. */
+static void on_dead(struct storage *d, const struct stored *a)
+{
+    for (uint32_t i = 0; i < a->n; i++) {
+        const struct stored_message *s = &a->messages[i];
+
+        if (d->queue->core->draining || !lose(d, s, s->seq, a->reason))
+            durable_returned(
+                d, s->seq, s->attempts,
+                s->due_ms > d->queue->core->wall_ms ? s->due_ms - d->queue->core->wall_ms : 0);
+    }
+}
+
 static void on_put(struct storage *d, const struct stored *a)
 {
     struct queue *q = d->queue;
 
     if (a->reason != REASON_NONE)
-        loss_count(q, a->reason, a->count);
+        on_refused(d, a);
     answered(d, a->first + a->count, a->reason);
     drop_oldest(d);
     durable_touch(d);
@@ -540,9 +579,12 @@ static void on_lost(struct storage *d, const struct stored *a)
     struct backlog *b = d->queue->backlog;
     uint64_t n = a->count < d->away_n ? a->count : d->away_n;
 
-    loss_gap(d->queue, a->reason, a->count);
-    if (a->reason == REASON_STORE)
+    if (a->reason == REASON_STORE) {
+        loss_gap(d->queue, a->reason, a->count);
         d->damaged += a->count;
+    } else {
+        loss_unseen(d->queue, a->reason, a->count);
+    }
     d->away_n -= n;
     b->waiting -= n;
     b->unready_n -= n;
@@ -570,6 +612,9 @@ void durable_stored(struct queue *q, const struct stored *a)
         break;
     case STORED_LOST:
         on_lost(d, a);
+        break;
+    case STORED_DEAD:
+        on_dead(d, a);
         break;
     case STORED_ROOM:
         d->refuses = REASON_NONE;

@@ -79,6 +79,14 @@ static bool tells_consumer(const struct queue *q, enum reason reason)
     }
 }
 
+void loss_unseen(struct queue *q, enum reason reason, uint64_t n)
+{
+    if (tells_consumer(q, reason))
+        loss_gap(q, reason, n);
+    else
+        loss_count(q, reason, n);
+}
+
 /* -------------------------------------------------------------------- dead letters */
 
 /* A message never dead-letters twice from one queue, or two queues whose dead letters meet
@@ -182,10 +190,7 @@ void loss_message(struct queue *q, struct msg *m, uint64_t seq, uint32_t attempt
     struct storage *d = q->backlog->stored;
     bool written = false;
 
-    if (tells_consumer(q, reason))
-        loss_gap(q, reason, 1);
-    else
-        loss_count(q, reason, 1);
+    loss_unseen(q, reason, 1);
     if (q->policy->dead_letter[0] && !died_here_before(q, m))
         written = write_letter(q, m, seq, attempts, reason);
     if (d && seq && !written)

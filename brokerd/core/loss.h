@@ -16,6 +16,9 @@ void loss_gap(struct queue *q, enum reason reason, uint64_t n);
  * so many as nobody knows. A subscription that has no backlog needs none for that. */
 void loss_elsewhere(struct queue *q);
 
+/* Whichever of the two is right for that reason: n messages that nobody has at hand. */
+void loss_unseen(struct queue *q, enum reason reason, uint64_t n);
+
 /* `m`, number `seq` of `q` (0: it never was in it), is lost after `attempts` deliveries: count, gap
  * where the consumer should know, and send it to the queue's dead-letter topic or queue if there is
  * one. A durable queue's store is told that it is gone: at once, or when what became of the letter

@@ -149,9 +149,11 @@ struct store {
 /* --------------------------------------------------------------------------------- answers */
 
 enum stored_kind {
-    STORED_OPEN,     /* it may be used; or reason says why not, and it is closed */
-    STORED_PUT,      /* first, count: kept (REASON_NONE), or refused for a reason */
-    STORED_ROOM,     /* put() after -EAGAIN, -ENOSPC or -EIO may be tried again */
+    STORED_OPEN, /* it may be used; or reason says why not, and it is closed */
+    STORED_PUT,  /* first, count: kept (REASON_NONE), or refused for a reason. Shared, where there
+                  * is a dead-letter topic and REASON_DROP_NEWEST: with the messages, for what
+                  * was put is not in memory any more */
+    STORED_ROOM, /* put() after -EAGAIN, -ENOSPC or -EIO may be tried again */
     STORED_MESSAGES, /* what was fetched */
     STORED_PEEKED,
     STORED_PURGED, /* count */
@@ -160,6 +162,9 @@ enum stored_kind {
     STORED_LOST, /* the store has lost or dropped `count` messages for `reason`: to be counted, and
                   * the consumers told. Shared: drop-oldest, expired, attempts. All: REASON_STORE,
                   * damaged ones */
+    STORED_DEAD, /* shared, where there is a dead-letter topic: these wait no more, for a reason
+                  * (drop-oldest, expired), and are this node's as if fetched: dead letters are made
+                  * of them, and then they are settled */
     STORED_NEWS, /* shared: there may be something to fetch */
     /* Of the store, to worker 0's core; queue is 0. */
     STORED_FOUND, /* it has a queue (def) that is to be made: at start; shared: made elsewhere, or
@@ -198,7 +203,7 @@ struct stored {
     uint64_t first; /* put: as it was called with. messages: what was asked from */
     uint64_t count; /* put, purged, lost */
     uint64_t upto;  /* messages, exclusive: from `first` up to here there are these and no others */
-    const struct stored_message *messages; /* messages, peeked */
+    const struct stored_message *messages; /* messages, peeked, dead; put, dropped as the newest */
     uint32_t n;
     struct store_facts facts;    /* open, facts, rewound */
     struct store_definition def; /* found, removed */

@@ -60,7 +60,7 @@ static struct topic *topic_of(struct storage *d, struct slice name)
     return d->topic;
 }
 
-static struct msg *keep(struct storage *d, const struct stored_message *s)
+struct msg *window_keep(struct storage *d, const struct stored_message *s)
 {
     struct core *c = d->queue->core;
     struct msg_meta meta = {.headers = s->headers, .type = {.id = CTYPE_NONE}};
@@ -117,7 +117,7 @@ static int take_one(struct storage *d, const struct stored_message *s, bool spar
         return -ERANGE;
     if (!d->shared && queue_ready(q) && !queue_affords(q))
         return -ENOBUFS;
-    m = keep(d, s);
+    m = window_keep(d, s);
     if (!m)
         return -ENOMEM;
     r = back ? take_back(d, s, m) : take_in_order(d, s, m);

@@ -31,6 +31,9 @@ bool window_cut(struct storage *d);
 /* What is on its way in a fetch counts no more. */
 void window_has_come(struct storage *d);
 
+/* A message of the store's, in memory: one reference, the caller's. NULL without memory. */
+struct msg *window_keep(struct storage *d, const struct stored_message *s);
+
 /* What was fetched has come. */
 void window_take(struct storage *d, const struct stored *a);
 

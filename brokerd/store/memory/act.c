@@ -91,19 +91,36 @@ static bool is_full(const struct drawer *d, const struct kept *m)
                           d->waiting_bytes + m->data.n > d->policy.max_bytes);
 }
 
-/* Those whose time is over make room first. */
-static void drop_over(struct store_queue *q)
+/* What waits no more is gone; or the queue's that asked, which makes a dead letter of it. The place
+ * of the next. */
+static size_t give_up(struct store_queue *q, size_t i, enum reason reason, uint64_t *lost)
+{
+    struct drawer *d = q->drawer;
+    struct stored a = {.kind = STORED_DEAD, .reason = reason, .n = 1};
+    struct stored_message m;
+
+    if (!d->policy.dead_letter[0]) {
+        drawer_drop(d, i);
+        ++*lost;
+        return i;
+    }
+    kept_say(d->msg[i], &m);
+    a.messages = &m;
+    drawer_hold(d, d->msg[i], q);
+    memory_say(q, &a);
+    return i + 1;
+}
+
+void request_drop_over(struct store_queue *q)
 {
     struct drawer *d = q->drawer;
     uint64_t lost = 0;
 
     for (size_t i = 0; i < d->n;) {
-        if (d->msg[i]->holder || !drawer_is_over(d, d->msg[i])) {
+        if (d->msg[i]->holder || !drawer_is_over(d, d->msg[i]))
             i++;
-            continue;
-        }
-        drawer_drop(d, i);
-        lost++;
+        else
+            i = give_up(q, i, REASON_EXPIRED, &lost);
     }
     say_lost(q, REASON_EXPIRED, lost);
 }
@@ -114,12 +131,10 @@ static void drop_oldest(struct store_queue *q, const struct kept *m)
     uint64_t lost = 0;
 
     for (size_t i = 0; i < d->n && is_full(d, m);) {
-        if (d->msg[i]->holder) {
+        if (d->msg[i]->holder)
             i++;
-            continue;
-        }
-        drawer_drop(d, i);
-        lost++;
+        else
+            i = give_up(q, i, REASON_DROP_OLDEST, &lost);
     }
     say_lost(q, REASON_DROP_OLDEST, lost);
 }
@@ -131,7 +146,7 @@ static enum verdict judge(const struct request *r, enum reason *ret_why)
     enum overflow what = d->policy.overflow;
 
     if (is_full(d, r->msg))
-        drop_over(r->q);
+        request_drop_over(r->q);
     if (!is_full(d, r->msg))
         return PUT_KEPT;
     if (what == OVERFLOW_BLOCK && d->shelf->wall_ms < r->deadline_ms)
@@ -166,6 +181,20 @@ static enum verdict try_put(struct request *r, enum reason *ret_why)
     return shelf->shared && shelf_chance(shelf, t->unsure) ? PUT_KEPT : PUT_REFUSED;
 }
 
+/* It is dropped, and has a dead letter. */
+static void say_newest(struct store_queue *q, uint64_t label, const struct kept *m)
+{
+    struct stored_message said;
+
+    kept_say(m, &said);
+    memory_say(q, &(struct stored){.kind = STORED_PUT,
+                                   .reason = REASON_DROP_NEWEST,
+                                   .first = label,
+                                   .count = 1,
+                                   .messages = &said,
+                                   .n = 1});
+}
+
 /* False: it waits for room. */
 static bool act_put(struct request *r)
 {
@@ -185,12 +214,16 @@ static bool act_put(struct request *r)
         m->seq = d->next;
     if (v == PUT_KEPT) {
         drawer_keep(d, m);
-    } else {
-        if (is_there(q) && m->seq >= d->next && !d->shelf->shared)
-            d->next = m->seq + 1;
-        free(m);
+        memory_say_put(q, r->from, why);
+        return true;
     }
-    memory_say_put(q, r->from, why);
+    if (is_there(q) && m->seq >= d->next && !d->shelf->shared)
+        d->next = m->seq + 1;
+    if (why == REASON_DROP_NEWEST && d->policy.dead_letter[0])
+        say_newest(q, r->from, m);
+    else
+        memory_say_put(q, r->from, why);
+    free(m);
     return true;
 }
 
@@ -283,7 +316,7 @@ static void take(struct store_queue *q, struct batch *b)
     struct drawer *d = q->drawer;
     uint64_t damaged = 0;
 
-    drop_over(q);
+    request_drop_over(q);
     for (size_t i = 0; i < d->n; i++) {
         struct kept *m = d->msg[i];
 

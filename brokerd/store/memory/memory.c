@@ -176,6 +176,8 @@ static void say_of_queues(struct memory_store *st)
         next = list_next(&st->queues, n);
         if (q->closed || !q->life || shelf_chance(st->shelf, st->trouble.late))
             continue;
+        if (st->shelf->shared && q->drawer->life == q->life)
+            request_drop_over(q);
         request_unblock(q);
         if (q->needs_room && has_room(q)) {
             q->needs_room = false;

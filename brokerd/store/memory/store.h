@@ -90,6 +90,8 @@ extern const struct store_ops memory_ops_exclusive, memory_ops_shared;
 void request_act(struct request *r);
 /* Try again those that are blocked in the queue's drawer, as far as they are its own. */
 void request_unblock(struct store_queue *q);
+/* Shared: those whose time is over wait no more. */
+void request_drop_over(struct store_queue *q);
 bool request_is_answered(const struct request *r);
 /* Forget all that was not sent out. */
 void memory_drop_unsent(struct memory_store *st);

@@ -5,7 +5,8 @@
 -- KEYS of a queue, all of one slot; functions get these four:
 --   1  PREFIX:{QUEUE}:m  hash    seq, cum, max: number of the last message put, payload bytes of all
 --                                that ever were, the largest lately; rn, rb: messages and bytes that
---                                came back; gone: bytes of all that are no more; w, r: channels of
+--                                came back; gone: bytes of all that are no more; x: some may wait
+--                                that have a time of their own; w, r: channels of
 --                                nodes that wait for messages, for room; l:NODE: what it has put
 --   2  PREFIX:{QUEUE}:s  stream  SEQ-CUM -> one field: its name is m (facts, topic, type, headers),
 --                                its value d, the payload; group w
@@ -25,12 +26,14 @@
 -- No call does more than a bounded piece of work, whatever the queue's depth: who has more to do is
 -- told so, and calls again.
 
-local REVISION = 1
+local REVISION = 2
 local GROUP = 'w'
 local STEP = 256 -- messages of one piece of work
 local STEP_BYTES = 1048576
 local FEW = 32 -- of what may have any size
 local MOST_BYTES = 8388608 -- of one reply, or one message
+local BEYOND = 16384 -- a queue may be beyond its limit by, until dead letters are made of its oldest
+local BEYOND_BYTES = 16777216
 
 local function now_ms()
     local t = redis.call('TIME')
@@ -60,17 +63,21 @@ local function size_of(entry)
     return #entry[2][2]
 end
 
--- Is its own time over, or that which the queue allows (ttl, 0: for ever)? ttl -1: nothing is to be
--- dropped for that here.
-local function is_over(entry, now, ttl)
-    if ttl < 0 then
-        return false
-    end
+-- When its time is over: its own, or that which the queue allows (ttl, 0: for ever). nil: never;
+-- 0: nobody's, somebody wrote it by hand.
+local function end_of(entry, ttl)
     local expires, time = string.match(entry[2][1], '^(%S+) (%d+) ')
     if not time then
-        return true -- nobody's: somebody wrote it by hand
+        return 0
     end
-    return expires ~= '-' and (tonumber(expires) or 0) <= now or ttl > 0 and time + ttl <= now
+    local at = tonumber(expires)
+    return ttl > 0 and math.min(at or math.huge, time + ttl) or at
+end
+
+-- ttl -1: nothing is to be dropped for that here.
+local function is_over(entry, now, ttl)
+    local at = ttl >= 0 and end_of(entry, ttl)
+    return at and at <= now
 end
 
 -- How the queue stands; nil: it does not exist.
@@ -259,18 +266,20 @@ local function make_room(keys, q, len, limits, more)
     return true, q, dropped, expired
 end
 
--- put NODE CHANNEL FIRST DONE MAX_N MAX_B OVERFLOW TTL (M D)*
+-- put NODE CHANNEL FIRST DONE MAX_N MAX_B OVERFLOW TTL OWN (M D)*
 -- Messages with the labels FIRST, FIRST + 1 .. of that node: those of one queue have no holes, and
 -- those below DONE were answered. OVERFLOW when full: `block` and `reject` take those before, `oldest`
--- takes all, and drops; with `block` what is behind is put again, and the node is told of room.
+-- takes all, and drops, `beyond` takes all and leaves dropping to `tidy`; with `block`, and where that
+-- is too late, what is behind is put again, and the node is told of room. OWN: 1, some have a time of
+-- their own; 0.
 -- Answers: taken (from the first on), dropped, and as expired; may the node itself fetch; is the rest
--- to be put again. Said twice it takes nothing twice.
+-- to be put again; is the queue beyond its limit. Said twice it takes nothing twice.
 local function put(keys, args)
     local field, channel, first = 'l:' .. args[1], args[2], tonumber(args[3])
     local limits = {
         n = tonumber(args[5]), b = tonumber(args[6]), overflow = args[7], ttl = tonumber(args[8]),
     }
-    local count = (#args - 8) / 2
+    local count = (#args - 9) / 2
     local q = stand(keys)
     if not q then
         return gone()
@@ -280,11 +289,11 @@ local function put(keys, args)
     if record then
         upto, at, taken, kept = remembered(record, first, count, tonumber(args[4]))
         if first > upto and first > tonumber(args[4]) then
-            return {0, 0, 0, 0, 1} -- what comes before is to be put again: so is this
+            return {0, 0, 0, 0, 1, 0} -- what comes before is to be put again: so is this
         end
         if at == count then
             redis.call('HSET', keys[1], field, record) -- a write: WAIT behind it speaks of all before
-            return {taken, 0, 0, 0, 0}
+            return {taken, 0, 0, 0, 0, 0}
         end
     end
 
@@ -292,8 +301,11 @@ local function put(keys, args)
     local call, fmt, s, seq, cum, n, b, max = redis.call, string.format, keys[2], q.seq, q.cum, q.n,
         q.b, q.fresh == 0 and 0 or q.max
     local max_n, max_b = limits.n, limits.b
+    if limits.overflow == 'beyond' then
+        max_n, max_b = max_n + BEYOND, max_b + BEYOND_BYTES
+    end
     while at < count do
-        local d = args[10 + 2 * at]
+        local d = args[11 + 2 * at]
         local len = #d
         if n > 0 and (n >= max_n or b + len > max_b) then
             call('HSET', keys[1], 'seq', seq, 'cum', fmt('%d', cum), 'max', max)
@@ -308,11 +320,12 @@ local function put(keys, args)
         if len > max then
             max = len
         end
-        call('XADD', s, fmt('%d-%d', seq, cum), args[9 + 2 * at], d)
+        call('XADD', s, fmt('%d-%d', seq, cum), args[10 + 2 * at], d)
         at, taken = at + 1, taken + 1
     end
 
-    local again = full and limits.overflow == 'block'
+    local over = limits.overflow == 'beyond' and n > 1 and (n > limits.n or b > limits.b)
+    local again = full and (limits.overflow == 'block' or limits.overflow == 'beyond')
     if again then
         record = fmt('%d', first + at) .. kept
         join(keys, 'r', q.r, channel)
@@ -323,8 +336,11 @@ local function put(keys, args)
         record = fmt('%d', first + count) .. kept
     end
     call('HSET', keys[1], 'seq', seq, 'cum', fmt('%d', cum), 'max', max, field, record)
+    if args[9] == '1' then
+        call('HSET', keys[1], 'x', 1)
+    end
     local own = n > 0 and news(keys, q.w, channel, 'news') or 0
-    return {taken, dropped, expired, own, again and 1 or 0}
+    return {taken, dropped, expired, own, again and 1 or 0, over and 1 or 0}
 end
 
 -- took CHANNEL: said directly behind an XREADGROUP. If nothing is left the node waits: it is told of
@@ -524,17 +540,137 @@ local function purge(keys, args)
     return {count, k, upto}
 end
 
--- sweep TTL: drop a piece of the head that has expired. Answers how many.
-local function sweep(keys, args)
+-- What a call of `tidy` may do, and has done.
+--   node: whose they are from now on that wait no more, to make dead letters of; nil: they are dropped
+--   k, room: messages, and bytes, that may yet be
+--   n, bytes: that are; full: there was one for which there was no room
+--   out: the answer
+-- False: one message too many.
+local function clean(keys, job, why, entry, attempts)
+    local id, size, out = entry[1], size_of(entry), job.out
+    if job.n > 0 and (job.k == 0 or size > job.room) then
+        job.full = true
+        return false
+    end
+    job.n, job.bytes, job.k, job.room = job.n + 1, job.bytes + size, job.k - 1, job.room - size
+    if job.node then
+        redis.call('XCLAIM', keys[2], GROUP, job.node, 0, id, 'RETRYCOUNT', attempts, 'FORCE', 'JUSTID')
+        local i = #out
+        out[i + 1], out[i + 2], out[i + 3] = why, id, attempts
+        out[i + 4], out[i + 5] = entry[2][1], entry[2][2]
+    else
+        redis.call('XDEL', keys[2], id)
+        count_gone(keys, size)
+    end
+    return true
+end
+
+-- Of those that came back.
+local function clean_back(keys, job, members, judge)
+    local count, bytes = 0, 0
+    for _, member in ipairs(members) do
+        local id = id_of(member)
+        local entry = id and redis.call('XRANGE', keys[2], id, id)[1]
+        local why = entry and judge(entry)
+        if why then
+            local facts = redis.call('HGET', keys[4], member) or ''
+            local attempts, size = string.match(facts, '^(%d+) (%d+)$')
+            if not clean(keys, job, why, entry, tonumber(attempts or 0)) then
+                break
+            end
+            redis.call('ZREM', keys[3], member)
+            redis.call('HDEL', keys[4], member)
+            count, bytes = count + 1, bytes + (size or 0)
+        end
+    end
+    if count > 0 then
+        came_back(keys, -count, -bytes)
+    end
+end
+
+-- Of the first k new ones. New ones go from the head only: what lies in front of one that is to go is
+-- put to what came back, as never delivered. Not `all`: nothing behind the first that stays.
+local function clean_new(keys, job, k, last, judge, all)
+    local stay, count, bytes = {}, 0, 0
+    for _, entry in ipairs(redis.call('XRANGE', keys[2], '(' .. last, '+', 'COUNT', k)) do
+        local why = judge(entry)
+        if why and not clean(keys, job, why, entry, 0) then
+            break
+        elseif why then
+            redis.call('XGROUP', 'SETID', keys[2], GROUP, entry[1])
+            last = entry[1]
+            for _, other in ipairs(stay) do
+                put_back(keys, other[1], size_of(other), 0, 0)
+                count, bytes = count + 1, bytes + size_of(other)
+            end
+            stay = {}
+        elseif all then
+            stay[#stay + 1] = entry
+        else
+            break
+        end
+    end
+    if count > 0 then
+        came_back(keys, count, bytes)
+    end
+    return last, count
+end
+
+-- tidy NODE TTL MAX_N MAX_B N BYTES: of the first that wait, a piece: those whose time is over are
+-- dropped. If N > 0 they are NODE's, to make dead letters of, and then, if MAX_N > 0, the oldest while
+-- more wait than that, or more bytes; at most N, of about BYTES.
+-- Answers: how many were dropped; ms until the next of those looked at is over (-1: none is known);
+-- is there more to do now; did new ones come back; then of each that is NODE's: why (0: the oldest,
+-- 1: expired), id, deliveries before, m, d.
+local function tidy(keys, args)
     local q = stand(keys)
     if not q then
         return gone()
     end
-    local k = drop_expired(keys, q, tonumber(args[1]))
-    if k > 0 then
+    local ttl, max_n, max_b = tonumber(args[2]), tonumber(args[3]), tonumber(args[4])
+    local most, own = tonumber(args[5]), redis.call('HGET', keys[1], 'x')
+    local job = {
+        node = most > 0 and args[1], k = most > 0 and math.min(STEP, most) or STEP,
+        room = most > 0 and tonumber(args[6]) or STEP_BYTES, n = 0, bytes = 0, out = {0, -1, 0, 0},
+    }
+    local now, k, last, moved, next_end = now_ms(), piece(q, STEP_BYTES), q.last, 0, nil
+
+    if q.n > 0 and (ttl > 0 or own) then
+        local function judge(entry)
+            local at = end_of(entry, ttl)
+            if at and at > now then
+                next_end = math.min(next_end or at, at)
+            end
+            return at and at <= now and 1
+        end
+        clean_back(keys, job, redis.call('ZRANGE', keys[3], 0, k - 1), judge)
+        -- Where only the queue's own time counts they are over in order.
+        last, moved = clean_new(keys, job, k, last, judge, own and q.rn <= STEP)
+    elseif own and q.held == 0 then
+        redis.call('HDEL', keys[1], 'x')
+    end
+    if most > 0 and max_n > 0 then
+        local function judge()
+            local n = q.n - job.n
+            return n > 1 and (n > max_n or q.b - job.bytes > max_b) and 0
+        end
+        if judge() then
+            local due = redis.call('ZRANGEBYSCORE', keys[3], '-inf', now, 'LIMIT', 0, STEP)
+            clean_back(keys, job, due, judge)
+        end
+        if judge() then
+            clean_new(keys, job, STEP, last, judge, false)
+        end
+        job.full = job.full or judge()
+    end
+    if job.n > 0 then
         room(keys, q.r)
     end
-    return k
+    job.out[1] = most > 0 and 0 or job.n
+    job.out[2] = next_end and math.ceil(next_end - now) or -1
+    job.out[3] = job.n > 0 and (job.full or job.n >= k) and 1 or 0
+    job.out[4] = moved > 0 and 1 or 0
+    return job.out
 end
 
 -- mend: what somebody wrote to the stream by hand, or with an id of Redis's choice, lies beyond the
@@ -590,7 +726,7 @@ local function peek(keys, args)
 end
 
 -- facts: seq; messages and bytes in all; those that wait; how many came back; the largest; bytes of
--- memory; the first id, and m of it.
+-- memory; the first id, and m of it; may some have a time of their own.
 local function facts(keys)
     local q = stand(keys)
     if not q then
@@ -601,7 +737,7 @@ local function facts(keys)
     return {
         q.seq, q.n + q.held, q.cum - redis.call('HGET', keys[1], 'gone'), q.n, q.b, q.rn, q.max,
         type(memory) == 'number' and memory or 0, first and first[1] or '',
-        first and first[2][1] or '',
+        first and first[2][1] or '', redis.call('HGET', keys[1], 'x') and 1 or 0,
     }
 end
 
@@ -686,7 +822,7 @@ register('brokerd_1_settle', settle, calm)
 register('brokerd_1_give', give, calm)
 register('brokerd_1_reclaim', reclaim, calm)
 register('brokerd_1_purge', purge, calm)
-register('brokerd_1_sweep', sweep, calm)
+register('brokerd_1_tidy', tidy, calm)
 register('brokerd_1_mend', mend, calm)
 register('brokerd_1_remove', remove, calm)
 register('brokerd_1_undefine', undefine, calm)

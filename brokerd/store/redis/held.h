@@ -16,6 +16,7 @@ struct held_message {
     uint64_t seq; /* 0: a free place */
     uint64_t cum; /* second half of its id */
     uint32_t len; /* bytes of payload */
+    bool dead;    /* a dead letter is being made of it */
 };
 
 struct held_set {

@@ -24,7 +24,8 @@ static void fail_open(struct store_queue *q, const char *text)
     store_answer(q->store, &a);
 }
 
-/* seq; messages, bytes; those that wait; how many came back; the largest; memory; first id, m. */
+/* seq; messages, bytes; those that wait; how many came back; the largest; memory; first id, m; may
+ * some have a time of their own. */
 static struct store_facts facts_of(const struct redisReply *reply)
 {
     struct store_facts f = {
@@ -69,6 +70,7 @@ static void on_open_facts(struct request *req, const struct link_answer *a)
     q->max = (uint64_t)reply_number(a->reply, 6);
     q->open = true;
     q->back = reply_number(a->reply, 5) > 0;
+    q->expiring = reply_number(a->reply, 10) > 0;
     q->store->facts.queues++;
     s.facts = facts_of(a->reply);
     store_answer(q->store, &s);
@@ -150,7 +152,7 @@ static struct store_queue *queue_new(struct redis_store *r, const struct store_o
     if (!q)
         return NULL;
     q->store = r;
-    q->due_ms = INT64_MAX;
+    q->due_ms = q->over_ms = INT64_MAX;
     list_init(&q->parcels);
     list_init(&q->chunks);
     q->name = malloc(o->def.name.n + 1);
@@ -335,6 +337,7 @@ static void on_facts(struct request *req, const struct link_answer *a)
         answer_failed(q, STORED_FACTS, req, a);
         return;
     }
+    q->expiring = q->expiring || reply_number(a->reply, 10) > 0;
     s.token = asked->token;
     s.facts = facts_of(a->reply);
     if (!q->closed)

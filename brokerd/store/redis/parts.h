@@ -29,6 +29,9 @@ enum {
     FETCH_MOST_BYTES = 8 << 20, /* of one, going by the largest message; one message at least */
     FACTS_MS = 5000,            /* how the queue stands is told so often .. */
     FACTS_AT_ONCE = 32,         /* .. but of so many queues at once */
+    DEAD_MESSAGES = 1024,       /* of one queue, that dead letters are being made of .. */
+    DEAD_BYTES = 4 << 20,       /* .. and bytes; one more piece at most */
+    TIDY_MESSAGES = 256,        /* of one piece */
     AUDIT_MESSAGES = 512,       /* of one look at what this node has by Redis's books */
     CLAIMS_AT_ONCE = 8,         /* queues that are looked at for dead nodes */
     TICK_MS = 1000,
@@ -75,6 +78,7 @@ struct parcel {
     int64_t since_ms; /* the first was put */
     int64_t tried_ms; /* it was sent, and has not been answered since; 0: it was not */
     enum overflow when_full;
+    bool own;         /* some have a time to live of their own */
     bool sent;        /* on its way, or judged */
     bool asks, waits; /* not answered yet: the put; its WAIT */
     bool doubtful;    /* said once, and nobody knows what became of that */
@@ -84,7 +88,7 @@ struct parcel {
     enum reason reason; /* of an error */
     bool again, back_off;
     uint32_t taken, dropped, expired;
-    bool news;
+    bool news, beyond;
     uint64_t via;
     uint32_t *ends; /* of m and d, in turn, in `buf` */
     uint32_t room;  /* messages that `ends` has place for */
@@ -152,12 +156,20 @@ struct store_queue {
     bool back;     /* perhaps some came back */
     bool audit;    /* an answer was lost: what Redis thinks we have, we may not have */
     bool auditing;
-    bool probing, sweeping, mending;
-    bool expiring; /* some were put that have a time of their own */
+    bool probing, mending;
     char audit_from[ENTRY_ID_MAX];
     int64_t facts_ms;   /* how it stands is asked for then */
     int64_t due_ms;     /* the next that came back is due; INT64_MAX */
     uint64_t mean, max; /* bytes of a message */
+
+    /* tidy.c */
+    bool tidying;        /* a call is on its way */
+    bool tidy_due;       /* there is something to do, or it is time to look */
+    bool surplus;        /* more wait than may, and there is a dead-letter topic */
+    bool expiring;       /* some may have a time to live of their own */
+    int64_t over_ms;     /* the next is over then; INT64_MAX: not known */
+    uint32_t dead_n;     /* of what is held: dead letters are being made of so many */
+    uint64_t dead_bytes; /* .. of so many bytes */
 
     /* settle.c */
     struct list chunks;
@@ -283,9 +295,6 @@ void put_lost(struct store_queue *q);
 void put_drop(struct store_queue *q);
 /* Free all; nothing is on its way. */
 void put_fini(struct store_queue *q);
-/* The TTL that functions are told: that of the queue, 0 for none; -1: expired ones are to be left
- * where they are, for the core makes dead letters of them. */
-int64_t put_ttl(const struct store_queue *q);
 
 /* ---------------------------------------------------------------------------------- take.c */
 
@@ -295,9 +304,19 @@ void take_tick(struct store_queue *q);
 void take_news(struct store_queue *q, bool back);
 /* Messages are no more. */
 void take_lost(struct store_queue *q, uint64_t n, enum reason reason);
+/* It cannot be delivered: settled at once. */
+void take_cast_off(struct store_queue *q, uint64_t seq, uint64_t cum, size_t len);
 /* A message as the core wants it. False: it is none of ours. */
 bool take_message(struct slice id, struct slice m, struct slice d, struct stored_message *ret,
                   uint64_t *ret_cum);
+
+/* ---------------------------------------------------------------------------------- tidy.c */
+
+void tidy_pump(struct store_queue *q);
+/* `second`: one has gone by since the last that was. */
+void tidy_tick(struct store_queue *q, bool second);
+/* One that a dead letter was made of is settled. */
+void tidy_settled(struct store_queue *q, uint32_t len);
 
 /* ---------------------------------------------------------------------------------- mend.c */
 

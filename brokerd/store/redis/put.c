@@ -152,10 +152,10 @@ static int gather(struct store_queue *q, uint64_t first, const struct run *run,
         struct entry_facts f = facts_of(run, i, from);
         struct parcel *p = open_parcel(q, first + i);
 
-        if (f.expires_ms != INT64_MAX)
-            q->expiring = true;
         if (!p)
             p = parcel_new(q, first + i);
+        if (p && f.expires_ms != INT64_MAX)
+            p->own = q->expiring = true;
         if (!p || !parcel_add(p, &f, &run->v[i])) {
             undo(q, last, &before);
             return -ENOMEM;
@@ -208,6 +208,29 @@ static uint64_t parcel_bytes(const struct parcel *p, uint32_t from, uint32_t n)
     return bytes;
 }
 
+/* The next n of a parcel, as the core knows them. */
+static const struct stored_message *messages_of(const struct store_queue *q, const struct parcel *p,
+                                                uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t *ends = p->ends + 2 * (p->done + i);
+        uint32_t from = p->done + i ? ends[-1] : 0;
+        struct entry_facts f = {0};
+
+        (void)entry_read(slice_of(p->buf + from, ends[0] - from), &f); /* our own */
+        q->store->messages[i] = (struct stored_message){
+            .id = f.id,
+            .time_ms = f.time_ms,
+            .expires_ms = f.expires_ms,
+            .topic = f.topic,
+            .headers = f.headers,
+            .type = f.type,
+            .data = slice_of(p->buf + ends[0], ends[1] - ends[0]),
+        };
+    }
+    return q->store->messages;
+}
+
 /* What became of the next n of a parcel. */
 static void answer(struct store_queue *q, struct parcel *p, uint32_t n, enum reason reason,
                    const char *text)
@@ -230,6 +253,10 @@ static void answer(struct store_queue *q, struct parcel *p, uint32_t n, enum rea
         q->store->facts.put += n;
     else
         q->store->facts.refused += n;
+    if (reason == REASON_DROP_NEWEST && q->policy.dead_letter[0]) {
+        a.messages = messages_of(q, p, n);
+        a.n = n;
+    }
     p->done += n;
     if (!q->closed)
         store_answer(q->store, &a);
@@ -286,6 +313,13 @@ static bool heed_reply(struct store_queue *q, struct parcel *p)
     answer(q, p, p->taken < p->n - p->done ? p->taken : p->n - p->done, REASON_NONE, NULL);
     if (p->news)
         take_news(q, false);
+    if (p->beyond)
+        q->surplus = q->tidy_due = true;
+    if (p->done < p->n && again && how == OVERFLOW_DROP_OLDEST &&
+        r->now_ms - p->since_ms >= r->o.patience_ms) {
+        refuse(q, p, REASON_STORE, "its oldest messages wait for their dead letters to be kept");
+        return true;
+    }
     if (p->done < p->n && again && !q->closed) {
         q->blocked = true;
         q->try_ms = r->now_ms + TICK_MS;
@@ -376,7 +410,7 @@ static void judge(struct request *req, const struct link_answer *a)
     p->back_off = false;
     p->again = false;
     p->taken = p->dropped = p->expired = 0;
-    p->news = false;
+    p->news = p->beyond = false;
     p->via = a->via;
     switch (call_verdict(req, a)) {
     case CALL_OK:
@@ -385,6 +419,7 @@ static void judge(struct request *req, const struct link_answer *a)
         p->expired = (uint32_t)reply_number(a->reply, 2);
         p->news = reply_number(a->reply, 3) != 0;
         p->again = reply_number(a->reply, 4) != 0;
+        p->beyond = reply_number(a->reply, 5) != 0;
         break;
     case CALL_LOST:
         break;
@@ -459,13 +494,13 @@ static void on_wait(struct request *req, const struct link_answer *a)
 
 /* --------------------------------------------------------------------------------- sending */
 
-static const char *word_for(enum overflow how)
+static const char *word_for(const struct store_queue *q, enum overflow how)
 {
     switch (how) {
     case OVERFLOW_BLOCK:
         return "block";
     case OVERFLOW_DROP_OLDEST:
-        return "oldest";
+        return q->policy.dead_letter[0] ? "beyond" : "oldest";
     case OVERFLOW_DROP_NEWEST:
     case OVERFLOW_REJECT:
     case OVERFLOW_DISCONNECT:
@@ -480,7 +515,8 @@ static uint64_t bounded(uint64_t v)
     return v < UINT64_C(1) << 53 ? v : UINT64_C(1) << 53;
 }
 
-int64_t put_ttl(const struct store_queue *q)
+/* -1: what has expired is not to be dropped by a put, for dead letters are made of it (tidy.c). */
+static int64_t ttl_of(const struct store_queue *q)
 {
     if (q->policy.dead_letter[0])
         return -1;
@@ -500,8 +536,9 @@ static void parcel_args(struct store_queue *q, const struct parcel *p)
     args_number(r, first->label + first->done);
     args_number(r, bounded(q->policy.max_messages));
     args_number(r, bounded(q->policy.max_bytes));
-    args_text(r, word_for(p->when_full));
-    args_signed(r, put_ttl(q));
+    args_text(r, word_for(q, p->when_full));
+    args_signed(r, ttl_of(q));
+    args_number(r, p->own);
     for (uint32_t i = 2 * p->done; i < 2 * p->n; i++) {
         args_add(r, slice_of(p->buf + from, p->ends[i] - from));
         from = p->ends[i];

@@ -45,6 +45,7 @@ static void pump(struct store_queue *q)
     put_pump(q);
     settle_pump(q);
     take_pump(q);
+    tidy_pump(q);
 }
 
 static void redis_flush(struct store *s)
@@ -289,6 +290,12 @@ static void tick_second(struct redis_store *r)
         names_scan(r);
 }
 
+static void wake_at(struct redis_store *r, int64_t at_ms)
+{
+    if (at_ms != INT64_MAX)
+        store_wake(r, at_ms > r->now_ms ? at_ms - r->now_ms : 0);
+}
+
 static void tick(struct redis_store *r)
 {
     struct list_node *n;
@@ -306,8 +313,9 @@ static void tick(struct redis_store *r)
         put_tick(q);
         if (second || q->due_ms <= r->now_ms || q->want)
             take_tick(q);
-        if (q->due_ms != INT64_MAX)
-            store_wake(r, q->due_ms > r->now_ms ? q->due_ms - r->now_ms : 0);
+        tidy_tick(q, second);
+        wake_at(r, q->due_ms);
+        wake_at(r, q->over_ms);
     }
 }
 
@@ -327,7 +335,7 @@ static void tick_stop(struct redis_store *r)
         struct store_queue *q = LIST_ITEM(n, struct store_queue, link);
 
         next = list_next(&r->queues, n);
-        if (q->open && !q->left && !q->unstored && !q->fetching && !q->auditing)
+        if (q->open && !q->left && !q->unstored && !q->fetching && !q->auditing && !q->tidying)
             manage_leave(q);
         all = all && (q->left || !q->open);
     }

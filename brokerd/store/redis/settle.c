@@ -63,6 +63,8 @@ static void settle_number(struct store_queue *q, const struct store_settlement *
     if (!held_take(&q->held, seq, &m))
         return;
     q->store->facts.held--;
+    if (m.dead)
+        tidy_settled(q, m.len);
     one = (struct settled){m.seq, m.cum, m.len, s->attempts, s->due_ms};
     /* Without memory it stays this node's in Redis's books, until an audit gives it back: it is
      * delivered once more then. */

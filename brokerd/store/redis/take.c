@@ -51,8 +51,7 @@ static bool is_over(const struct store_queue *q, const struct stored_message *m)
                                     now - m->time_ms >= q->policy.message_ttl_ms);
 }
 
-/* It cannot be delivered: settled at once. */
-static void cast_off(struct store_queue *q, uint64_t seq, uint64_t cum, size_t len)
+void take_cast_off(struct store_queue *q, uint64_t seq, uint64_t cum, size_t len)
 {
     struct settled one = {.seq = seq, .cum = cum, .len = (uint32_t)len};
 
@@ -70,16 +69,16 @@ static void haul_add(struct store_queue *q, struct haul *h, struct slice id, str
     if (!take_message(id, m, d, to, &cum)) {
         h->broken++;
         if (entry_read_id(id, &seq, &cum) == 0)
-            cast_off(q, seq, cum, d.n);
+            take_cast_off(q, seq, cum, d.n);
         return;
     }
     if (is_over(q, to)) {
         h->expired++;
-        cast_off(q, to->seq, cum, d.n);
+        take_cast_off(q, to->seq, cum, d.n);
         return;
     }
     to->attempts = attempts;
-    held = (struct held_message){to->seq, cum, (uint32_t)d.n};
+    held = (struct held_message){.seq = to->seq, .cum = cum, .len = (uint32_t)d.n};
     if (held_find(&q->held, to->seq))
         return;
     if (held_add(&q->held, &held) < 0) {
@@ -323,7 +322,7 @@ static void audit(struct store_queue *q)
     static const char *const words[] = {"XPENDING"};
     struct redis_store *r = q->store;
 
-    if (q->auditing || !list_empty(&q->chunks))
+    if (q->auditing || q->tidying || !list_empty(&q->chunks))
         return;
     args_begin_words(r, words, 1);
     args_add(r, q->keys.key[KEY_STREAM]);
@@ -341,37 +340,14 @@ void take_pump(struct store_queue *q)
 {
     if (!q->open || q->closed || q->lost || q->fetching || q->gone || q->store->stopping)
         return;
+    if (q->tidying) /* new ones may come back by that: they would be overtaken */
+        return;
     if (q->audit)
         audit(q);
     else if (q->want && q->back)
         send_take(q);
     else if (q->want)
         send_read(q);
-}
-
-/* How many were too old. */
-static void on_swept(struct request *req, const struct link_answer *a)
-{
-    struct store_queue *q = req->queue;
-
-    q->sweeping = false;
-    if (call_verdict(req, a) != CALL_OK || a->reply->type != REDIS_REPLY_INTEGER || q->closed)
-        return;
-    q->store->facts.expired += (uint64_t)a->reply->integer;
-    take_lost(q, (uint64_t)a->reply->integer, REASON_EXPIRED);
-}
-
-/* What expires while nobody takes or puts anything. */
-static void sweep(struct store_queue *q)
-{
-    struct redis_store *r = q->store;
-    int64_t ttl = put_ttl(q);
-
-    if (q->sweeping || ttl < 0 || (ttl == 0 && !q->expiring))
-        return;
-    args_begin(r, "brokerd_1_sweep", q);
-    args_signed(r, ttl);
-    q->sweeping = call_send(r, q, q->keys.slot, on_swept, NULL, 0) == 0;
 }
 
 void take_tick(struct store_queue *q)
@@ -384,7 +360,6 @@ void take_tick(struct store_queue *q)
     }
     if (q->short_of && !q->probing && !q->fetching)
         (void)send_took(q);
-    sweep(q);
     manage_tick(q);
     if (q->want || q->audit || !list_empty(&q->chunks))
         queue_touch(q);

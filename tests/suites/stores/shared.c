@@ -259,6 +259,183 @@ START_TEST(time_to_live)
 }
 END_TEST
 
+/* ----------------------------------------------------------------------------- dead letters */
+
+static struct queue_policy with_letters(uint64_t max, enum overflow overflow)
+{
+    struct queue_policy p = limited(max, overflow);
+
+    (void)snprintf(p.dead_letter, sizeof p.dead_letter, "dead");
+    return p;
+}
+
+/* Keys of those that nodes are to make letters of, since `at`: as bits. */
+static uint64_t dead(struct opened *o, size_t nodes, enum reason reason)
+{
+    uint64_t bits = 0;
+
+    for (size_t i = 0; i < nodes; i++) {
+        const struct heard *h;
+        size_t at = 0;
+
+        while (o[i].node->store && (h = find_heard(o[i].node, STORED_DEAD, o[i].handle, &at))) {
+            ck_assert_int_eq(h->a.reason, reason);
+            for (uint32_t k = 0; k < h->a.n; k++) {
+                uint64_t bit = UINT64_C(1) << key_of(&h->messages[k]);
+
+                ck_assert_msg(!(bits & bit), "two letters of one message");
+                bits |= bit;
+            }
+        }
+    }
+    return bits;
+}
+
+/* The letters of those have come to where they were sent. */
+static void settle_dead(struct opened *o)
+{
+    const struct heard *h;
+    size_t at = 0;
+
+    while ((h = find_heard(o->node, STORED_DEAD, o->handle, &at)))
+        for (uint32_t k = 0; k < h->a.n; k++)
+            settle(o, SETTLE_GONE, h->messages[k].seq, 1, 0, 0);
+}
+
+START_TEST(the_oldest_have_letters)
+{
+    struct queue_policy p = with_letters(3, OVERFLOW_DROP_OLDEST);
+    struct opened o[NODES] = {open_queue(world, 0, "letters", &p),
+                              open_queue(world, 1, "letters", &p)};
+    static struct seen list[10];
+
+    put_kept(world, &o[0], 1, 3, 20);
+    put_kept(world, &o[1], 4, 2, 20);
+    until(world, dead(o, NODES, REASON_DROP_OLDEST) == 0x06);
+    settle_dead(&o[0]);
+    settle_dead(&o[1]);
+    until_idle(world);
+    ck_assert_uint_eq(look(world, &o[0], list, ARRAY_LEN(list)), 3);
+    ck_assert_uint_eq(list[0].key, 3);
+    ck_assert_uint_eq(facts_of(world, &o[0]).bytes, 60);
+    ck_assert_uint_eq(lost(&o[0], REASON_DROP_OLDEST) + lost(&o[1], REASON_DROP_OLDEST), 0);
+}
+END_TEST
+
+/* What it was to make letters of waits again. */
+START_TEST(who_makes_a_letter_dies)
+{
+    struct queue_policy p = with_letters(3, OVERFLOW_DROP_OLDEST);
+    struct opened o[NODES] = {open_queue(world, 0, "heir", &p), open_queue(world, 1, "heir", &p)};
+    uint64_t keys = 0;
+
+    if (!world->make->die)
+        return;
+    put_kept(world, &o[0], 1, 5, 20);
+    until(world, dead(o, 1, REASON_DROP_OLDEST) == 0x06);
+    world->make->die(world, 0);
+    for (int64_t end = wall_ms() + 20000; keys != 0x3e && wall_ms() < end;) {
+        const struct heard *h = fetch(world, &o[1], 0, 10, 1 << 20);
+
+        for (uint32_t i = 0; i < h->a.n; i++)
+            keys |= UINT64_C(1) << key_of(&h->messages[i]);
+        world->make->turn(world);
+    }
+    ck_assert_uint_eq(keys, 0x3e);
+}
+END_TEST
+
+START_TEST(the_newest_have_letters)
+{
+    struct queue_policy p = with_letters(2, OVERFLOW_DROP_NEWEST);
+    struct opened o = open_queue(world, 0, "newest", &p);
+    const struct heard *h;
+    uint64_t keys = 0;
+    size_t at;
+
+    put_kept(world, &o, 1, 2, 20);
+    at = o.node->n;
+    ck_assert_int_eq(put(&o, 3, 3, 20), 0);
+    for (unsigned n = 0; n < 3; n += (unsigned)h->a.count) {
+        until(world, (h = find_heard(o.node, STORED_PUT, o.handle, &at)) != NULL);
+        ck_assert_int_eq(h->a.reason, REASON_DROP_NEWEST);
+        ck_assert_uint_eq(h->a.n, h->a.count);
+        for (uint32_t i = 0; i < h->a.n; i++)
+            keys |= UINT64_C(1) << key_of(&h->messages[i]);
+    }
+    ck_assert_uint_eq(keys, 0x38);
+    ck_assert_uint_eq(facts_of(world, &o).messages, 2);
+}
+END_TEST
+
+START_TEST(those_in_time_have_letters)
+{
+    struct queue_policy p = with_letters(100, OVERFLOW_REJECT);
+    struct opened o[NODES];
+    int64_t since;
+
+    p.message_ttl_ms = 300;
+    o[0] = open_queue(world, 0, "late", &p);
+    o[1] = open_queue(world, 1, "late", &p);
+    put_kept(world, &o[0], 1, 3, 20);
+    since = wall_ms();
+    until(world, dead(o, NODES, REASON_EXPIRED) == 0x0e); /* nobody fetches */
+    ck_assert_int_ge(wall_ms() - since, 250);
+    ck_assert_int_le(wall_ms() - since, 300 + 1500);
+    settle_dead(&o[0]);
+    settle_dead(&o[1]);
+    until_idle(world);
+    ck_assert_uint_eq(facts_of(world, &o[0]).messages, 0);
+    ck_assert_uint_eq(facts_of(world, &o[0]).bytes, 0);
+}
+END_TEST
+
+static void put_with_ttl(struct opened *o, uint64_t key, int64_t ttl_ms)
+{
+    struct msg_meta meta = {.type = {.id = CTYPE_NONE}, .ttl_ms = ttl_ms};
+    struct msg_view v = {.data = body_of(key, 20), .len = 20, .meta = &meta};
+    struct run run = {.v = &v, .n = 1, .bytes = v.len, .type = {5, {0}}};
+    struct msg_origin from = {topic_new(SLICE("t"), 1), run.type, key, wall_ms(), 77};
+
+    ck_assert_int_eq(o->node->store->ops->put(o->q, o->label++, &run, &from), 0);
+    topic_unref(from.topic);
+}
+
+/* Those with times of their own, in between others and among those that came back: _i says whether
+ * there is a dead-letter topic. */
+START_TEST(times_of_their_own)
+{
+    struct queue_policy p = _i ? with_letters(100, OVERFLOW_REJECT) : limited(100, OVERFLOW_REJECT);
+    struct opened o = open_queue(world, 0, _i ? "own" : "own too", &p);
+    static struct seen list[10];
+    const struct heard *h;
+
+    for (uint64_t key = 1; key <= 6; key++)
+        put_with_ttl(&o, key, key % 2 ? 0 : 300);
+    all_kept(world, &o);
+    h = fetch(world, &o, 0, 2, 1 << 20); /* 1 and 2 come back, 2 for later */
+    ck_assert_uint_eq(h->a.n, 2);
+    settle(&o, SETTLE_RETURNED, h->messages[0].seq, 1, 1, 0);
+    settle(&o, SETTLE_RETURNED, h->messages[1].seq, 1, 1, wall_ms() + 3600000);
+    if (_i)
+        until(world, dead(&o, 1, REASON_EXPIRED) == 0x54);
+    else
+        until(world, lost(&o, REASON_EXPIRED) == 3);
+    settle_dead(&o);
+    until_idle(world);
+    ck_assert_uint_eq(facts_of(world, &o).messages, 3);
+    ck_assert_uint_eq(facts_of(world, &o).bytes, 60);
+    ck_assert_uint_eq(look(world, &o, list, ARRAY_LEN(list)), 3);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_uint_eq(list[i].key, 2 * i + 1);
+        ck_assert_uint_eq(list[i].attempts, i == 0);
+    }
+    h = fetch(world, &o, 0, 10, 1 << 20);
+    for (uint32_t n = h->a.n; n < 3; n += h->a.n)
+        h = fetch(world, &o, 0, 10, 1 << 20);
+}
+END_TEST
+
 START_TEST(purged_but_held)
 {
     struct opened o[NODES] = {open_queue(world, 0, "held", NULL),
@@ -357,6 +534,11 @@ void add_shared(TCase *tc)
     tcase_add_test(tc, full_drops_newest);
     tcase_add_test(tc, full_blocks);
     tcase_add_test(tc, time_to_live);
+    tcase_add_test(tc, the_oldest_have_letters);
+    tcase_add_test(tc, who_makes_a_letter_dies);
+    tcase_add_test(tc, the_newest_have_letters);
+    tcase_add_test(tc, those_in_time_have_letters);
+    tcase_add_loop_test(tc, times_of_their_own, 0, 2);
     tcase_add_test(tc, purged_but_held);
     tcase_add_test(tc, somebody_elses_entries);
     tcase_add_test(tc, made_and_removed_elsewhere);

@@ -425,6 +425,93 @@ START_TEST(the_store_judges_limits)
 }
 END_TEST
 
+/* What only the store has, and gives up. */
+static void give_up(enum stored_kind kind, enum reason reason, uint64_t first, uint64_t count)
+{
+    struct stored_message m = {.seq = 7,
+                               .id = 4711,
+                               .time_ms = 1,
+                               .expires_ms = 2,
+                               .attempts = 3,
+                               .topic = SLICE("t"),
+                               .data = SLICE("x"),
+                               .type = {.id = CTYPE_NONE}};
+    struct stored said = {.kind = kind,
+                          .queue = script.queue->handle,
+                          .reason = reason,
+                          .first = first,
+                          .count = count,
+                          .messages = &m,
+                          .n = 1};
+
+    durable_stored(script.queue, &said);
+    world_run(&world);
+}
+
+static void start_shared_with_letters(const char *settings)
+{
+    memset(&script, 0, sizeof script);
+    start_with(settings, 0, &script_shared);
+    world_consume(&dead, "d", true, 10);
+    world_run(&world);
+    script_said(&script);
+}
+
+START_TEST(what_the_store_gives_up_has_a_letter)
+{
+    start_shared_with_letters("dead-letter=queue:d overflow=drop-oldest");
+    give_up(STORED_DEAD, REASON_DROP_OLDEST, 0, 0);
+    ck_assert_str_eq(dead.got, "x ");
+    ck_assert_str_eq(script_said(&script), "gone 7+1;");
+    give_up(STORED_DEAD, REASON_EXPIRED, 0, 0);
+    ck_assert_str_eq(dead.got, "x x ");
+    ck_assert_str_eq(script_said(&script), "gone 7+1;");
+    ck_assert_uint_eq(script.queue->backlog->losses->total[REASON_DROP_OLDEST], 1);
+    ck_assert_uint_eq(script.queue->backlog->losses->total[REASON_EXPIRED], 1);
+    ck_assert_uint_eq(script.queue->backlog->losses->dead_letters, 2);
+    world.core[0]->draining = true; /* others have more time */
+    give_up(STORED_DEAD, REASON_EXPIRED, 0, 0);
+    ck_assert_str_eq(script_said(&script), "back 7 x3 @0;");
+    stop();
+}
+END_TEST
+
+START_TEST(the_newest_has_a_letter)
+{
+    start_shared_with_letters("dead-letter=queue:d overflow=drop-newest");
+    publish("x");
+    give_up(STORED_PUT, REASON_DROP_NEWEST, 1, 1);
+    ck_assert_str_eq(dead.got, "x ");
+    ck_assert_uint_eq(pub.dropped, 1);
+    ck_assert_str_eq(script_said(&script), "put 1+1;");
+    ck_assert_uint_eq(script.queue->backlog->losses->total[REASON_DROP_NEWEST], 1);
+    core_grant(a.consumer, 1);
+    script_answer(&script, STORED_NEWS, 0, 0, REASON_NONE);
+    world_run(&world);
+    script_messages(&script, 1, 2, 9);
+    world_run(&world);
+    ck_assert_uint_eq(a.gaps, 1);
+    ck_assert_int_eq(a.gap_reason, REASON_DROP_NEWEST);
+    stop();
+}
+END_TEST
+
+/* Consumers of a named queue are not told in band what expired: as in memory. */
+START_TEST(what_expires_is_no_gap)
+{
+    start_shared("", 10);
+    script_answer(&script, STORED_LOST, 0, 2, REASON_EXPIRED);
+    publish("1");
+    stored(1, 1);
+    script_messages(&script, 1, 2, 9);
+    world_run(&world);
+    ck_assert_str_eq(a.got, "1 ");
+    ck_assert_uint_eq(a.gaps, 0);
+    ck_assert_uint_eq(script.queue->backlog->losses->total[REASON_EXPIRED], 2);
+    stop();
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("durable policies");
@@ -448,6 +535,9 @@ static Suite *suite(void)
     tcase_add_test(tc, what_comes_back_is_everybodys);
     tcase_add_test(tc, what_nobody_here_takes_goes_back);
     tcase_add_test(tc, the_store_judges_limits);
+    tcase_add_test(tc, what_the_store_gives_up_has_a_letter);
+    tcase_add_test(tc, the_newest_has_a_letter);
+    tcase_add_test(tc, what_expires_is_no_gap);
     suite_add_tcase(s, tc);
     return s;
 }

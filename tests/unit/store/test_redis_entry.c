@@ -66,20 +66,20 @@ END_TEST
 START_TEST(entry_of_somebody_else)
 {
     static const struct slice rows[] = {
-        SLICE("- 1 2 0 0 0 0 "),              /* no topic */
-        SLICE("- 1 2 0 3 0 0 a*b"),           /* a pattern */
-        SLICE("- 1 2 0 3 0 0 a b"),           /* a blank */
-        SLICE("- 1 2 0 3 0 0 a\0b"),          /* a control character */
-        SLICE("- 1 2 0 2 0 0 \303\50"),       /* not UTF-8 */
-        SLICE("- 1 2 0 3 0 3 a/b\1\1\1"),     /* headers cut short */
-        SLICE("- 1 2 0 1 0 4 a\0\0\1b"),      /* a header without a name */
-        SLICE("- 1 2 0 1 0 5 a\1\377\0\1b"),  /* .. whose name is not UTF-8 */
-        SLICE("- 1 2 0 1 0 5 a\1a\0\1\377"),  /* .. whose value is not */
-        SLICE("- 1 2 0 1 0 5 a\1a\0\1\0"),    /* .. or has zeros */
-        SLICE("- 1 2 129 1 0 0 a"),           /* a named type without a name */
-        SLICE("- 1 2 0 1 1 0 ax"),            /* a name, but not a named type */
-        SLICE("- 1 2 129 1 1 0 a\377"),       /* a name that is not ASCII */
-        SLICE("- 1 2 130 1 0 0 a"),           /* no such type */
+        SLICE("- 1 2 0 0 0 0 "),             /* no topic */
+        SLICE("- 1 2 0 3 0 0 a*b"),          /* a pattern */
+        SLICE("- 1 2 0 3 0 0 a b"),          /* a blank */
+        SLICE("- 1 2 0 3 0 0 a\0b"),         /* a control character */
+        SLICE("- 1 2 0 2 0 0 \303\50"),      /* not UTF-8 */
+        SLICE("- 1 2 0 3 0 3 a/b\1\1\1"),    /* headers cut short */
+        SLICE("- 1 2 0 1 0 4 a\0\0\1b"),     /* a header without a name */
+        SLICE("- 1 2 0 1 0 5 a\1\377\0\1b"), /* .. whose name is not UTF-8 */
+        SLICE("- 1 2 0 1 0 5 a\1a\0\1\377"), /* .. whose value is not */
+        SLICE("- 1 2 0 1 0 5 a\1a\0\1\0"),   /* .. or has zeros */
+        SLICE("- 1 2 129 1 0 0 a"),          /* a named type without a name */
+        SLICE("- 1 2 0 1 1 0 ax"),           /* a name, but not a named type */
+        SLICE("- 1 2 129 1 1 0 a\377"),      /* a name that is not ASCII */
+        SLICE("- 1 2 130 1 0 0 a"),          /* no such type */
     };
     char buf[1024];
     struct entry_facts got;
@@ -129,7 +129,8 @@ START_TEST(held_at_random)
 
         ck_assert_int_eq(held_find(&h, seq) != NULL, there[seq]);
         if (!there[seq]) {
-            ck_assert_int_eq(held_add(&h, &(struct held_message){seq, 2 * seq, (uint32_t)seq}), 0);
+            ck_assert_int_eq(
+                held_add(&h, &(struct held_message){seq, 2 * seq, (uint32_t)seq, false}), 0);
             n++;
         } else {
             ck_assert(held_take(&h, seq, &m));
