@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "brokerd/store/redis/tls.h"
 #include "config/table.h"
 
 struct problem {
@@ -70,12 +71,16 @@ static const char end_key[] = "\001";
 static int opening_line(const char *text, const char *title, int end)
 {
     int line = 1, found = end;
+    char quoted[128]; /* the title may be a part of something in the section */
+    bool is_quoted;
 
+    (void)snprintf(quoted, sizeof quoted, "\"%s\"", title);
+    is_quoted = strstr(text, quoted) != NULL;
     for (const char *next = text; next && line <= end; line++) {
         const char *eol = strchr(next, '\n');
         size_t n = eol ? (size_t)(eol - next) : strlen(next);
 
-        if (memmem(next, n, title, strlen(title)))
+        if (memmem(next, n, is_quoted ? quoted : title, strlen(is_quoted ? quoted : title)))
             found = line;
         next = eol ? eol + 1 : NULL;
     }
@@ -394,6 +399,34 @@ static const char *redis_error(const struct settings_redis *s)
     return NULL;
 }
 
+/* Its files for TLS are there, are what they should be, and go together. */
+static int check_tls(const struct settings_redis *s, char *err, size_t err_size)
+{
+    struct tls *t = NULL;
+    int r = tls_new(*s->ca ? s->ca : NULL, *s->certificate ? s->certificate : NULL,
+                    *s->key ? s->key : NULL, &t, err, err_size);
+
+    tls_free(t);
+    return r;
+}
+
+static int check_redis(struct settings_redis *s, char *err, size_t err_size)
+{
+    const char *why = redis_error(s);
+    int r = 0;
+
+    s->used = true;
+    if (why) {
+        (void)snprintf(err, err_size, "%s", why);
+        return -EINVAL;
+    }
+    if (*s->password_file)
+        r = read_password(s, err, err_size);
+    if (r == 0 && (*s->ca || *s->certificate))
+        r = check_tls(s, err, err_size);
+    return r;
+}
+
 static int check_store(cfg_t *sec, char *err, size_t err_size)
 {
     struct settings *s = at_work->settings;
@@ -404,10 +437,7 @@ static int check_store(cfg_t *sec, char *err, size_t err_size)
         if (s->journal.max_disk / SETTINGS_SEGMENTS_MIN < s->journal.segment)
             why = "max-disk: expected at least 8 segments";
     } else if (strcmp(cfg_title(sec), "redis") == 0) {
-        s->redis.used = true;
-        why = redis_error(&s->redis);
-        if (!why && *s->redis.password_file)
-            return read_password(&s->redis, err, err_size);
+        return check_redis(&s->redis, err, err_size);
     } else {
         (void)snprintf(err, err_size, "expected \"journal\" or \"redis\", found \"%.80s\"",
                        cfg_title(sec));
@@ -618,6 +648,33 @@ static void check_together(struct reader *r)
              "together");
 }
 
+/* What it says under a key is left to the key's own check, if it is wrong: false. */
+static bool read_queue_key(cfg_t *sec, const char *key, struct queue_policy *p)
+{
+    const char *value = cfg_getstr(sec, key);
+    char text[SETTINGS_ERROR_MAX];
+
+    return value && policy_set_key(p, POLICY_QUEUE, slice_str(key), slice_str(value), text,
+                                   sizeof text) == 0;
+}
+
+/* What is acknowledged is retained by the journal, and by nothing else. */
+static void check_retain(struct reader *r, cfg_t *sec)
+{
+    struct queue_policy p = policy_default(POLICY_QUEUE);
+    char text[SETTINGS_ERROR_MAX];
+
+    if (cfg_getstr(sec, "durable") && !read_queue_key(sec, "durable", &p))
+        return;
+    if (!read_queue_key(sec, "retain", &p) || !p.retain_ms || p.durable == DURABLE_JOURNAL)
+        return;
+    (void)snprintf(
+        text, sizeof text,
+        "queue \"%s\": retain needs durable = journal: of a queue in %s nothing is retained",
+        cfg_title(sec), durable_name(p.durable));
+    note(r, opening_line(r->text, cfg_title(sec), sec->line), text);
+}
+
 /* A queue that is to be kept where nothing keeps it would be kept nowhere. */
 static void check_durable(struct reader *r, cfg_t *cfg)
 {
@@ -631,8 +688,8 @@ static void check_durable(struct reader *r, cfg_t *cfg)
         struct queue_policy p = policy_default(POLICY_QUEUE);
         char text[SETTINGS_ERROR_MAX];
 
-        if (!value || policy_set_key(&p, POLICY_QUEUE, SLICE("durable"), slice_str(value), text,
-                                     sizeof text) < 0)
+        check_retain(r, sec);
+        if (!read_queue_key(sec, "durable", &p))
             continue;
         if (p.durable == DURABLE_MEMORY || (p.durable == DURABLE_JOURNAL && s->journal.used) ||
             (p.durable == DURABLE_REDIS && s->redis.used))

@@ -13,7 +13,7 @@ libbroker/base   : | event2/|jansson|hiredis|confuse
 libbroker/wire   : libbroker/base | event2/|hiredis|confuse|pthread|unistd|sys/socket
 libbroker/client : libbroker/base libbroker/wire libbroker/include | hiredis|confuse
 libbroker/cli    : libbroker/include libbroker/base/headers.h brokerd/store/journal/tool.h | event2/|hiredis|confuse
-config           : libbroker/base brokerd/webhooks/spec.h brokerd/doors/inlet.h brokerd/store/redis/url.h | event2/|hiredis|jansson
+config           : libbroker/base brokerd/webhooks/spec.h brokerd/doors/inlet.h brokerd/store/redis/url.h brokerd/store/redis/tls.h | event2/|hiredis|jansson
 brokerd/core     : libbroker/base | $no_system|jansson|hiredis|confuse
 brokerd/worker   : brokerd/core libbroker/base | jansson|hiredis|confuse
 brokerd/doors    : brokerd/core libbroker/wire libbroker/base | event2/|sys/socket|hiredis|confuse

@@ -488,13 +488,20 @@ static struct errand *errand_new(const struct consume_options *o)
     return e;
 }
 
-/* What keeps a queue only the settings say. Who asked for more would else believe to have it. */
+/* What keeps a queue, and whether it keeps a past, only the settings say. Who asked for more would
+ * else believe to have it. */
 static int check_level(const struct core *c, struct slice queue, const struct queue_policy *asked,
                        struct refusal *why)
 {
     const struct queue_policy *said = &policy_set_find_queue(c->policies, queue)->policy;
     char is[POLICY_ERROR_MAX], text[2 * POLICY_ERROR_MAX];
 
+    if (asked->retain_ms && !said->retain_ms)
+        return refuse(why, REASON_INVALID, -EINVAL,
+                      said->durable == DURABLE_JOURNAL
+                          ? "$retain: the settings say 0s for this queue"
+                          : "$retain: the settings must say durable = journal and retain for this "
+                            "queue, else nothing is retained");
     if (asked->durable == said->durable && asked->replicas == said->replicas)
         return 0;
     (void)policy_get_key(said, POLICY_QUEUE, SLICE("durable"), is, sizeof is);

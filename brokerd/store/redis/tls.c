@@ -7,6 +7,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct tls {
     SSL_CTX *ctx;
@@ -21,7 +22,9 @@ struct tls_session {
 
 static int complain(const char *what, const char *file, char *err, size_t err_size)
 {
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    unsigned long e = ERR_peek_error(); /* the first: those after it say where, not why */
+    const char *reason =
+        ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e)) : ERR_reason_error_string(e);
 
     (void)snprintf(err, err_size, "%s %s: %s", what, file, reason ? reason : "cannot be used");
     ERR_clear_error();

@@ -1,6 +1,8 @@
 /* Settings files: what they set, and what is said of each mistake in them. */
 #include <check.h>
 #include <errno.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +167,19 @@ static const struct {
     {"store \"journal\" {}\n\nqueue \"a.#\" {\n max-messages = 5\n durable = \"redis+2\"\n}\n",
      "t.conf:3: queue \"a.#\": durable = redis+2 needs a section: store \"redis\" { url = "
      "\"redis://127.0.0.1:6379\" }\n"},
+    /* and what is retained is retained by the journal */
+    {"queue \"q\" { retain = 1h }\n",
+     "t.conf:1: queue \"q\": retain needs durable = journal: of a queue in memory nothing is "
+     "retained\n"},
+    {"store \"redis\" {}\n\nqueue \"a.#\" {\n durable = redis\n retain = 7d\n}\n",
+     "t.conf:3: queue \"a.#\": retain needs durable = journal: of a queue in redis nothing is "
+     "retained\n"},
+    {"store \"redis\" { url = \"rediss://h\"\n ca = \"/nowhere/ca.pem\" }\n",
+     "t.conf:1: store: ca /nowhere/ca.pem: No such file or directory\n"},
+    {"\nstore \"redis\" {\n url = \"rediss://h\"\n certificate = \"/dev/null\"\n key = "
+     "\"/dev/null\"\n"
+     "}\n",
+     "t.conf:2: store: certificate /dev/null: no start line\n"},
     {"queue \"q\" { durable = disk }\n",
      "t.conf:1: durable: expected memory, journal, redis or redis+N (N replicas, 1 to 9), found "
      "\"disk\"\n"},
@@ -282,9 +297,26 @@ START_TEST(mistake)
 }
 END_TEST
 
+/* A key and a certificate of its own, into one file. */
+static void write_certificate(const char *path)
+{
+    FILE *f = fopen(path, "w");
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *x = X509_new();
+
+    ck_assert(f && key && x);
+    ck_assert(X509_gmtime_adj(X509_getm_notBefore(x), 0) &&
+              X509_gmtime_adj(X509_getm_notAfter(x), 3600));
+    ck_assert(X509_set_pubkey(x, key) && X509_sign(x, key, EVP_sha256()));
+    ck_assert(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL) && PEM_write_X509(f, x));
+    ck_assert_int_eq(fclose(f), 0);
+    X509_free(x);
+    EVP_PKEY_free(key);
+}
+
 START_TEST(stores)
 {
-    char path[] = "/tmp/brokerd-test-XXXXXX", text[512];
+    char path[] = "/tmp/brokerd-test-XXXXXX", text[512], pem[64];
     int fd = mkstemp(path);
     struct settings *s = load("");
 
@@ -292,18 +324,21 @@ START_TEST(stores)
     settings_free(s);
     ck_assert_int_eq(write(fd, "pass word\r\n", 11), 11);
     close(fd);
+    snprintf(pem, sizeof pem, "%s.pem", path);
+    write_certificate(pem);
     snprintf(
         text, sizeof text,
         "store \"redis\" { url = \"rediss+cluster://a,b:7\" password-file = \"%s\" timeout = 3s\n"
-        " prefix = x ca = \"/ca\" certificate = \"/c\" key = \"/k\" node = n1 }\n"
+        " prefix = x ca = \"%s\" certificate = \"%s\" key = \"%s\" node = n1 }\n"
         "queue \"r\" { durable = \"redis+9\" }\n",
-        path);
+        path, pem, pem, pem);
     s = load(text);
     unlink(path);
+    unlink(pem);
     ck_assert(s->redis.used && !s->journal.used);
     ck_assert_str_eq(s->redis.url, "rediss+cluster://a,b:7");
     ck_assert_str_eq(s->redis.password, "pass word");
-    ck_assert_str_eq(s->redis.certificate, "/c");
+    ck_assert_str_eq(s->redis.certificate, pem);
     ck_assert_str_eq(s->redis.node, "n1");
     ck_assert_int_eq(s->redis.timeout_ms, 3000);
     ck_assert_uint_eq(policy_set_find_queue(s->policies, SLICE("r"))->policy.replicas, 9);

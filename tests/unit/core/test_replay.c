@@ -261,6 +261,42 @@ START_TEST(what_keeps_no_past_says_so)
 }
 END_TEST
 
+static const struct {
+    enum durable level;
+    const char *settings, *text; /* text NULL: it may be asked for */
+} wishes[] = {
+    {DURABLE_JOURNAL, "retain=1h", NULL},
+    {DURABLE_JOURNAL, "", "invalid: $retain: the settings say 0s for this queue"},
+    {DURABLE_REDIS, "",
+     "invalid: $retain: the settings must say durable = journal and retain for this queue, else "
+     "nothing is retained"},
+    {DURABLE_MEMORY, "",
+     "invalid: $retain: the settings must say durable = journal and retain for this queue, else "
+     "nothing is retained"},
+};
+
+START_TEST(retain_is_asked_for_where_something_is_retained)
+{
+    uint8_t headers[64], *end = headers_put(headers, SLICE("$retain"), SLICE("30m"));
+    struct consume_options o = {.queue = SLICE("d.q"),
+                                .headers = slice_of(headers, (size_t)(end - headers))};
+    int r;
+
+    begin(1, wishes[_i].level, wishes[_i].settings);
+    r = core_attach(a.ep, &o, &a, &a.consumer, &why);
+    world_run(&world);
+    if (wishes[_i].text) {
+        ck_assert_int_eq(r, -EINVAL);
+        ck_assert_str_eq(why.text, wishes[_i].text);
+        ck_assert_uint_eq(inspect_find_queue(world.core[0], SLICE("d.q")), 0);
+    } else {
+        ck_assert_int_eq(r, 0);
+        ck_assert_int_eq(look().policy->retain_ms, 30 * 60 * 1000);
+    }
+    teardown();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("replay");
@@ -277,6 +313,8 @@ int main(void)
     tcase_add_test(t, another_may_come_meanwhile);
     tcase_add_test(t, who_asked_may_go_meanwhile);
     tcase_add_test(t, what_keeps_no_past_says_so);
+    tcase_add_loop_test(t, retain_is_asked_for_where_something_is_retained, 0,
+                        sizeof wishes / sizeof *wishes);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
