@@ -37,7 +37,7 @@ static void tell_malformed(struct nodes *n)
     uint64_t left_out;
 
     n->facts.malformed++;
-    if (log_limit_pass(&n->losing, n->now_ms, &left_out))
+    if (log_limit_pass(&n->junk, n->now_ms, &left_out))
         nodes_tell(n, LEVEL_WARNING, "topics_trouble", n->id,
                    "topics: an entry of the inbox is not of a node that shares topics");
 }
@@ -204,7 +204,7 @@ void in_miss(struct nodes *n, struct peer *p, uint64_t count, const char *why)
     n->facts.missed += count;
     n->missed = true;
     in_tell(n);
-    if (n->stopping || !log_limit_pass(&n->losing, n->now_ms, &left_out))
+    if (n->stopping || !log_limit_pass(count ? &n->losing : &n->unsure, n->now_ms, &left_out))
         return;
     if (count)
         nodes_tell(n, LEVEL_WARNING, "topics_lost", of, "%llu messages of another node were lost",

@@ -148,7 +148,7 @@ struct nodes {
     struct msg_meta metas[VIEWS_MAX];
 
     bool stopping, bye_said, stopped;
-    struct log_limit trouble, losing;
+    struct log_limit trouble, losing, unsure, junk;
     struct nodes_facts facts;
     unsigned parts_n;
     struct part part[CORE_MAX_WORKERS];

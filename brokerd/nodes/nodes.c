@@ -391,7 +391,7 @@ int nodes_new(const struct nodes_options *o, struct workers *ws, struct nodes **
     n->event = o->event;
     n->ctx = o->ctx;
     n->seed = o->seed;
-    n->trouble = n->losing = (struct log_limit){.burst = 3, .per_ms = 10000};
+    n->trouble = n->losing = n->unsure = n->junk = (struct log_limit){.burst = 3, .per_ms = 10000};
     list_init(&n->peers);
     list_init(&n->chunks);
     list_init(&n->inbox);

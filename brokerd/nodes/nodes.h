@@ -40,7 +40,7 @@ enum {
     NODES_INBOX = 4096,          /* entries of an inbox, about, */
     NODES_INBOX_BYTES = 1 << 26, /* and of their bytes; the oldest give way */
     NODES_ENTRY_BYTES = 1 << 16, /* of one entry, unless its last message is larger */
-    NODES_ENTRY_MAX = 1 << 25,   /* of any: what makes it larger is lost */
+    NODES_MESSAGE_MAX = 1 << 25, /* a larger one is not sent, as it could not be read */
     NODES_ID_MAX = 96,
     NODES_ERROR_MAX = 256,
 };

@@ -47,12 +47,6 @@ static void chunk_close(struct peer *p)
     p->open = NULL;
 }
 
-/* More than an entry may have. */
-static bool is_too_large(const struct chunk *k, const struct msg_view *v)
-{
-    return k->pack.n + v->len + (v->meta ? v->meta->headers.n : 0) > NODES_ENTRY_MAX;
-}
-
 /* Where a run of the delivery goes on, in the chunk that is open. */
 static bool run_begin(struct peer *p, const struct delivery *d, uint32_t i)
 {
@@ -69,17 +63,19 @@ static void pack_for(struct peer *p, const struct delivery *d)
     bool running = false;
 
     for (uint32_t i = 0; i < d->run.n; i++) {
-        if (!running)
+        bool fits = d->run.v[i].len <= NODES_MESSAGE_MAX;
+
+        if (fits && !running)
             running = run_begin(p, d, i);
-        if (running && !is_too_large(p->open, &d->run.v[i]) &&
+        if (fits && running &&
             pack_message(&p->open->pack, &d->run.v[i], core_outlet_ttl(outlet, d, i)) == 0) {
             p->open->messages++;
         } else {
             lose(p, 1);
             p->mark = true;
+            running = false;
         }
-        if (!running || p->next != p->open->first + p->open->messages - 1 ||
-            p->open->pack.n >= NODES_ENTRY_BYTES) {
+        if (!running || p->open->pack.n >= NODES_ENTRY_BYTES) {
             chunk_close(p);
             running = false;
         }

@@ -3,7 +3,7 @@
 # Brokers on Redis, and trouble: for redis_chaos.sh and tests/integration/test_redis_cluster.sh.
 # After those two.
 
-level=${LEVEL:-redis+1}
+level=${LEVEL:-${level:-redis+1}}
 rate=${RATE:-${rate:-5000}}
 losses=${LOSSES:-}
 settle_s=${SETTLE_S:-${settle_s:-3}} # of work before and after what happens
@@ -40,7 +40,7 @@ chaos_redis() {
     single) # by TLS, with the rights that the manual says are enough
         redis_certificates
         read -ra rights <<<"$(sed -n '/ACL SETUSER brokerd/,/^$/p' docs/stores-redis.md |
-            tr -d '\n' | sed 's/PASSWORD/geheim/')"
+            tr -d '\n' | sed 's/PASSWORD/geheim/') $(grep -oE '\+xread [+a-z ]*[a-z]' docs/nodes.md)"
         redis_tls m1 --enable-debug-command yes "$@" --user "${rights[@]:2}"
         redis_by=(--tls --cacert "$TMP/tls/ca.pem" --cert "$TMP/tls/redis.pem" --key "$TMP/tls/redis.key")
         servers=(m1)
@@ -54,7 +54,7 @@ declare -A node_pid
 node_begin() { # I
     printf '%s\n' "workers = 2" \
         "queue \"#\" { durable = \"$level\" max-messages = unlimited max-bytes = unlimited }" \
-        "store \"redis\" { url = \"$url\" node = \"n$1\" ${redis_settings:-} }" >"$TMP/n$1.conf"
+        "store \"redis\" { url = \"$url\" node = \"n$1\" topics = ${topics:-false} ${redis_settings:-} }" >"$TMP/n$1.conf"
     brokerd -c "$TMP/n$1.conf" -l "unix://$TMP/n$1.sock" 2>>"$TMP/n$1.log" &
     node_pid[$1]=$!
     started+=($!)
@@ -113,8 +113,26 @@ whole() {
     esac
 }
 
+# The same for topics (topics=true): whoever misses something is told so.
+topics_begin() {
+    local name key
+    background python3 tests/fault/topics.py "$TMP/n1.sock" "$TMP/n2.sock" "$TMP/n3.sock" \
+        --rate "$rate" --end "${end_s:-8}" >"$TMP/verdict" 2>"$TMP/auditor.log"
+    auditor=$!
+    wait_until 20 grep -q running "$TMP/auditor.log"
+    for name in "${servers[@]}"; do
+        key=$(redis_cli "$name" --raw keys 'brokerd:{%node.n3.*}:in' | tail -n 1)
+        [ -z "$key" ] || [ "$chaos_on" != cluster ] || slot=$(redis_cli "$name" cluster keyslot "$key")
+    done
+    sleep "$settle_s"
+}
+
 audit_begin() { # QUEUE [OPTIONS]
     local queue=$1
+    if [ "${topics:-false}" = true ]; then
+        topics_begin
+        return
+    fi
     shift
     background "$OUT/tests/programs/auditor" -u "unix://$TMP/n1.sock,unix://$TMP/n2.sock" \
         -v "unix://$TMP/n2.sock" -v "unix://$TMP/n3.sock" -v "unix://$TMP/n1.sock" -c 3 -p 2 \
@@ -131,7 +149,7 @@ audit_end() { # SCENARIO
     sleep "$settle_s"
     kill -TERM "$auditor"
     ended_within 120 "$auditor"
-    echo "$1: $(cat "$TMP/verdict")"
+    echo "$1${topics:+, topics}: $(cat "$TMP/verdict")"
     [ "$status" = 0 ] || { [ "$status" = 1 ] && [ -n "$losses" ]; } ||
         fail "$1: the auditor says $status: $(cat "$TMP/auditor.log"); nodes: $(tail -n 5 "$TMP"/n?.log)"
     for i in "${!node_pid[@]}"; do
@@ -242,6 +260,22 @@ scenario() {
             redis_again "$master"
             sleep 2
         done
+        ;;
+    restart) # a node stops in peace, and comes back
+        kill -TERM "${node_pid[2]}"
+        ended_within 20 "${node_pid[2]}"
+        assert_eq "$status" 0 "exit status"
+        node_begin 2
+        ;;
+    flush) # all keys are gone
+        for name in "${servers[@]}"; do
+            redis_cli "$name" flushall >/dev/null 2>&1 || true
+        done
+        ;;
+    empty) # Redis comes back with nothing
+        redis_kill "$master"
+        rm -rf "$TMP/redis-$master/appendonlydir"
+        redis_again "$master"
         ;;
     *) fail "no such scenario: $1" ;;
     esac

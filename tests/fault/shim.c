@@ -11,6 +11,7 @@
  *                 HOW    an errno by name (EIO, ENOSPC, EDQUOT), `short` (a write that leaves out
  *                        its second half), `lie` (a sync that says yes, does nothing, and is not
  *                        seen), `stop` (the process is killed there)
+ *   SHIM_CLOCK  seconds that the clock on the wall is off, for all of the process
  *   SHIM_BLIND  1: every check of XXH3 comes out the same, as if nothing were ever checked
  *
  * One lock around each call, so that the order in the trace is the order on the disk. */
@@ -29,7 +30,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FDS = 4096, FILES = 65536, FAULTS = 16 };
@@ -64,6 +67,7 @@ static struct {
     unsigned faults;
     unsigned long count[CALLS];
     bool is_blind;
+    long clock_s;
 } shim = {/* recursive: the trace is written by calls that come here, too */
           .lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
           .trace = -1};
@@ -140,13 +144,25 @@ static void parse_fault(char *text)
     shim.faults++;
 }
 
+/* Asked for by the kernel's own call: it may come before anything is set up. */
+int clock_gettime(clockid_t id, struct timespec *ret)
+{
+    int r = (int)syscall(SYS_clock_gettime, id, ret);
+
+    if (r == 0 && id == CLOCK_REALTIME)
+        ret->tv_sec += shim.clock_s;
+    return r;
+}
+
 __attribute__((constructor)) static void setup(void)
 {
     const char *dir = getenv("SHIM_DIR"), *trace = getenv("SHIM_TRACE"),
-               *fault = getenv("SHIM_FAULT"), *blind = getenv("SHIM_BLIND");
+               *fault = getenv("SHIM_FAULT"), *blind = getenv("SHIM_BLIND"),
+               *clock = getenv("SHIM_CLOCK");
     char *copy = fault ? strdup(fault) : NULL, *rest = NULL;
 
     shim.is_blind = blind && *blind == '1';
+    shim.clock_s = clock ? strtol(clock, NULL, 10) : 0;
     if (!dir || !realpath(dir, shim.dir))
         return;
     shim.dir_n = strlen(shim.dir);

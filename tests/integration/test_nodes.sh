@@ -4,60 +4,13 @@
 # limit: 60 s
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib_redis.sh"
+. "$(dirname "$0")/lib_nodes.sh"
 
 n=10000
 [ -z "$SANITIZE" ] || n=2000
 
-declare -A url pid log
-node_start() { # NAME
-    conf="store \"redis\" {
-        url = \"$where\"
-        topics = true
-        node = \"$1\"
-        timeout = 500ms
-    }
-    queue \"shared\" { durable = redis }"
-    brokerd_log=$TMP/$1.log
-    brokerd_start
-    url[$1]=$BROKER_URL
-    pid[$1]=$brokerd_pid
-    log[$1]=$brokerd_log
-}
-
-figure() { # NODE EXPRESSION over s, the store's answer
-    curl -s "http://${url[$1]#tcp://}/v1/stores" |
-        python3 -c 'import json,sys; s = json.load(sys.stdin)["stores"][0]; print(eval(sys.argv[1]))' "$2"
-}
-
-is() { # NODE EXPRESSION VALUE
-    [ "$(figure "$1" "$2")" = "$3" ]
-}
-
-at_least() { # NODE EXPRESSION VALUE
-    [ "$(figure "$1" "$2")" -ge "$3" ]
-}
-
 calls() { # COMMAND: how often Redis has done it
     redis_cli main info commandstats | sed -nE "s/^cmdstat_$1:calls=([0-9]+).*/\\1/p" | grep . || echo 0
-}
-
-# sub_start NAME NODE ARGS..: its lines in $TMP/NAME, and it is subscribed
-declare -A sub
-sub_start() {
-    local name=$1 node=$2
-    shift 2
-    background broker sub -s "${url[$node]}" --raw "$@" >"$TMP/$name" 2>"$TMP/$name.err"
-    sub[$name]=$!
-    wait_until 10 grep -q '^broker sub: subscribed' "$TMP/$name.err"
-}
-
-sub_end() { # NAME: it has all it waits for, and has lost nothing
-    ended_within 20 "${sub[$1]}"
-    assert_eq "$status" 0 "exit status of sub $1 ($(tail -n 2 "$TMP/$1.err" 2>/dev/null))"
-}
-
-lines() { # FILE N
-    [ "$(wc -l <"$1")" -ge "$2" ]
 }
 
 redis_start main --appendonly yes --appendfsync everysec
