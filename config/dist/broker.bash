@@ -63,6 +63,7 @@ _broker() {
         "request --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         "stream --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         "channel --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+        "queue add --set") compopt -o nospace; mapfile -t COMPREPLY < <(compgen -W "max-messages= max-bytes= message-ttl= overflow= block-timeout= block-fallback= ack-timeout= max-deliveries= max-inflight= dead-letter= expires= dedup-window= dedup-max= retain= durable=" -- "$word"); return ;;
         "webhook add --secret-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         "bench pub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
         "bench sub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
@@ -116,7 +117,7 @@ _broker() {
         "store check") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "store stats") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "store export") words=" --queue --definitions --retained --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
-        "store import") words=" --into --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
+        "store import") words=" --into --in-memory --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "store backup") words=" --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
         "completion") words=" bash zsh --server -s --name --timeout --patience --json -j --quiet -q --help -h" ;;
     esac

@@ -90,4 +90,7 @@ extern const struct cli_command cli_pub, cli_sub, cli_request, cli_stream, cli_c
     cli_webhook, cli_bench, cli_ping, cli_info, cli_events, cli_top, cli_why, cli_route, cli_trace,
     cli_store, cli_completion;
 
+/* Keys of a queue's settings, each with its `=`, for completion; ended by NULL. */
+extern const char *const cli_queue_settings[];
+
 #endif

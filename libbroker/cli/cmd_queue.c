@@ -109,11 +109,18 @@ static int run_ls(struct cli *cli, void *given)
 
 /* ---------------------------------------------------------------------------- add, info --- */
 
+/* A unit test holds them against the table of policies. */
+const char *const cli_queue_settings[] = {
+    "max-messages=",  "max-bytes=",      "message-ttl=", "overflow=",
+    "block-timeout=", "block-fallback=", "ack-timeout=", "max-deliveries=",
+    "max-inflight=",  "dead-letter=",    "expires=",     "dedup-window=",
+    "dedup-max=",     "retain=",         "durable=",     NULL};
+
 static const struct cli_option add_options[] = {
     {"bind", 'b', CLI_LIST, offsetof(struct queue_options, bind), "FILTER",
      "what flows into it; may be repeated (the topic of its own name)", NULL},
     {"set", 0, CLI_LIST, offsetof(struct queue_options, settings), "KEY=VALUE",
-     "a setting: max-messages=1000, overflow=block..; may be repeated", NULL},
+     "a setting: max-messages=1000, overflow=block..; may be repeated", cli_queue_settings},
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, NULL},
 };
 

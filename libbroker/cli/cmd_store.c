@@ -364,6 +364,8 @@ static const struct cli_option export_options[] = {
 static const struct cli_option import_options[] = {
     {"into", 0, CLI_TEXT, offsetof(struct cli_store_options, into), "PATH",
      "a stopped broker's journal, made if need be (the running broker)", NULL},
+    {"in-memory", 0, CLI_FLAG, offsetof(struct cli_store_options, in_memory), NULL,
+     "queues that the running broker keeps in memory only will do", NULL},
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, NULL},
 };
 
@@ -400,9 +402,11 @@ static const struct cli_command subs[] = {
     {.name = "import",
      .args = "[FILE]",
      .summary = "Put exported queues and messages into a journal, or into the running broker",
-     .more = "  broker store import --into /var/lib/brokerd all.ndjson\n"
-             "  zcat all.ndjson.gz | broker store import -s tcp://other:7070\n"
-             "They are added to what is there. FILE is stdin if it is `-` or missing.",
+     .more =
+         "  broker store import --into /var/lib/brokerd all.ndjson\n"
+         "  zcat all.ndjson.gz | broker store import -s tcp://other:7070\n"
+         "They are added to what is there. FILE is stdin if it is `-` or missing. What a journal\n"
+         "had is refused where the running broker would keep it in memory only.",
      .options = import_options,
      .args_max = 1,
      .options_size = sizeof(struct cli_store_options),

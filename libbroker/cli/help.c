@@ -99,10 +99,12 @@ static void bash_case(FILE *f, const char *path, const struct cli_command *c)
 static void bash_values(FILE *f, const char *path, const struct cli_option *options)
 {
     for (const struct cli_option *o = options; o && o->name; o++) {
-        if (o->kind != CLI_WORD && strcmp(o->arg ? o->arg : "", "FILE") != 0)
+        if (!o->words && strcmp(o->arg ? o->arg : "", "FILE") != 0)
             continue;
         fprintf(f, "        \"%s --%s\")", path, o->name);
-        if (o->kind == CLI_WORD) {
+        if (o->words) {
+            if (o->kind == CLI_LIST) /* KEY=, and then its value */
+                fputs(" compopt -o nospace;", f);
             fputs(" mapfile -t COMPREPLY < <(compgen -W \"", f);
             for (size_t i = 0; o->words[i]; i++)
                 fprintf(f, "%s%s", i ? " " : "", o->words[i]);
@@ -178,7 +180,7 @@ static void zsh_one(FILE *f, const struct cli_option *o, const char *dashes, con
     fputc(']', f);
     if (o->arg) {
         fprintf(f, ":%s:", o->arg);
-        if (o->kind == CLI_WORD) {
+        if (o->words) {
             fputc('(', f);
             for (size_t i = 0; o->words[i]; i++)
                 fprintf(f, "%s%s", i ? " " : "", o->words[i]);

@@ -38,7 +38,8 @@ struct cli_option {
     size_t offset;   /* of the field */
     const char *arg; /* what its value is called: "TIME"; NULL for a flag */
     const char *help;
-    const char *const *words; /* CLI_WORD: ended by NULL */
+    const char *const
+        *words; /* CLI_WORD: ended by NULL. CLI_LIST: what completion offers, or NULL */
 };
 
 /* A table and the struct that it fills. */

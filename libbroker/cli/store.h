@@ -13,6 +13,7 @@
 struct cli_store_options {
     bool definitions; /* and no messages */
     bool retained;    /* settled messages, too */
+    bool in_memory;   /* import: what was on disk may go to queues that are not */
     struct cli_list queues;
     const char *into;
 };

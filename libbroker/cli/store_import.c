@@ -43,7 +43,7 @@ struct import {
     struct tool *tool;
     struct cli_link link;
     broker_publisher *publisher;
-    uint64_t refused, expired, retained;
+    uint64_t refused, expired, retained, in_memory;
     int error; /* of the publisher: a BROKER_ code */
     bool closing;
 };
@@ -217,14 +217,45 @@ static void on_publisher_end(broker_publisher *p, int error, const char *text, v
     (void)cli_error(m->cli, "cannot publish: %s", text && *text ? text : broker_strerror(m->error));
 }
 
+/* What was on disk is not to be in memory only, without anybody having said so. */
+static int check_level(struct import *m, const char *queue, bool made)
+{
+    json_t *answer = NULL;
+    int r = cli_link_ask(&m->link, "queue-info", json_pack("{s:s}", "queue", queue), &answer);
+    bool in_memory = r == CLI_OK && strcmp(cli_json_text(answer, "durable"), "memory") == 0;
+
+    json_decref(answer);
+    if (!in_memory)
+        return r;
+    m->in_memory++;
+    if (!m->began || m->o->in_memory)
+        return CLI_OK;
+    if (made)
+        (void)cli_link_ask(
+            &m->link, "queue-rm",
+            json_pack("{s:s,s:b,s:b}", "queue", queue, "if_empty", 1, "if_unused", 1), NULL);
+    return cli_error(m->cli,
+                     "queue \"%s\" was on disk, and would be in memory only here: put into the "
+                     "broker's settings queue \"%s\" { durable = journal }, with a section store "
+                     "\"journal\"%s; or import with --in-memory",
+                     queue, queue, made ? ", and reload" : ", and delete the queue that is there");
+}
+
 static int broker_queue(struct import *m, const json_t *line)
 {
     json_t *request = json_pack("{s:O}", "queue", json_object_get(line, "queue"));
+    json_t *answer = NULL;
+    bool made;
+    int r;
 
     json_object_set(request, "bind", json_object_get(line, "bindings"));
     if (json_object_get(line, "settings"))
         json_object_set(request, "settings", json_object_get(line, "settings"));
-    return cli_link_ask(&m->link, "queue-add", request, NULL);
+    r = cli_link_ask(&m->link, "queue-add", request, &answer);
+    made = json_is_true(json_object_get(answer, "made"));
+    json_decref(answer);
+    return r == CLI_OK ? check_level(m, json_string_value(json_object_get(line, "queue")), made)
+                       : r;
 }
 
 /* Texts, as a user may send them: not the broker's own, and of each name the first. */
@@ -305,6 +336,9 @@ static int broker_finish(struct import *m)
         cli_note(m->cli, "%llu messages had expired: left out", (unsigned long long)m->expired);
     if (m->retained)
         cli_note(m->cli, "%llu messages were settled: left out", (unsigned long long)m->retained);
+    if (m->in_memory)
+        cli_note(m->cli, "%llu queues are in memory only: a restart of the broker loses them",
+                 (unsigned long long)m->in_memory);
     m->refused += s.unknown;
     if (m->refused)
         return cli_error(m->cli, "%llu messages were not taken", (unsigned long long)m->refused);

@@ -165,6 +165,15 @@ brokerd_start
 assert_eq "$(status_of broker store backup "$TMP/none")" 1 "a backup of nothing"
 broker store stats >"$TMP/out"
 assert_grep 'keeps nothing' "$TMP/out"
+broker store export -q "$TMP/k" >"$TMP/export"
+name=$(sed -n 's/^{"queue":"\([^"]*\)","bindings".*/\1/p' "$TMP/export" | head -n 1)
+assert_eq "$(status_of broker store import "$TMP/export")" 1 "what was on disk into memory"
+broker store import "$TMP/export" 2>"$TMP/err" || true
+assert_grep "queue \"$name\" was on disk, .*durable = journal .*--in-memory" "$TMP/err"
+assert_eq "$(status_of broker queue info "$name")" 1 "a queue that was not imported"
+broker store import --in-memory "$TMP/export" 2>"$TMP/err"
+assert_grep 'queues are in memory only' "$TMP/err"
+broker queue info "$name" >/dev/null
 brokerd_stop
 
 echo "== a directory that another broker has, and one that is damaged: the broker does not start"
