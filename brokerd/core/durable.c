@@ -119,7 +119,7 @@ void durable_forget(struct storage *d)
 {
     struct backlog *b = d->queue->backlog;
 
-    d->w = deque_first(&d->unstored);
+    d->w = d->rewinds ? 0 : deque_first(&d->unstored);
     d->gap = false;
     d->away_n = d->away_bytes = d->delayed_bytes = 0;
     b->waiting = b->unready_n = durable_unstored(d);

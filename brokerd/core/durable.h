@@ -69,7 +69,7 @@ struct storage {
     bool stays;               /* else it is no queue if it cannot be opened (making.h) */
     bool late;                /* people were told that it is not open */
     bool fetching;
-    bool rewinding;      /* it is to go on elsewhere, and stands nowhere (replay.h) */
+    unsigned rewinds;    /* it is to go on elsewhere, and stands nowhere (replay.h): not answered */
     bool news;           /* shared: there may be something to fetch */
     bool starved;        /* it has its part of a short budget: it looks again each turn */
     bool gap;            /* the next number is so far off that the fifo is to be empty first */

@@ -58,13 +58,12 @@ static void leave_memory(struct storage *d)
     struct backlog *b = d->queue->backlog;
     uint64_t n = b->waiting - durable_unstored(d), bytes = b->bytes - d->unstored_bytes;
 
-    queue_forget(d->queue);
+    queue_forget(d->queue); /* `w` is 0 from now on: what gets stored is away, too */
     d->away_n = n;
     d->away_bytes = bytes;
     b->waiting += n;
     b->unready_n += n;
     b->bytes += bytes;
-    d->w = 0; /* what gets stored is away, too */
     d->fixed = 0;
 }
 
@@ -83,7 +82,7 @@ int replay_begin(struct tap *t, const struct replay *r)
     if (err < 0)
         return err;
     t->stopped = true;
-    d->rewinding = true;
+    d->rewinds++;
     leave_memory(d);
     return 0;
 }
@@ -106,13 +105,13 @@ void replay_take(struct queue *q, const struct stored *a)
     struct storage *d = q->backlog->stored;
     struct refusal why = {.reason = a->reason};
 
-    if (!d->rewinding)
+    if (!d->rewinds)
         return;
-    d->rewinding = false;
+    d->w = 1; /* all that there is, wherever it begins */
     if (a->reason == REASON_NONE)
         stand(d, &a->facts);
-    else
-        d->w = 1; /* all that there is, wherever it begins */
+    if (--d->rewinds) /* who asked has gone, and another has asked since */
+        d->w = 0;
     durable_touch(d);
     if (!t)
         return;

@@ -371,7 +371,7 @@ static void fetch_shared(struct storage *d)
 void window_fetch(struct storage *d)
 {
     d->starved = false;
-    if (!d->open || d->fetching || d->rewinding)
+    if (!d->open || d->fetching || d->rewinds)
         return;
     if (d->shared)
         fetch_shared(d);

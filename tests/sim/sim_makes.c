@@ -189,7 +189,7 @@ static bool journal_idle(struct broker *b)
     for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;)
         if (q->making || (q->backlog->stored &&
                           (durable_unstored(q->backlog->stored) || q->backlog->stored->fetching ||
-                           q->backlog->stored->rewinding || !q->backlog->stored->open)))
+                           q->backlog->stored->rewinds || !q->backlog->stored->open)))
             return false;
     return true;
 }

@@ -1,5 +1,6 @@
 /* A durable queue's only consumer may have it go on at another message: `$from`. */
 #include "brokerd/core/inspect.h"
+#include "brokerd/core/manage.h"
 #include "tests/unit/core/fake_store.h"
 
 #include <check.h>
@@ -236,6 +237,47 @@ START_TEST(who_asked_may_go_meanwhile)
 }
 END_TEST
 
+/* The purge is of what waited and of the past; what is on its way comes once. */
+START_TEST(a_purge_meanwhile)
+{
+    struct question *asked;
+    uint64_t n, id;
+
+    begin(1, DURABLE_JOURNAL, "retain=1h");
+    a_past(&a);
+    world_publish(&pub, PUBLISH_WINDOW, true, "d.q", "6 7");
+    core_tick(world.core[0]);
+    ck_assert_int_eq(consume(&a, "d.q", "first"), 0);
+    id = inspect_find_queue(world.core[0], SLICE("d.q"));
+    ck_assert_int_eq(core_queue_purge(world.core[0], id, &n, &asked), 0);
+    world_run(&world);
+    core_question_close(asked);
+    say("8");
+    ck_assert_str_eq(a.got, "6 7 8 ");
+    ck_assert_uint_eq(look().depth, 0);
+    core_ack(a.consumer, 1, 3, ACK_DONE, 0);
+    world_run(&world);
+    ck_assert_uint_eq(look().bytes, 0);
+    ck_assert_int_eq(world.core[0]->used, 0);
+    teardown();
+}
+END_TEST
+
+/* The one before went before the store had answered it: the last one counts. */
+START_TEST(who_comes_next_may_ask_again)
+{
+    begin(1, DURABLE_JOURNAL, "retain=1h");
+    a_past(&a);
+    ck_assert_int_eq(consume(&a, "d.q", "first"), 0);
+    core_detach(a.consumer);
+    ck_assert_int_eq(consume(&b, "d.q", "4"), 0);
+    world_run(&world);
+    ck_assert_str_eq(b.got, "4 5 ");
+    ck_assert_uint_eq(look().depth, 0);
+    teardown();
+}
+END_TEST
+
 static void is_refused(const char *queue, const char *from)
 {
     why.reason = REASON_NONE;
@@ -312,6 +354,8 @@ int main(void)
     tcase_add_loop_test(t, only_who_is_alone_may, 1, 4);
     tcase_add_test(t, another_may_come_meanwhile);
     tcase_add_test(t, who_asked_may_go_meanwhile);
+    tcase_add_test(t, a_purge_meanwhile);
+    tcase_add_test(t, who_comes_next_may_ask_again);
     tcase_add_test(t, what_keeps_no_past_says_so);
     tcase_add_loop_test(t, retain_is_asked_for_where_something_is_retained, 0,
                         sizeof wishes / sizeof *wishes);
