@@ -245,6 +245,8 @@ static enum reason reason_of(int error)
         return REASON_MEMORY;
     case -ENOSPC:
         return REASON_FULL;
+    case -EMSGSIZE:
+        return REASON_TOO_LARGE;
     default:
         return REASON_STORE;
     }
@@ -268,7 +270,7 @@ static enum reason put(struct storage *d, const struct run *run, const struct ms
     if (r == 0)
         return REASON_NONE;
     take_back(d, run->n);
-    if (r != -ENOMEM) {
+    if (r != -ENOMEM && r != -EMSGSIZE) { /* else the next one may be taken */
         d->refuses = reason_of(r);
         d->busy = r == -EAGAIN;
     }
@@ -369,7 +371,7 @@ int durable_repeats(struct queue *q, struct dedup_key key, handle_t publisher, u
         const struct unstored_id *id = deque_slot(&d->ids, i);
 
         if (!id->repeats && same_key(&id->key, &key))
-            return add_id(d, &repeat) < 0 ? -ENOMEM : 1;
+            return publisher && add_id(d, &repeat) < 0 ? -ENOMEM : 1;
     }
     return 0;
 }

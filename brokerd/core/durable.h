@@ -34,6 +34,7 @@ enum {
     DURABLE_BEYOND = 16384,   /* that a queue which drops its oldest may exceed its limit by, while
                                * the oldest is being fetched */
     DURABLE_BEYOND_BYTES = 16 << 20,
+    DURABLE_LETTERS = STORE_UNSTORED_MAX, /* not settled: no more messages are fetched */
 };
 
 /* Put, and the store has not answered. */
@@ -87,6 +88,7 @@ struct storage {
     struct deque ids;         /* struct unstored_id */
     struct topic *topic;      /* of the last message fetched, or NULL */
     struct store_facts known; /* shared: how it stood when the store told last */
+    unsigned letters;         /* dead letters of it that are on their way, or rest */
     uint64_t damaged;         /* messages that the store has lost */
     unsigned settlements_n;
     struct store_settlement settlements[DURABLE_SETTLEMENTS];

@@ -178,6 +178,8 @@ static bool write_letter(struct queue *q, struct msg *m, uint64_t seq, uint32_t 
     if (old.n)
         memcpy(p, old.p, old.n);
     l->msg = msg_ref(m);
+    if (l->seq)
+        q->backlog->stored->letters++;
     list_push_back(&q->core->letters, &l->link);
     if (q->backlog->losses)
         q->backlog->losses->dead_letters++;
@@ -197,8 +199,22 @@ void loss_message(struct queue *q, struct msg *m, uint64_t seq, uint32_t attempt
         durable_gone(d, seq);
 }
 
+/* The queue it is about, if that is there and its store waits for what becomes of it. */
+static struct storage *storage_of(const struct core *c, const struct letter *l)
+{
+    const struct queue *q = l->seq ? slots_get(&c->slots, SLOT_QUEUE, l->queue) : NULL;
+
+    return q ? q->backlog->stored : NULL;
+}
+
 void loss_free_letter(struct core *c, struct letter *l)
 {
+    struct storage *d = storage_of(c, l);
+
+    if (d) {
+        d->letters--;
+        durable_touch(d); /* more may be fetched */
+    }
     list_remove(&l->link);
     heap_remove(&c->timers, &l->timer.node);
     slots_drop(&c->slots, l->handle);
@@ -240,16 +256,14 @@ void loss_letter_due(struct core *c, struct letter *l)
 /* All is known of it: now the message it is about may be gone. */
 static void end_letter(struct core *c, struct letter *l)
 {
-    struct queue *q = l->seq ? slots_get(&c->slots, SLOT_QUEUE, l->queue) : NULL;
+    struct storage *d = storage_of(c, l);
+    bool again = d && failed_for_now(l);
 
-    if (!q || !q->backlog->stored) {
-        loss_free_letter(c, l);
-    } else if (!failed_for_now(l)) {
-        durable_gone(q->backlog->stored, l->seq);
-        loss_free_letter(c, l);
-    } else if (!rest(c, l)) {
-        loss_free_letter(c, l);
-    }
+    if (again && rest(c, l))
+        return;
+    if (d && !again)
+        durable_gone(d, l->seq);
+    loss_free_letter(c, l);
 }
 
 bool loss_answer(struct core *c, handle_t letter, const struct answer *a)

@@ -277,7 +277,7 @@ static bool waits(const struct offer *o, const struct queue *q)
 static enum put put_later(struct offer *o, uint32_t i, struct queue *q, enum reason why,
                           enum reason *ret_reason)
 {
-    bool holds = waits(o, q);
+    bool holds = why != REASON_TOO_LARGE && waits(o, q);
     enum overflow policy =
         q->policy->overflow == OVERFLOW_BLOCK ? q->policy->block_fallback : q->policy->overflow;
     bool drops = policy == OVERFLOW_DROP_NEWEST && why == REASON_FULL && !durable_refuses(q);

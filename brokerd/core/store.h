@@ -104,7 +104,8 @@ struct store_ops {
      * and the id of the first, the others' follow; a view's TTL counts from that time. Answered by
      * STORED_PUT, in order, each message once. -EAGAIN: too much is on its way
      * (STORE_UNSTORED_MAX), nothing was taken, STORED_ROOM will come; -ENOSPC: the store is full;
-     * -EIO: it is out of order; -ENOMEM. */
+     * -EIO: it is out of order. Without a STORED_ROOM: -EMSGSIZE, one is larger than it can ever
+     * keep; -ENOMEM. */
     int (*put)(struct store_queue *q, uint64_t first, const struct run *run,
                const struct msg_origin *from);
     /* The next messages: exclusive, from number `from` on; shared (from 0), those that nobody has.

@@ -296,6 +296,13 @@ static bool holds_enough(const struct queue *q)
     return q->backlog->charged >= DURABLE_WINDOW && (q->backlog->inflight || d->delayed_bytes);
 }
 
+/* What was rejected or has expired is in memory until its letter has settled: where those can go
+ * nowhere, what is stored would come into memory by and by. */
+static bool has_letters(const struct storage *d)
+{
+    return d->letters >= DURABLE_LETTERS;
+}
+
 static void fetch_exclusive(struct storage *d)
 {
     struct queue *q = d->queue;
@@ -303,7 +310,7 @@ static void fetch_exclusive(struct storage *d)
     int64_t left;
 
     trim_holes(&q->backlog->fifo);
-    if (d->w >= deque_first(&d->unstored) || full > d->window / 2 ||
+    if (has_letters(d) || d->w >= deque_first(&d->unstored) || full > d->window / 2 ||
         (d->gap && deque_len(&q->backlog->fifo)))
         return;
     d->gap = false;
@@ -358,7 +365,7 @@ static void fetch_shared(struct storage *d)
     for (uint64_t most = appetite(q, true); queue_ready(q) > most && give_back_one(d);)
         d->news = true; /* as much would be fetched again, if somebody came */
     ready = queue_ready(q);
-    if (!d->news || wanted <= ready)
+    if (!d->news || wanted <= ready || has_letters(d))
         return;
     d->news = false;
     wanted -= ready;

@@ -143,6 +143,9 @@ static const struct {
     {"overflow=drop-oldest", -EIO, 2, 0, REASON_STORE},
     {"overflow=drop-newest", -ENOSPC, 2, 0, REASON_FULL},
     {"overflow=block", -ENOMEM, 2, 0, REASON_MEMORY},
+    {"overflow=reject", -EMSGSIZE, 2, 0, REASON_TOO_LARGE},
+    {"overflow=drop-newest", -EMSGSIZE, 2, 0, REASON_TOO_LARGE},
+    {"overflow=block", -EMSGSIZE, 2, 0, REASON_TOO_LARGE},
     {"overflow=block", -EAGAIN, 0, 2, REASON_NONE},
     {"overflow=block", -ENOSPC, 0, 2, REASON_NONE},
 };
@@ -160,12 +163,13 @@ START_TEST(put_that_fails)
     ck_assert_uint_eq(script.queue->backlog->bytes, 0);
     script_said(&script);
     publish("3"); /* the store is not asked again in vain */
-    if (cases[_i].error != -ENOMEM)
+    if (cases[_i].error != -ENOMEM && cases[_i].error != -EMSGSIZE)
         ck_assert_str_eq(script_said(&script), "");
     else
         ck_assert_uint_eq(pub.refused, 3);
     script.refuse = 0;
-    script_answer(&script, STORED_ROOM, 0, 0, REASON_NONE);
+    if (cases[_i].error != -EMSGSIZE) /* one is too large: that is nothing to the next */
+        script_answer(&script, STORED_ROOM, 0, 0, REASON_NONE);
     world_run(&world);
     publish("4");
     if (cases[_i].held)

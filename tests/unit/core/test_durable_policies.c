@@ -276,6 +276,50 @@ START_TEST(the_letter_waits_for_its_store)
 }
 END_TEST
 
+/* Much is rejected while the queue for letters takes nothing. */
+START_TEST(no_more_is_fetched_than_letters_may_rest)
+{
+    enum { PART = 1000, ALL = 100000 };
+    const struct store_facts facts = {
+        .next = ALL + 1, .first = 1, .messages = ALL, .bytes = 5 * ALL};
+    static struct script other;
+    struct storage *d;
+    unsigned parts = 0, fetches = 0;
+
+    memset(&other, 0, sizeof other);
+    start_with_letters("dead-letter=queue:d");
+    script_adopt(&other, &world, "d", &script_exclusive);
+    other.refuse = -EIO;
+    durable_close(script.queue, false);
+    ck_assert_int_eq(durable_open(script.queue, &script.base, &(struct store_open){0}), 0);
+    durable_begin(script.queue, &facts);
+    core_grant(a.consumer, ALL);
+    script_said(&script);
+    d = script.queue->backlog->stored;
+    for (; world_run(&world), strstr(script_said(&script), "fetch"); parts++) {
+        uint64_t first = d->w;
+
+        for (unsigned i = 0; i < PART; i++)
+            script_keep(&script, first + i, "dead", 0, world.now);
+        script_messages(&script, first, first + PART, PART);
+        world_run(&world);
+        core_ack(a.consumer, first, PART, ACK_REJECT, 0);
+        ck_assert_uint_lt(parts, ALL / PART - 1);
+    }
+    ck_assert_uint_ge(d->letters, DURABLE_LETTERS);
+    other.refuse = 0;
+    script_answer(&other, STORED_ROOM, 0, 0, REASON_NONE);
+    world_advance(&world, LETTER_REST_MS);
+    for (uint64_t n = 1; d->letters; n++) {
+        script_put_done(&other, n, 1, REASON_NONE);
+        world_run(&world);
+        fetches += strstr(script_said(&script), "fetch") != NULL;
+    }
+    ck_assert_uint_eq(fetches, 1);
+    stop();
+}
+END_TEST
+
 START_TEST(nobody_wants_the_letter)
 {
     start("dead-letter=nowhere max-deliveries=1", 10);
@@ -307,6 +351,21 @@ START_TEST(a_repeat_is_accepted_with_what_it_repeats)
     publish_with("1", "x", 0);
     ck_assert_uint_eq(pub.accepted, 4);
     ck_assert_str_eq(a.got, "1 2 ");
+    stop();
+}
+END_TEST
+
+/* They may come without end while the store does not answer. */
+START_TEST(a_repeat_that_nobody_hears_of_is_not_remembered)
+{
+    start("", 10);
+    ck_assert_int_eq(core_publisher_open(pub.ep, PUBLISH_FORGET, &pub, &pub.publisher), 0);
+    for (unsigned i = 0; i < 100; i++)
+        publish_with("1", "x", 0);
+    ck_assert_str_eq(script_said(&script), "put 1+1;");
+    ck_assert_uint_eq(deque_len(&script.queue->backlog->stored->ids), 1);
+    stored(1, 1);
+    ck_assert_str_eq(a.got, "1 ");
     stop();
 }
 END_TEST
@@ -526,8 +585,10 @@ static Suite *suite(void)
     tcase_add_test(tc, a_hold_does_not_cost_time_to_live);
     tcase_add_test(tc, the_original_is_settled_with_its_letter);
     tcase_add_test(tc, the_letter_waits_for_its_store);
+    tcase_add_test(tc, no_more_is_fetched_than_letters_may_rest);
     tcase_add_test(tc, nobody_wants_the_letter);
     tcase_add_test(tc, a_repeat_is_accepted_with_what_it_repeats);
+    tcase_add_test(tc, a_repeat_that_nobody_hears_of_is_not_remembered);
     tcase_add_test(tc, a_refused_one_is_no_repeat);
     suite_add_tcase(s, tc);
     tc = tcase_create("shared");
