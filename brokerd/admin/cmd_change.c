@@ -252,6 +252,9 @@ static void visit_move(struct ask *a, struct desk *d)
     free(m);
     if (r == -ENOENT)
         ask_refuse(a, REASON_NOT_FOUND, "no queue \"%s\"", request_text(a, "to"));
+    else if (r == -EAGAIN)
+        ask_refuse(a, REASON_STORE, "its store has not opened \"%s\" yet",
+                   request_text(a, "queue"));
     else if (r == -EPIPE)
         ask_refuse(a, REASON_DRAINING, "the broker is about to stop");
     else

@@ -290,6 +290,8 @@ int core_move_open(struct core *c, uint64_t queue, struct slice to, uint64_t n, 
 
     if (!q || !target || target->state != NAMED_KNOWN)
         return -ENOENT;
+    if (durable_is_shut(q)) /* what waits is not known yet */
+        return -EAGAIN;
     m = calloc(1, sizeof *m + to.n);
     if (!m)
         return -ENOMEM;

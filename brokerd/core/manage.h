@@ -6,8 +6,8 @@
  *          is accepted there has left here; what is not goes back to its place.
  * Owner    A struct move is the caller's, from core_move_open() to core_move_close().
  * Errors   -ENOENT: no such queue here, or one without a name where it needs one; -EAGAIN: its
- * store has not opened it, so that nothing can be purged or deleted. Thread   The core's worker;
- * not from within the core's callbacks. */
+ *          store has not opened it, so that nothing can be purged, moved or deleted.
+ * Thread   The core's worker; not from within the core's callbacks. */
 #ifndef BROKERD_CORE_MANAGE_H
 #define BROKERD_CORE_MANAGE_H
 
@@ -44,7 +44,7 @@ int core_queue_delete(struct core *c, uint64_t queue, uint64_t *ret_lost);
 struct move;
 
 /* Move up to `n` of the messages that wait now to the queue called `to`. -ENOENT: there is none
- * of either; -EPIPE draining; -ENOMEM. */
+ * of either; -EAGAIN; -EPIPE draining; -ENOMEM. */
 int core_move_open(struct core *c, uint64_t queue, struct slice to, uint64_t n, struct move **ret);
 
 enum move_state {

@@ -64,6 +64,7 @@ static void publish(const char *texts)
 START_TEST(what_cannot_be_opened_refuses_by_name) /* _i: cores */
 {
     struct question *rest;
+    struct move *move;
     uint64_t n;
 
     start((unsigned)_i, "overflow=reject", &shut);
@@ -80,6 +81,8 @@ START_TEST(what_cannot_be_opened_refuses_by_name) /* _i: cores */
     ck_assert_int_eq(core_queue_purge(world.core[inspect_home(find())], find(), &n, &rest),
                      -EAGAIN);
     ck_assert_int_eq(core_queue_delete(world.core[inspect_home(find())], find(), &n), -EAGAIN);
+    ck_assert_int_eq(
+        core_move_open(world.core[inspect_home(find())], find(), SLICE("d.q"), 1, &move), -EAGAIN);
     core_queue_remove(world.core[0], SLICE("d.q"));
     world_advance(&world, 1000);
     ck_assert(find());
