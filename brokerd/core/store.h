@@ -140,6 +140,9 @@ struct store_ops {
     bool (*busy)(const struct store *s);
     /* What of it is full, in a few words for people: "max-disk 1GiB". NULL: it cannot tell. */
     void (*say_full)(const struct store *s, char *buf, size_t size);
+    /* Are there a few puts out, whose answer may come at any moment? Who asks may stay awake for
+     * it. NULL: that cannot be said. */
+    bool (*soon)(const struct store *s);
 };
 
 /* The first member of a make's own struct. */

@@ -11,6 +11,7 @@
 #include "brokerd/worker/budget.h"
 #include "brokerd/worker/mailbox.h"
 #include "brokerd/worker/worker.h"
+#include "libbroker/base/vigil.h"
 
 enum {
     BATCH_SPARE = 4, /* what a storm needed besides goes back: 16 were 20 bytes a connection */
@@ -39,6 +40,8 @@ struct worker {
     unsigned hooks_n;
     struct store *store[WORKER_STORES];
     unsigned stores_n;
+    struct vigil vigil; /* for a store's answer, and then for the next put */
+    bool soon;          /* it is the answer */
 
     int64_t now_ms, wall_ms;
     struct event mail; /* the mailbox's eventfd */

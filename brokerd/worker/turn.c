@@ -1,4 +1,5 @@
 /* One turn of a worker's loop, and what decides how long it sleeps. */
+#include <sched.h>
 #include <sys/timerfd.h>
 #include <time.h>
 
@@ -154,12 +155,41 @@ static void set_timer(struct worker *w, int64_t due_ms)
         w->timer_due_ms = due_ms;
 }
 
+/* Where one message after the other is put, stored and confirmed: is the next thing that happens
+ * there to be looked for, instead of being woken for it? */
+static bool may_linger(struct worker *w, int64_t now_ns)
+{
+    bool soon = false;
+
+    for (unsigned i = 0; i < w->stores_n && !soon; i++)
+        soon = w->store[i]->ops->soon && w->store[i]->ops->soon(w->store[i]);
+    if (soon != w->soon) {
+        vigil_came(&w->vigil, now_ns);
+        vigil_begin(&w->vigil, now_ns);
+        w->soon = soon;
+    }
+    return vigil_on(&w->vigil, now_ns);
+}
+
+/* As sleep, but that others may have the CPU first, and then what is there is taken. */
+static void linger(struct worker *w, int64_t now_ns)
+{
+    sched_yield();
+    w->turn_ns = worker_clock_ns();
+    vigil_yielded(&w->vigil, now_ns, w->turn_ns);
+    event_base_loop(w->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+}
+
 static void sleep_until(struct worker *w, int64_t due_ms, bool busy)
 {
     int64_t now_ns = worker_clock_ns();
 
     end_turn(w, now_ns);
     busy = busy || due_ms <= w->now_ms;
+    if (may_linger(w, now_ns) && !busy) {
+        linger(w, now_ns);
+        return;
+    }
     if (!busy) {
         mailbox_sleep(&w->mailbox);
         /* Whoever has heard all would never be woken again: not asked whether it may end, for that

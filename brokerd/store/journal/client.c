@@ -129,6 +129,13 @@ static bool journal_busy(const struct store *store)
     return s->first || s->out;
 }
 
+static bool journal_soon(const struct store *store)
+{
+    const struct journal_store *s = of(store);
+
+    return s->away_n && s->away_n <= SOON_MAX;
+}
+
 /* ------------------------------------------------------------------------------------- queues */
 
 static uint64_t definition(const struct store_definition *def, struct record *ret)
@@ -314,6 +321,7 @@ static int journal_put(struct store_queue *q, uint64_t first, const struct run *
     op->bytes += run->bytes;
     op->token += size + PUT_SLACK; /* what was let in */
     q->away_n += run->n;
+    s->away_n += run->n;
     q->away_bytes += run->bytes;
     return 0;
 }
@@ -443,6 +451,7 @@ const struct store_ops journal_ops = {
     .flush = journal_flush,
     .busy = journal_busy,
     .say_full = journal_say_full,
+    .soon = journal_soon,
 };
 
 /* ------------------------------------------------------------------------------------ answers */
@@ -463,6 +472,7 @@ static void take_put(struct store_queue *q, const struct answer *a)
     struct journal_store *s = q->of;
 
     q->away_n -= a->count;
+    s->away_n -= a->count;
     q->away_bytes -= a->bytes;
     if (q->closed)
         return;

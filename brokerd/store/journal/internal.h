@@ -19,6 +19,7 @@
 #include "brokerd/store/journal/journal.h"
 #include "brokerd/store/journal/log.h"
 #include "libbroker/base/list.h"
+#include "libbroker/base/vigil.h"
 
 #include <pthread.h>
 #include <stdalign.h>
@@ -27,6 +28,7 @@
 enum {
     PARCEL_BYTES = 64 << 10, /* of an ordinary one */
     PARCELS_KEPT = 8,        /* of those, idle, by a worker */
+    SOON_MAX = 64,           /* puts that are few: with more, threads have something to do */
     BATCH_MAX = 1 << 20,     /* bytes, but for a message that has more */
     LATER_MAX = 256,         /* ops of a batch with something to do after it */
     READ_BYTES = 1 << 20,    /* fetched in a round, about */
@@ -114,6 +116,7 @@ struct journal_store {
     struct parcel *idle;
     unsigned idle_n;
     uint64_t out;                                /* parcels that have not come home */
+    uint64_t away_n;                             /* puts not answered, of all queues */
     struct list wanting;                         /* struct store_queue.want: told no room */
     bool ask_room;                               /* the thread is to be woken for them */
     alignas(64) _Atomic(struct reply *) replies; /* newest first */
@@ -303,6 +306,8 @@ struct journal {
     bool write_full, spare_full; /* why there is no room; both false: there is */
     int64_t retry_ms;            /* when to try again, monotonic */
     uint64_t rounds;
+    struct vigil vigil;  /* for the next put, */
+    bool few;            /* after a round of few records */
     int64_t last_ms;     /* the last batch, monotonic */
     int64_t expire_ms;   /* when to look for what is retained no more, monotonic */
     uint64_t done_bytes; /* of `taken`: written or refused */

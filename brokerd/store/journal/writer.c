@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -247,6 +248,8 @@ static void take(struct journal *j)
         oldest = p;
         j->urgent = j->urgent || p->urgent;
     }
+    if (j->urgent)
+        vigil_came(&j->vigil, clock_ns(CLOCK_MONOTONIC));
     if (j->tail)
         j->tail->next = oldest;
     else
@@ -292,6 +295,8 @@ static void write_batch(struct journal *j)
 
 static void round_of_all(struct journal *j)
 {
+    uint64_t records = j->facts.records;
+
     (void)look_at_spare(j);
     j->mode = j->write_full || j->spare_full ? COMPOSE_NO_PUTS : COMPOSE_ALL;
     write_batch(j);
@@ -300,6 +305,7 @@ static void round_of_all(struct journal *j)
     if (++j->rounds % LOOK_ROUNDS == 0)
         j->sweep.look = true;
     j->sweep.look_idle = true;
+    j->few = j->facts.records - records <= SOON_MAX;
     if (!j->at) {
         j->urgent = false;
         j->since_ms = 0;
@@ -372,13 +378,26 @@ static int64_t nap_until(const struct journal *j, int64_t now_ms)
     return until;
 }
 
+/* One message after the other: the next one will be there in no time. True: something is. */
+static bool linger(struct journal *j)
+{
+    for (int64_t now = clock_ns(CLOCK_MONOTONIC), to; vigil_on(&j->vigil, now); now = to) {
+        if (atomic_load(&j->parcels) || atomic_load(&j->stop))
+            return true;
+        sched_yield();
+        to = clock_ns(CLOCK_MONOTONIC);
+        vigil_yielded(&j->vigil, now, to);
+    }
+    return false;
+}
+
 static void nap(struct journal *j, int64_t now_ms)
 {
     int64_t until = nap_until(j, now_ms), ms = until - now_ms;
     uint32_t state = until == INT64_MAX ? ASLEEP : DOZING;
     struct timespec ts = {ms / 1000, ms % 1000 * 1000000};
 
-    if (ms <= 0)
+    if (ms <= 0 || linger(j))
         return;
     atomic_store(&j->sleep, state);
     if (!atomic_load(&j->parcels) && !atomic_load(&j->stop) && !atomic_load(&j->snapshot.wanted))
@@ -441,7 +460,7 @@ static void seal(struct journal *j)
 static bool work(struct journal *j, bool stopping)
 {
     int64_t now_ms = journal_clock_ms(), full_ms = j->facts.full_since_ms;
-    bool any = false;
+    bool any = false, round = false;
 
     take(j);
     if (must_retry(j, now_ms)) {
@@ -450,7 +469,7 @@ static bool work(struct journal *j, bool stopping)
     } else if (is_due(j, now_ms,
                       stopping)) { /* one round, then its answers: the next rewinds them */
         round_of_all(j);
-        any = true;
+        any = round = true;
     }
     if (!stopping && sweep_wanted(j)) {
         sweep_step(j);
@@ -460,6 +479,8 @@ static bool work(struct journal *j, bool stopping)
     any = snapshot_step(j) || any;
     journal_set_room(j);
     reply_send(j);
+    if (round && j->few)
+        vigil_begin(&j->vigil, clock_ns(CLOCK_MONOTONIC));
     if (any || j->facts.full_since_ms != full_ms)
         journal_publish(j);
     return any;

@@ -396,6 +396,84 @@ START_TEST(stores_are_flushed_once_a_turn)
 }
 END_TEST
 
+static bool answer_soon, answers_come, told;
+static unsigned busy_turns;
+static struct worker *store_worker;
+
+/* As if each turn put a message, or had the answer to one. */
+static void put_or_answer(struct store *s)
+{
+    struct worker_stats now = worker_stats(store_worker);
+
+    (void)s;
+    answer_soon = answers_come ? !answer_soon : true;
+    flushes++;
+    if (!told && (answers_come ? now.turns > now.sleeps + busy_turns + 2 : flushes == 100)) {
+        told = true;
+        one_done();
+    }
+}
+
+static bool is_soon(const struct store *s)
+{
+    (void)s;
+    return answer_soon;
+}
+
+static bool half_the_turns(void *ctx)
+{
+    bool more = flushes % 32 < 16;
+
+    (void)ctx;
+    busy_turns += more;
+    return more;
+}
+
+static int64_t some_later(void *ctx)
+{
+    (void)ctx;
+    return worker_now(store_worker) + 2;
+}
+
+/* One that answers in a moment, time and again: there are turns for which the worker was not woken.
+ */
+static void run_with_store(bool answers)
+{
+    static const struct store_ops ops = {
+        .name = "prompt", .flush = put_or_answer, .busy = still_counts, .soon = is_soon};
+    static const struct worker_hook hook = {.input = half_the_turns, .release = some_later};
+    struct store prompt = {&ops};
+    struct workers *ws = make(1, PLACEMENT_PACK);
+    struct worker_stats all;
+
+    store_worker = workers_get(ws, 0);
+    flushes = busy_turns = 0;
+    answers_come = answers;
+    answer_soon = told = false;
+    ck_assert_int_eq(worker_add_hook(store_worker, &hook, NULL), 0);
+    ck_assert_int_eq(worker_add_store(store_worker, &prompt), 0);
+    ck_assert_int_eq(workers_start(ws), 0);
+    wait_done(1);
+    workers_stop(ws);
+    workers_join(ws);
+    all = worker_stats(store_worker);
+    if (!answers) /* it is told to stop in between, which is no sleep either */
+        ck_assert_uint_le(all.turns, all.sleeps + busy_turns + 2);
+    end(ws);
+}
+
+START_TEST(stays_awake_for_a_prompt_store)
+{
+    run_with_store(true);
+}
+END_TEST
+
+START_TEST(sleeps_if_no_answer_comes)
+{
+    run_with_store(false);
+}
+END_TEST
+
 START_TEST(spread_deals_in_turn)
 {
     struct workers *ws = make(3, PLACEMENT_SPREAD);
@@ -574,6 +652,8 @@ int main(void)
     tcase_add_test(tc, sleeps_until_due);
     tcase_add_test(tc, hooks_have_their_part_of_a_turn);
     tcase_add_test(tc, stores_are_flushed_once_a_turn);
+    tcase_add_test(tc, stays_awake_for_a_prompt_store);
+    tcase_add_test(tc, sleeps_if_no_answer_comes);
     tcase_add_test(tc, spread_deals_in_turn);
     tcase_add_test(tc, pack_fills_the_lowest_then_the_next);
     tcase_add_test(tc, who_works_long_gets_no_more);
