@@ -75,6 +75,17 @@ int test_start(struct hook *h, webhooks_test_fn *done, void *ctx)
     return 0;
 }
 
+/* U+0080 to U+009F, and U+007F: a terminal may heed them, too. */
+static void blank_controls(char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] == 0x7f)
+            text[i] = ' ';
+        else if ((uint8_t)text[i] == 0xc2 && i + 1 < n && (uint8_t)text[i + 1] < 0xa0)
+            memset(text + i, ' ', 2);
+    }
+}
+
 /* What came from outside, as a text fit to be shown. */
 static json_t *shown(const char *bytes, size_t n)
 {
@@ -89,6 +100,7 @@ static json_t *shown(const char *bytes, size_t n)
     for (size_t i = 0; i < n && !utf8_valid(slice_of(text, n)); i++)
         if (text[i] & 0x80)
             text[i] = '?';
+    blank_controls(text, n);
     json = json_stringn(text, n);
     return json ? json : json_string("");
 }

@@ -38,6 +38,27 @@ struct call {
 
 /* ---------------------------------------------------------------------------- callbacks --- */
 
+/* On a terminal: lines and tabs as they are, other control characters made visible. */
+static int put_shown(struct call *c, const char *data, size_t len, bool newline)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < len && r == 0;) {
+        size_t n = 0;
+        char *plain;
+
+        while (i + n < len && data[i + n] != '\n' && data[i + n] != '\t')
+            n++;
+        plain = cli_plain(data + i, n);
+        r = plain ? cli_out_put(&c->out, plain, strlen(plain)) : cli_out_put(&c->out, data + i, n);
+        free(plain);
+        i += n;
+        if (r == 0 && i < len)
+            r = cli_out_put(&c->out, data + i++, 1);
+    }
+    return r < 0 || !newline ? r : cli_out_put(&c->out, "\n", 1);
+}
+
 static int put_answer(struct call *c, const broker_message *m)
 {
     size_t len = broker_message_size(m);
@@ -53,6 +74,8 @@ static int put_answer(struct call *c, const broker_message *m)
             r = cli_put_message(&c->out, m);
         return r < 0 ? r : cli_out_put(&c->out, "}\n", 2);
     }
+    if (!c->o->hex && isatty(c->out.fd))
+        return put_shown(c, data, len, newline);
     if (!c->o->hex)
         return cli_format_raw(&c->out, m, &newline);
     r = cli_put_hex(&c->out, data, len);

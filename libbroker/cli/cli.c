@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "libbroker/cli/text.h"
 
 static const struct cli_option common[] = {
     {"server", 's', CLI_LIST, offsetof(struct cli, urls), "URL",
@@ -32,11 +35,13 @@ static void say(const struct cli *cli, const char *format, va_list args)
 
 static void say(const struct cli *cli, const char *format, va_list args)
 {
-    char line[1024];
+    char line[1024], *plain;
     int n = snprintf(line, sizeof line, "%s: ", cli->title);
 
     vsnprintf(line + n, sizeof line - (size_t)n, format, args);
-    fprintf(stderr, "%s\n", line);
+    plain = cli_plain(line, strlen(line)); /* it may repeat what a peer said */
+    fprintf(stderr, "%s\n", plain ? plain : line);
+    free(plain);
 }
 
 int cli_error(const struct cli *cli, const char *format, ...)

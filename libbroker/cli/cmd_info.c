@@ -19,7 +19,7 @@ static void print_head(const json_t *info)
     printf("listens on      ");
     json_array_foreach(json_object_get(info, "listen"), i, url)
     {
-        printf(" %s", json_string_value(url));
+        printf(" %s", cli_json_shown(url));
     }
     printf("\nmemory           %s of %s (%.1f %%)\n", cli_size_text(used, a),
            cli_size_text(limit, b), limit ? 100.0 * (double)used / (double)limit : 0.0);

@@ -128,7 +128,7 @@ static void print_connection(const json_t *answer)
     printf("serves          ");
     json_array_foreach(json_object_get(answer, "services"), i, service)
     {
-        printf(" %s", json_string_value(service));
+        printf(" %s", cli_json_shown(service));
     }
     puts(json_array_size(json_object_get(answer, "services")) ? "" : " nothing");
     if (json_array_size(json_object_get(answer, "publishers"))) {
@@ -236,10 +236,10 @@ static void print_value(const json_t *value)
     size_t i;
 
     if (json_is_string(value))
-        printf("%s", json_string_value(value));
+        printf("%s", cli_json_shown(value));
     json_array_foreach(value, i, one)
     {
-        printf("%s%s", i ? ", " : "", json_string_value(one));
+        printf("%s%s", i ? ", " : "", cli_json_shown(one));
     }
     putchar('\n');
 }

@@ -214,14 +214,14 @@ static void print_info(const json_t *q)
     printf("bound to        ");
     json_array_foreach(json_object_get(q, "bindings"), i, value)
     {
-        printf(" %s", json_string_value(value));
+        printf(" %s", cli_json_shown(value));
     }
     puts(json_array_size(json_object_get(q, "bindings")) ? "" : " nothing");
     cli_json_counters(stdout, json_object_get(q, "counters"), 0);
     puts("settings");
     json_object_foreach(json_object_get(q, "policy"), key, value)
     {
-        printf("  %-14s %s\n", key, json_is_string(value) ? json_string_value(value) : "-");
+        printf("  %-14s %s\n", key, json_is_string(value) ? cli_json_shown(value) : "-");
     }
     print_consumers(q);
 }

@@ -82,7 +82,7 @@ static void print_texts(const char *title, const json_t *list)
     printf("%-16s", title);
     json_array_foreach(list, i, v)
     {
-        printf(" %s", json_string_value(v));
+        printf(" %s", cli_json_shown(v));
     }
     putchar('\n');
 }
@@ -148,13 +148,13 @@ static void print_setting(const char *key, const json_t *value)
     size_t i;
 
     if (json_is_string(value)) {
-        printf("  %-15s %s\n", key, json_string_value(value));
+        printf("  %-15s %s\n", key, cli_json_shown(value));
         return;
     }
     printf("  %-15s {", key);
     json_array_foreach(value, i, one)
     {
-        printf(" %s", json_string_value(one));
+        printf(" %s", cli_json_shown(one));
     }
     puts(" }");
 }
@@ -349,10 +349,23 @@ static void print_marked(const char *mark, const char *text)
 {
     while (*text) {
         size_t n = strcspn(text, "\n");
+        char *plain = cli_plain(text, n);
 
-        printf("%s%.*s\n", mark, (int)n, text);
+        if (plain)
+            printf("%s%s\n", mark, plain);
+        else
+            printf("%s%.*s\n", mark, (int)n, text);
+        free(plain);
         text += n + (text[n] == '\n');
     }
+}
+
+/* With its lines. */
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text ? text : "";
 }
 
 static void print_test(const json_t *answer)
@@ -367,7 +380,7 @@ static void print_test(const json_t *answer)
         print_marked("> ", json_string_value(line));
     }
     puts(">");
-    print_marked("> ", cli_json_text(request, "body"));
+    print_marked("> ", text_of(request, "body"));
     if (cli_json_number(answer, "status"))
         printf("< %llu", (unsigned long long)cli_json_number(answer, "status"));
     else
@@ -378,7 +391,7 @@ static void print_test(const json_t *answer)
     if (*cli_json_text(answer, "error"))
         printf(": %s", cli_json_text(answer, "error"));
     putchar('\n');
-    print_marked("< ", cli_json_text(answer, "body"));
+    print_marked("< ", text_of(answer, "body"));
 }
 
 static int run_test(struct cli *cli, void *given)

@@ -1,5 +1,6 @@
 #include "libbroker/cli/json.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "libbroker/cli/text.h"
@@ -11,9 +12,20 @@ uint64_t cli_json_number(const json_t *object, const char *key)
     return n > 0 ? (uint64_t)n : 0;
 }
 
+const char *cli_json_shown(const json_t *value)
+{
+    const char *text = json_string_value(value);
+    char *plain = text ? cli_plain(text, json_string_length(value)) : NULL;
+
+    if (plain)
+        (void)json_string_set((json_t *)(uintptr_t)value, plain);
+    free(plain);
+    return json_string_value(value);
+}
+
 const char *cli_json_text(const json_t *object, const char *key)
 {
-    const char *text = json_string_value(json_object_get(object, key));
+    const char *text = cli_json_shown(json_object_get(object, key));
 
     return text ? text : "";
 }

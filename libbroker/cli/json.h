@@ -11,6 +11,9 @@
 /* A member as a number, 0 if it is none; as a text, "" if it is none. */
 uint64_t cli_json_number(const json_t *object, const char *key);
 const char *cli_json_text(const json_t *object, const char *key);
+/* A value that is a text; NULL if it is none. Of this and the above control characters are made
+ * visible, in the value itself: they may be a stranger's, and this a terminal. */
+const char *cli_json_shown(const json_t *value);
 
 /* Print "REASON COUNT" of each member of `object`, "-" where there is none. */
 void cli_json_reasons(FILE *f, const json_t *object);

@@ -331,7 +331,19 @@ int cli_ask(const struct cli *cli, const char *command, json_t *request, json_t 
 
 int cli_print_json(const json_t *answer)
 {
-    json_dumpf(answer, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    char *text = json_dumps(answer, JSON_COMPACT | JSON_REAL_PRECISION(6));
+
+    if (!text)
+        return CLI_FAILED;
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+        if (*p == 0xc2 && p[1] && p[1] < 0xa0) /* a terminal may heed C1, too */
+            printf("\\u00%02x", *++p);
+        else if (*p == 0x7f)
+            fputs("\\u007f", stdout);
+        else
+            putchar(*p);
+    }
+    free(text);
     putchar('\n');
     return CLI_OK;
 }

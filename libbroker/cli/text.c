@@ -73,20 +73,19 @@ static char *escape(char *to, unsigned char c)
     return to;
 }
 
-int cli_put_plain(struct cli_out *o, const void *data, size_t len)
+/* C1 control characters are U+0080 to U+009F: C2 80 to C2 9F. `n`: bytes of the character. */
+static bool is_control(const unsigned char *p, size_t n)
 {
-    const unsigned char *p = data;
-    char *start = cli_out_room(o, 4 * len + 1), *to = start;
+    return *p < ' ' || *p == 0x7f || (n == 2 && *p == 0xc2 && p[1] < 0xa0);
+}
 
-    if (!start)
-        return -ENOMEM;
+/* Into `to`, which has room for four times as much. Returns its end. */
+static char *plain(char *to, const unsigned char *p, size_t len)
+{
     for (size_t i = 0; i < len;) {
         size_t n = sequence(p + i, len - i);
-        /* C1 control characters are U+0080 to U+009F: C2 80 to C2 9F */
-        bool control = p[i] < ' ' || p[i] == 0x7f || p[i] == '\\' ||
-                       (n == 2 && p[i] == 0xc2 && p[i + 1] < 0xa0);
 
-        if (n == 0 || control) {
+        if (n == 0 || is_control(p + i, n) || p[i] == '\\') {
             to = escape(to, p[i++]);
             if (n == 2)
                 to = escape(to, p[i++]);
@@ -96,8 +95,35 @@ int cli_put_plain(struct cli_out *o, const void *data, size_t len)
         to += n;
         i += n;
     }
-    o->end += (size_t)(to - start);
+    return to;
+}
+
+int cli_put_plain(struct cli_out *o, const void *data, size_t len)
+{
+    char *start = cli_out_room(o, 4 * len + 1);
+
+    if (!start)
+        return -ENOMEM;
+    o->end += (size_t)(plain(start, data, len) - start);
     return 0;
+}
+
+char *cli_plain(const char *text, size_t len)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    bool fit = true;
+    char *to;
+
+    for (size_t i = 0; i < len && fit;) {
+        size_t n = sequence(p + i, len - i);
+
+        fit = n && !is_control(p + i, n);
+        i += n;
+    }
+    to = fit ? NULL : malloc(4 * len + 1);
+    if (to)
+        *plain(to, p, len) = '\0';
+    return to;
 }
 
 int cli_put_hex(struct cli_out *o, const void *data, size_t len)
@@ -182,6 +208,13 @@ int cli_put_json(struct cli_out *o, const void *data, size_t len)
     for (size_t i = 0; i < len; i++) {
         const char *at;
 
+        if (p[i] == 0xc2 && i + 1 < len && p[i + 1] < 0xa0) { /* a terminal may heed C1, too */
+            memcpy(to, "\\u00", 4);
+            to[4] = hex[p[++i] >> 4];
+            to[5] = hex[p[i] & 15];
+            to += 6;
+            continue;
+        }
         if (p[i] >= ' ' && p[i] != '"' && p[i] != '\\' && p[i] != 0x7f) {
             *to++ = (char)p[i];
             continue;

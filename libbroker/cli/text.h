@@ -19,6 +19,10 @@ bool cli_is_utf8(const void *data, size_t len);
  * as \n, \t, \\ or \xNN. */
 int cli_put_plain(struct cli_out *o, const void *data, size_t len);
 
+/* The same as a copy, to be given back with free(). NULL: it can be shown as it is, or there is no
+ * memory. */
+char *cli_plain(const char *text, size_t len);
+
 /* Append bytes as lower-case hex digits, as base64, as a JSON string (they must be UTF-8). */
 int cli_put_hex(struct cli_out *o, const void *data, size_t len);
 int cli_put_base64(struct cli_out *o, const void *data, size_t len);

@@ -8,7 +8,8 @@ secret=whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=
 server_start
 conf="create-queues = false
 $(section one 'orders.#' /ok/one "secret = \"$secret\"" 'headers = "X-Own: 1"')
-$(section off 'orders.#' /ok/off 'enabled = false')"
+$(section off 'orders.#' /ok/off 'enabled = false')
+$(section odd 'odd.#' /controls/odd)"
 brokerd_start
 
 echo "== from the settings: ready with its queue, signed, with the message's headers"
@@ -32,6 +33,11 @@ assert_grep '^> POST http://127.0.0.1' "$TMP/test"
 assert_grep '^> webhook-signature: v1,' "$TMP/test"
 assert_grep '^> X-Own: \(hidden\)' "$TMP/test" # it may be a token
 assert_grep '^< 200, ' "$TMP/test"
+
+broker webhook test odd >"$TMP/test" || true
+assert_grep '^< 400, ' "$TMP/test"
+assert_grep '^< a \[2Jb c  31md  eä$' "$TMP/test"
+! LC_ALL=C grep -qP '[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]' "$TMP/test" || fail "control characters are shown"
 
 echo "== no secret is told anywhere"
 broker --json webhook info one >"$TMP/told"

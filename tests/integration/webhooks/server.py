@@ -18,6 +18,7 @@
     /later/NAME          429 with Retry-After: 1 at first, then 200
     /laterdate/NAME      the same, with a date
     /status/CODE/NAME    that status
+    /controls/NAME       400, and a body that would do things to a terminal
     /flaky/NAME          one of three fails, in some way of the above; else 200
 
 GET /stats tells, by path: attempts, most at once, and the events taken, by their data.
@@ -104,6 +105,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                              b"2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n")
         elif kind == "redirect":
             self.answer(302, b"", Location="/secret")
+        elif kind == "controls":
+            self.answer(400, b"a\x1b[2Jb\x7fc\xc2\x9b31md\xc2\x85e\xc3\xa4")
         elif kind == "gone":
             self.answer(410)
         elif kind in ("later", "laterdate"):

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "libbroker/cli/hist.h"
+#include "libbroker/cli/json.h"
 #include "libbroker/cli/text.h"
 
 #define BYTES(s) s, sizeof(s) - 1
@@ -27,13 +28,30 @@ static const struct {
     {BYTES("nt"), true, "nt", "\"nt\"", "bnQ="},
     {BYTES("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"), true, "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80",
      "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"", "w6Tigqzwn5iA"},
-    {BYTES("\xc2\x9b"), true, "\\xc2\\x9b", "\"\xc2\x9b\"", "wps="}, /* CSI of C1 */
+    {BYTES("\xc2\x9b"), true, "\\xc2\\x9b", "\"\\u009b\"", "wps="}, /* CSI of C1 */
     {BYTES("\xff\xfe"), false, "\\xff\\xfe", NULL, "//4="},
     {BYTES("\xc0\x80"), false, "\\xc0\\x80", NULL, "wIA="},          /* overlong */
     {BYTES("\xed\xa0\x80"), false, "\\xed\\xa0\\x80", NULL, "7aCA"}, /* surrogate */
     {BYTES("\xf4\x90\x80\x80"), false, "\\xf4\\x90\\x80\\x80", NULL, "9JCAgA=="},
     {BYTES("\xe2\x82"), false, "\\xe2\\x82", NULL, "4oI="}, /* cut short */
 };
+
+START_TEST(what_is_shown)
+{
+    const char bad[] = "a\x1b[2J\xc2\x9b\n\\\xff", fit[] = "\\ \xc3\xa4";
+    char *plain = cli_plain(bad, sizeof bad - 1);
+    json_t *o = json_pack("{s:s,s:s}", "fit", fit, "bad", "x\x1b]0;y\x07");
+
+    ck_assert_str_eq(plain, "a\\x1b[2J\\xc2\\x9b\\n\\\\\\xff");
+    free(plain);
+    ck_assert_ptr_null(cli_plain(fit, sizeof fit - 1));
+    ck_assert_str_eq(cli_json_text(o, "fit"), fit);
+    ck_assert_str_eq(cli_json_text(o, "bad"), "x\\x1b]0;y\\x07");
+    ck_assert_str_eq(cli_json_text(o, "bad"), "x\\x1b]0;y\\x07");
+    ck_assert_str_eq(cli_json_text(o, "none"), "");
+    json_decref(o);
+}
+END_TEST
 
 static void expect(struct cli_out *o, const char *text)
 {
@@ -230,6 +248,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
+    tcase_add_test(tc, what_is_shown);
     tcase_add_loop_test(tc, writes_bytes, 0, (int)(sizeof rows / sizeof rows[0]));
     tcase_add_test(tc, reads_base64);
     tcase_add_test(tc, writes_hex);
