@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "brokerd/core/store.h"
+#include "brokerd/nodes/nodes.h"
 #include "brokerd/store/journal/journal.h"
 #include "brokerd/stores_internal.h"
 #include "config/options.h"
@@ -97,7 +98,8 @@ static void answer_found(void *arg, struct worker *w)
     struct stores *s = arg;
 
     stores_note_redis(s, worker_id(w));
-    stores_answer(s, core_has_found(worker_core(w)));
+    stores_answer(s, core_has_found(worker_core(w)) &&
+                         (!s->nodes || worker_id(w) != 0 || nodes_know(s->nodes)));
 }
 
 /* Which one it is, and what is known of why. */

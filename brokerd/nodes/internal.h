@@ -108,6 +108,7 @@ struct nodes {
     struct interest interest; /* of all workers */
     bool everything;          /* too much to be told one by one */
     bool told;                /* others may rely on it */
+    bool clear;               /* the set may have what is not wanted: it is emptied first */
     unsigned telling;         /* commands that are not answered */
     bool failed;              /* one of them */
     int64_t tell_ms;          /* not before */
@@ -120,7 +121,9 @@ struct nodes {
     struct routes *routes; /* of that */
     size_t wanted;         /* filters the outlet is bound to */
     bool has_inbox;
-    bool listed; /* and was there with the last beat */
+    bool known;      /* what others want */
+    int64_t know_ms; /* waited for until then; 0: nobody asked yet */
+    bool listed;     /* and was there with the last beat */
     bool scanning;
     uint64_t beat;
     int64_t beat_ms, scanned_ms; /* next; last */
@@ -177,6 +180,8 @@ void tell_again(struct nodes *n);
 void peers_beat(struct nodes *n);
 /* Another said something on the channel. */
 void peers_hear(struct nodes *n, struct slice text);
+/* Has every other's set been read? */
+bool peers_known(const struct nodes *n);
 struct peer *peers_find(const struct nodes *n, struct slice id);
 /* One that has said something before it was found; NULL: there are too many, or no memory. */
 struct peer *peers_get(struct nodes *n, struct slice id);
@@ -188,6 +193,8 @@ uint64_t out_take(struct nodes *n, const struct delivery *d);
 void out_send(struct nodes *n);
 /* A peer has gone: what was for it is lost. */
 void out_forget(struct peer *p);
+/* Messages that are packed, and not answered for. */
+uint64_t out_messages(const struct nodes *n);
 /* All was sent and answered. */
 bool out_is_empty(const struct nodes *n);
 /* Once a second: tell those that may not know it how far their numbers went. */

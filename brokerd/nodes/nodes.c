@@ -305,6 +305,21 @@ static void say_bye(struct nodes *n)
         n->stopped = true;
 }
 
+/* What waits for a Redis that is away is lost. */
+static void give_up(struct nodes *n)
+{
+    uint64_t lost = core_outlet_waiting(n->outlet) + out_messages(n);
+
+    if (n->stopped)
+        return;
+    n->stopped = true;
+    n->facts.lost += lost;
+    if (lost)
+        nodes_tell(n, LEVEL_WARNING, "topics_lost", n->id,
+                   "%llu messages for other nodes are lost: this one stops, and Redis is away",
+                   (unsigned long long)lost);
+}
+
 static bool on_output(void *ctx)
 {
     struct nodes *n = ctx;
@@ -314,7 +329,7 @@ static bool on_output(void *ctx)
     out_send(n);
     in_read(n);
     if (n->stopping && !n->up)
-        n->stopped = true;
+        give_up(n);
     else if (n->stopping && !n->bye_said && out_is_empty(n))
         say_bye(n);
     link_flush(n->link);
@@ -409,6 +424,16 @@ int nodes_new(const struct nodes_options *o, struct workers *ws, struct nodes **
         r = join_workers(n);
     *ret = n;
     return r;
+}
+
+bool nodes_know(struct nodes *n)
+{
+    int64_t now_ms = worker_now(n->worker);
+
+    if (!n->know_ms)
+        n->know_ms = now_ms + NODES_KNOW_MS;
+    n->known = n->known || peers_known(n) || now_ms >= n->know_ms;
+    return n->known;
 }
 
 void nodes_stop(struct nodes *n)

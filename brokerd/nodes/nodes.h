@@ -36,6 +36,7 @@ enum {
     NODES_BEAT_MS = 1000,        /* each says so often that it is there */
     NODES_DEAD_MS = 5000,        /* one that has not done so for so long is not there */
     NODES_FORGET_MS = 15000,     /* and is forgotten, also by Redis */
+    NODES_KNOW_MS = 2000,        /* what others want is waited for at the start */
     NODES_KEEP_MS = 30000,       /* as are its inbox and its filters */
     NODES_INBOX = 4096,          /* entries of an inbox, about, */
     NODES_INBOX_BYTES = 1 << 26, /* and of their bytes; the oldest give way */
@@ -62,6 +63,10 @@ struct nodes_options {
  * Main's thread. */
 int nodes_new(const struct nodes_options *o, struct workers *ws, struct nodes **ret, char *err,
               size_t err_size);
+
+/* Does it know what others want, so that the first message that is published here reaches them? Or
+ * has it waited for that long enough. */
+bool nodes_know(struct nodes *n);
 
 /* Say good-bye: what was published goes out, then others forget this node. */
 void nodes_stop(struct nodes *n);

@@ -283,6 +283,15 @@ void out_forget(struct peer *p)
     note_written(p->nodes);
 }
 
+uint64_t out_messages(const struct nodes *n)
+{
+    uint64_t messages = 0;
+
+    for (struct list_node *l = list_first(&n->chunks); l; l = list_next(&n->chunks, l))
+        messages += LIST_ITEM(l, struct chunk, link)->messages;
+    return messages;
+}
+
 bool out_is_empty(const struct nodes *n)
 {
     return list_empty(&n->chunks) && core_outlet_waiting(n->outlet) == 0;

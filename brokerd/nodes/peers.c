@@ -97,6 +97,17 @@ static void set_key(const struct nodes *n, const char *id, const char *what, cha
     (void)snprintf(key, KEY_MAX, "%s:{%%node.%s}:%s", n->prefix, id, what);
 }
 
+bool peers_known(const struct nodes *n)
+{
+    for (struct list_node *l = list_first(&n->peers); l; l = list_next(&n->peers, l)) {
+        const struct peer *p = LIST_ITEM(l, struct peer, link);
+
+        if (p->alive && !p->version)
+            return false;
+    }
+    return n->scanned_ms != 0;
+}
+
 struct peer *peers_find(const struct nodes *n, struct slice id)
 {
     for (struct list_node *l = list_first(&n->peers); l; l = list_next(&n->peers, l)) {
@@ -422,8 +433,10 @@ static void on_wants_counted(void *ctx, const struct link_answer *a)
     long long there;
 
     if (answer_number(a, &there) && n->told && !n->telling && !interest_has_news(&n->interest) &&
-        (unsigned long long)there != count)
-        tell_again(n); /* Redis has lost some */
+        (unsigned long long)there != count) {
+        n->clear = (unsigned long long)there > count;
+        tell_again(n); /* Redis has lost some, or did not hear of all that is wanted no more */
+    }
 }
 
 static void keep(struct nodes *n, const char *key, link_answer_fn *done)

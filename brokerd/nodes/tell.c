@@ -171,11 +171,15 @@ void tell_changes(struct nodes *n)
         return;
     if (wants_everything(n) != n->everything) {
         n->everything = !n->everything;
+        n->clear = true;
         tell_again(n);
     }
     n->said.n = 0;
     if (!n->told) {
-        say(n, del, 2);
+        /* Not without need: who reads it behind that, and before the rest, would miss something. */
+        if (n->clear || !interest_count(&n->interest))
+            say(n, del, 2);
+        n->clear = false;
         n->said.n = SAID_MAX + 1;
     }
     if (n->everything)

@@ -3,11 +3,11 @@
 # Brokers that share topics by the Redis at $where, after lib.sh and lib_redis.sh.
 
 declare -A url pid log
-node_start() { # NAME
+node_start() { # NAME [NAME-IT-SAYS]
     conf="store \"redis\" {
         url = \"$where\"
         topics = true
-        node = \"$1\"
+        node = \"${2:-$1}\"
         timeout = 500ms
         ${node_settings:-}
     }

@@ -114,12 +114,9 @@ gaps small $((before + 1)) || fail "no gap for who was taken for dead"
 
 # ---- the same name twice, another prefix, a clock that is an hour behind
 
-first=${url[one]}
-node_start one
+node_start twin one
 wait_until 10 is two 's["nodes"]' 2
-sub_start twin one 'small.#'
-url[twin]=${url[one]}
-url[one]=$first
+sub_start twin twin 'small.#'
 wait_until 10 is one 's["wanted"]' 1
 wait_until 10 arrives one small.x twin "to the name's twin"
 wait_until 10 arrives two small.x twin "to it from another"
@@ -144,3 +141,12 @@ if [ -z "$SANITIZE" ]; then
 fi
 assert_eq "$(figure apart 's["nodes"]')" 0 "nodes under another prefix"
 [ ! -s "$TMP/apart" ] || fail "came under another prefix: $(cat "$TMP/apart")"
+
+# ---- it stops while Redis is away: what it could not send it tells
+
+away() { [ "$(figure one 's["state"]')" != up ]; }
+redis_kill main
+wait_until 10 away
+seq 100 | broker pub -q -s "${url[one]}" small.x -l
+brokerd_pid=${pid[one]} brokerd_log=${log[one]} brokerd_stop
+assert_grep '00 messages for other nodes are lost: this one stops, and Redis is away' "${log[one]}"
