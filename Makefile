@@ -314,7 +314,7 @@ crash-states kill-loop:
 	@$(again) tests
 	@OUT=$(OUT) PLACEMENT=$(PLACEMENT) tests/integration/test_$(if $(filter crash%,$@),crash_states,kill).sh
 
-redis-chaos: ## brokers on Redis, a Cluster, Sentinels or one, in trouble, audited: ON= SCENARIOS=; 6 minutes
+redis-chaos: ## brokers on Redis, a Cluster, Sentinels or one, in trouble, audited: ON= SCENARIOS= AUDIT=; 20 minutes
 	@tests/deps.sh build test
 	@$(again) tests
 	@set -e; for on in $(or $(ON),cluster sentinel single); do OUT=$(OUT) ON=$$on \
