@@ -36,5 +36,30 @@ redis_cli "$to" cluster setslot "$slot" stable >/dev/null
 wait "$pub" || fail "refused: $(cat "$TMP/err")"
 assert_eq "$(redis_cli "$master" xlen 'brokerd:{still}:s')" 2 "messages"
 
+# It moves to and fro, and all connections are cut each time a key has moved: what is said again,
+# for nobody knows what became of it, is not doubled.
+seq 1500 >"$TMP/lines"
+cut_all() {
+    local name
+    for name in m1 m2 m3; do
+        redis_cli "$name" client kill type normal >/dev/null
+    done
+}
+stored() { redis_cli "$master" xlen 'brokerd:{still}:s'; }
+goes_on() { [ "$(stored)" -gt $((before + 100)) ]; }
+for round in 1 2 3 4; do
+    before=$(stored)
+    background broker pub --queue still --lines --file "$TMP/lines" --rate 500 2>"$TMP/err"
+    pub=$!
+    wait_until 20 goes_on
+    redis_while_moving=cut_all
+    redis_move_slot "$slot" "$master" "$to" m1 m2 m3
+    unset redis_while_moving
+    ! process_ended "$pub" || fail "it was too fast to be cut"
+    wait "$pub" || fail "round $round, refused: $(cat "$TMP/err")"
+    name=$master master=$to to=$name
+    assert_eq "$(stored)" $((2 + 1500 * round)) "messages"
+done
+
 scenario node
 scenario master
