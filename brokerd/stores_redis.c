@@ -56,6 +56,7 @@ static void on_event(void *ctx, enum redis_event what, const char *text)
             tell(s, LEVEL_NOTICE, "store_back", text);
         p->down = false;
         return;
+    case REDIS_LOST:
     case REDIS_TROUBLE:
         note_why(s, text);
         tell(s, LEVEL_ERROR, "store_trouble", text);
@@ -297,6 +298,8 @@ void stores_tell_redis(const struct stores *s, unsigned worker, json_t *to)
         json_object_set_new(o, "state", json_string(f.up ? "up" : "down"));
     if (!f.up)
         json_object_set_new(o, "text", json_string(f.text));
+    if (*f.evicts)
+        json_object_set_new(o, "evicts", json_string(f.evicts));
     STORES_ADD_NUMBERS(o, facts);
     STORES_ADD_NUMBERS(part_of(o, "counters"), counters);
     STORES_ADD_NUMBERS(part_of(o, "refused"), refused);

@@ -218,6 +218,22 @@ static const char *say_store(const struct why *w, json_t *chain, const struct wh
     return q->q.store;
 }
 
+/* It works, but what it keeps is not safe. */
+static void say_evicts(const struct why *w, const struct why_queue *q, json_t *chain)
+{
+    const json_t *store = q->q.store ? json_object_get(w->stores, q->q.store) : NULL;
+    const char *policy = json_string_value(json_object_get(store, "evicts"));
+    char text[3 * WHY_NAME];
+
+    if (!policy)
+        return;
+    snprintf(text, sizeof text,
+             "store: \"%s\" may lose what it keeps: its maxmemory-policy is %.32s, durable queues "
+             "need noeviction",
+             q->q.store, policy);
+    link_on(chain, "store", q->q.store, text, 0);
+}
+
 /* The queue and whom it waits for. Returns the name of the bottleneck, or NULL. */
 static const char *say_queue_and_consumer(const struct why *w, const struct why_queue *q,
                                           json_t *chain)
@@ -225,6 +241,7 @@ static const char *say_queue_and_consumer(const struct why *w, const struct why_
     const struct why_tap *t = q->q.hungry ? NULL : slowest(w, q);
 
     say_queue(chain, q);
+    say_evicts(w, q, chain);
     if (!trouble(q))
         return NULL;
     if (waits_for_store(q))

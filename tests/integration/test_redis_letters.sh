@@ -79,4 +79,25 @@ redis_cli main del 'brokerd:{good}:a' >/dev/null
 redis_cli main hset 'brokerd:{queues}' 'a b' junk 'a..*' junk 'x' '99 99' >/dev/null
 broker pub t.good 2
 wait "$good" || fail "the others are not served"
+
+# Evicted, or deleted by hand: a part of a queue. It is made again, and works.
+for key in s m; do
+    broker pub t.good kept
+    redis_cli main del "brokerd:{good}:$key" >/dev/null
+    confirmed() { broker pub t.good again 2>/dev/null; }
+    wait_until 20 confirmed
+    broker sub --raw --queue good --ack manual --count 1 2>/dev/null | grep -q again || fail "$key: not served"
+done
+assert_grep 'queue good: Redis has lost it and all that it held; it is made again' "$brokerd_log"
+
+# One that may evict is told before it does.
+redis_cli main config set maxmemory-policy allkeys-lru maxmemory 1gb >/dev/null
+wait_until 30 grep -q 'maxmemory-policy is allkeys-lru' "$brokerd_log"
+broker why t.good >"$TMP/why" 2>&1 || true
+assert_grep 'maxmemory-policy is allkeys-lru' "$TMP/why"
+broker --json store stats >"$TMP/stats"
+assert_grep '"evicts" *: *"allkeys-lru"' "$TMP/stats"
+redis_cli main config set maxmemory-policy noeviction >/dev/null
+is_safe() { ! broker --json store stats | grep -q evicts; }
+wait_until 30 is_safe
 brokerd_stop

@@ -80,6 +80,19 @@ local function is_over(entry, now, ttl)
     return at and at <= now
 end
 
+-- nil: the stream does not exist, or has no group: it was evicted, or deleted by hand.
+local function group_of(keys)
+    local groups = redis.pcall('XINFO', 'GROUPS', keys[2])
+    if groups.err and not string.find(groups.err, 'no such key', 1, true) then
+        error(groups.err)
+    end
+    for _, g in ipairs(groups) do
+        if g[2] == GROUP then
+            return g -- name, .., consumers, .., pending, .., last
+        end
+    end
+end
+
 -- How the queue stands; nil: it does not exist.
 --   seq, cum, max, rn, rb: as in m; last: the id behind which all is new; held: how many are;
 --   n, b: messages and bytes that wait
@@ -88,7 +101,10 @@ local function stand(keys)
     if not h[1] then
         return nil
     end
-    local g = redis.call('XINFO', 'GROUPS', keys[2])[1] -- name, .., consumers, .., pending, .., last
+    local g = group_of(keys)
+    if not g then
+        return nil
+    end
     local last, last_cum = string.match(g[8], '^(%d+)-(%d+)$')
     local q = {
         seq = tonumber(h[1]), cum = tonumber(h[2]), max = tonumber(h[3]), rn = tonumber(h[4]),
@@ -393,7 +409,7 @@ end
 local function clear(keys, args)
     local s, facts = keys[2], redis.call('HMGET', keys[1], 'rn', 'seq')
     local held = redis.call('XPENDING', s, GROUP) -- how many, the least, ..
-    local last, last_cum = string.match(redis.call('XINFO', 'GROUPS', s)[1][8], '^(%d+)-(%d+)$')
+    local last, last_cum = string.match(group_of(keys)[8], '^(%d+)-(%d+)$')
     -- Ids that are not ours may be above what was put: those do not count.
     local least, above = math.min(last, facts[2]) + 1, {}
     if facts[1] ~= '0' then
@@ -741,13 +757,18 @@ local function facts(keys)
     }
 end
 
--- open NODE LABEL: the queue is used by that node, whose labels begin there. It is made if need be.
+-- open NODE LABEL [again]: the queue is used by that node, whose labels begin there. It is made if need
+-- be; `again`: it was there, and some or all of it is not any more. Numbers do not begin with 1 then:
+-- nodes may have messages of its former life yet, and settle them.
 -- Answers all nodes that it has.
 local function open(keys, args)
     local m, s = keys[1], keys[2]
-    if redis.call('EXISTS', m) == 0 then
-        redis.call('XGROUP', 'CREATE', s, GROUP, '0', 'MKSTREAM')
-        redis.call('HSET', m, 'format', 1, 'seq', 0, 'cum', 0, 'max', 0, 'rn', 0, 'rb', 0, 'gone', 0)
+    if redis.call('EXISTS', m) == 0 or not group_of(keys) then
+        local before = args[3] and now_ms() or 0
+        redis.call('UNLINK', unpack(keys))
+        redis.call('XGROUP', 'CREATE', s, GROUP, string.format('%d-0', before), 'MKSTREAM')
+        redis.call('HSET', m, 'format', 1, 'seq', string.format('%d', before), 'cum', 0, 'max', 0,
+                   'rn', 0, 'rb', 0, 'gone', 0)
     elseif redis.call('HGET', m, 'format') ~= '1' then
         return redis.error_reply('ERR the queue was made by a newer brokerd')
     end

@@ -20,14 +20,14 @@ static void on_made(struct request *req, const struct link_answer *a)
         return;
     q->gone = q->absent = false;
     q->try_ms = 0;
-    store_event(q->store, REDIS_TROUBLE,
+    store_event(q->store, REDIS_LOST,
                 "queue %s: Redis has lost it and all that it held; it is made again", q->name);
     queue_touch(q);
 }
 
 static void make(struct store_queue *q)
 {
-    q->asked = manage_make(q, put_label(q), on_defined, on_made) == 0;
+    q->asked = manage_make(q, put_label(q), true, on_defined, on_made) == 0;
 }
 
 static void on_definition(struct request *req, const struct link_answer *a)
@@ -70,7 +70,7 @@ static void define_again(struct redis_store *r)
     struct map_entry *e;
     struct list_node *n;
 
-    store_event(r, REDIS_TROUBLE, "Redis has lost what it knew of queues; it is told again");
+    store_event(r, REDIS_LOST, "Redis has lost what it knew of queues; it is told again");
     while ((e = map_next(&r->known, NULL)))
         map_remove(&r->known, e);
     for (n = list_first(&r->queues); n; n = list_next(&r->queues, n)) {

@@ -221,6 +221,10 @@ struct redis_store {
     bool doubted; /* names were missing in the last scan, when so many beats had been heard: */
     uint64_t doubt_beat;
 
+    /* evict.c, of worker 0 */
+    bool asking_memory;
+    uint64_t evicting_slot; /* of a master that may evict; if facts.evicts says so */
+
     struct redis_facts facts;
     struct log_limit trouble;
     struct stored_message messages[FETCH_MESSAGES];
@@ -351,8 +355,10 @@ void manage_free(struct store_queue *q);
 void args_signed(struct redis_store *r, int64_t v);
 /* Tell what it is, if nobody has. 0 or -errno. */
 int manage_tell(struct store_queue *q, request_fn *defined);
-/* The same, and it is made if it is not there, and used; labels begin with that. 0 or -errno. */
-int manage_make(struct store_queue *q, uint64_t label, request_fn *defined, request_fn *made);
+/* The same, and it is made if it is not there (`again`: any more), and used; labels begin with
+ * that. 0 or -errno. */
+int manage_make(struct store_queue *q, uint64_t label, bool again, request_fn *defined,
+                request_fn *made);
 
 /* ---------------------------------------------------------------------------------- gone.c */
 
@@ -360,6 +366,11 @@ int manage_make(struct store_queue *q, uint64_t label, request_fn *defined, requ
 void gone_met(struct store_queue *q);
 /* A beat was answered; `wiped`: by a Redis that had forgotten this node, so all of them. */
 void gone_heard(struct redis_store *r, bool wiped);
+
+/* --------------------------------------------------------------------------------- evict.c */
+
+/* Ask whether Redis may evict keys. */
+void evict_tick(struct redis_store *r);
 
 /* --------------------------------------------------------------------------------- nodes.c */
 

@@ -288,6 +288,8 @@ static void tick_second(struct redis_store *r)
     /* Now and then anyway: what could not be opened is tried again. */
     if ((r->scan_again || r->ticks % SCAN_TICKS == SCAN_TICKS - 1) && !r->scanning)
         names_scan(r);
+    if (r->ticks % SCAN_TICKS == 1)
+        evict_tick(r);
 }
 
 static void wake_at(struct redis_store *r, int64_t at_ms)

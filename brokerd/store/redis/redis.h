@@ -39,6 +39,7 @@ enum redis_event {
     REDIS_DOWN,    /* no master takes commands */
     REDIS_BACK,    /* one does again */
     REDIS_TROUBLE, /* Redis refuses what it should do: out of memory, no permission .. */
+    REDIS_LOST,    /* it has lost a queue, or may lose some: always told */
     REDIS_CLAIMED, /* messages of a dead node were taken over */
 };
 
@@ -73,6 +74,7 @@ struct redis_facts {
     uint64_t unstored;         /* now: messages put and not answered */
     unsigned queues;           /* now: open */
     bool up;
+    char evicts[32];          /* its maxmemory-policy, if that may drop queues; "" */
     char text[LINK_TEXT_MAX]; /* why not, or what went wrong last */
 };
 

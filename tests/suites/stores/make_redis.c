@@ -53,6 +53,7 @@ static const char *const rights[] = {
     "+exists",
     "+unlink",
     "+memory|usage",
+    "+info",
     "+hget",
     "+hset",
     "+hmget",
