@@ -379,17 +379,14 @@ bool catalog_needs(const struct catalog *c, const struct record *r, uint32_t seg
     return false;
 }
 
-bool catalog_expire(struct catalog *c, struct stored_queue *q, int64_t before_ms)
+uint64_t catalog_expire(struct catalog *c, struct stored_queue *q, int64_t before_ms, uint64_t most)
 {
     const struct place *p;
-    bool any = false;
-    uint64_t seq = 0;
+    uint64_t seq = 0, n = 0;
 
-    for (; (p = places_next_past(&q->places, &seq, before_ms)) != NULL; seq++) {
+    for (; n < most && (p = places_next_past(&q->places, &seq, before_ms)) != NULL; seq++, n++)
         settle(c, q, seq, p);
-        any = true;
-    }
-    return any;
+    return n;
 }
 
 bool catalog_state(const struct stored_queue *q, uint64_t seq, uint32_t segment, struct record *ret)

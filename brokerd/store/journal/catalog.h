@@ -100,8 +100,10 @@ bool catalog_definition(const struct stored_queue *q, struct record *ret);
 bool catalog_needs(const struct catalog *c, const struct record *r, uint32_t segment,
                    uint32_t offset);
 
-/* Messages that were settled before that time are not retained any more. True: there were some. */
-bool catalog_expire(struct catalog *c, struct stored_queue *q, int64_t before_ms);
+/* Messages that were settled before that time are not retained any more, `most` of them at most.
+ * Returns how many. */
+uint64_t catalog_expire(struct catalog *c, struct stored_queue *q, int64_t before_ms,
+                        uint64_t most);
 
 /* What a message that is there was once it was put, as a record about that segment (0: the one that
  * is written to): returned, or retained. False: nothing. */

@@ -497,7 +497,7 @@ static enum step define(struct journal *j, struct op *op)
         if (is_changing(j, q))
             return STEP_END;
         q->kept->retain_ms = (int64_t)op->first;
-        (void)past_expire(j, q->kept);
+        past_expire(j, q->kept);
     }
     return redefine(j, q->kept, &r);
 }

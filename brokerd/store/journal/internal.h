@@ -398,8 +398,9 @@ void read_tell_lost(struct journal *j, struct store_queue *q, uint64_t n);
 bool past_retains(const struct stored_queue *q);
 /* What was settled before that, wall clock, is retained no more. */
 int64_t past_over_ms(const struct stored_queue *q);
-/* Forget what is retained no more, of a queue, or of all that are due. True: there was some. */
-bool past_expire(struct journal *j, struct stored_queue *q);
+/* Forget what is retained no more: all of a queue; a part of what is due of all of them. True:
+ * there was some. */
+void past_expire(struct journal *j, struct stored_queue *q);
 bool past_expire_all(struct journal *j, int64_t now_ms);
 /* When that is to be looked for next, monotonic; INT64_MAX: nothing is retained. */
 int64_t past_nap_ms(const struct journal *j);

@@ -7,7 +7,8 @@
 enum {
     LOOK_PARTS = 64, /* of the time for which is retained: how late that is looked for */
     LOOK_MS_MIN = 200,
-    LOOK_MS_MAX = 60000
+    LOOK_MS_MAX = 60000,
+    EXPIRE_STEP = 16384 /* messages between two rounds: 2 ms */
 };
 
 bool past_retains(const struct stored_queue *q)
@@ -22,34 +23,41 @@ int64_t past_over_ms(const struct stored_queue *q)
     return q->retain_ms == POLICY_NEVER ? INT64_MIN : journal_wall_ms() - q->retain_ms + 1;
 }
 
-bool past_expire(struct journal *j, struct stored_queue *q)
+static uint64_t expire(struct journal *j, struct stored_queue *q, uint64_t most)
+{
+    uint64_t n = q->places.past ? catalog_expire(&j->catalog, q, past_over_ms(q), most) : 0;
+
+    j->sweep.look = j->sweep.look || n;
+    return n;
+}
+
+void past_expire(struct journal *j, struct stored_queue *q)
 {
     j->expire_ms = 0; /* it may be another time now */
-    if (!q->places.past || !catalog_expire(&j->catalog, q, past_over_ms(q)))
-        return false;
-    j->sweep.look = true;
-    return true;
+    (void)expire(j, q, UINT64_MAX);
 }
 
 bool past_expire_all(struct journal *j, int64_t now_ms)
 {
     int64_t least = POLICY_NEVER;
+    uint64_t left = EXPIRE_STEP;
     struct stored_queue *q;
-    bool any = false;
     size_t at = 0;
 
     if (!j->catalog.past || now_ms < j->expire_ms)
         return false;
-    while ((q = catalog_next(&j->catalog, &at)) != NULL) {
-        any = past_expire(j, q) || any;
+    while (left && (q = catalog_next(&j->catalog, &at)) != NULL) {
+        left -= expire(j, q, left);
         if (q->retain_ms && q->retain_ms < least)
             least = q->retain_ms;
     }
+    if (!left) /* more after the next round: it is not to wait for all of them */
+        return true;
     least /= LOOK_PARTS;
     if (least < LOOK_MS_MIN)
         least = LOOK_MS_MIN;
     j->expire_ms = now_ms + (least < LOOK_MS_MAX ? least : LOOK_MS_MAX);
-    return any;
+    return left < EXPIRE_STEP;
 }
 
 int64_t past_nap_ms(const struct journal *j)
@@ -190,7 +198,7 @@ int past_rewind(struct journal *j, struct stored_queue *q, const struct op *op, 
     uint64_t from;
     int r = 0;
 
-    (void)past_expire(j, q);
+    past_expire(j, q);
     from = number_of(j, q, op);
     note_waiting(q, from, &l);
     note_settled(q, from, &l);

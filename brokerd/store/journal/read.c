@@ -284,7 +284,7 @@ static void opened(struct journal *j, const struct op *op, struct answer *a, str
         return;
     q->kept->open = q;
     q->kept->retain_ms = (int64_t)op->first;
-    (void)past_expire(j, q->kept);
+    past_expire(j, q->kept);
     q->opening = 0;
     a->count = q->kept->number;
     more->facts = facts_of(j, q->kept);

@@ -261,7 +261,7 @@ static inline void disk_expire(struct catalog *c, int64_t before_ms)
     size_t at = 0;
 
     while ((q = catalog_next(c, &at)) != NULL)
-        (void)catalog_expire(c, q, before_ms);
+        (void)catalog_expire(c, q, before_ms, UINT64_MAX);
 }
 
 static inline int disk_recover(struct disk *d, bool accept, struct catalog *c, struct recovery *r)
