@@ -53,7 +53,7 @@ SUITE := $(wildcard tests/suites/stores/*.c)
 PROGRAMS := $(wildcard tests/programs/*.c)
 # Faults: a disk that is watched and fails (preloaded), and what tells of the states it leaves.
 FAULT    := $(wildcard tests/fault/crash.c)
-FAULTY   := $(filter-out tests/fault/crash.c tests/fault/shim.c,$(wildcard tests/fault/*.c))
+FAULTY   := $(filter-out tests/fault/crash.c tests/fault/shim.c tests/fault/clock.c,$(wildcard tests/fault/*.c))
 
 HEADERS := $(wildcard libbroker/*/*.h brokerd/*.h brokerd/*/*.h brokerd/*/*/*.h config/*.h tests/*/*.h \
            tests/bench/load/*.h)
@@ -93,6 +93,7 @@ GUARD_BIN := $(GUARD:%.c=$(OUT)/%)
 SUITE_BIN := $(OUT)/tests/suites/stores/stores
 PROGRAM_BIN := $(PROGRAMS:%.c=$(OUT)/%) $(FAULT:%.c=$(OUT)/%)
 SHIM        := $(OUT)/tests/fault/shim.so
+CLOCK       := $(OUT)/tests/fault/clock.so
 
 # ---- How it is compiled ----
 
@@ -202,6 +203,11 @@ $(SHIM): tests/fault/shim.c tests/fault/trace.c tests/fault/trace.h
 	@echo "  LINK  $@"
 	@$(CC) -std=gnu11 -O2 -g $(WARN) -I. -shared -fPIC -o $@ $(filter %.c,$^) -ldl
 
+$(CLOCK): tests/fault/clock.c
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) -std=gnu11 -O2 -g $(WARN) -I. -shared -fPIC -o $@ $<
+
 # One program of all its files: what every make of store is asked.
 $(SUITE_BIN): $(call objects,$(SUITE)) $(OBJ)/inner.a
 	@mkdir -p $(@D)
@@ -255,7 +261,7 @@ test: ## build and run every test (SANITIZE=address|thread, PLACEMENT=pack|sprea
 	@$(again) tests
 	@OUT=$(OUT) JOBS=$(JOBS) SANITIZE=$(SANITIZE) PLACEMENT=$(PLACEMENT) tests/run.sh
 
-tests: all $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN) $(PROGRAM_BIN) $(SHIM) $(LOAD_BIN) $(SUITE_BIN)
+tests: all $(UNIT_BIN) $(SIM_BIN) $(FUZZ_BIN) $(PROGRAM_BIN) $(SHIM) $(CLOCK) $(LOAD_BIN) $(SUITE_BIN)
 
 check-unit: ## build and run the unit tests only
 	@tests/deps.sh build test
@@ -264,7 +270,7 @@ check-unit: ## build and run the unit tests only
 
 sim-long: ## the simulations for SIM_SECONDS each (600): cores, stores that fail, make against make
 	@tests/deps.sh build test
-	@$(again) $(SIM_BIN)
+	@$(again) $(SIM_BIN) $(CLOCK)
 	@set -e; for s in $(SIM_BIN); do echo "== $$s"; SIM_SECONDS=$(or $(SIM_SECONDS),600) $$s; done
 
 bench: ## build and run the benchmarks

@@ -13,10 +13,10 @@
 #include "brokerd/core/durable.h"
 #include "brokerd/core/inspect.h"
 #include "brokerd/core/manage.h"
+#include "tests/sim/run.h"
 #include "tests/unit/core/world.h"
 
 #include <stdarg.h>
-#include <time.h>
 
 enum { EATERS = 6, WRITERS = 4, QUEUES = 4, HANDS = 4096, BATCH = 40 };
 
@@ -34,9 +34,13 @@ struct bench {
     bool (*answer)(struct broker *b, unsigned core);
     /* Is there nothing more to come? */
     bool (*idle)(struct broker *b);
-    /* The stores stop, before the cores are freed; and are freed, after them. */
+    /* The stores stop, before the cores are freed; and are freed, after them. `kill`: instead of
+     * `stop`, the broker dies; NULL: it cannot. */
     void (*stop)(struct broker *b);
+    void (*kill)(struct broker *b);
     void (*end)(struct broker *b);
+    /* What was sent out is answered before anybody else has a turn; NULL: it need not be. */
+    void (*wait)(struct broker *b);
 };
 
 /* A delivery that its consumer has. */
@@ -245,18 +249,10 @@ static inline bool broker_has_mail(const struct broker *b)
     return false;
 }
 
-static inline double broker_seconds(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* Turns until nothing moves, while no time passes. */
 static inline void broker_calm(struct broker *b)
 {
-    double end = broker_seconds() + 20;
+    double end = sim_seconds() + 20;
 
     for (unsigned i = 0; i < b->w.n; i++) /* what the test itself has asked for */
         b->store[i]->ops->flush(b->store[i]);
@@ -267,7 +263,7 @@ static inline void broker_calm(struct broker *b)
             moved |= broker_turn(b, i);
         moved |= broker_has_mail(b) || !b->bench->idle(b);
         calm = moved ? 0 : calm + 1;
-        must(broker_seconds() < end, "%s: never comes to rest", b->bench->name);
+        must(sim_seconds() < end, "%s: never comes to rest", b->bench->name);
     }
 }
 
@@ -370,12 +366,11 @@ static inline void writer_leave(struct broker *b, unsigned i)
 
 /* Publish n messages, as far as its window lets it; how many those were. */
 static inline uint32_t writer_publish(struct broker *b, unsigned i, unsigned queue, uint32_t n,
-                                      const uint32_t *len, const int64_t *ttl_ms)
+                                      const uint32_t *len, struct msg_meta *meta)
 {
     struct writer *s = &b->writer[i];
     struct target to = {true, slice_str(queue_names[queue])};
     struct msg_view v[BATCH];
-    struct msg_meta meta[BATCH];
     struct run run = {.v = v, .type = {.id = CTYPE_NONE}};
     struct refusal why = {0};
     struct block *block;
@@ -389,9 +384,10 @@ static inline uint32_t writer_publish(struct broker *b, unsigned i, unsigned que
         bytes += len[k];
     block = block_new(bytes);
     for (uint32_t k = 0; k < run.n; k++) {
-        meta[k] = (struct msg_meta){.type = {.id = CTYPE_NONE}, .ttl_ms = ttl_ms[k]};
-        v[k] =
-            (struct msg_view){block->bytes + run.bytes, len[k], ttl_ms[k] ? &meta[k] : NULL, block};
+        bool plain = !meta[k].ttl_ms && !meta[k].headers.n;
+
+        meta[k].type.id = CTYPE_NONE;
+        v[k] = (struct msg_view){block->bytes + run.bytes, len[k], plain ? NULL : &meta[k], block};
         write_body(block->bytes + run.bytes, (uint64_t)s->uid << 32 | (s->sent + k + 1), len[k]);
         run.bytes += len[k];
     }

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <time.h>
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
@@ -21,6 +20,7 @@ void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t n);
 
+#include "tests/sim/run.h"
 #include "tests/unit/core/world.h"
 
 enum { PARTIES = 10, NAMES = 3, SIDES = 4096 };
@@ -597,42 +597,16 @@ static void run(uint64_t seed, uint64_t steps, unsigned cores, bool verbose)
     policy_set_unref(sim.policies);
 }
 
-static uint64_t number(const char *text, uint64_t otherwise)
-{
-    return text && *text ? strtoull(text, NULL, 10) : otherwise;
-}
-
-static double seconds(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 int main(int argc, char **argv)
 {
-    uint64_t seed = 0, steps = 20000, cores = 0, first = number(getenv("SIM_SEED"), 1);
-    double end = seconds() + (double)number(getenv("SIM_SECONDS"), 5);
+    static const struct sim_runs runs = {
+        .name = "sim_calls",
+        .steps = 20000,
+        .seconds = 5,
+        .least = 20,
+        .cores_max = WORLD_CORES,
+        .run = run,
+    };
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        uint64_t value = number(argv[i + 1], 0);
-
-        if (strcmp(argv[i], "--seed") == 0)
-            seed = value;
-        else if (strcmp(argv[i], "--steps") == 0)
-            steps = value;
-        else if (strcmp(argv[i], "--cores") == 0 && value <= WORLD_CORES)
-            cores = value;
-        else
-            return fprintf(stderr, "sim_calls: what is %s %s?\n", argv[i], argv[i + 1]), 2;
-    }
-    if (seed) {
-        run(seed, steps, (unsigned)cores, true);
-        return 0;
-    }
-    for (seed = first; seed < first + 20 || seconds() < end; seed++)
-        run(seed, steps, (unsigned)cores, seed < first + 3);
-    printf("%llu seeds\n", (unsigned long long)(seed - first));
-    return 0;
+    return sim_main(argc, argv, &runs);
 }

@@ -7,12 +7,13 @@
  *          and each publisher's messages come in order. At rest: what is kept is what was confirmed
  *          and not settled, no more and no less, and the cores' books say the same. At the end all
  *          that is kept is delivered. What is kept is a queue all the time, whether or not its
- * store can open it: nothing published to it may be confirmed to nobody. A *strict* run has nothing
- * that may lose messages: not one may be missing. In others no more than what was counted as lost.
- * Usage    sim_stores [--seed N] [--steps N] [--talk 1]; without a seed, SIM_SEED and the ones
- *          after it for SIM_SECONDS. */
+ *          store can open it: nothing published to it may be confirmed to nobody.
+ *          A *strict* run has nothing that may lose messages: not one may be missing. In others no
+ *          more than what was counted as lost.
+ * Usage    run.h. */
 #include "brokerd/store/memory/shelf.h"
 #include "tests/sim/broker.h"
+#include "tests/sim/run.h"
 
 enum { UIDS = 4096, CORES_MAX = 3 };
 
@@ -277,7 +278,7 @@ static void publish(unsigned core)
     unsigned queue = (unsigned)below(QUEUES - 1);
     uint32_t n = 1 + (uint32_t)below(one_in(4) ? BATCH : 4);
     uint32_t len[BATCH];
-    int64_t ttl[BATCH] = {0};
+    struct msg_meta meta[BATCH] = {0};
 
     if (!s->ep || s->core != core)
         return;
@@ -285,7 +286,7 @@ static void publish(unsigned core)
         n = (uint32_t)s->allowance;
     for (uint32_t i = 0; i < n; i++) {
         len[i] = 8 + (uint32_t)below(one_in(50) ? 100000 : 200);
-        ttl[i] = sim.strict || !one_in(20) ? 0 : 1 + (int64_t)below(300);
+        meta[i].ttl_ms = sim.strict || !one_in(20) ? 0 : 1 + (int64_t)below(300);
     }
     while (sim.writer[s->uid].cap < s->sent + n) {
         sim.writer[s->uid].cap = sim.writer[s->uid].cap * 2 + 64;
@@ -296,7 +297,7 @@ static void publish(unsigned core)
         sim.writer[s->uid].fate[sim.writer[s->uid].n++] =
             (struct fate){.queue = (uint8_t)queue, .low = 1, .high = 1};
     sim.published += n;
-    must(writer_publish(&sim.b, (unsigned)(s - sim.b.writer), queue, n, len, ttl) == n,
+    must(writer_publish(&sim.b, (unsigned)(s - sim.b.writer), queue, n, len, meta) == n,
          "it did not publish all");
 }
 
@@ -714,8 +715,9 @@ static void start(uint64_t seed)
     sim.b.on_gap = on_gap;
 }
 
-static void run(uint64_t seed, uint64_t steps, bool talk)
+static void run(uint64_t seed, uint64_t steps, unsigned cores, bool talk)
 {
+    (void)cores;
     start(seed);
     begin_life();
     for (sim.step = 0; sim.step < steps; sim.step++)
@@ -742,30 +744,15 @@ static void run(uint64_t seed, uint64_t steps, bool talk)
     broker_free_policies(&sim.b);
 }
 
-static uint64_t number(const char *text, uint64_t otherwise)
-{
-    return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 int main(int argc, char **argv)
 {
-    uint64_t seed = 0, steps = 3000, first = number(getenv("SIM_SEED"), 1);
-    double end = broker_seconds() + (double)number(getenv("SIM_SECONDS"), 5);
+    static const struct sim_runs runs = {
+        .name = "sim_stores",
+        .steps = 3000,
+        .seconds = 5,
+        .least = 20,
+        .run = run,
+    };
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--seed") == 0)
-            seed = number(argv[i + 1], 0);
-        else if (strcmp(argv[i], "--steps") == 0)
-            steps = number(argv[i + 1], steps);
-        else
-            return fprintf(stderr, "sim_stores: what is %s?\n", argv[i]), 2;
-    }
-    if (seed) {
-        run(seed, steps, true);
-        return 0;
-    }
-    for (seed = first; seed < first + 20 || broker_seconds() < end; seed++)
-        run(seed, steps, seed < first + 3);
-    printf("%llu seeds\n", (unsigned long long)(seed - first));
-    return 0;
+    return sim_main(argc, argv, &runs);
 }

@@ -91,9 +91,8 @@ static bool is_full(const struct drawer *d, const struct kept *m)
                           d->waiting_bytes + m->data.n > d->policy.max_bytes);
 }
 
-/* What waits no more is gone; or the queue's that asked, which makes a dead letter of it. The place
- * of the next. */
-static size_t give_up(struct store_queue *q, size_t i, enum reason reason, uint64_t *lost)
+/* What waits no more is gone; or the queue's that asked, which makes a dead letter of it. */
+static void give_up(struct store_queue *q, size_t i, enum reason reason, uint64_t *lost)
 {
     struct drawer *d = q->drawer;
     struct stored a = {.kind = STORED_DEAD, .reason = reason, .n = 1};
@@ -102,26 +101,27 @@ static size_t give_up(struct store_queue *q, size_t i, enum reason reason, uint6
     if (!d->policy.dead_letter[0]) {
         drawer_drop(d, i);
         ++*lost;
-        return i;
+        return;
     }
     kept_say(d->msg[i], &m);
     a.messages = &m;
     drawer_hold(d, d->msg[i], q);
     memory_say(q, &a);
-    return i + 1;
 }
 
 void request_drop_over(struct store_queue *q)
 {
     struct drawer *d = q->drawer;
-    uint64_t lost = 0;
+    uint64_t lost = 0, before = 0;
 
-    for (size_t i = 0; i < d->n;) {
-        if (d->msg[i]->holder || !drawer_is_over(d, d->msg[i]))
-            i++;
-        else
-            i = give_up(q, i, REASON_EXPIRED, &lost);
+    for (size_t i; (i = drawer_oldest(d, drawer_is_over)) < d->n;) {
+        if (!d->msg[i]->came_back)
+            before = d->msg[i]->seq;
+        give_up(q, i, REASON_EXPIRED, &lost);
     }
+    /* New ones go from the head: what lies before such a one came back, as never delivered. */
+    for (size_t i = 0; i < d->n && d->msg[i]->seq < before; i++)
+        d->msg[i]->came_back = true;
     say_lost(q, REASON_EXPIRED, lost);
 }
 
@@ -130,11 +130,15 @@ static void drop_oldest(struct store_queue *q, const struct kept *m)
     struct drawer *d = q->drawer;
     uint64_t lost = 0;
 
-    for (size_t i = 0; i < d->n && is_full(d, m);) {
-        if (d->msg[i]->holder)
-            i++;
-        else
-            i = give_up(q, i, REASON_DROP_OLDEST, &lost);
+    while (is_full(d, m)) {
+        /* Letters are made afterwards, of what could be delivered. */
+        size_t i = drawer_oldest(d, d->policy.dead_letter[0] ? drawer_is_free : NULL);
+
+        if (i == d->n)
+            break;
+        give_up(q, i, REASON_DROP_OLDEST, &lost);
+        if (is_full(d, m))
+            request_drop_over(q);
     }
     say_lost(q, REASON_DROP_OLDEST, lost);
 }
@@ -144,19 +148,24 @@ static enum verdict judge(const struct request *r, enum reason *ret_why)
 {
     struct drawer *d = r->q->drawer;
     enum overflow what = d->policy.overflow;
+    bool is_late = d->shelf->wall_ms >= r->deadline_ms;
 
+    if (what == OVERFLOW_BLOCK && is_late)
+        what = d->policy.block_fallback;
+    else
+        is_late = false;
     if (is_full(d, r->msg))
         request_drop_over(r->q);
-    if (!is_full(d, r->msg))
+    /* One that has waited until its time was over is not looked at again. */
+    if (!is_full(d, r->msg) && r->turn != r->q->full_turn && !(is_late && r->waited))
         return PUT_KEPT;
-    if (what == OVERFLOW_BLOCK && d->shelf->wall_ms < r->deadline_ms)
-        return PUT_WAITS;
     if (what == OVERFLOW_BLOCK)
-        what = d->policy.block_fallback;
+        return PUT_WAITS;
     if (what == OVERFLOW_DROP_OLDEST) {
         drop_oldest(r->q, r->msg);
         return PUT_KEPT;
     }
+    r->q->full_turn = r->turn; /* what came with it is refused behind it, fit or not */
     *ret_why = what == OVERFLOW_DROP_NEWEST ? REASON_DROP_NEWEST : REASON_FULL;
     return PUT_REFUSED;
 }
@@ -234,6 +243,7 @@ static bool act_put_in_turn(struct request *r)
 
     if (list_empty(blocked) && act_put(r))
         return true;
+    r->waited = true;
     list_push_back(blocked, &r->link);
     return false;
 }
@@ -310,17 +320,27 @@ static void look(struct store_queue *q, uint64_t from, struct batch *b, bool is_
     say_lost(q, REASON_STORE, lost);
 }
 
-/* Shared: the next ones that nobody has. */
+static bool has_come_back(const struct drawer *d)
+{
+    for (size_t i = 0; i < d->n; i++)
+        if (d->msg[i]->came_back && drawer_is_free(d, d->msg[i]))
+            return true;
+    return false;
+}
+
+/* Shared: the next ones that nobody has; those that came back by themselves, before new ones. */
 static void take(struct store_queue *q, struct batch *b)
 {
     struct drawer *d = q->drawer;
     uint64_t damaged = 0;
+    bool back;
 
     request_drop_over(q);
+    back = has_come_back(d);
     for (size_t i = 0; i < d->n; i++) {
         struct kept *m = d->msg[i];
 
-        if (!drawer_is_free(d, m))
+        if (!drawer_is_free(d, m) || m->came_back != back)
             continue;
         if (!batch_takes(b, m))
             break;
@@ -332,6 +352,10 @@ static void take(struct store_queue *q, struct batch *b)
         drawer_hold(d, m, q);
         batch_add(b, m);
     }
+    /* What has become due counts like what came back at once. */
+    for (size_t i = 0; i < d->n; i++)
+        if (d->msg[i]->due_ms <= d->shelf->wall_ms)
+            d->msg[i]->due_ms = 0;
     say_lost(q, REASON_STORE, damaged);
 }
 

@@ -21,6 +21,7 @@ struct store *memory_store_new(const struct memory_options *o)
     st->answer = o->answer;
     st->worker = o->worker;
     st->node = o->node;
+    st->turns = 1;
     list_init(&st->queues);
     list_init(&st->unsent);
     list_init(&st->notices);
@@ -264,6 +265,16 @@ unsigned memory_store_answer(struct store *s)
     return st->answers;
 }
 
+static uint64_t blocked_of(const struct store_queue *q)
+{
+    const struct list *blocked = &q->drawer->blocked;
+    uint64_t n = 0;
+
+    for (struct list_node *l = list_first(blocked); l; l = list_next(blocked, l))
+        n += LIST_ITEM(l, struct request, link)->q == q;
+    return n;
+}
+
 bool memory_store_idle(const struct store *s)
 {
     const struct memory_store *st = (const struct memory_store *)s;
@@ -274,7 +285,7 @@ bool memory_store_idle(const struct store *s)
     for (struct list_node *n = list_first(&st->queues); n; n = list_next(&st->queues, n)) {
         const struct store_queue *q = LIST_ITEM(n, struct store_queue, link);
 
-        if (q->unstored || (q->needs_room && has_room(q)) || has_news(q))
+        if (q->unstored > blocked_of(q) || (q->needs_room && has_room(q)) || has_news(q))
             return false;
     }
     for (struct list_node *n = list_first(requests); n; n = list_next(requests, n))

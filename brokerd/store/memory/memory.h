@@ -70,7 +70,7 @@ void memory_store_trouble(struct store *s, const struct memory_trouble *t);
  * between turns, as answers come. How many there were; 0 perhaps for trouble, so see below. */
 unsigned memory_store_answer(struct store *s);
 
-/* Nothing asked of this store waits to be sent out, carried out or answered. */
+/* Nothing asked of this store waits to be sent out, carried out or answered, but for room. */
 bool memory_store_idle(const struct store *s);
 
 #endif

@@ -135,6 +135,7 @@ static int memory_put(struct store_queue *q, uint64_t first, const struct run *r
         struct request *put = LIST_ITEM(n, struct request, link);
 
         put->deadline_ms = deadline;
+        put->turn = q->store->turns;
         q->unstored++;
         q->unstored_bytes += put->msg->data.n;
         q->store->shelf->bytes += put->msg->data.n;
@@ -234,6 +235,7 @@ static void memory_flush(struct store *s)
 
     if (st->dead)
         memory_drop_unsent(st);
+    st->turns++;
     for (struct list_node *n; (n = list_pop(&st->unsent)) != NULL;)
         list_push_back(&st->shelf->requests, n);
 }

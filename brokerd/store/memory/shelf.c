@@ -349,7 +349,24 @@ void drawer_hold(struct drawer *d, struct kept *m, const struct store_queue *hol
         d->waiting++;
         d->waiting_bytes += m->data.n;
     }
+    m->came_back = m->came_back || (m->holder && !holder);
     m->holder = holder;
+}
+
+size_t drawer_oldest(const struct drawer *d,
+                     bool (*fits)(const struct drawer *d, const struct kept *m))
+{
+    size_t oldest = d->n;
+
+    for (size_t i = 0; i < d->n; i++) {
+        const struct kept *m = d->msg[i], *best = oldest < d->n ? d->msg[oldest] : NULL;
+
+        if (m->holder || (fits && !fits(d, m)))
+            continue;
+        if (!best || (m->came_back && (!best->came_back || m->due_ms < best->due_ms)))
+            oldest = i;
+    }
+    return oldest;
 }
 
 void drawer_let_go(struct drawer *d, const struct store_queue *holder, uint32_t more)
@@ -382,5 +399,6 @@ void drawer_facts(const struct drawer *d, struct store_facts *ret)
         ret->oldest_ms = d->msg[0]->time_ms;
     }
     for (size_t i = 0; i < d->n; i++)
-        ret->returned += d->msg[i]->attempts || d->msg[i]->due_ms;
+        ret->returned += d->shelf->shared ? d->msg[i]->came_back && !d->msg[i]->holder
+                                          : d->msg[i]->attempts || d->msg[i]->due_ms;
 }

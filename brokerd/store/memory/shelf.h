@@ -4,7 +4,7 @@
  *          the shelf. Its messages are one array in the order of their numbers, searched by
  *          halves: nothing here is fast, all of it can be seen to be right.
  *          Shared: a message that somebody has taken has a *holder*. Those without wait; they are
- *          what the limits are about.
+ *          what the limits are about. They are *new*, or *came back*.
  * Owner    The shelf, but for a message that is in no drawer yet.
  * Errors   NULL: -ENOMEM; insist() aborts.
  * Thread   One. */
@@ -22,6 +22,7 @@ struct kept {
     int64_t gone_ms; /* retained: settled at */
     uint32_t attempts;
     const struct store_queue *holder;
+    bool came_back;                    /* shared: somebody had it, and it waits again */
     struct slice topic, headers, data; /* in `bytes`, as is the type's name */
     struct ctype type;
     uint8_t bytes[];
@@ -92,6 +93,10 @@ void drawer_forget_old(struct drawer *d);
 void drawer_rewind(struct drawer *d, const struct store_rewind *to);
 /* Someone has the message now; NULL: nobody. */
 void drawer_hold(struct drawer *d, struct kept *m, const struct store_queue *holder);
+/* The place of the oldest that waits and fits (NULL: any does): of those that came back, by when
+ * they are due, then of the new ones. d->n: none does. */
+size_t drawer_oldest(const struct drawer *d,
+                     bool (*fits)(const struct drawer *d, const struct kept *m));
 /* What one had is everybody's again, `more` deliveries later. */
 void drawer_let_go(struct drawer *d, const struct store_queue *holder, uint32_t more);
 

@@ -39,6 +39,8 @@ struct request {
     struct store_rewind rewind;
     bool remove;
     int64_t deadline_ms;           /* put that waits for room */
+    bool waited;                   /* put: it did */
+    uint64_t turn;                 /* put: those of one turn go together */
     struct kept *msg;              /* put */
     struct told *told;             /* open, define */
     struct store_settlement *list; /* settle, purge */
@@ -51,10 +53,11 @@ struct store_queue {
     struct drawer *drawer;
     uint64_t life; /* of the drawer, when it was opened; 0: it is not */
     handle_t handle;
-    bool closed;     /* says nothing more */
-    bool fetching;   /* is not answered yet */
-    bool wants;      /* shared: its last fetch brought less than it asked for */
-    bool needs_room; /* put() has refused */
+    bool closed;        /* says nothing more */
+    bool fetching;      /* is not answered yet */
+    bool wants;         /* shared: its last fetch brought less than it asked for */
+    bool needs_room;    /* put() has refused */
+    uint64_t full_turn; /* shared: of what was put in that turn something was refused */
     uint64_t unstored, unstored_bytes;
 };
 
@@ -75,6 +78,7 @@ struct memory_store {
     unsigned worker, node;
     struct memory_trouble trouble;
     struct list queues, unsent, notices;
+    uint64_t turns;  /* flushed, and 1 */
     uint64_t unkept; /* puts and settlements that are not carried out */
     bool listed;     /* the queues there were at start are told */
     bool silent;     /* nobody listens any more */

@@ -355,7 +355,8 @@ local function put(keys, args)
     if args[9] == '1' then
         call('HSET', keys[1], 'x', 1)
     end
-    local own = n > 0 and news(keys, q.w, channel, 'news') or 0
+    -- Nothing new is no news: who waits for some would say that there may be room, and so on for ever.
+    local own = seq > q.seq and news(keys, q.w, channel, 'news') or 0
     return {taken, dropped, expired, own, again and 1 or 0, over and 1 or 0}
 end
 

@@ -151,10 +151,11 @@ struct store_queue {
     struct held_set held;
     uint32_t want; /* the core waits for so many; 0: for none */
     uint64_t want_bytes;
-    bool fetching; /* a command for that is on its way */
-    bool short_of; /* the last fetch brought less than was asked for: it wants news */
-    bool back;     /* perhaps some came back */
-    bool audit;    /* an answer was lost: what Redis thinks we have, we may not have */
+    bool fetching;   /* a command for that is on its way */
+    bool short_of;   /* the last fetch brought less than was asked for: it wants news */
+    bool back;       /* perhaps some came back */
+    int64_t told_ms; /* Redis said whether some did */
+    bool audit;      /* an answer was lost: what Redis thinks we have, we may not have */
     bool auditing;
     bool probing, mending;
     char audit_from[ENTRY_ID_MAX];
@@ -333,6 +334,8 @@ void settle_ranges(struct store_queue *q, const struct store_settlement *s, size
 /* One that is not in `held` any more. False: no memory. */
 bool settle_message(struct store_queue *q, bool back, const struct settled *one);
 void settle_pump(struct store_queue *q);
+/* Did some come back that Redis was not told of? They go before what is fetched next. */
+bool settle_is_behind(const struct store_queue *q);
 /* All of them go now: somebody asks how it stands. */
 void settle_hurry(struct store_queue *q);
 void settle_drop(struct store_queue *q);

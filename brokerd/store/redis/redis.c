@@ -44,7 +44,8 @@ static void pump(struct store_queue *q)
     }
     put_pump(q);
     settle_pump(q);
-    take_pump(q);
+    if (!settle_is_behind(q)) /* else when those are answered */
+        take_pump(q);
     tidy_pump(q);
 }
 

@@ -173,7 +173,7 @@ static void pump(struct store_queue *q, bool all)
             continue;
         }
         if ((q->chunks_on_way >= CHUNKS_ON_WAY && !all) ||
-            (q->chunks_on_way && c->n < CHUNK_MESSAGES && !next && !all))
+            (q->chunks_on_way && c->n < CHUNK_MESSAGES && !next && !all && !c->back))
             return;
         if (c->back)
             back_args(q, c);
@@ -189,6 +189,14 @@ static void pump(struct store_queue *q, bool all)
 void settle_pump(struct store_queue *q)
 {
     pump(q, false);
+}
+
+bool settle_is_behind(const struct store_queue *q)
+{
+    for (struct list_node *n = list_first(&q->chunks); n; n = list_next(&q->chunks, n))
+        if (chunk_at(n)->back && !chunk_at(n)->sent)
+            return true;
+    return false;
 }
 
 void settle_hurry(struct store_queue *q)

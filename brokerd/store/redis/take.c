@@ -187,6 +187,7 @@ static void on_took(struct request *req, const struct link_answer *a)
         gone_met(q);
     if (v != CALL_OK)
         return;
+    q->told_ms = q->store->now_ms;
     due_in = reply_number(a->reply, 1);
     n = reply_number(a->reply, 3);
     q->due_ms = due_in > 0 ? q->store->now_ms + due_in : INT64_MAX;
@@ -255,6 +256,7 @@ static void on_take(struct request *req, const struct link_answer *a)
     for (size_t i = 0; i + 4 <= a->reply->elements && h.came < FETCH_MESSAGES; i += 4)
         haul_add(q, &h, reply_slice(a->reply->element[i]), reply_slice(a->reply->element[i + 2]),
                  reply_slice(a->reply->element[i + 3]), (uint32_t)reply_number(a->reply, i + 1));
+    q->told_ms = q->store->now_ms;
     if (h.came == 0) { /* none did: the same fetch goes on with new ones */
         q->back = false;
         q->fetching = false;
@@ -344,8 +346,8 @@ void take_pump(struct store_queue *q)
         return;
     if (q->audit)
         audit(q);
-    else if (q->want && q->back)
-        send_take(q);
+    else if (q->want && (q->back || q->store->now_ms - q->told_ms > SOON_MS))
+        send_take(q); /* others may have given some back since: those go first */
     else if (q->want)
         send_read(q);
 }
