@@ -46,7 +46,7 @@ dies() {
     ended_within 20 $!
     [ "$status" = 75 ] || { [ "$status" = 69 ] && ! grep -q ready "$TMP/died.log"; } ||
         fail "$1: exit status $status: $(cat "$TMP/died.log")"
-    grep -q 'Input/output error' "$TMP/died.log" || fail "$1: $(cat "$TMP/died.log")"
+    grep -qE 'Input/output error|quota exceeded|No space left' "$TMP/died.log" || fail "$1: $(cat "$TMP/died.log")"
 }
 
 audit
@@ -54,6 +54,9 @@ for ((k = 1; k <= faults; k++)); do
     dies "sync:$k:EIO"
     dies "write:$((k + 1)):EIO"
     [ "$k" -gt 6 ] || dies "dir:$k:EIO"
+    # A sync that fails for want of space is no full disk that can be waited for.
+    [ "$k" -gt 6 ] || dies "dir:$k:EDQUOT"
+    [ "$k" -gt 6 ] || dies "sync:$k:ENOSPC"
 done
 published_more() { # than N, as the broker counts
     [ "$(broker queue info audit --json | sed -nE 's/.*"published": ?([0-9]+).*/\1/p')" -gt "$1" ]

@@ -127,8 +127,11 @@ int log_begin(struct log *l, int fd, uint64_t size, int64_t wall_ms, int *ret_ol
     if (r < 0)
         return r;
     r = files_publish(l->files, fd, l->segment + 1);
+    if (r == -ENOSPC || r == -EDQUOT || r == -EFBIG) /* a sync failed: that the disk was full is no
+                                                      * excuse */
+        return -EIO;
     if (r < 0)
-        return r == -ENOSPC ? -EIO : r; /* a sync failed, for whatever reason */
+        return r;
     return adopt(l, fd, size, ret_old, ret_end);
 }
 
