@@ -16,7 +16,14 @@ void places_fini(struct places *ps)
 static size_t page_of(const struct places *ps, uint64_t seq)
 {
     size_t low = 0, high = ps->pages_n;
+    uint64_t guess;
 
+    if (high && ps->page[0]->first <= seq) { /* where it is if none is missing before it */
+        guess = (seq - ps->page[0]->first) / PLACES_A_PAGE;
+        if (guess < high && ps->page[guess]->first + PLACES_A_PAGE > seq &&
+            ps->page[guess]->first <= seq)
+            return guess;
+    }
     if (high && ps->page[high - 1]->first <= seq)
         low = ps->page[high - 1]->first + PLACES_A_PAGE > seq ? high - 1 : high;
     while (low < high) {
