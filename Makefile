@@ -250,7 +250,7 @@ $(FUZZ_BIN): $(OUT)/%: $(OBJ)/%.o $(filter %.o,$(FUZZ_MAIN)) $(OBJ)/inner.a
 
 again = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: run test check check-unit tests sim-long bench bench-guard bench-peers bench-nats bench-stomp bench-stores bench-http bench-webhooks fuzz fuzz-all deps
+.PHONY: run test check check-unit tests sim-long bench bench-guard bench-peers bench-nats bench-stomp bench-stores bench-recovery bench-http bench-webhooks fuzz fuzz-all deps
 run: ## build, start brokerd on a free port and show messages flowing
 	@tests/deps.sh build
 	@$(again) all
@@ -299,6 +299,11 @@ bench-peers bench-nats bench-stomp bench-stores:
 	    PEERS="$(PEERS)" tests/bench/load/compare.sh
 	@$(if $(filter bench-stores,$@),$(again) $(OUT)/tests/bench/bench_journal && \
 	    $(OUT)/tests/bench/bench_journal 1 && OUT=$(OUT) tests/bench/stores/beside.sh)
+
+bench-recovery: ## a start with 1 and 10 million messages in the journal; fails above 2 and 20 s; takes a minute
+	@tests/deps.sh build
+	@$(again) $(OUT)/tests/bench/bench_recovery
+	@$(OUT)/tests/bench/bench_recovery "$(or $(DIR),/var/tmp)" 1 10
 
 bench-http: ## publishing by HTTP, beside RabbitMQ's and Redis's with webdis; 4 minutes: ROUNDS=5 ROUND_SECONDS=2
 	@tests/deps.sh build http
