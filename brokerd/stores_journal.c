@@ -36,6 +36,7 @@ static void tell_journal(void *ctx, const struct journal_event *ev)
         [JOURNAL_FULL] = {"store_full", LEVEL_WARNING},
         [JOURNAL_ROOM] = {"store_room", LEVEL_NOTICE},
         [JOURNAL_DAMAGED] = {"store_damaged", LEVEL_ERROR},
+        [JOURNAL_UNRECORDED] = {"store_unrecorded", LEVEL_WARNING},
     };
     const struct stores *s = ctx;
 
@@ -210,7 +211,8 @@ json_t *stores_tell_journal(const struct stores *s)
                                             {"fetched", f.fetched},
                                             {"read_bytes", f.read_bytes},
                                             {"damaged", f.damaged},
-                                            {"rolled_late", f.rolled_late}};
+                                            {"rolled_late", f.rolled_late},
+                                            {"unrecorded", f.unrecorded}};
     const struct store_number refused[] = {
         {"full", f.refused_full}, {"space", f.refused_space}, {"memory", f.refused_memory}};
     json_t *o = json_object(), *c = json_object(), *r = json_object();

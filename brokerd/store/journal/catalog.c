@@ -231,10 +231,12 @@ static int apply_returned(struct catalog *c, struct stored_queue *q, const struc
     struct place *p = places_find(&q->places, r->seq);
 
     if (p && p->segment == r->segment && !p->is_past) {
-        q->returned -= is_returned(q, r->seq, p);
-        p->attempts = catalog_attempts(r) & PLACES_ATTEMPTS_MAX;
+        bool was = is_returned(q, r->seq, p);
+
         if (set_due(q, r->seq, r->due_ms) < 0)
             return -ENOMEM;
+        q->returned -= was;
+        p->attempts = catalog_attempts(r) & PLACES_ATTEMPTS_MAX;
         q->returned += is_returned(q, r->seq, p);
     }
     return segments_note(&c->segments, segment, r->segment, r->size);

@@ -72,6 +72,7 @@ void compose_hold(struct journal *j, unsigned worker, const struct op *op)
     memcpy(&h->op, op, op->size);
     *j->held_end = h;
     j->held_end = &h->next;
+    j->held_bytes += op->size;
 }
 
 static void later(struct journal *j, unsigned worker, struct op *op, const struct answer *a)
@@ -341,6 +342,60 @@ static enum step settle(struct journal *j, const struct op *op)
     return STEP_DONE;
 }
 
+/* In memory only. A note about the segment that it is in is none. */
+static void apply_unrecorded(struct journal *j, const struct record *r)
+{
+    while (catalog_apply(&j->catalog, r, r->segment, 0) == -ENOMEM)
+        free(journal_alloc(PARCEL_BYTES));
+}
+
+static uint64_t settle_unrecorded(struct journal *j, const struct stored_queue *kept,
+                                  struct settling how, const struct store_settlement *s)
+{
+    bool waiting = how.kind != RECORD_SETTLED;
+    const struct place *p;
+    uint64_t seq = s->seq, n = 0;
+
+    for (; (p = waiting ? places_next_waiting(&kept->places, &seq)
+                        : places_next(&kept->places, &seq)) != NULL &&
+           seq - s->seq < s->count;
+         seq++) {
+        n += !p->is_past;
+        apply_unrecorded(j, &(struct record){.kind = how.kind,
+                                             .queue = kept->number,
+                                             .segment = p->segment,
+                                             .seq = seq,
+                                             .count = 1,
+                                             .time_ms = how.time_ms,
+                                             .attempts = s->attempts,
+                                             .due_ms = s->due_ms});
+    }
+    return n;
+}
+
+/* There is no room for settlements on the disk, and too many wait for it: these are true here from
+ * now on, so that segments get empty and go, but after a restart they are as if never said. */
+static void let_go(struct journal *j, const struct op *op)
+{
+    const struct store_settlement *s = (const struct store_settlement *)(const void *)op->data;
+    const struct stored_queue *kept = op->q->kept;
+
+    for (uint32_t i = 0; kept && !kept->gone && i < op->n; i++, s++) {
+        struct settling how = s->verb == SETTLE_RETURNED
+                                  ? (struct settling){.kind = RECORD_RETURNED}
+                                  : settling(kept, op->token == 0);
+
+        j->facts.unrecorded += settle_unrecorded(j, kept, how, s);
+    }
+    j->sweep.look = true;
+    if (!j->unrecorded)
+        journal_tell(
+            j, JOURNAL_UNRECORDED,
+            "there is no room even for acknowledgements: from now on they do not outlive a "
+            "restart, and what was acknowledged would be delivered again");
+    j->unrecorded = true;
+}
+
 /* What is retained where a purge does not reach otherwise: among what is in hand, and beyond it. */
 static enum step purge_past(struct journal *j, const struct stored_queue *kept, uint64_t from,
                             uint64_t end)
@@ -576,7 +631,10 @@ static enum step step(struct journal *j, unsigned w, struct op *op)
     }
     if (j->mode != COMPOSE_HOLD)
         return write_step(j, w, op);
-    compose_hold(j, w, op); /* closing, too: what it closes may be held */
+    if (op->kind == OP_SETTLE && j->held_bytes + op->size > HELD_BYTES)
+        let_go(j, op);
+    else
+        compose_hold(j, w, op); /* closing, too: what it closes may be held */
     return STEP_DONE;
 }
 
@@ -636,10 +694,13 @@ static void drop_held(struct journal *j)
         struct held *h = j->held;
 
         j->held = h->next;
+        j->held_bytes -= h->op.size;
         free(h);
     }
-    if (!j->held)
+    if (!j->held) {
         j->held_end = &j->held;
+        j->unrecorded = false;
+    }
 }
 
 void compose_done(struct journal *j)

@@ -36,7 +36,8 @@ enum {
     SEAL_MS = 1000,          /* of quiet */
     RETRY_MS = 100,          /* with a full disk */
     SWEEP_BYTES = 256 << 10, /* a step of clearing */
-    PUT_SLACK = 256          /* bytes of heads, definitions .. that a put may cost besides */
+    HELD_BYTES = 1 << 20, /* of what waits for a full disk; settlements beyond are not recorded */
+    PUT_SLACK = 256       /* bytes of heads, definitions .. that a put may cost besides */
 };
 
 /* ------------------------------------------------------------------- from a worker to the thread
@@ -289,6 +290,8 @@ struct journal {
     struct part part;                       /* and of that op, so much */
     struct mark mark;
     struct held *held, **held_end;
+    uint64_t held_bytes;  /* of those */
+    bool unrecorded;      /* it was told that settlements are not, since the disk is full */
     struct parcel *done;  /* read in this round */
     struct reply **reply; /* of each worker, being filled; NULL */
     bool *retry_call;     /* of each worker: options.call() is due */

@@ -39,9 +39,10 @@ enum {
 typedef void journal_run_fn(void *arg, struct worker *w);
 
 enum journal_event_kind {
-    JOURNAL_FULL,    /* puts are refused: the limit, or the disk's end */
-    JOURNAL_ROOM,    /* no more */
-    JOURNAL_DAMAGED, /* a message, or a place in a segment, cannot be read */
+    JOURNAL_FULL,       /* puts are refused: the limit, or the disk's end */
+    JOURNAL_ROOM,       /* no more */
+    JOURNAL_DAMAGED,    /* a message, or a place in a segment, cannot be read */
+    JOURNAL_UNRECORDED, /* settlements find no room: after a restart they are as if never said */
 };
 
 struct journal_event {
@@ -102,6 +103,7 @@ struct journal_facts {
     uint64_t moved_bytes, cleared; /* written again by clearing; segments cleared */
     uint64_t fetches, fetched, read_bytes;
     uint64_t damaged; /* messages found unreadable since the start, batches and files lost at it */
+    uint64_t unrecorded; /* settlements that found no room on a full disk, nor to wait for it */
     uint64_t refused_full, refused_space, refused_memory; /* puts: limit, disk's end, memory */
     uint64_t sync_ns, sync_ns_max;                        /* sum, longest */
     uint64_t sync_times[JOURNAL_SYNC_BUCKETS];

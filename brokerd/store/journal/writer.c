@@ -460,6 +460,7 @@ static void seal(struct journal *j)
 static bool work(struct journal *j, bool stopping)
 {
     int64_t now_ms = journal_clock_ms(), full_ms = j->facts.full_since_ms;
+    uint64_t cleared = j->facts.cleared;
     bool any = false, round = false;
 
     take(j);
@@ -481,7 +482,7 @@ static bool work(struct journal *j, bool stopping)
     reply_send(j);
     if (round && j->few)
         vigil_begin(&j->vigil, clock_ns(CLOCK_MONOTONIC));
-    if (any || j->facts.full_since_ms != full_ms)
+    if (any || j->facts.full_since_ms != full_ms || j->facts.cleared != cleared)
         journal_publish(j);
     return any;
 }

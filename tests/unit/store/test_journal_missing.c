@@ -125,18 +125,22 @@ END_TEST
 START_TEST(copies_are_whole)
 {
     struct seeded s = seeded_start();
-    char from[128], text[TOOL_TEXT] = "";
+    char from[128], to[128], command[160], text[TOOL_TEXT] = "";
     struct tool *t;
 
     r_init(&r, 8192, 0);
     r_open_queue(&r, 0);
     (void)snprintf(from, sizeof from, "%s/snapshot", r.path);
+    (void)snprintf(to, sizeof to, "%s/copy", r.path);
+    (void)snprintf(command, sizeof command, "rm -r %s", to);
     for (int i = 0; i < 30; i++) {
         work(&s, 1 + (unsigned)seeded_below(&s, 6));
         ck_assert_int_eq(journal_snapshot(r.journal, 20000), 0);
-        ck_assert_int_eq(tool_open(from, NULL, NULL, &t, text), 0);
+        ck_assert_int_eq(tool_copy(from, to, NULL, NULL, text), 0);
+        ck_assert_int_eq(tool_open(to, NULL, NULL, &t, text), 0);
         expect(&s, tool_facts(t)->damaged == 0);
         tool_close(t);
+        ck_assert_int_eq(system(command), 0);
         ck_assert_int_eq(journal_release(r.journal), 0);
     }
     expect(&s, journal_facts(r.journal).cleared > 5);

@@ -324,6 +324,29 @@ START_TEST(cleared_and_kept)
 }
 END_TEST
 
+/* How it does is told anew when files have gone, though nothing else happens. */
+START_TEST(facts_after_a_purge)
+{
+    struct r_queue *q = &r.queue[0];
+
+    r_init(&r, 65536, 0);
+    r_open_queue(&r, 0);
+    for (unsigned n = 0; n < 20; n++)
+        put_n(0, 100, 600);
+    ck_assert_uint_gt(journal_facts(r.journal).segments, 10);
+    ck_assert_int_eq(r.store[q->worker]->ops->purge(q->q, UINT64_MAX, NULL, 0, 5), 0);
+    r_until(&r, q->token == 5);
+    ck_assert_uint_eq(q->purged, 2000);
+    while (journal_facts(r.journal).segments > 2) /* the test's time ends it */
+        sched_yield();
+    ck_assert_uint_lt(journal_facts(r.journal).disk, 3 * 65536);
+    for (uint64_t seq = 1; seq < q->next; seq++)
+        q->state[seq] = R_SETTLED;
+    q->live = 0;
+    r_fini(&r);
+}
+END_TEST
+
 START_TEST(removed)
 {
     r_init(&r, 4096, 0);
@@ -728,6 +751,7 @@ int main(void)
     tcase_add_test(tc, a_purge_forgets_the_past);
     tcase_add_test(tc, retained_for_a_while);
     tcase_add_test(tc, cleared_and_kept);
+    tcase_add_test(tc, facts_after_a_purge);
     tcase_add_test(tc, removed);
     tcase_add_test(tc, larger_than_a_segment);
     tcase_add_test(tc, too_much_on_its_way);
