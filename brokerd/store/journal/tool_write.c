@@ -60,6 +60,8 @@ int tool_finish(struct tool *t)
 {
     int r = tool_flush(t);
 
+    if (r == 0 && !log_room(&t->log))
+        r = log_roll(&t->log, 0, wall_ms());
     if (r == 0)
         r = log_write(&t->log); /* a seal */
     if (r == 0)

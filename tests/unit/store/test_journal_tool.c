@@ -139,6 +139,30 @@ START_TEST(there_and_back)
 }
 END_TEST
 
+/* However little the last message leaves of a segment. */
+START_TEST(filled_to_the_end)
+{
+    enum { SEGMENT = 32 << 20 };
+    struct tool_message m = {.seq = 1, .expires_ms = INT64_MAX, .topic = SLICE("t")};
+    struct tool *t;
+
+    for (unsigned i = 0; i < 24; i++) {
+        dir_remove(path);
+        dir_make_light(path);
+        t = opened_to_write();
+        ck_assert_int_eq(tool_put_queue(t, SLICE("q"), slice_of(NULL, 0), slice_of(NULL, 0), 1), 0);
+        m.data = slice_of(large, SEGMENT - 424 + 8 * (uint64_t)i);
+        ck_assert_int_eq(tool_put(t, SLICE("q"), &m), 0);
+        ck_assert_int_eq(tool_finish(t), 0);
+        tool_close(t);
+        t = opened();
+        ck_assert_uint_eq(tool_facts(t)->messages, 1);
+        ck_assert_uint_eq(tool_facts(t)->torn_bytes, 0);
+        tool_close(t);
+    }
+}
+END_TEST
+
 /* What is there stays, numbers go on. */
 START_TEST(added_to)
 {
@@ -302,6 +326,7 @@ int main(void)
     tcase_set_timeout(tc, 60);
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, there_and_back);
+    tcase_add_test(tc, filled_to_the_end);
     tcase_add_test(tc, added_to);
     tcase_add_test(tc, copied);
     tcase_add_test(tc, interrupted);
