@@ -790,9 +790,10 @@ void tap_take_attach(struct core *c, const struct mail_attach *m)
         return;
     }
     t = tap_new(q, NULL, m->consumer);
-    unseen = t && m->replay.wanted ? replay_begin(t, &m->replay) : 0;
-    if (unseen == 0)
-        unseen = t ? names_bind_more(q, m->bytes, m->filters_n, t->custody->handle) : -ENOMEM;
+    unseen = t ? names_bind_more(q, m->bytes, m->filters_n, t->custody->handle) : -ENOMEM;
+    /* Last, for it cannot be undone: who is refused moves nothing. */
+    if (unseen >= 0 && m->replay.wanted && replay_begin(t, &m->replay) < 0)
+        unseen = -ENOMEM;
     if (unseen < 0) {
         if (t)
             tap_close(t, 0);

@@ -278,6 +278,41 @@ START_TEST(who_comes_next_may_ask_again)
 }
 END_TEST
 
+/* For another reason: then the queue stays where it is. */
+START_TEST(who_is_refused_moves_nothing) /* _i: cores */
+{
+    enum { TOO_MANY = 1025 };
+    static char names[TOO_MANY][16];
+    static struct slice filters[TOO_MANY];
+    uint8_t headers[64], *end = headers_put(headers, SLICE("$from"), SLICE("last"));
+    struct consume_options o = {.queue = SLICE("d.q"),
+                                .filters = filters,
+                                .filters_n = TOO_MANY,
+                                .credit = 10,
+                                .headers = slice_of(headers, (size_t)(end - headers))};
+
+    for (unsigned i = 0; i < TOO_MANY; i++) {
+        (void)snprintf(names[i], sizeof names[i], "f.%u", i);
+        filters[i] = slice_str(names[i]);
+    }
+    begin((unsigned)_i, DURABLE_JOURNAL, "");
+    ck_assert_int_eq(consume(&b, "d.q", NULL), 0);
+    world_run(&world);
+    core_detach(b.consumer);
+    say("1 2 3");
+    a.closed = false;
+    if (core_attach(a.ep, &o, &a, &a.consumer, &why) == 0) {
+        world_run(&world);
+        ck_assert(a.closed);
+        why.reason = a.closed_reason;
+    }
+    ck_assert_int_eq(why.reason, REASON_LIMIT);
+    world_run(&world);
+    ck_assert_uint_eq(look().depth, 3);
+    teardown();
+}
+END_TEST
+
 static void is_refused(const char *queue, const char *from)
 {
     why.reason = REASON_NONE;
@@ -356,6 +391,7 @@ int main(void)
     tcase_add_test(t, who_asked_may_go_meanwhile);
     tcase_add_test(t, a_purge_meanwhile);
     tcase_add_test(t, who_comes_next_may_ask_again);
+    tcase_add_loop_test(t, who_is_refused_moves_nothing, 1, 4);
     tcase_add_test(t, what_keeps_no_past_says_so);
     tcase_add_loop_test(t, retain_is_asked_for_where_something_is_retained, 0,
                         sizeof wishes / sizeof *wishes);
