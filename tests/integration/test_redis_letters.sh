@@ -90,6 +90,17 @@ for key in s m; do
 done
 assert_grep 'queue good: Redis has lost it and all that it held; it is made again' "$brokerd_log"
 
+# A node that was thought dead has no record any more of what it had put: what it puts then is taken
+# only behind all that it was not answered about, or that would be taken for done.
+put() { # FIRST DONE
+    redis_cli main fcall brokerd_1_put 4 brokerd:{good}:{m,s,b,a} x/0 x "$1" "$2" 99 9999 reject 0 0 \
+        "- 9999999999999 2 0 3 0 0 a.b" x | tr '\n' ' '
+}
+assert_eq "$(put 7 6)" "0 0 0 0 1 0 " "out of turn"
+assert_eq "$(put 6 6)" "1 0 0 0 0 0 " "in turn"
+assert_eq "$(put 6 6)" "1 0 0 0 0 0 " "said twice"
+assert_eq "$(put 7 6)" "1 0 0 0 0 0 " "behind it"
+
 # One that may evict is told before it does.
 redis_cli main config set maxmemory-policy allkeys-lru maxmemory 1gb >/dev/null
 wait_until 30 grep -q 'maxmemory-policy is allkeys-lru' "$brokerd_log"

@@ -26,7 +26,7 @@
 -- No call does more than a bounded piece of work, whatever the queue's depth: who has more to do is
 -- told so, and calls again.
 
-local REVISION = 2
+local REVISION = 3
 local GROUP = 'w'
 local STEP = 256 -- messages of one piece of work
 local STEP_BYTES = 1048576
@@ -196,7 +196,9 @@ local function pull_back(keys, from, to, k)
     end
     redis.call('ZREM', keys[3], unpack(members))
     redis.call('HDEL', keys[4], unpack(members))
-    came_back(keys, -#out, -bytes)
+    if #out > 0 then -- (HINCRBY does not take a -0)
+        came_back(keys, -#out, -bytes)
+    end
     return out, bytes, #members - #out
 end
 
@@ -300,17 +302,15 @@ local function put(keys, args)
     if not q then
         return gone()
     end
-    local record = redis.call('HGET', keys[1], field)
-    local at, taken, kept, upto = 0, 0, '', nil
-    if record then
-        upto, at, taken, kept = remembered(record, first, count, tonumber(args[4]))
-        if first > upto and first > tonumber(args[4]) then
-            return {0, 0, 0, 0, 1, 0} -- what comes before is to be put again: so is this
-        end
-        if at == count then
-            redis.call('HSET', keys[1], field, record) -- a write: WAIT behind it speaks of all before
-            return {taken, 0, 0, 0, 0, 0}
-        end
+    -- Of a node that was thought dead there is none: all that was not answered is to be put again.
+    local record = redis.call('HGET', keys[1], field) or args[4]
+    local upto, at, taken, kept = remembered(record, first, count, tonumber(args[4]))
+    if first > upto and first > tonumber(args[4]) then
+        return {0, 0, 0, 0, 1, 0} -- what comes before is to be put again: so is this
+    end
+    if at == count then
+        redis.call('HSET', keys[1], field, record) -- a write: WAIT behind it speaks of all before
+        return {taken, 0, 0, 0, 0, 0}
     end
 
     local full, dropped, expired = false, 0, 0
