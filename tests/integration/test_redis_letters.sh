@@ -93,7 +93,7 @@ assert_grep 'queue good: Redis has lost it and all that it held; it is made agai
 # A node that was thought dead has no record any more of what it had put: what it puts then is taken
 # only behind all that it was not answered about, or that would be taken for done.
 put() { # FIRST DONE
-    redis_cli main fcall brokerd_1_put 4 brokerd:{good}:{m,s,b,a} x/0 x "$1" "$2" 99 9999 reject 0 0 \
+    redis_cli main fcall brokerd_1_put 4 "brokerd:{good}:"{m,s,b,a} x/0 x "$1" "$2" 99 9999 reject 0 0 \
         "- 9999999999999 2 0 3 0 0 a.b" x | tr '\n' ' '
 }
 assert_eq "$(put 7 6)" "0 0 0 0 1 0 " "out of turn"
