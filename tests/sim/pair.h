@@ -1,13 +1,14 @@
-/* pair.h - two makes of store must not be told apart: the same random operations at the edge of two
- *          sides, one over the model, the other over the make that is tried.
+/* pair.h - two makes of store must not be told apart: the same random operations at the edge of
+ *          two sides, one over the model, the other over the make that is tried.
  *
  * What     After each step both sides come to rest; then what consumers and publishers were told
- * must be the same, and so must be depths, counters and what is seen by looking (inspect_queue(),
- *          inspect_peek(), facts) of each queue. A side is one broker, or of a shared make two, of
- * one core each; a queue has one consumer at most, at either, so that nothing but the store can
- *          make a difference.
- * Shape    sim_makes.c and sim_redis.c say how the sides are made (struct pairing) and include
- * this. Thread   One. */
+ *          must be the same, and so must be depths, counters and what is seen by looking
+ *          (inspect_queue(), inspect_peek(), facts) of each queue. A side is one broker, or of a
+ *          shared make two, of one core each; a queue has one consumer at most, at either, so that
+ *          nothing but the store can make a difference.
+ * Shape    sim_makes.c and sim_redis.c say how the sides are made (struct pairing), and include
+ *          this.
+ * Thread   One. */
 #ifndef TESTS_SIM_PAIR_H
 #define TESTS_SIM_PAIR_H
 
@@ -471,6 +472,8 @@ static struct queue_policy random_policy(unsigned i)
     if (i == 0 && one_in(2)) {
         (void)snprintf(p.dead_letter, sizeof p.dead_letter, "%s", queue_names[QUEUES - 1]);
         p.dead_letter_queue = true;
+        if (sim.pair->shared) /* when, and by which node, is not said */
+            p.message_ttl_ms = POLICY_NEVER;
     }
     return p;
 }
@@ -542,8 +545,9 @@ static void publish(void)
     uint32_t large = (uint32_t)below(100);
     /* Shared: several that drop the oldest do so at once, whether or not what expired among those
      * would have made more room than they need. */
-    bool own_ttl = !sim.pair->shared || policy_of(queue)->overflow != OVERFLOW_BLOCK ||
-                   policy_of(queue)->block_fallback != OVERFLOW_DROP_OLDEST;
+    bool own_ttl = !sim.pair->shared ||
+                   (queue != 0 && (policy_of(queue)->overflow != OVERFLOW_BLOCK ||
+                                   policy_of(queue)->block_fallback != OVERFLOW_DROP_OLDEST));
     struct msg_meta meta[BATCH] = {0};
 
     if (sim.pair->shared && is_deep(queue))

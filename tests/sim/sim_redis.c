@@ -1,25 +1,26 @@
 /* sim_redis.c - the shared model of a store and the one in Redis, side by side, two nodes each:
  *               pair.h.
  *
- * What     A redis-server of the test's own, by the real link, on real event loops. Its clock
- * stands where the test puts it (tests/fault/clock.c), and so do the nodes'. One node has a turn
- *          after the other: all it said is answered before the next does anything, and what Redis
- *          tells others meanwhile is there when they begin (a PING of the test's own came back
- *          behind it). So a seed replays.
- *          By contract different from an exclusive store, and so the model's shared variant is,
- * too:
+ * What     A redis-server of the test's own, by the real link, on real event loops. Its clock is
+ *          where the test puts it (tests/fault/clock.c), and so are the nodes'. One node has a
+ *          turn after the other: all it said is answered before the next does anything, and what
+ *          Redis tells others meanwhile is there when they begin (a PING of the test's own came
+ *          back behind it). So a seed replays.
+ *          By contract different from an exclusive store, and so the model's shared variant is:
  *          - the store numbers, limits and judges expiry: by the policy of whoever puts;
  *          - what was put in one turn is refused from the first on that finds no room;
  *          - those that came back are fetched apart from new ones, and before them; when there is
- * no room they go first, by when they are due;
+ *            no room they go first, by when they are due;
  *          - what was retained is no more; nothing is replayed.
- *          Not compared, for nothing says how it must be: what falls into one second (clocks move
- * in whole ones, what is due has a millisecond more); who of several nodes finds room, or a
- *          message, first (one publisher's node for a queue that blocks, one consumer), or drops
- * and counts what has expired (counters are summed) and writes its letter (its id and time); what
- *          becomes of puts that wait for room when the policy changes or a broker stops (it does
- * not then); the ten seconds in which a dead node may be alive (nobody does anything). Usage run.h.
- */
+ *          Not compared, for nothing says how it must be:
+ *          - what falls into one second: clocks move in whole ones, what is due has 1 ms more;
+ *          - which of several nodes finds room, or a message, first: one publisher's node for a
+ *            queue that blocks, one consumer; which counts what has expired: counters are summed;
+ *            which makes a letter of that, and when: a queue with letters has no time to live;
+ *          - what becomes of puts that wait for room when the policy changes or a broker stops:
+ *            then it does not;
+ *          - the ten seconds in which a dead node may be alive: nobody does anything.
+ * Usage    run.h; SIM_TALK=1 tells what was told. */
 #include "brokerd/store/memory/memory.h"
 #include "brokerd/store/redis/internal.h"
 #define verdict redis_verdict /* the core has another */
