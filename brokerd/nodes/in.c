@@ -79,8 +79,9 @@ static void note_size(struct nodes *n, size_t bytes)
         n->read_n *= 2;
 }
 
-/* No answer, or one that is too large to be one. What is in the inbox may be lost with the
- * connection: who has sent it looks at this node's version, and says how far it was. */
+/* No answer, or one that is too large to be one, or to come in time. What is in the inbox may be
+ * lost with the connection: who has sent it looks at this node's version, and says how far it was.
+ */
 static void read_failed(struct nodes *n, const struct link_answer *a)
 {
     struct slice del[] = {SLICE("DEL"), slice_str(n->inbox_key)};
@@ -89,8 +90,8 @@ static void read_failed(struct nodes *n, const struct link_answer *a)
     nodes_trouble(n, "topics: the inbox cannot be read", a);
     n->read_ms = n->now_ms + (a->outcome == LINK_REPLIED ? AGAIN_MS : 0);
     n->version++;
-    if (no_reply == n->no_reply)
-        return;
+    if (no_reply == n->no_reply && n->kept_ms <= n->asked_ms)
+        return; /* not what is in it: it was away meanwhile */
     n->no_reply = no_reply;
     n->read_n = 1;
     if (++n->failures < READ_FAILURES)
@@ -169,6 +170,7 @@ void in_read(struct nodes *n)
     (void)snprintf(block, sizeof block, "%d", READ_BLOCK_MS);
     args[2] = slice_str(count);
     args[4] = slice_str(block);
+    n->asked_ms = n->now_ms;
     delete_read(n);
     n->asked = send_read(n, args, sizeof args / sizeof args[0], on_read) == 0;
 }

@@ -138,6 +138,8 @@ struct nodes {
     bool unpacking; /* the first of inbox */
     struct peer *from;
     bool asked;        /* a read is on its way */
+    int64_t asked_ms;  /* the last was sent then */
+    int64_t kept_ms;   /* the inbox was there then, and its Redis answered */
     unsigned read_n;   /* entries it asks for */
     unsigned failures; /* reads, one after the other, of what cannot be read */
     uint64_t no_reply; /* link_counts(reader).malformed, when that was looked at last */

@@ -419,7 +419,10 @@ static void on_inbox_kept(void *ctx, const struct link_answer *a)
     struct nodes *n = ctx;
     long long kept;
 
-    if (!answer_number(a, &kept) || kept)
+    if (!answer_number(a, &kept))
+        return;
+    n->kept_ms = n->now_ms;
+    if (kept)
         return;
     n->has_inbox = false;
     in_miss(n, NULL, 0, "Redis has lost this node's inbox");

@@ -41,7 +41,7 @@ class Audit:
     def __init__(self, sockets, rate, end):
         self.sockets, self.rate, self.end = sockets, rate, end
         self.publishers, self.subscribers = {}, []
-        self.ending = self.over = False
+        self.ending = self.quiet = self.over = False
         self.disconnects = 0
 
     async def connection(self, socket, begin):
@@ -78,6 +78,9 @@ class Audit:
             reading = asyncio.ensure_future(confirms(p, reader))
             try:
                 while not self.over and not reading.done():
+                    if self.quiet:  # what is on its way arrives
+                        await asyncio.sleep(0.1)
+                        continue
                     for _ in range(1 if self.ending else max(1, self.rate // 100)):
                         p.sent += 1
                         if p.sent == 1:
@@ -179,9 +182,10 @@ class Audit:
         print("running", file=sys.stderr, flush=True)
         await stop.wait()
         self.ending = True
-        await asyncio.sleep(self.end - 1)
-        ended = time.monotonic()
-        await asyncio.sleep(1)
+        await asyncio.sleep(self.end - 1.5)
+        ended = time.monotonic() - 1
+        self.quiet = True
+        await asyncio.sleep(1.5)
         self.over = True
         for t in tasks:
             t.cancel()
