@@ -28,8 +28,8 @@ struct offer {
     uint32_t matched;            /* queues it was offered to */
     bool exceptional;            /* the core's verdicts count */
     bool keeps;                  /* the core's kept messages count */
+    uint8_t refused_for;         /* why the refuser did */
     struct msg_origin from;      /* theirs, while keeps */
-    uint8_t refused_for;         /* its reason, of the next: */
     const struct queue *refuser; /* the first that refused a message, or NULL */
 };
 

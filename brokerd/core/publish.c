@@ -190,10 +190,8 @@ static int aim(struct publisher *p, const struct target *to, struct refusal *why
 
 struct add_ctx {
     struct publisher *p;
-    const struct queue *refuser;
-    uint64_t first;
+    const struct offer *o;
     unsigned posted;
-    enum reason refused_for;
     int error;
 };
 
@@ -210,7 +208,7 @@ static __attribute__((noinline)) void excuse(struct publisher *p, const struct s
 static void add_range(void *ctx, const struct offer_range *r)
 {
     struct add_ctx *a = ctx;
-    struct span s = {.first = a->first + r->first,
+    struct span s = {.first = a->o->first + r->first,
                      .count = r->n,
                      .matched = r->matched,
                      .accepted = r->accepted,
@@ -221,14 +219,14 @@ static void add_range(void *ctx, const struct offer_range *r)
         a->p->waiting_ms = a->p->ep->core->now_ms;
     if (ledger_add(&a->p->ledger, &s) < 0)
         a->error = -ENOMEM;
-    if (r->reason != REASON_NONE && a->refuser && a->refused_for == r->reason)
-        excuse(a->p, &s, a->refuser);
+    if (r->reason != REASON_NONE && a->o->refuser && a->o->refused_for == r->reason)
+        excuse(a->p, &s, a->o->refuser);
 }
 
 /* Enter in the ledger what became of the run so far. */
 int publisher_enter(struct publisher *p, struct offer *o, unsigned posted)
 {
-    struct add_ctx a = {p, o->refuser, o->first, posted, (enum reason)o->refused_for, 0};
+    struct add_ctx a = {p, o, posted, 0};
 
     if (p->kind != PUBLISH_FORGET)
         offer_ranges(o, add_range, &a);
