@@ -92,6 +92,29 @@ START_TEST(not_while_others_want_the_cpu)
 }
 END_TEST
 
+/* The CPU is lost whenever it is looked for something, or once in a while. */
+static int64_t off_after(unsigned times, int64_t apart_ns)
+{
+    struct vigil v = {0};
+    int64_t now = 1;
+
+    while (times--) {
+        now += apart_ns;
+        vigil_yielded(&v, now, now + VIGIL_LOST_NS + 1);
+        now = v.off_ns;
+    }
+    return v.lost_ns;
+}
+
+START_TEST(longer_if_lost_again_and_again)
+{
+    ck_assert_int_eq(off_after(1, 1000), VIGIL_OFF_NS);
+    ck_assert_int_eq(off_after(2, 1000), 2 * VIGIL_OFF_NS);
+    ck_assert_int_eq(off_after(50, 1000), VIGIL_OFF_MOST_NS);
+    ck_assert_int_eq(off_after(50, VIGIL_OFF_APART * (int64_t)VIGIL_OFF_NS + 1), VIGIL_OFF_NS);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("vigil");
@@ -103,6 +126,7 @@ int main(void)
     tcase_add_test(c, never_for_waits_that_are_long);
     tcase_add_test(c, in_vain_once_in_so_many);
     tcase_add_test(c, not_while_others_want_the_cpu);
+    tcase_add_test(c, longer_if_lost_again_and_again);
     suite_add_tcase(s, c);
     srunner_run_all(r, CK_NORMAL);
     failed = srunner_ntests_failed(r);
