@@ -391,7 +391,7 @@ int main(int argc, char **argv)
     static const struct sim_runs runs = {
         .name = "sim_redis",
         .steps = 300,
-        .seconds = 10,
+        .seconds = 8,
         .least = 2,
         .run = run,
     };
