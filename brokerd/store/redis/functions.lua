@@ -26,7 +26,7 @@
 -- No call does more than a bounded piece of work, whatever the queue's depth: who has more to do is
 -- told so, and calls again.
 
-local REVISION = 3
+local REVISION = 4
 local GROUP = 'w'
 local STEP = 256 -- messages of one piece of work
 local STEP_BYTES = 1048576
@@ -34,6 +34,7 @@ local FEW = 32 -- of what may have any size
 local MOST_BYTES = 8388608 -- of one reply, or one message
 local BEYOND = 16384 -- a queue may be beyond its limit by, until dead letters are made of its oldest
 local BEYOND_BYTES = 16777216
+local EPOCH_MS = 1735689600000 -- 2025
 
 local function now_ms()
     local t = redis.call('TIME')
@@ -93,7 +94,7 @@ local function group_of(keys)
     end
 end
 
--- How the queue stands; nil: it does not exist.
+-- How the queue stands; nil: it does not exist, or a part of it is gone.
 --   seq, cum, max, rn, rb: as in m; last: the id behind which all is new; held: how many are;
 --   n, b: messages and bytes that wait
 local function stand(keys)
@@ -102,7 +103,7 @@ local function stand(keys)
         return nil
     end
     local g = group_of(keys)
-    if not g then
+    if not g or (h[4] ~= '0' and redis.call('EXISTS', keys[3], keys[4]) < 2) then
         return nil
     end
     local last, last_cum = string.match(g[8], '^(%d+)-(%d+)$')
@@ -177,35 +178,45 @@ local function put_back(keys, id, bytes, attempts, due)
     redis.call('HSET', keys[4], member, string.format('%d %d', attempts, bytes))
 end
 
--- Up to k of those that came back, by the time they are due, are that no more. Returns them as
--- {id, attempts}, their bytes, and how many more were there that nobody of ours wrote.
-local function pull_back(keys, from, to, k)
+-- Up to k of those that came back, by the time they are due, until they have `most` bytes, are that
+-- no more. Returns them as {id, attempts}, their bytes, and how many more were there that nobody of
+-- ours wrote.
+local function pull_back(keys, from, to, k, most)
     local members = redis.call('ZRANGEBYSCORE', keys[3], from, to, 'LIMIT', 0, k)
-    local out, bytes = {}, 0
     if #members == 0 then
-        return out, 0, 0
+        return {}, 0, 0
     end
     local facts = redis.call('HMGET', keys[4], unpack(members))
+    local out, bytes, counted, n = {}, 0, 0, 0
     for i, member in ipairs(members) do
+        if i > 1 and bytes >= most then
+            break
+        end
+        n = i
         local id = id_of(member)
         local attempts, size = string.match(facts[i] or '', '^(%d+) (%d+)$')
+        if size then -- as put_back() wrote it
+            counted, bytes = counted + 1, bytes + size
+        end
         if id then
             out[#out + 1] = {id, tonumber(attempts or 1)}
-            bytes = bytes + (size or 0)
         end
     end
-    redis.call('ZREM', keys[3], unpack(members))
-    redis.call('HDEL', keys[4], unpack(members))
-    if #out > 0 then -- (HINCRBY does not take a -0)
-        came_back(keys, -#out, -bytes)
+    redis.call('ZREM', keys[3], unpack(members, 1, n))
+    redis.call('HDEL', keys[4], unpack(members, 1, n))
+    if counted > 0 then -- (HINCRBY does not take a -0)
+        came_back(keys, -counted, -bytes)
     end
-    return out, bytes, #members - #out
+    return out, bytes, n - #out
 end
 
--- Delete entries that lie at the head of the new ones. Returns their bytes.
-local function cut(keys, entries)
+-- Delete entries that lie at the head of the new ones, until they have `most` bytes. Returns how many.
+local function cut(keys, entries, most)
     local ids, bytes = {}, 0
     for i, entry in ipairs(entries) do
+        if i > 1 and bytes >= most then
+            break
+        end
         ids[i] = entry[1]
         bytes = bytes + size_of(entry)
     end
@@ -214,13 +225,14 @@ local function cut(keys, entries)
         redis.call('XGROUP', 'SETID', keys[2], GROUP, ids[#ids])
         count_gone(keys, bytes)
     end
-    return bytes
+    return #ids
 end
 
--- Drop a piece of the oldest that wait, at most k. Returns how many.
-local function drop_oldest(keys, q, k)
-    k = math.min(k, piece(q, STEP_BYTES))
-    local back, bytes, alien = pull_back(keys, '-inf', '+inf', k)
+-- Drop a piece of the oldest that wait: at most k, and not more than make so many bytes. Returns how
+-- many; nil: there was none.
+local function drop_oldest(keys, q, k, most)
+    k = math.max(1, math.min(k, piece(q, STEP_BYTES)))
+    local back, bytes, alien = pull_back(keys, '-inf', '+inf', k, most)
     for _, one in ipairs(back) do
         redis.call('XDEL', keys[2], one[1])
     end
@@ -229,13 +241,16 @@ local function drop_oldest(keys, q, k)
         return #back
     end
     local entries = redis.call('XRANGE', keys[2], '(' .. q.last, '+', 'COUNT', k)
-    cut(keys, entries)
-    return #entries
+    return #entries > 0 and cut(keys, entries, most) or nil
 end
 
 -- Drop a piece of what is too old at the head of the new ones. Returns how many.
 local function drop_expired(keys, q, ttl)
     local now, old = now_ms(), {}
+    local first = redis.call('XRANGE', keys[2], '(' .. q.last, '+', 'COUNT', 1)[1]
+    if not first or not is_over(first, now, ttl) then -- a put may ask so for each message
+        return 0
+    end
     for _, entry in ipairs(redis.call('XRANGE', keys[2], '(' .. q.last, '+', 'COUNT',
                                       piece(q, STEP_BYTES))) do
         if not is_over(entry, now, ttl) then
@@ -243,8 +258,7 @@ local function drop_expired(keys, q, ttl)
         end
         old[#old + 1] = entry
     end
-    cut(keys, old)
-    return #old
+    return cut(keys, old, math.huge)
 end
 
 -- A node's record, `UPTO[ FROM-TO]*`: all labels below UPTO were looked at, and taken but for those.
@@ -276,7 +290,15 @@ local function make_room(keys, q, len, limits, more)
             if limits.overflow ~= 'oldest' then
                 return false, q, dropped, expired
             end
-            k = drop_oldest(keys, q, q.n >= limits.n and q.n - limits.n + more or 1)
+            local need = q.b + len - limits.b
+            if q.n >= limits.n then
+                k = drop_oldest(keys, q, q.n - limits.n + more, math.huge)
+            else
+                k = drop_oldest(keys, q, math.ceil(need * q.n / math.max(q.b, 1)), need)
+            end
+            if not k then -- somebody has deleted what the numbers speak of
+                return true, q, dropped, expired
+            end
             dropped = dropped + k
         end
         q = stand(keys)
@@ -381,8 +403,8 @@ local function took(keys, args)
     return {due, wait, q.fresh, q.n, q.b, q.max}
 end
 
--- take NODE N BYTES: those that came back and are due, at most N, of about BYTES, in the order of
--- their numbers. Answers of each: id, deliveries before, m, d.
+-- take NODE N BYTES: those that came back and are due, at most N, of BYTES and one more, in the order
+-- of their numbers. Answers of each: id, deliveries before, m, d.
 local function take(keys, args)
     local q = stand(keys)
     if not q then
@@ -394,7 +416,7 @@ local function take(keys, args)
     end
     local k = math.min(tonumber(args[2]), piece(q, tonumber(args[3])))
     local out = {}
-    for _, one in ipairs((pull_back(keys, 0, 0, k))) do
+    for _, one in ipairs((pull_back(keys, 0, 0, k, tonumber(args[3])))) do
         local entry = redis.call('XCLAIM', keys[2], GROUP, args[1], 0, one[1], 'RETRYCOUNT',
                                  one[2] + 1, 'FORCE')[1]
         if entry then
@@ -478,10 +500,13 @@ local function give(keys, args)
     for i = 2, #args, 4 do
         if redis.call('XACK', keys[2], GROUP, args[i]) == 1 then
             local size, delay = tonumber(args[i + 1]), tonumber(args[i + 3])
-            size = size or size_of(redis.call('XRANGE', keys[2], args[i], args[i])[1])
-            put_back(keys, args[i], size, args[i + 2], delay > 0 and now + delay or 0)
-            count = count + 1
-            bytes = bytes + size
+            local entry = not size and redis.call('XRANGE', keys[2], args[i], args[i])[1]
+            size = entry and size_of(entry) or size
+            if size then -- else somebody has deleted it
+                put_back(keys, args[i], size, args[i + 2], delay > 0 and now + delay or 0)
+                count = count + 1
+                bytes = bytes + size
+            end
         end
     end
     if count == 0 then
@@ -536,7 +561,7 @@ local function purge(keys, args)
     end
     local upto = tonumber(args[1])
     upto = upto > 0 and upto or q.seq
-    local back, bytes = pull_back(keys, '-inf', '+inf', STEP)
+    local back, bytes = pull_back(keys, '-inf', '+inf', STEP, math.huge)
     for _, one in ipairs(back) do
         redis.call('XDEL', keys[2], one[1])
     end
@@ -547,8 +572,7 @@ local function purge(keys, args)
         -- Up to and with that number, whatever bytes its id has.
         local entries = redis.call('XRANGE', keys[2], '(' .. q.last,
                                    string.format('(%d-0', upto + 1), 'COUNT', k)
-        cut(keys, entries)
-        count = count + #entries
+        count = count + cut(keys, entries, math.huge)
         k = #entries < k and 1 or 0
     end
     if count > 0 then
@@ -584,11 +608,15 @@ end
 
 -- Of those that came back.
 local function clean_back(keys, job, members, judge)
-    local count, bytes = 0, 0
+    local count, bytes, looked = 0, 0, 0
     for _, member in ipairs(members) do
+        if looked >= STEP_BYTES then
+            break
+        end
         local id = id_of(member)
         local entry = id and redis.call('XRANGE', keys[2], id, id)[1]
         local why = entry and judge(entry)
+        looked = looked + (entry and size_of(entry) or 0)
         if why then
             local facts = redis.call('HGET', keys[4], member) or ''
             local attempts, size = string.match(facts, '^(%d+) (%d+)$')
@@ -676,7 +704,7 @@ local function tidy(keys, args)
             clean_back(keys, job, due, judge)
         end
         if judge() then
-            clean_new(keys, job, STEP, last, judge, false)
+            clean_new(keys, job, k, last, judge, false)
         end
         job.full = job.full or judge()
     end
@@ -728,7 +756,7 @@ local function peek(keys, args)
         local member = member_of(entry[1])
         local due, attempts = redis.call('ZSCORE', keys[3], member), 0
         if due then
-            attempts = string.match(redis.call('HGET', keys[4], member), '^%d+')
+            attempts = string.match(redis.call('HGET', keys[4], member) or '', '^%d+') or 0
         else
             local p = redis.call('XPENDING', keys[2], GROUP, entry[1], entry[1], 1)[1]
             attempts = p and p[4] - 1 or 0 -- the delivery under way is not known to have been one
@@ -758,28 +786,26 @@ local function facts(keys)
     }
 end
 
--- open NODE LABEL [again]: the queue is used by that node, whose labels begin there. It is made if need
--- be; `again`: it was there, and some or all of it is not any more. Numbers do not begin with 1 then:
--- nodes may have messages of its former life yet, and settle them.
--- Answers all nodes that it has.
+-- open NODE LABEL: the queue is used by that node, whose labels begin there. It is made if need be,
+-- and made again if some of it is gone. Numbers go on from what the clock says: a node that knew a
+-- former life of the queue, which was deleted or lost, may have messages of that, and settle them.
+-- (Below what Redis itself would give: see mend.)
 local function open(keys, args)
     local m, s = keys[1], keys[2]
-    if redis.call('EXISTS', m) == 0 or not group_of(keys) then
-        local before = args[3] and now_ms() or 0
-        redis.call('UNLINK', unpack(keys))
-        redis.call('XGROUP', 'CREATE', s, GROUP, string.format('%d-0', before), 'MKSTREAM')
-        redis.call('HSET', m, 'format', 1, 'seq', string.format('%d', before), 'cum', 0, 'max', 0,
-                   'rn', 0, 'rb', 0, 'gone', 0)
-    elseif redis.call('HGET', m, 'format') ~= '1' then
+    local format = redis.call('HGET', m, 'format')
+    if format and format ~= '1' then
         return redis.error_reply('ERR the queue was made by a newer brokerd')
+    end
+    if not stand(keys) then
+        local before = string.format('%d', math.max(0, now_ms() - EPOCH_MS))
+        redis.call('UNLINK', unpack(keys))
+        redis.call('XGROUP', 'CREATE', s, GROUP, before .. '-0', 'MKSTREAM')
+        redis.call('HSET', m, 'format', 1, 'seq', before, 'cum', 0, 'max', 0, 'rn', 0, 'rb', 0,
+                   'gone', 0)
     end
     redis.call('XGROUP', 'CREATECONSUMER', s, GROUP, args[1])
     redis.call('HSET', m, 'l:' .. args[1], args[2])
-    local nodes = {}
-    for i, c in ipairs(redis.call('XINFO', 'CONSUMERS', s, GROUP)) do
-        nodes[i] = c[2]
-    end
-    return nodes
+    return 1
 end
 
 -- remove: the queue and all it holds. Its memory is freed in the background.

@@ -27,7 +27,7 @@ static void on_made(struct request *req, const struct link_answer *a)
 
 static void make(struct store_queue *q)
 {
-    q->asked = manage_make(q, put_label(q), true, on_defined, on_made) == 0;
+    q->asked = manage_make(q, put_label(q), on_defined, on_made) == 0;
 }
 
 static void on_definition(struct request *req, const struct link_answer *a)

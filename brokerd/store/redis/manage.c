@@ -107,8 +107,7 @@ int manage_tell(struct store_queue *q, request_fn *defined)
     return call_send(q->store, q, q->store->names.slot, defined, NULL, 0);
 }
 
-int manage_make(struct store_queue *q, uint64_t label, bool again, request_fn *defined,
-                request_fn *made)
+int manage_make(struct store_queue *q, uint64_t label, request_fn *defined, request_fn *made)
 {
     struct redis_store *r = q->store;
     int e = manage_tell(q, defined);
@@ -118,15 +117,13 @@ int manage_make(struct store_queue *q, uint64_t label, bool again, request_fn *d
     args_begin(r, "brokerd_1_open", q);
     args_text(r, q->consumer);
     args_number(r, label);
-    if (again)
-        args_text(r, "again");
     return call_send(r, q, q->keys.slot, made, NULL, 0);
 }
 
 static int send_open(struct store_queue *q)
 {
     struct redis_store *r = q->store;
-    int e = manage_make(q, q->label, false, on_defined, on_opened);
+    int e = manage_make(q, q->label, on_defined, on_opened);
 
     if (e < 0)
         return e;

@@ -358,10 +358,8 @@ void manage_free(struct store_queue *q);
 void args_signed(struct redis_store *r, int64_t v);
 /* Tell what it is, if nobody has. 0 or -errno. */
 int manage_tell(struct store_queue *q, request_fn *defined);
-/* The same, and it is made if it is not there (`again`: any more), and used; labels begin with
- * that. 0 or -errno. */
-int manage_make(struct store_queue *q, uint64_t label, bool again, request_fn *defined,
-                request_fn *made);
+/* The same, and it is made if it is not there, and used; labels begin with that. 0 or -errno. */
+int manage_make(struct store_queue *q, uint64_t label, request_fn *defined, request_fn *made);
 
 /* ---------------------------------------------------------------------------------- gone.c */
 

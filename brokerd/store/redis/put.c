@@ -310,6 +310,7 @@ static bool heed_reply(struct store_queue *q, struct parcel *p)
     r->facts.expired += p->expired;
     answer_lost(q, p->expired, REASON_EXPIRED);
     answer_lost(q, p->dropped, REASON_DROP_OLDEST);
+    p->dropped = p->expired = 0;
     answer(q, p, p->taken < p->n - p->done ? p->taken : p->n - p->done, REASON_NONE, NULL);
     if (p->news)
         take_news(q, false);
@@ -409,14 +410,15 @@ static void judge(struct request *req, const struct link_answer *a)
     p->reason = REASON_NONE;
     p->back_off = false;
     p->again = false;
-    p->taken = p->dropped = p->expired = 0;
+    p->taken = 0;
     p->news = p->beyond = false;
     p->via = a->via;
     switch (call_verdict(req, a)) {
     case CALL_OK:
         p->taken = (uint32_t)reply_number(a->reply, 0);
-        p->dropped = (uint32_t)reply_number(a->reply, 1);
-        p->expired = (uint32_t)reply_number(a->reply, 2);
+        /* Of the first time, too, if nobody told then for want of replicas. */
+        p->dropped += (uint32_t)reply_number(a->reply, 1);
+        p->expired += (uint32_t)reply_number(a->reply, 2);
         p->news = reply_number(a->reply, 3) != 0;
         p->again = reply_number(a->reply, 4) != 0;
         p->beyond = reply_number(a->reply, 5) != 0;
