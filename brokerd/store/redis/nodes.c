@@ -28,15 +28,19 @@ static void on_beat(struct request *req, const struct link_answer *a)
 {
     struct redis_store *r = req->store;
     struct map_entry *e, *next;
-    bool died = r->generation == 0;
+    bool died = r->generation == 0, late = r->now_ms - r->beat_ms > r->o.dead_ms / 10;
+    bool well = call_verdict(req, a) == CALL_OK;
 
-    if (call_verdict(req, a) != CALL_OK || r->now_ms - r->beat_ms > r->o.dead_ms / 10) {
-        nodes_unsteady(r);
-        r->beat_ms = 0;
-        return;
-    }
     r->beat_ms = 0;
+    if (!well || late)
+        nodes_unsteady(r);
+    if (!well)
+        return;
+    /* A late one too: it may have waited for a Redis that came back with nothing, and is the only
+     * one to say so. */
     gone_heard(r, r->generation && reply_number(a->reply, a->reply->elements - 1) == 1);
+    if (late)
+        return;
     for (e = map_next(&r->alive, NULL); e; e = map_next(&r->alive, e))
         e->value = r; /* not seen */
     for (size_t i = 0; i + 2 <= a->reply->elements; i += 2)
