@@ -105,7 +105,13 @@ static const struct why_queue *worst(const struct why *w, unsigned by)
     return best;
 }
 
-static void say_queue(json_t *chain, const struct why_queue *q)
+/* Other brokers have of it, too: what is not here may be there. */
+static bool is_shared(const struct why *w, const struct why_queue *q)
+{
+    return q->q.store && json_object_get(json_object_get(w->stores, q->q.store), "node");
+}
+
+static void say_queue(const struct why *w, json_t *chain, const struct why_queue *q)
 {
     const char *what = q->q.name ? "queue" : "subscription to";
     char text[3 * WHY_NAME];
@@ -125,7 +131,9 @@ static void say_queue(json_t *chain, const struct why_queue *q)
         since = q->q.oldest_ms;
         n += snprintf(text + n, sizeof text - (size_t)n, ": %llu messages wait", ULL(q->q.depth));
     } else {
-        n += snprintf(text + n, sizeof text - (size_t)n, " is empty");
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s",
+                      is_shared(w, q) ? ": nothing of it is here (queue info: of all brokers)"
+                                      : " is empty");
     }
     if (q->q.held)
         n += snprintf(text + n, sizeof text - (size_t)n, ", %llu messages held in front of it",
@@ -240,7 +248,7 @@ static const char *say_queue_and_consumer(const struct why *w, const struct why_
 {
     const struct why_tap *t = q->q.hungry ? NULL : slowest(w, q);
 
-    say_queue(chain, q);
+    say_queue(w, chain, q);
     say_evicts(w, q, chain);
     if (!trouble(q))
         return NULL;

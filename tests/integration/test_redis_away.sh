@@ -33,6 +33,8 @@ assert_eq "$status" 0 "exit status"
 
 # A Redis that hangs: publishes are refused `patience` after the last it said, and a time-out at most.
 brokerd_start
+broker why a >"$TMP/why" # empty it may be here only
+assert_grep 'queue "a": nothing of it is here' "$TMP/why"
 broker pub t.a kept
 kill -STOP "${redis_pid[main]}"
 begun=$(date +%s%N)
