@@ -29,10 +29,12 @@ redis_start() {
     redis_again "$name"
 }
 
-# redis_again NAME: start it (again) as it was.
+# redis_again NAME: start it (again) as it was. A kill may cut a transaction that it was writing to
+# its file; Redis would take what is left of that for the beginning of what it does next.
 redis_again() {
-    local name=$1 options=()
+    local name=$1 options=() file=$TMP/redis-$1/appendonlydir/appendonly.aof.manifest
     eval "options=(${redis_args[$name]})"
+    [ ! -e "$file" ] || redis-check-aof --fix "$file" <<<y >>"$TMP/redis-$name/log" 2>&1 || true
     if [ "${options[0]:-}" = --sentinel ]; then
         redis-sentinel "$TMP/redis-$name/sentinel.conf" >>"$TMP/redis-$name/log" 2>&1 </dev/null &
     else

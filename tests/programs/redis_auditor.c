@@ -6,10 +6,13 @@
  *   corrupt    one whose bytes are not those that were put
  *   leaked     what Redis has down as there, waiting or held, when nothing is left
  *
- *   redis_auditor DIRECTORY [kills=5] [window=512] [seed=1]
+ *   redis_auditor DIRECTORY [kills=5] [window=512] [seed=1] [hangs=0]
+ *
+ * A hang: Redis is stopped for longer than nodes wait for it, and goes on, with what they had said.
  *
  * Prints one line; exit status 1 if there is any of these. Duplicates are counted: they are
- * allowed. */
+ * allowed. It is over when nothing is left, or nothing has moved for a minute, however slow the
+ * machine is. */
 #include "brokerd/store/redis/redis.h"
 
 #include <arpa/inet.h>
@@ -30,8 +33,9 @@ enum {
     RUN = 16,
     BATCH = 512,
     DEAD_MS = 1500,
-    UP_MS = 600, /* between two kills, more or less */
-    END_MS = 40000,
+    UP_MS = 600,    /* between two kills, more or less */
+    HANG_MS = 2200, /* nodes wait for an answer for 2 s */
+    STILL_MS = 60000,
     TURN_US = 2000,
 };
 
@@ -59,7 +63,7 @@ static void fail(const char *what)
 {
     fprintf(stderr, "redis_auditor: %s\n", what);
     if (audit.redis > 0)
-        kill(audit.redis, SIGKILL);
+        kill(-audit.redis, SIGKILL);
     exit(2);
 }
 
@@ -92,6 +96,16 @@ static uint16_t free_port(void)
     return ntohs(at.sin_port);
 }
 
+/* A kill may cut what Redis was writing to its file. It cuts off the last command then, but leaves
+ * a transaction that was begun before it: what is done afterwards becomes part of that, and when it
+ * reads the file once more it does what nobody was told was done, and drops what takes its place.
+ * So it is told to take no such file, and that is mended before. */
+static const char redis_script[] =
+    "m=$1/appendonlydir/appendonly.aof.manifest\n"
+    "[ ! -e \"$m\" ] || echo y | redis-check-aof --fix \"$m\" || exit\n"
+    "exec redis-server --port $2 --bind 127.0.0.1 --save '' --appendonly yes --appendfsync always "
+    "--aof-load-truncated no --dir \"$1\"";
+
 static void start_redis(void)
 {
     char port[16];
@@ -99,19 +113,20 @@ static void start_redis(void)
     audit.redis = fork();
     if (audit.redis < 0)
         fail("fork");
-    if (audit.redis > 0)
+    if (audit.redis > 0) {
+        (void)setpgid(audit.redis, audit.redis);
         return;
+    }
+    (void)setpgid(0, 0);
     (void)snprintf(port, sizeof port, "%u", audit.port);
     if (freopen("/dev/null", "w", stdout) && freopen("/dev/null", "w", stderr))
-        execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "",
-               "--appendonly", "yes", "--appendfsync", "always", "--dir", audit.directory,
-               (char *)NULL);
+        execlp("sh", "sh", "-c", redis_script, "sh", audit.directory, port, (char *)NULL);
     _exit(127);
 }
 
 static void kill_redis(void)
 {
-    kill(audit.redis, SIGKILL);
+    kill(-audit.redis, SIGKILL);
     waitpid(audit.redis, NULL, 0);
     audit.redis = 0;
 }
@@ -281,7 +296,7 @@ static void turns(int64_t ms)
 /* ------------------------------------------------------------------------------------ judge */
 
 /* What Redis counts as put but for what is no more, and the stream's length; -1: it cannot be
- * asked. */
+ * asked, -2: it reads its file. */
 static long long left(const char *what)
 {
     redisContext *c = redisConnect("127.0.0.1", audit.port);
@@ -290,6 +305,8 @@ static long long left(const char *what)
 
     if (r && r->type == REDIS_REPLY_INTEGER)
         n = r->integer;
+    else if (r && r->type == REDIS_REPLY_ERROR && strncmp(r->str, "LOADING", 7) == 0)
+        n = -2;
     else if (r && r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->str &&
              r->element[1]->str)
         n = strtoll(r->element[0]->str, NULL, 10) - strtoll(r->element[1]->str, NULL, 10);
@@ -298,14 +315,44 @@ static long long left(const char *what)
     return n;
 }
 
-static bool is_over(void)
+static bool is_over(long long there)
 {
     for (int i = 0; i < NODES; i++)
         if (audit.node[i].out || !audit.node[i].open ||
             redis_store_table(audit.node[i].store)
                 ->ops->busy(redis_store_table(audit.node[i].store)))
             return false;
-    return left("XLEN brokerd:{audit}:s") == 0;
+    return there == 0;
+}
+
+/* Rises with all that is done. */
+static uint64_t moves(void)
+{
+    uint64_t n = audit.confirmed + audit.refused + audit.got;
+
+    for (int i = 0; i < NODES; i++) {
+        struct redis_facts f = redis_store_facts(audit.node[i].store);
+
+        n += f.fetched + f.settled + f.returned + f.claimed + audit.node[i].open;
+    }
+    return n;
+}
+
+/* Until nothing is left, or nothing moves. */
+static void finish(void)
+{
+    int64_t moved_ms = clock_ms(CLOCK_MONOTONIC);
+    uint64_t before = 0;
+    long long there, was = -1;
+
+    do {
+        turns(200);
+        there = left("XLEN brokerd:{audit}:s");
+        if (there == -2 || there != was || moves() != before)
+            moved_ms = clock_ms(CLOCK_MONOTONIC);
+        was = there;
+        before = moves();
+    } while (!is_over(there) && clock_ms(CLOCK_MONOTONIC) - moved_ms < STILL_MS);
 }
 
 static int judge(void)
@@ -325,18 +372,59 @@ static int judge(void)
     return lost || audit.corrupt || leaked || audit.confirmed == 0;
 }
 
+/* ----------------------------------------------------------------------------------- faults */
+
+/* Until Redis answers; one in four times that is not waited for. */
+static void come_up(void)
+{
+    int64_t end = clock_ms(CLOCK_MONOTONIC) + STILL_MS;
+
+    while (draw(4) && left("XLEN brokerd:{audit}:s") < 0 && clock_ms(CLOCK_MONOTONIC) < end)
+        turns(50);
+}
+
+static void kills(int n)
+{
+    for (int i = 0; i < n; i++) {
+        kill_redis();
+        turns((int64_t)draw(300));
+        start_redis();
+        come_up();
+        turns(UP_MS + (int64_t)draw(UP_MS));
+        if (i % 3 == 1) {
+            struct node *node = &audit.node[i / 3 % NODES];
+
+            end_node(node);
+            begin_node(node);
+        }
+    }
+}
+
+static void hangs(int n)
+{
+    for (int i = 0; i < n; i++) {
+        kill(-audit.redis, SIGSTOP);
+        turns(HANG_MS + (int64_t)draw(UP_MS));
+        kill(-audit.redis, SIGCONT);
+        turns(UP_MS + (int64_t)draw(UP_MS));
+    }
+}
+
+static int64_t argument(int argc, char **argv, int i, int64_t otherwise)
+{
+    return argc > i ? (int64_t)strtoll(argv[i], NULL, 10) : otherwise;
+}
+
 int main(int argc, char **argv)
 {
-    int kills = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 5;
     char text[64], err[REDIS_URL_ERROR_MAX];
-    int64_t end;
     int status;
 
     if (argc < 2)
-        fail("usage: redis_auditor DIRECTORY [kills [window [seed]]]");
+        fail("usage: redis_auditor DIRECTORY [kills [window [seed [hangs]]]]");
     audit.directory = argv[1];
-    audit.window = argc > 3 ? (uint64_t)strtol(argv[3], NULL, 10) : 512;
-    audit.seed = argc > 4 ? (uint64_t)strtoll(argv[4], NULL, 10) : 1;
+    audit.window = (uint64_t)argument(argc, argv, 3, 512);
+    audit.seed = (uint64_t)argument(argc, argv, 4, 1);
     audit.port = free_port();
     (void)snprintf(text, sizeof text, "redis://127.0.0.1:%u", audit.port);
     if (redis_url_parse(slice_str(text), &audit.url, err, sizeof err) < 0)
@@ -346,23 +434,10 @@ int main(int argc, char **argv)
         begin_node(&audit.node[i]);
     audit.putting = true;
     turns(UP_MS);
-    for (int i = 0; i < kills; i++) {
-        kill_redis();
-        turns((int64_t)draw(300));
-        start_redis();
-        turns(UP_MS + (int64_t)draw(UP_MS));
-        if (i % 3 == 1) {
-            struct node *n = &audit.node[i / 3 % NODES];
-
-            end_node(n);
-            begin_node(n);
-        }
-    }
+    kills((int)argument(argc, argv, 2, 5));
+    hangs((int)argument(argc, argv, 5, 0));
     audit.putting = false;
-    end = clock_ms(CLOCK_MONOTONIC) + END_MS;
-    do
-        turns(200);
-    while (!is_over() && clock_ms(CLOCK_MONOTONIC) < end);
+    finish();
     status = judge();
     for (int i = 0; i < NODES; i++)
         end_node(&audit.node[i]);
