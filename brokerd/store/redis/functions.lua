@@ -424,6 +424,9 @@ local function take(keys, args)
             out[i + 1], out[i + 2], out[i + 3], out[i + 4] = entry[1], one[2], entry[2][1], entry[2][2]
         end
     end
+    if #out > 0 then -- (without one that `took` says later, as after an XREADGROUP)
+        room(keys, q.r)
+    end
     return out
 end
 

@@ -82,6 +82,7 @@ struct parcel {
     bool sent;        /* on its way, or judged */
     bool asks, waits; /* not answered yet: the put; its WAIT */
     bool doubtful;    /* said once, and nobody knows what became of that */
+    uint64_t rooms;   /* as the queue's when it was sent */
     /* What was answered, to be heeded in order. */
     bool judged;
     enum link_outcome outcome;
@@ -144,6 +145,7 @@ struct store_queue {
     int64_t heard_ms; /* Redis answered a put */
     bool alone;       /* replicas were missing last time */
     bool owes_room;
+    uint64_t rooms; /* times that there was said to be room */
     bool blocked;   /* Redis is full: tried again when told, or at ... */
     int64_t try_ms; /* not before; 0: at once */
 

@@ -322,8 +322,9 @@ static bool heed_reply(struct store_queue *q, struct parcel *p)
         return true;
     }
     if (p->done < p->n && again && !q->closed) {
-        q->blocked = true;
-        q->try_ms = r->now_ms + TICK_MS;
+        /* News of room come by another connection: they may be here before the answer is. */
+        q->blocked = p->rooms == q->rooms;
+        q->try_ms = q->blocked ? r->now_ms + TICK_MS : 0;
         store_wake(r, SOON_MS);
         return false;
     }
@@ -578,6 +579,7 @@ static bool send_parcel(struct store_queue *q, struct parcel *p)
     if (call_send(r, q, q->keys.slot, on_put, p, 0) < 0)
         return false;
     p->sent = p->asks = true;
+    p->rooms = q->rooms;
     if (!p->tried_ms)
         p->tried_ms = r->now_ms;
     q->parcels_on_way++;
@@ -630,6 +632,7 @@ void put_lost(struct store_queue *q)
 
 void put_room(struct store_queue *q)
 {
+    q->rooms++;
     q->blocked = false;
     q->try_ms = 0;
     queue_touch(q);
