@@ -1,6 +1,7 @@
 #!/bin/bash
 # A Redis that is killed under load, and nodes that die: nothing confirmed is lost, nothing is left
 # over. Once: where connections are placed is nothing to a store.
+# limit: 300 s
 [ "${PLACEMENT:-pack}" = pack ] || exit 0
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$0")/lib.sh"
