@@ -80,6 +80,8 @@ static int trouble(const struct why_queue *q)
 {
     if (waits_for_store(q))
         return 5;
+    if (q->q.letters_stop)
+        return 5;
     if (q->q.held)
         return 4;
     if (q->q.stuck)
@@ -116,7 +118,7 @@ static void say_queue(const struct why *w, json_t *chain, const struct why_queue
     const char *what = q->q.name ? "queue" : "subscription to";
     char text[3 * WHY_NAME];
     int n = snprintf(text, sizeof text, "%s \"%s\"", what, q->name);
-    bool by_consumers = trouble(q) && !waits_for_store(q);
+    bool by_consumers = trouble(q) && !waits_for_store(q) && !q->q.letters_stop;
     int64_t since = -1;
 
     if (q->q.full_ms >= 0) {
@@ -242,6 +244,30 @@ static void say_evicts(const struct why *w, const struct why_queue *q, json_t *c
     link_on(chain, "store", q->q.store, text, 0);
 }
 
+/* Dead letters that nobody takes now: what died stays, and with too many of them all the rest. */
+static void say_letters(json_t *chain, const struct why_queue *q)
+{
+    const char *why = q->q.letters_why == REASON_FULL    ? "the store there is full"
+                      : q->q.letters_why == REASON_STORE ? "the store there takes nothing"
+                                                         : "there is no memory for them";
+    char text[3 * WHY_NAME];
+    int n;
+
+    if (q->q.letters)
+        n = snprintf(
+            text, sizeof text,
+            "dead letters: %llu of \"%s\" wait for \"%s\", as %s; they are sent again each "
+            "second",
+            ULL(q->q.letters), q->name, q->dead_letter, why);
+    else
+        n = snprintf(text, sizeof text, "dead letters: those of \"%s\" are on their way to \"%s\"",
+                     q->name, q->dead_letter);
+    if (q->q.letters_stop)
+        snprintf(text + n, sizeof text - (size_t)n,
+                 "; with so many of them the queue reads no more from its store");
+    link_on(chain, "dead-letter", q->dead_letter, text, q->q.letters_ms);
+}
+
 /* The queue and whom it waits for. Returns the name of the bottleneck, or NULL. */
 static const char *say_queue_and_consumer(const struct why *w, const struct why_queue *q,
                                           json_t *chain)
@@ -250,10 +276,14 @@ static const char *say_queue_and_consumer(const struct why *w, const struct why_
 
     say_queue(w, chain, q);
     say_evicts(w, q, chain);
+    if (q->q.letters || q->q.letters_stop)
+        say_letters(chain, q);
     if (!trouble(q))
         return NULL;
     if (waits_for_store(q))
         return say_store(w, chain, q);
+    if (q->q.letters_stop)
+        return q->dead_letter;
     return t ? say_consumer(chain, q, t) : q->name;
 }
 

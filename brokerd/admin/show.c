@@ -171,6 +171,13 @@ static void tell_stored(json_t *o, const struct inspect_queue *q)
     }
     if (q->damaged)
         json_object_set_new(o, "damaged", json_number(q->damaged));
+    if (q->letters) {
+        json_object_set_new(o, "letters_waiting", json_number(q->letters));
+        json_object_set_new(o, "letters_ms", json_integer(q->letters_ms));
+        json_object_set_new(o, "letters_refused", json_string(reason_name(q->letters_why)));
+    }
+    if (q->letters_stop)
+        json_object_set_new(o, "letters_stop", json_true());
 }
 
 json_t *json_queue(const struct inspect_queue *q)

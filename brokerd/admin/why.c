@@ -87,6 +87,8 @@ static void add_queue(struct why *w, const struct desk *d, const struct inspect_
     to->max_bytes = q->policy->max_bytes;
     to->overflow = overflow_name(q->policy->overflow);
     copy_text(to->store_text, q->store_trouble ? q->store_trouble : "");
+    (void)policy_get_key(q->policy, POLICY_QUEUE, SLICE("dead-letter"), to->dead_letter,
+                         sizeof to->dead_letter);
     inspect_taps(d->core, q->id, add_tap, &add);
     inspect_holders(d->core, q->id, add_holder, &add);
 }

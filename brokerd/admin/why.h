@@ -25,9 +25,10 @@ struct why_queue {
     char name[WHY_NAME];
     struct inspect_queue q; /* its texts are not to be used, nor is its policy */
     uint64_t max_messages, max_bytes;
-    const char *overflow;      /* static */
-    bool store_is_down;        /* as it says of itself: full, stuck or away */
-    char store_text[WHY_NAME]; /* why it has not opened the queue; "" */
+    const char *overflow;       /* static */
+    bool store_is_down;         /* as it says of itself: full, stuck or away */
+    char store_text[WHY_NAME];  /* why it has not opened the queue; "" */
+    char dead_letter[WHY_NAME]; /* where its dead letters go, as in the settings */
 };
 
 struct why_tap {

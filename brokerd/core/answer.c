@@ -17,7 +17,7 @@ static void apply_answer(struct core *c, const struct answer_batch *b, struct sl
     struct publisher *p = slots_get(&c->slots, SLOT_PUBLISHER, b->publisher);
 
     if (!p) { /* a dead letter; or it left before its messages settled */
-        if (!loss_answer(c, b->publisher, &b->a))
+        if (!loss_answer(c, b->publisher, &b->a, &b->by))
             c->count.stale_handles++;
         return;
     }

@@ -88,7 +88,10 @@ struct storage {
     struct deque ids;         /* struct unstored_id */
     struct topic *topic;      /* of the last message fetched, or NULL */
     struct store_facts known; /* shared: how it stood when the store told last */
-    unsigned letters;         /* dead letters of it that are on their way, or rest */
+    unsigned letters;         /* dead letters of it that are on their way, or rest; of those */
+    unsigned letters_back;    /* were refused for what passes, and are sent again and again */
+    enum reason letters_why;  /* the last of them for that; REASON_FULL: a store is full */
+    int64_t letters_since_ms; /* there are some */
     uint64_t damaged;         /* messages that the store has lost */
     unsigned settlements_n;
     struct store_settlement settlements[DURABLE_SETTLEMENTS];
@@ -142,6 +145,13 @@ bool durable_takes(struct queue *q, uint32_t len);
 static inline bool durable_is_shut(const struct queue *q)
 {
     return q->backlog->stored && !q->backlog->stored->open;
+}
+
+/* What was rejected or has expired is in memory until its letter has settled: where so many can go
+ * nowhere, no more is fetched, or all that is stored would come into memory by and by. */
+static inline bool durable_has_letters(const struct storage *d)
+{
+    return d->letters >= DURABLE_LETTERS;
 }
 
 /* Does the store take nothing at the moment, whatever the limits are? */

@@ -139,6 +139,10 @@ static void fill_stored(const struct storage *d, struct inspect_queue *ret)
     ret->damaged = d->damaged;
     ret->unopened_ms = d->open ? -1 : age(d->queue->core, d->since_ms);
     ret->store_trouble = d->trouble;
+    ret->letters = d->letters_back;
+    ret->letters_ms = d->letters_back ? age(d->queue->core, d->letters_since_ms) : -1;
+    ret->letters_why = d->letters_why;
+    ret->letters_stop = durable_has_letters(d);
 }
 
 static void fill_queue(const struct queue *q, struct inspect_queue *ret)
@@ -160,6 +164,7 @@ static void fill_queue(const struct queue *q, struct inspect_queue *ret)
         .stuck = q->backlog->stuck,
         .unstored_ms = -1,
         .unopened_ms = -1,
+        .letters_ms = -1,
         .policy = q->policy,
         .count = {.published = q->in, .delivered = q->out},
     };

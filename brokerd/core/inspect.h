@@ -84,6 +84,10 @@ struct inspect_queue {
     uint64_t damaged;          /* messages that it has lost */
     int64_t unopened_ms;       /* how long it has not opened the queue; -1: it has */
     const char *store_trouble; /* why not, as far as it has said; or NULL */
+    uint64_t letters;   /* dead letters that were refused for what passes: sent again each second */
+    int64_t letters_ms; /* how long there have been some; -1: there are none */
+    enum reason letters_why; /* the last of them; REASON_FULL: a store is full */
+    bool letters_stop;       /* so many dead letters wait that no more is fetched */
     const struct queue_policy *policy;
     struct inspect_counters count;
 };

@@ -1,4 +1,5 @@
 /* What the core itself publishes: dead letters, and messages that move to another queue. */
+#include "brokerd/core/answer.h"
 #include "brokerd/core/loss.h"
 #include "brokerd/core/message.h"
 #include "brokerd/core/names.h"
@@ -53,16 +54,20 @@ int publish_moved(struct publisher *p, handle_t queue, struct slice name, struct
 
 static void note_internal(void *ctx, const struct offer_range *r)
 {
-    *(struct internal_outcome *)ctx = (struct internal_outcome){r->accepted, r->held, r->reason};
+    *(struct internal_outcome *)ctx =
+        (struct internal_outcome){r->accepted, r->held, r->reason, false};
 }
 
 /* What the one message's queues here have said. */
 static struct internal_outcome end_internal(struct offer *o, unsigned posted)
 {
     struct internal_outcome out = {0};
+    struct blamed by;
 
     offer_ranges(o, note_internal, &out);
     out.answers += posted;
+    if (o->refuser && answer_blame(o->refuser, (enum reason)o->refused_for, &by))
+        out.no_room = by.blame == BLAME_FULL;
     offer_end(o);
     return out;
 }

@@ -213,6 +213,7 @@ void loss_free_letter(struct core *c, struct letter *l)
 
     if (d) {
         d->letters--;
+        d->letters_back -= l->is_back;
         durable_touch(d); /* more may be fetched */
     }
     list_remove(&l->link);
@@ -223,7 +224,8 @@ void loss_free_letter(struct core *c, struct letter *l)
     free(l);
 }
 
-/* It failed for what passes. */
+/* It failed for what passes: a store that is full does, a queue that is by its own limits has said
+ * what it does with more. */
 static bool failed_for_now(const struct letter *l)
 {
     switch (l->reason) {
@@ -232,8 +234,17 @@ static bool failed_for_now(const struct letter *l)
     case REASON_NO_CREDIT:
         return !l->accepted;
     default:
-        return false;
+        return !l->accepted && l->no_room;
     }
+}
+
+static void note_back(struct storage *d, struct letter *l)
+{
+    if (!d->letters_back)
+        d->letters_since_ms = d->queue->core->now_ms;
+    d->letters_back += !l->is_back;
+    d->letters_why = l->no_room ? REASON_FULL : l->reason;
+    l->is_back = true;
 }
 
 /* It will be sent again. False: there is no memory to, or the broker stops; the message stays in
@@ -243,6 +254,7 @@ static bool rest(struct core *c, struct letter *l)
     slots_drop(&c->slots, l->handle);
     l->handle = 0;
     l->reason = REASON_NONE;
+    l->no_room = false;
     l->timer = (struct timer){{.key = c->now_ms + LETTER_REST_MS}, TIMER_LETTER};
     return !c->draining && heap_push(&c->timers, &l->timer.node) == 0;
 }
@@ -259,6 +271,8 @@ static void end_letter(struct core *c, struct letter *l)
     struct storage *d = storage_of(c, l);
     bool again = d && failed_for_now(l);
 
+    if (again)
+        note_back(d, l);
     if (again && rest(c, l))
         return;
     if (d && !again)
@@ -266,7 +280,7 @@ static void end_letter(struct core *c, struct letter *l)
     loss_free_letter(c, l);
 }
 
-bool loss_answer(struct core *c, handle_t letter, const struct answer *a)
+bool loss_answer(struct core *c, handle_t letter, const struct answer *a, const struct blamed *by)
 {
     struct letter *l = slots_get(&c->slots, SLOT_LETTER, letter);
 
@@ -274,6 +288,7 @@ bool loss_answer(struct core *c, handle_t letter, const struct answer *a)
         return false;
     l->accepted |= a->accepted > 0;
     l->reason = (enum reason)worse_reason((uint16_t)l->reason, a->reason);
+    l->no_room |= by && by->queue && by->blame == BLAME_FULL;
     l->waits += a->more;
     l->waits -= a->done < l->waits ? a->done : l->waits;
     if (!l->waits)
@@ -293,6 +308,7 @@ static uint32_t send_letter(struct core *c, struct letter *l)
 
     l->accepted |= out.accepted > 0;
     l->reason = (enum reason)worse_reason((uint16_t)l->reason, (uint16_t)out.reason);
+    l->no_room |= out.no_room;
     return out.answers;
 }
 
@@ -315,7 +331,7 @@ void loss_send_letters(struct core *c)
         list_push_back(&c->sent, &l->link);
         l->waits = SENDING;
         l->waits += send_letter(c, l);
-        (void)loss_answer(c, l->handle, &sent);
+        (void)loss_answer(c, l->handle, &sent, NULL);
     }
 }
 

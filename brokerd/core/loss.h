@@ -40,8 +40,10 @@ bool loss_undo(struct slice queue, struct loss_life *l);
 /* Publish the dead letters gathered in this turn. */
 void loss_send_letters(struct core *c);
 
-/* An answer for a letter on its way. False: it is none. */
-bool loss_answer(struct core *c, handle_t letter, const struct answer *a);
+/* An answer for a letter on its way; `by`: who is to blame, as in answer_add(). False: it is none.
+ */
+struct blamed;
+bool loss_answer(struct core *c, handle_t letter, const struct answer *a, const struct blamed *by);
 
 /* A letter that rested is to be sent again. */
 void loss_letter_due(struct core *c, struct letter *l);

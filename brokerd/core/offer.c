@@ -233,6 +233,13 @@ static enum put put(struct offer *o, uint32_t i, struct queue *q, enum reason *r
     return push(q, m);
 }
 
+/* The first is, but one whose store is full is rather: that passes. */
+static bool is_to_blame(const struct offer *o, const struct queue *q, enum reason reason)
+{
+    return !o->refuser || (reason == REASON_FULL && o->refused_for == REASON_FULL &&
+                           q->backlog->stored && q->backlog->stored->refuses == REASON_FULL);
+}
+
 /* A message did not get in, or not at once. True: it is held. */
 static bool exception(struct offer *o, uint32_t i, struct queue *q, enum put what,
                       enum reason reason)
@@ -240,7 +247,7 @@ static bool exception(struct offer *o, uint32_t i, struct queue *q, enum put wha
     if (o->dedup)
         dedup_undo(q);
     note(o, i, what, reason);
-    if (what == PUT_REFUSED && !o->refuser) {
+    if (what == PUT_REFUSED && is_to_blame(o, q, reason)) {
         o->refuser = q;
         o->refused_for = (uint8_t)reason;
     }

@@ -30,7 +30,7 @@ struct offer {
     bool keeps;                  /* the core's kept messages count */
     uint8_t refused_for;         /* why the refuser did */
     struct msg_origin from;      /* theirs, while keeps */
-    const struct queue *refuser; /* the first that refused a message, or NULL */
+    const struct queue *refuser; /* one that refused a message, or NULL */
 };
 
 /* If the run is one message with an id that counts: note it. */

@@ -18,6 +18,7 @@
 struct internal_outcome {
     uint32_t accepted, answers; /* queues that have it; answers that will come */
     enum reason reason;         /* of those that have it not */
+    bool no_room;               /* REASON_FULL: the store of one of them is, not its own limits */
 };
 struct internal_outcome publish_internal(struct core *c, const struct target *to,
                                          const struct run *run, handle_t letter);

@@ -397,6 +397,8 @@ struct letter {
     char *to; /* a topic, or to_queue: a queue */
     bool to_queue;
     bool accepted;      /* a queue has it */
+    bool no_room;       /* the store of one that has not is full */
+    bool is_back;       /* it was refused once for what passes */
     enum reason reason; /* the worst answer so far */
     uint32_t waits;     /* sent: answers still to come */
     handle_t handle;    /* sent, and somebody waits for what becomes of it; or 0 */

@@ -296,13 +296,6 @@ static bool holds_enough(const struct queue *q)
     return q->backlog->charged >= DURABLE_WINDOW && (q->backlog->inflight || d->delayed_bytes);
 }
 
-/* What was rejected or has expired is in memory until its letter has settled: where those can go
- * nowhere, what is stored would come into memory by and by. */
-static bool has_letters(const struct storage *d)
-{
-    return d->letters >= DURABLE_LETTERS;
-}
-
 static void fetch_exclusive(struct storage *d)
 {
     struct queue *q = d->queue;
@@ -310,7 +303,7 @@ static void fetch_exclusive(struct storage *d)
     int64_t left;
 
     trim_holes(&q->backlog->fifo);
-    if (has_letters(d) || d->w >= deque_first(&d->unstored) || full > d->window / 2 ||
+    if (durable_has_letters(d) || d->w >= deque_first(&d->unstored) || full > d->window / 2 ||
         (d->gap && deque_len(&q->backlog->fifo)))
         return;
     d->gap = false;
@@ -365,7 +358,7 @@ static void fetch_shared(struct storage *d)
     for (uint64_t most = appetite(q, true); queue_ready(q) > most && give_back_one(d);)
         d->news = true; /* as much would be fetched again, if somebody came */
     ready = queue_ready(q);
-    if (!d->news || wanted <= ready || has_letters(d))
+    if (!d->news || wanted <= ready || durable_has_letters(d))
         return;
     d->news = false;
     wanted -= ready;

@@ -150,6 +150,12 @@ static void print_stored(const json_t *q)
                cli_size_text(cli_json_number(json_object_get(q, "shared"), "bytes"), b));
     else if (json_object_get(q, "shared"))
         printf("of all brokers   not known: the store does not answer\n");
+    if (cli_json_number(q, "letters_waiting"))
+        printf("dead letters     %s wait, as they are refused \"%s\", for %s%s\n",
+               cli_count_text(cli_json_number(q, "letters_waiting"), a),
+               cli_json_text(q, "letters_refused"),
+               cli_time_text(cli_json_number(q, "letters_ms"), b),
+               json_object_get(q, "letters_stop") ? ": no more is read from the store" : "");
     if (cli_json_number(q, "damaged"))
         printf("damaged          %s\n", cli_count_text(cli_json_number(q, "damaged"), a));
 }

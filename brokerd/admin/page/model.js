@@ -211,6 +211,7 @@ export class Model {
     const add = (level, text, since) =>
       list.push({ key: `queue ${q.id}`, level, name: label, text, since, queue: q.id, weight: q.depth, blames: 1 });
     if (storeTrouble(q)) add('bad', storeTrouble(q), q.unopened_ms ?? q.unstored_ms);
+    else if (q.letters_waiting) add('bad', lettersWait(q), q.letters_ms);
     else if (q.stuck) add('bad', 'is stuck: full, and its consumers take nothing', q.full_ms);
     else if (q.held) add('bad', `is full: publishers are held in front of it, ${q.overflow}`, q.full_ms);
     else if (q.full_ms !== undefined) add('bad', `is full: ${q.overflow}`, q.full_ms);
@@ -257,6 +258,12 @@ export function storeTrouble(q) {
   if (q.store_refuses === 'full') return `its store (${q.durable}) is full`;
   if (q.store_refuses) return `its store (${q.durable}) takes nothing: ${q.store_refuses}`;
   return q.unstored_ms >= SLOW_MS ? `its store (${q.durable}) does not answer` : '';
+}
+
+// Dead letters that are refused for what passes, and sent again and again.
+export function lettersWait(q) {
+  const stop = q.letters_stop ? '; no more is read from its store' : '';
+  return `has ${q.letters_waiting} dead letters that wait, refused "${q.letters_refused}"${stop}`;
 }
 
 export function webhookState({ state }) {

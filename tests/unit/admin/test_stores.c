@@ -133,7 +133,8 @@ START_TEST(why_names_the_store)
               .unstored = 2,
               .unstored_ms = waits[_i].unstored_ms,
               .store_refuses = waits[_i].refuses,
-              .unopened_ms = waits[_i].unopened ? 77 : -1},
+              .unopened_ms = waits[_i].unopened ? 77 : -1,
+              .letters_ms = -1},
         .store_text = "no right",
         .max_messages = 10,
         .max_bytes = 10,
@@ -153,6 +154,55 @@ START_TEST(why_names_the_store)
 }
 END_TEST
 
+/* What died waits for its letters, and with too many of them so does all the rest. */
+START_TEST(why_names_the_letters) /* _i: too many */
+{
+    struct why *w = calloc(1, sizeof *w);
+    json_t *answer = json_object(), *last;
+
+    w->what = "q";
+    w->queues_n = 1;
+    w->queues[0] = (struct why_queue){
+        .id = 1,
+        .by = BY_NAME,
+        .name = "q",
+        .q = {.name = "q",
+              .depth = 3,
+              .oldest_ms = 2000,
+              .full_ms = -1,
+              .hungry = 1,
+              .store = "journal",
+              .unstored_ms = -1,
+              .unopened_ms = -1,
+              .letters = 12,
+              .letters_ms = 5000,
+              .letters_why = REASON_FULL,
+              .letters_stop = _i},
+        .dead_letter = "queue:dead",
+        .overflow = "reject",
+    };
+    why_explain(w, answer);
+    last = json_object_get(answer, "chain");
+    last = json_array_get(last, json_array_size(last) - 1);
+    ck_assert_str_eq(text(last, "kind"), "dead-letter");
+    ck_assert_str_eq(text(last, "name"), "queue:dead");
+    ck_assert_int_eq(json_integer_value(json_object_get(last, "since_ms")), 5000);
+    ck_assert_str_eq(
+        text(last, "text"),
+        _i ? "dead letters: 12 of \"q\" wait for \"queue:dead\", as the store there is "
+             "full; they are sent again each second; with so many of them the queue reads "
+             "no more from its store"
+           : "dead letters: 12 of \"q\" wait for \"queue:dead\", as the store there is "
+             "full; they are sent again each second");
+    if (_i)
+        ck_assert_str_eq(text(answer, "bottleneck"), "queue:dead");
+    else
+        ck_assert(json_is_null(json_object_get(answer, "bottleneck")));
+    json_decref(answer);
+    free(w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("admin stores");
@@ -164,6 +214,7 @@ int main(void)
     tcase_add_test(tc, stores_are_told);
     tcase_add_test(tc, none_is_told);
     tcase_add_loop_test(tc, why_names_the_store, 0, sizeof waits / sizeof *waits);
+    tcase_add_loop_test(tc, why_names_the_letters, 0, 2);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

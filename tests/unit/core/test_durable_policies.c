@@ -1,4 +1,5 @@
 /* Durable queues: what overflows, expires, dies or repeats; and stores that several nodes share. */
+#include "brokerd/core/inspect.h"
 #include "tests/unit/core/scripted_store.h"
 
 #include <check.h>
@@ -254,7 +255,7 @@ START_TEST(the_letter_waits_for_its_store)
     ck_assert(durable_busy(world.core[0]));
     script_put_done(&other, 1, 1, REASON_NONE);
     script_put_done(&other, 2, 1, REASON_STORE); /* not for good */
-    script_put_done(&other, 3, 1, REASON_FULL);
+    script_put_done(&other, 3, 1, REASON_TOO_LARGE);
     world_run(&world);
     ck_assert_str_eq(script_said(&script), "gone 1+1;gone 3+1;");
     ck_assert_str_eq(dead.got, "1 ");
@@ -272,6 +273,79 @@ START_TEST(the_letter_waits_for_its_store)
     ck_assert_str_eq(script_said(&script), "gone 2+1;");
     ck_assert_str_eq(dead.got, "1 2 ");
     ck_assert_uint_eq(script.queue->backlog->losses->dead_letters, 3);
+    stop();
+}
+END_TEST
+
+static struct inspect_queue look(void)
+{
+    struct inspect_queue q;
+
+    ck_assert(inspect_queue(world.core[0], script.queue->handle, &q));
+    return q;
+}
+
+/* The queue for letters has room, and its store has none: at once, or only when it writes (_i). */
+START_TEST(the_letter_waits_for_room)
+{
+    static struct script other;
+
+    memset(&other, 0, sizeof other);
+    start_with_letters("dead-letter=queue:d");
+    script_adopt(&other, &world, "d", &script_exclusive);
+    publish("1 2");
+    stored(1, 2);
+    script_said(&script);
+    ck_assert_int_eq(look().letters_ms, -1);
+    other.refuse = _i ? 0 : -ENOSPC;
+    core_ack(a.consumer, 1, 2, ACK_REJECT, 0);
+    world_run(&world);
+    if (_i)
+        script_put_done(&other, 1, 2, REASON_FULL);
+    other.refuse = -ENOSPC;
+    world_advance(&world, 5 * LETTER_REST_MS);
+    ck_assert_str_eq(script_said(&script), "");
+    ck_assert_uint_eq(look().letters, 2);
+    ck_assert_int_ge(look().letters_ms, 4 * LETTER_REST_MS);
+    ck_assert_int_eq(look().letters_why, REASON_FULL);
+    ck_assert(!look().letters_stop);
+    ck_assert(!durable_busy(world.core[0])); /* a broker may stop: they wait in their store */
+    script_said(&other);
+    other.refuse = 0;
+    script_answer(&other, STORED_ROOM, 0, 0, REASON_NONE);
+    world_advance(&world, LETTER_REST_MS);
+    script_put_done(&other, _i ? 3 : 1, 2, REASON_NONE);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "gone 1+2;");
+    ck_assert_str_eq(dead.got, "1 2 ");
+    ck_assert_uint_eq(look().letters, 0);
+    ck_assert_int_eq(look().letters_ms, -1);
+    stop();
+}
+END_TEST
+
+/* Its own limits are what the queue for letters is for: what is beyond them is dropped. */
+START_TEST(a_full_queue_for_letters_drops_them)
+{
+    static struct script other;
+    const struct queue_policy *was;
+    struct queue_policy small;
+
+    memset(&other, 0, sizeof other);
+    start_with_letters("dead-letter=queue:d");
+    script_adopt(&other, &world, "d", &script_exclusive);
+    was = other.queue->policy;
+    small = *was;
+    small.max_messages = 1;
+    other.queue->policy = &small;
+    publish("1 2");
+    stored(1, 2);
+    script_said(&script);
+    core_ack(a.consumer, 1, 2, ACK_REJECT, 0);
+    world_run(&world);
+    ck_assert_str_eq(script_said(&script), "gone 2+1;");
+    ck_assert_uint_eq(other.queue->backlog->losses->total[REASON_FULL], 1);
+    other.queue->policy = was;
     stop();
 }
 END_TEST
@@ -307,6 +381,8 @@ START_TEST(no_more_is_fetched_than_letters_may_rest)
         ck_assert_uint_lt(parts, ALL / PART - 1);
     }
     ck_assert_uint_ge(d->letters, DURABLE_LETTERS);
+    ck_assert(look().letters_stop);
+    ck_assert_uint_eq(look().letters, d->letters);
     other.refuse = 0;
     script_answer(&other, STORED_ROOM, 0, 0, REASON_NONE);
     world_advance(&world, LETTER_REST_MS);
@@ -585,6 +661,8 @@ static Suite *suite(void)
     tcase_add_test(tc, a_hold_does_not_cost_time_to_live);
     tcase_add_test(tc, the_original_is_settled_with_its_letter);
     tcase_add_test(tc, the_letter_waits_for_its_store);
+    tcase_add_loop_test(tc, the_letter_waits_for_room, 0, 2);
+    tcase_add_test(tc, a_full_queue_for_letters_drops_them);
     tcase_add_test(tc, no_more_is_fetched_than_letters_may_rest);
     tcase_add_test(tc, nobody_wants_the_letter);
     tcase_add_test(tc, a_repeat_is_accepted_with_what_it_repeats);
