@@ -358,22 +358,53 @@ static bool same_key(const struct dedup_key *a, const struct dedup_key *b)
     return a->hash == b->hash && a->check == b->check;
 }
 
+static uint64_t find_id_in(const struct storage *d, const struct dedup_key *key, uint64_t from,
+                           uint64_t end)
+{
+    for (; from != end; from++) {
+        const struct unstored_id *id = deque_slot(&d->ids, from);
+
+        if (!id->repeats && same_key(&id->key, key))
+            break;
+    }
+    return from;
+}
+
+/* The message with that id, in d->ids, or their end. Who sends all again does so in order: without
+ * a place to begin at, 16,384 repeats would take 134 million looks. */
+static uint64_t find_id(const struct storage *d, const struct dedup_key *key)
+{
+    uint64_t first = deque_first(&d->ids), end = deque_end(&d->ids), at;
+    uint64_t from = d->repeated > first && d->repeated < end ? d->repeated : first;
+
+    at = find_id_in(d, key, from, end);
+    if (at != end)
+        return at;
+    at = find_id_in(d, key, first, from);
+    return at == from ? end : at;
+}
+
 int durable_repeats(struct queue *q, struct dedup_key key, handle_t publisher, uint64_t number)
 {
     struct storage *d = q->backlog->stored;
-    const struct unstored_id repeat = {.seq = deque_end(&d->unstored) - 1,
-                                       .repeats = true,
-                                       .publisher = publisher,
-                                       .number = number,
-                                       .key = key};
+    struct unstored_id repeat = {.seq = deque_end(&d->unstored) - 1,
+                                 .repeats = true,
+                                 .publisher = publisher,
+                                 .number = number,
+                                 .key = key};
 
-    for (uint64_t i = deque_first(&d->ids); i != deque_end(&d->ids); i++) {
-        const struct unstored_id *id = deque_slot(&d->ids, i);
+    uint64_t at = find_id(d, &key);
 
-        if (!id->repeats && same_key(&id->key, &key))
-            return publisher && add_id(d, &repeat) < 0 ? -ENOMEM : 1;
-    }
-    return 0;
+    if (at == deque_end(&d->ids))
+        return 0;
+    d->repeated = at + 1;
+    if (!publisher)
+        return 1;
+    repeat.next = ((struct unstored_id *)deque_slot(&d->ids, at))->next;
+    if (add_id(d, &repeat) < 0)
+        return -ENOMEM;
+    ((struct unstored_id *)deque_slot(&d->ids, at))->next = deque_end(&d->ids) - 1;
+    return 1;
 }
 
 /* ------------------------------------------------------------------------- it is stored */
@@ -411,11 +442,11 @@ static void tell_one(struct telling *t, handle_t publisher, uint64_t number)
 static void forget_id(struct storage *d, const struct unstored_id *of, enum reason reason)
 {
     dedup_forget(d->queue, of->key);
-    for (uint64_t i = deque_first(&d->ids) + 1; i < deque_end(&d->ids); i++) {
+    for (uint64_t i = of->next; i;) {
         struct unstored_id *id = deque_slot(&d->ids, i);
 
-        if (id->repeats && same_key(&id->key, &of->key))
-            id->reason = reason;
+        id->reason = reason;
+        i = id->next;
     }
 }
 

@@ -53,6 +53,7 @@ struct unstored_id {
     handle_t publisher; /* of a repeat */
     uint64_t number;
     enum reason reason; /* of a repeat: the message was refused for it */
+    uint64_t next; /* in `ids`: the last repeat of it, or the one before this; 0: there is none */
     struct dedup_key key;
 };
 
@@ -84,9 +85,10 @@ struct storage {
     uint64_t window;     /* bytes that it may have; DURABLE_WINDOW */
     uint64_t away_n, away_bytes;            /* only in the store */
     uint64_t unstored_bytes, delayed_bytes; /* payload */
-    struct deque unstored;    /* struct unstored, by number; first: `stored`, end: `next` */
-    struct deque ids;         /* struct unstored_id */
-    struct topic *topic;      /* of the last message fetched, or NULL */
+    struct deque unstored; /* struct unstored, by number; first: `stored`, end: `next` */
+    struct deque ids;      /* struct unstored_id */
+    uint64_t repeated;     /* in `ids`: after the last that was repeated; repeats come in order */
+    struct topic *topic;   /* of the last message fetched, or NULL */
     struct store_facts known; /* shared: how it stood when the store told last */
     unsigned letters;         /* dead letters of it that are on their way, or rest; of those */
     unsigned letters_back;    /* were refused for what passes, and are sent again and again */

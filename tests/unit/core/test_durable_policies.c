@@ -466,6 +466,35 @@ START_TEST(a_refused_one_is_no_repeat)
 }
 END_TEST
 
+/* Who sends all again while the store thinks hears the same of each and its repeats; in whichever
+ * order they come. */
+START_TEST(many_are_refused_with_their_repeats)
+{
+    enum { MANY = 16000 };
+    char id[24];
+
+    start("", 10);
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(id, sizeof id, "%u", i);
+        publish_with("x", id, 0);
+    }
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(id, sizeof id, "%u", i);
+        publish_with("x", id, 0);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        publish_with("x", (const char *const[]){"7", "3", "7"}[i], 0);
+    ck_assert_uint_eq(deque_len(&script.queue->backlog->stored->unstored), MANY);
+    script_put_done(&script, 1, MANY / 2, REASON_STORE);
+    world_run(&world);
+    ck_assert_uint_eq(pub.refused, MANY / 2);
+    stored(MANY / 2 + 1, MANY / 2);
+    ck_assert_uint_eq(pub.refused, MANY + 3);
+    ck_assert_uint_eq(pub.accepted, MANY);
+    stop();
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------------- shared */
 
 static void start_shared(const char *settings, uint64_t credit)
@@ -668,6 +697,7 @@ static Suite *suite(void)
     tcase_add_test(tc, a_repeat_is_accepted_with_what_it_repeats);
     tcase_add_test(tc, a_repeat_that_nobody_hears_of_is_not_remembered);
     tcase_add_test(tc, a_refused_one_is_no_repeat);
+    tcase_add_test(tc, many_are_refused_with_their_repeats);
     suite_add_tcase(s, tc);
     tc = tcase_create("shared");
     tcase_add_test(tc, no_more_is_taken_than_consumers_take);
