@@ -297,38 +297,60 @@ static enum reason put_run(struct storage *d, const struct run *run, const struc
     return put(d, &one, from, key);
 }
 
+/* At most *n from i on, in one call; *n: so many were, or would have been. REASON_NONE: they are
+ * put; *ret_why: why no more could be. */
+static enum reason put_some(struct storage *d, struct offer *o, uint32_t i, bool beyond,
+                            uint32_t *n, enum reason *ret_why)
+{
+    struct queue *q = d->queue;
+    struct msg_origin from = {o->topic, o->run->type, o->id + i, o->time_ms, q->core->now_ms};
+    uint32_t most = *n, k = 0;
+    struct run part;
+
+    *ret_why = REASON_NONE;
+    for (; k < most; k++) {
+        uint32_t len = o->run->v[i + k].len;
+        struct msg *m = NULL;
+
+        *ret_why = judge(d, len, beyond);
+        if (*ret_why != REASON_NONE)
+            break;
+        if (is_for_window(d, len)) /* without memory it is fetched */
+            m = offer_keep(o, i + k);
+        if (add(d, m, len, o->publisher, o->first + i + k) < 0) {
+            *ret_why = REASON_MEMORY;
+            break;
+        }
+    }
+    *n = k;
+    if (!k)
+        return *ret_why;
+    part = run_part(o->run, i, k);
+    return put_run(d, &part, &from, o->dedup ? &o->id_key : NULL);
+}
+
+/* The store does not say which one is too large for it: half of them are tried, and half of those.
+ */
 uint32_t durable_put(struct queue *q, struct offer *o, uint32_t i, bool beyond,
                      enum reason *ret_why)
 {
     struct storage *d = q->backlog->stored;
-    struct msg_origin from = {o->topic, o->run->type, o->id + i, o->time_ms, q->core->now_ms};
-    enum reason why = REASON_NONE, put_why;
-    uint32_t n = 0;
-    struct run part;
+    uint32_t all = o->run->n - i, done = 0, most = all;
 
-    for (; i + n < o->run->n; n++) {
-        uint32_t len = o->run->v[i + n].len;
-        struct msg *m = NULL;
+    for (*ret_why = REASON_NONE; *ret_why == REASON_NONE && done < all;) {
+        uint32_t n = all - done < most ? all - done : most;
+        enum reason why = put_some(d, o, i + done, beyond, &n, ret_why);
 
-        why = judge(d, len, beyond);
-        if (why != REASON_NONE)
-            break;
-        if (is_for_window(d, len)) /* without memory it is fetched */
-            m = offer_keep(o, i + n);
-        if (add(d, m, len, o->publisher, o->first + i + n) < 0) {
-            why = REASON_MEMORY;
-            break;
+        if (why == REASON_TOO_LARGE && n > 1) {
+            most = n / 2;
+            *ret_why = REASON_NONE;
+        } else if (why != REASON_NONE) {
+            *ret_why = why;
+        } else {
+            done += n;
         }
     }
-    *ret_why = why;
-    if (!n)
-        return 0;
-    part = run_part(o->run, i, n);
-    put_why = put_run(d, &part, &from, o->dedup ? &o->id_key : NULL);
-    if (put_why == REASON_NONE)
-        return n;
-    *ret_why = put_why;
-    return 0;
+    return done;
 }
 
 enum reason durable_put_held(struct queue *q, const struct held *h, bool beyond)

@@ -20,7 +20,8 @@ struct script {
     struct store base;
     struct queue *queue;
     char said[4096];
-    int refuse; /* put() answers so */
+    int refuse;       /* put() answers so */
+    uint32_t largest; /* a longer one is too large; 0: none is */
     bool is_open;
     uint64_t fetch_from, fetch_n; /* of the last fetch */
     uint64_t next;                /* shared: the number that the next put gets */
@@ -78,6 +79,9 @@ static inline int script_put(struct store_queue *q, uint64_t first, const struct
     script_say(s, "put %llu+%u;", (unsigned long long)first, run->n);
     if (s->refuse)
         return s->refuse;
+    for (uint32_t i = 0; s->largest && i < run->n; i++)
+        if (run->v[i].len > s->largest)
+            return -EMSGSIZE;
     for (uint32_t i = 0; i < run->n; i++) {
         const struct msg_view *v = &run->v[i];
         uint64_t seq = s->base.ops->shared ? s->next++ : first + i;

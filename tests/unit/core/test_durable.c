@@ -183,6 +183,26 @@ START_TEST(put_that_fails)
 }
 END_TEST
 
+/* One of many is too large for its store: the others are nothing to it, wherever it is. */
+START_TEST(one_that_is_too_large) /* _i: which */
+{
+    static const char *const texts[] = {"large 2 3 4 5 6 7", "1 2 3 large 5 6 7",
+                                        "1 2 3 4 5 6 large", "1 2 large 4 large 6 7"};
+    static const char *const got[] = {"2 3 4 5 6 7 ", "1 2 3 5 6 7 ", "1 2 3 4 5 6 ", "1 2 4 6 7 "};
+    unsigned larges = _i == 3 ? 2 : 1;
+
+    start("max-inflight=100");
+    script.largest = 4;
+    publish(texts[_i]);
+    script_put_done(&script, 1, 7 - larges, REASON_NONE);
+    world_run(&world);
+    ck_assert_uint_eq(pub.refused, larges);
+    ck_assert_uint_eq(pub.accepted, 7 - larges);
+    ck_assert_str_eq(a.got, got[_i]);
+    stop();
+}
+END_TEST
+
 START_TEST(held_for_a_busy_store_and_no_longer)
 {
     start("max-messages=2 overflow=reject");
@@ -631,6 +651,7 @@ static Suite *suite(void)
     tcase_add_test(tc, what_is_refused_is_told_and_its_number_stays_unused);
     tcase_add_test(tc, whoever_publishes_to_several_hears_when_all_have_it);
     tcase_add_loop_test(tc, put_that_fails, 0, sizeof cases / sizeof *cases);
+    tcase_add_loop_test(tc, one_that_is_too_large, 0, 4);
     tcase_add_test(tc, held_for_a_busy_store_and_no_longer);
     tcase_add_loop_test(tc, held_on_when_room_is_used_up, 0, 3);
     tcase_add_test(tc, a_hold_that_the_store_does_not_end_is_refused_for_it);
