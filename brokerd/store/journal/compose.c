@@ -283,18 +283,20 @@ static enum step settle_range(struct journal *j, const struct stored_queue *kept
     return segment ? add_settled(j, kept, how, segment, run, last + 1) : STEP_DONE;
 }
 
-/* A range of them is unusual: most come back one by one. */
+/* A range of them is unusual: most come back one by one. *seq: where it begins, and how far it
+ * came.
+ */
 static enum step returned(struct journal *j, const struct stored_queue *kept,
-                          const struct store_settlement *s)
+                          const struct store_settlement *s, uint64_t *seq)
 {
     const struct place *p;
-    uint64_t seq = s->seq;
 
-    while ((p = places_next_waiting(&kept->places, &seq)) != NULL && seq - s->seq < s->count) {
+    for (; (p = places_next_waiting(&kept->places, seq)) != NULL && *seq - s->seq < s->count;
+         (*seq)++) {
         enum step step = add(j, &(struct record){.kind = RECORD_RETURNED,
                                                  .queue = kept->number,
                                                  .segment = p->segment,
-                                                 .seq = seq++,
+                                                 .seq = *seq,
                                                  .attempts = s->attempts,
                                                  .due_ms = s->due_ms});
 
@@ -316,28 +318,43 @@ static bool must_wait(const struct journal *j, const struct store_queue *q, uint
     return q->put_in == j->log.serial && end > q->kept->next;
 }
 
-static enum step settle(struct journal *j, const struct op *op)
+static enum step settle_one(struct journal *j, const struct op *op,
+                            const struct store_settlement *s, uint64_t *seq)
+{
+    struct store_queue *q = op->q;
+    enum step step;
+    uint64_t n = 0;
+
+    if (must_wait(j, q, s->seq + s->count) || j->log.used >= BATCH_MAX)
+        return STEP_END;
+    if (s->verb == SETTLE_RETURNED)
+        step = returned(j, q->kept, s, seq);
+    else
+        step = settle_range(j, q->kept, settling(q->kept, op->token == 0), *seq, s->seq + s->count,
+                            &n);
+    j->batch.settlements += n;
+    q->settled_in = j->log.serial;
+    return step;
+}
+
+/* What is on disk of an op that no batch or segment has room for at once is not said again: what
+ * came back would be, for it looks as before. */
+static enum step settle(struct journal *j, struct op *op)
 {
     const struct store_settlement *s = (const struct store_settlement *)(const void *)op->data;
-    struct store_queue *q = op->q;
 
-    if (!q->kept || q->kept->gone)
+    if (!op->q->kept || op->q->kept->gone)
         return STEP_DONE;
-    for (uint32_t i = 0; i < op->n; i++, s++) {
-        uint64_t n = 0;
-        enum step step;
+    for (uint64_t i = op->bytes; i < op->n; i++) {
+        uint64_t seq = i == op->bytes && op->first ? op->first : s[i].seq;
+        enum step step = settle_one(j, op, &s[i], &seq);
 
-        if (must_wait(j, q, s->seq + s->count) || j->log.used >= BATCH_MAX)
-            return STEP_END;
-        if (s->verb == SETTLE_RETURNED)
-            step = returned(j, q->kept, s);
-        else
-            step = settle_range(j, q->kept, settling(q->kept, op->token == 0), s->seq,
-                                s->seq + s->count, &n);
-        j->batch.settlements += n;
-        q->settled_in = j->log.serial;
-        if (step != STEP_DONE)
-            return step;
+        if (step == STEP_DONE)
+            continue;
+        j->settling = op;
+        j->settling_at = i;
+        j->settling_seq = seq;
+        return step;
     }
     return STEP_DONE;
 }
@@ -380,7 +397,8 @@ static void let_go(struct journal *j, const struct op *op)
     const struct store_settlement *s = (const struct store_settlement *)(const void *)op->data;
     const struct stored_queue *kept = op->q->kept;
 
-    for (uint32_t i = 0; kept && !kept->gone && i < op->n; i++, s++) {
+    s += op->bytes;
+    for (uint64_t i = op->bytes; kept && !kept->gone && i < op->n; i++, s++) {
         struct settling how = s->verb == SETTLE_RETURNED
                                   ? (struct settling){.kind = RECORD_RETURNED}
                                   : settling(kept, op->token == 0);
@@ -495,8 +513,17 @@ static bool same_definition(const struct stored_queue *kept, const struct record
            kept->wishes_n == r->wishes.n && memcmp(kept->definition, r->name.p, n) == 0;
 }
 
+/* It is defined so on disk already, and this batch does not say otherwise. */
+static bool is_defined(const struct journal *j, const struct stored_queue *kept,
+                       const struct record *r)
+{
+    return kept->writing != j->log.serial && same_definition(kept, r);
+}
+
 static enum step redefine(struct journal *j, const struct stored_queue *kept, struct record *r)
 {
+    if (is_defined(j, kept, r))
+        return STEP_DONE;
     r->queue = kept->number;
     r->segment = kept->first;
     r->seq = kept->next;
@@ -533,7 +560,7 @@ static enum step open_queue(struct journal *j, unsigned w, struct op *op)
         a.reason = REASON_STORE;
     else if (!q->kept)
         step = make_queue(j, q, &r);
-    else if (!same_definition(q->kept, &r))
+    else
         step = redefine(j, q->kept, &r);
     if (step == STEP_DONE)
         later(j, w, op, &a);
@@ -671,6 +698,7 @@ static void forget(struct journal *j)
     j->reading_bytes = 0;
     j->purging = NULL;
     j->purged = 0;
+    j->settling = NULL;
     j->batch = (struct batch_counts){0};
 }
 
@@ -707,6 +735,10 @@ void compose_done(struct journal *j)
 {
     if (j->purging)
         j->purging->bytes += j->purged;
+    if (j->settling) {
+        j->settling->bytes = j->settling_at;
+        j->settling->first = j->settling_seq;
+    }
     (void)next_op(j);
     while (j->head != j->at) {
         struct parcel *p = j->head;

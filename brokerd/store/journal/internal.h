@@ -63,8 +63,9 @@ struct op {
     uint32_t n;
     struct store_queue *q;
     uint64_t first; /* put: number of the first. fetch, peek: from. purge: upto. open, define: how
-                     * long to retain. rewind: to which number or time; `n` is enum rewind_to */
-    uint64_t bytes; /* put: of payload. fetch: about so many */
+                     * long to retain. rewind: to which number or time; `n` is enum rewind_to.
+                     * settle: the number to go on at, or 0 */
+    uint64_t bytes; /* put: of payload. fetch: about so many. settle: so many of `n` are on disk */
     uint64_t token; /* settle: 1, not to be retained */
     uint8_t data[];
 };
@@ -300,6 +301,8 @@ struct journal {
     uint64_t reading_bytes;
     struct op *purging; /* of this batch, of which so many: */
     uint64_t purged;
+    struct op *settling; /* it ends with a part of that, which goes on at: */
+    uint64_t settling_at, settling_seq;
     struct batch_counts batch;
     uint64_t need;    /* COMPOSED_ROLL: bytes of records that the next segment needs */
     bool spare_ready; /* there is a next segment's file */

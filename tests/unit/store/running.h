@@ -33,6 +33,7 @@ struct r_queue {
     uint8_t attempts[R_SEQS];
     uint64_t live;                 /* stored, not settled */
     unsigned opened, rooms, found; /* answers so far */
+    char wish[16];                 /* when it was found */
     enum reason open_reason;
     struct store_facts facts; /* as it was last told */
     uint64_t lost, purged, token;
@@ -193,8 +194,11 @@ static inline void r_stored(void *ctx, unsigned worker, const struct stored *a)
     case STORED_FOUND:
         ck_assert_uint_eq(worker, 0);
         for (unsigned i = 0; i < R_QUEUES; i++)
-            if (slice_eq(a->def.name, slice_str(r->queue[i].name)))
+            if (slice_eq(a->def.name, slice_str(r->queue[i].name))) {
                 r->queue[i].found++;
+                (void)snprintf(r->queue[i].wish, sizeof r->queue[i].wish, "%.*s",
+                               (int)a->def.wishes.n, (const char *)a->def.wishes.p);
+            }
         break;
     case STORED_ALL_FOUND:
         r->all_found++;

@@ -370,6 +370,76 @@ START_TEST(removed)
 }
 END_TEST
 
+/* Records so far, and sure to be all of what was said. */
+static uint64_t records(void)
+{
+    r_ask(&r, 0);
+    r_ask(&r, 0); /* facts are told after answers */
+    return journal_facts(r.journal).records;
+}
+
+static void define(const char *wish)
+{
+    static const struct queue_policy policy;
+    const struct store_open o = {.def = {slice_str(r.queue[0].name),
+                                         SLICE("\x03"
+                                               "a/b"),
+                                         slice_str(wish)},
+                                 .policy = &policy};
+
+    r.store[0]->ops->define(r.queue[0].q, &o);
+}
+
+/* Who reloads says all again. */
+START_TEST(defined_as_it_was)
+{
+    uint64_t before;
+
+    r_init(&r, 65536, 0);
+    r_open_queue(&r, 0);
+    put_n(0, 3, 100);
+    before = records();
+    define("wish");
+    define("wish");
+    ck_assert_uint_eq(records(), before);
+    define("other");
+    ck_assert_uint_eq(records(), before + 1);
+    define("wish"); /* to and fro in one turn */
+    define("other");
+    ck_assert_uint_eq(records(), before + 3);
+    r_stop(&r);
+    ck_assert_msg(r_begin(&r) == 0, "%s", r.text);
+    ck_assert_str_eq(r.queue[0].wish, "other");
+    r_open_queue(&r, 0);
+    r_check(&r, 0);
+    r_fini(&r);
+}
+END_TEST
+
+/* More comes back in one turn than a segment takes: each is said once. */
+START_TEST(more_returns_than_a_segment_takes)
+{
+    enum { ALL = 4000 };
+    uint64_t before;
+    uint32_t segments;
+
+    r_init(&r, 65536, 0);
+    r_open_queue(&r, 0);
+    put_n(0, ALL, 10);
+    before = records();
+    segments = journal_facts(r.journal).segments;
+    for (uint64_t seq = 1; seq <= ALL; seq++)
+        r_return(&r, 0, seq, 99000 + (int64_t)seq);
+    r_until(&r, !r_busy(&r));
+    ck_assert_uint_le(records(), before + ALL + 10); /* lists, definitions */
+    ck_assert_uint_le(journal_facts(r.journal).segments, segments + 4);
+    r_check(&r, 0);
+    reopen();
+    r_check(&r, 0);
+    r_fini(&r);
+}
+END_TEST
+
 START_TEST(larger_than_a_segment)
 {
     r_init(&r, 8192, 0);
@@ -753,6 +823,8 @@ int main(void)
     tcase_add_test(tc, cleared_and_kept);
     tcase_add_test(tc, facts_after_a_purge);
     tcase_add_test(tc, removed);
+    tcase_add_test(tc, defined_as_it_was);
+    tcase_add_test(tc, more_returns_than_a_segment_takes);
     tcase_add_test(tc, larger_than_a_segment);
     tcase_add_test(tc, too_much_on_its_way);
     tcase_add_loop_test(tc, disk_use_follows, 0, 3);
