@@ -113,13 +113,17 @@ static uint64_t that_fit(struct slice records, uint64_t most, uint32_t *ret_n,
     return used;
 }
 
+/* The segment was made for what does not fit else. */
+static bool is_fresh(const struct journal *j)
+{
+    return j->log.end == SEGMENT_HEAD && !j->log.records;
+}
+
 /* So much may be put now, a definition aside. A part of the segment is left for settlements as long
  * as there is no other one for them. */
 static uint64_t room_for_puts(const struct journal *j, const struct stored_queue *kept)
 {
-    bool fresh =
-        j->log.end == SEGMENT_HEAD && !j->log.records; /* made for what does not fit else */
-    uint64_t reserve = j->spare_ready || fresh ? 0 : j->catalog.segments.segment_bytes / 4;
+    uint64_t reserve = j->spare_ready || is_fresh(j) ? 0 : j->catalog.segments.segment_bytes / 4;
     uint64_t taken = reserve + log_definition_size(&j->log, kept), room = log_room(&j->log);
     uint64_t left = j->log.used < BATCH_MAX ? BATCH_MAX - j->log.used : 0;
 
@@ -204,10 +208,19 @@ static enum step put(struct journal *j, unsigned w, const struct op *op)
 
 enum { RANGE_MAX = 1 << 20 };
 
+/* Without room for anything else a queue can still be removed. */
+static bool is_for_removals(const struct journal *j, const struct record *r)
+{
+    return j->mode == COMPOSE_NO_PUTS && r->kind != RECORD_GONE && !is_fresh(j) &&
+           log_room(&j->log) < record_size(r) +
+                                   most_to_define(catalog_queue(&j->catalog, r->queue)) +
+                                   REMOVAL_BYTES;
+}
+
 static enum step add(struct journal *j, const struct record *r)
 {
     for (;;) {
-        int status = log_add(&j->log, r);
+        int status = is_for_removals(j, r) ? -ENOSPC : log_add(&j->log, r);
 
         if (status == 0)
             return STEP_DONE;
@@ -728,6 +741,52 @@ static void drop_held(struct journal *j)
     if (!j->held) {
         j->held_end = &j->held;
         j->unrecorded = false;
+    }
+}
+
+static bool is_unremoved(const struct held *h)
+{
+    return h->op.kind == OP_REMOVE && h->op.q->kept && !h->op.q->kept->gone;
+}
+
+/* Its other ops that wait find no queue, and so they end. */
+static bool remove_queue(struct journal *j, struct store_queue *q)
+{
+    struct stored_queue *kept = q->kept;
+    const struct record r = {
+        .kind = RECORD_GONE, .queue = kept->number, .segment = kept->first, .last = j->log.segment};
+    uint64_t hash = hash_name(name_of(kept));
+
+    if (log_add(&j->log, &r) < 0 || journal_commit(j) < 0) {
+        log_drop(&j->log);
+        return false;
+    }
+    index_del(&j->names, hash, kept);
+    if (kept->open == q)
+        kept->open = NULL;
+    q->kept = NULL;
+    j->sweep.look = true;
+    return true;
+}
+
+void compose_removals(struct journal *j)
+{
+    for (struct held *h = j->held; h; h = h->next)
+        if (is_unremoved(h) && !remove_queue(j, h->op.q))
+            return;
+}
+
+void compose_tell_unremoved(struct journal *j)
+{
+    for (const struct held *h = j->held; h; h = h->next) {
+        struct slice name = is_unremoved(h) ? name_of(h->op.q->kept) : (struct slice){0};
+
+        if (name.n)
+            journal_tell(
+                j, JOURNAL_UNRECORDED,
+                "queue \"%.*s\" was deleted, and there is no room to record it: it will be "
+                "there again at the next start",
+                (int)name.n, (const char *)name.p);
     }
 }
 

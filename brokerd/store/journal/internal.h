@@ -37,7 +37,9 @@ enum {
     RETRY_MS = 100,          /* with a full disk */
     SWEEP_BYTES = 256 << 10, /* a step of clearing */
     HELD_BYTES = 1 << 20, /* of what waits for a full disk; settlements beyond are not recorded */
-    PUT_SLACK = 256       /* bytes of heads, definitions .. that a put may cost besides */
+    REMOVAL_BYTES =
+        1024,       /* of the last segment, for removals when there is room for nothing else */
+    PUT_SLACK = 256 /* bytes of heads, definitions .. that a put may cost besides */
 };
 
 /* ------------------------------------------------------------------- from a worker to the thread
@@ -373,6 +375,11 @@ void compose_hold(struct journal *j, unsigned worker, const struct op *op);
 void compose_rewind(struct journal *j);
 /* It is on disk. */
 void compose_done(struct journal *j);
+/* Queues that are removed and wait go before all else that waits, one by one, as far as there is
+ * room: that makes some. */
+void compose_removals(struct journal *j);
+/* Those that are still waiting will be there again at the next start: tell so. */
+void compose_tell_unremoved(struct journal *j);
 bool compose_pending(const struct journal *j);
 
 /* The queue of that name; NULL. */

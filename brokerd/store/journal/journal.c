@@ -257,6 +257,8 @@ void journal_free(struct journal *j)
     free_unread(atomic_load(&j->parcels));
     for (struct held *h = j->held, *next; h; h = next) {
         next = h->next;
+        if (h->op.kind == OP_CLOSE || h->op.kind == OP_REMOVE) /* nobody was told to */
+            free(h->op.q);
         free(h);
     }
     sweep_fini(&j->sweep);

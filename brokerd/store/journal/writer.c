@@ -302,6 +302,8 @@ static void round_of_all(struct journal *j)
     write_batch(j);
     read_all(j);
     compose_done(j);
+    if (j->held)
+        compose_removals(j);
     if (++j->rounds % LOOK_ROUNDS == 0)
         j->sweep.look = true;
     j->sweep.look_idle = true;
@@ -490,6 +492,7 @@ static bool work(struct journal *j, bool stopping)
 void *journal_thread(void *arg)
 {
     struct journal *j = arg;
+    uint64_t tried = UINT64_MAX; /* the end: bytes written when that was tried last */
 
     j->last_ms = journal_clock_ms();
     (void)look_at_spare(j);
@@ -504,8 +507,13 @@ void *journal_thread(void *arg)
 
         if (work(j, stopping))
             continue;
-        if (stopping && !atomic_load(&j->parcels))
-            break;
+        if (stopping && !atomic_load(&j->parcels)) {
+            if (!j->held || tried == j->facts.bytes)
+                break;
+            tried = j->facts.bytes;
+            j->retry_ms = 0; /* what waits for room is tried, as long as it finds some */
+            continue;
+        }
         if (j->sweep.look_idle) {
             j->sweep.look_idle = false;
             j->sweep.look = true;
@@ -516,6 +524,7 @@ void *journal_thread(void *arg)
             seal(j);
         nap(j, now_ms);
     }
+    compose_tell_unremoved(j);
     seal(j);
     journal_publish(j);
     return NULL;

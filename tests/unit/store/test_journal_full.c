@@ -165,6 +165,73 @@ START_TEST(more_than_may_wait)
 }
 END_TEST
 
+static void remove_queue(unsigned i)
+{
+    struct r_queue *q = &r.queue[i];
+
+    r.store[q->worker]->ops->close(q->q, true);
+    q->q = NULL;
+    r_until(&r, !r_busy(&r));
+}
+
+/* A queue that is deleted while nothing can be written: a stop tries it once more; with _i in vain,
+ * and says so. */
+START_TEST(removed_at_the_end)
+{
+    r_init(&r, 8192, 0);
+    r_open_queue(&r, 0);
+    r_open_queue(&r, 1);
+    for (unsigned i = 0; i < 20; i++)
+        ck_assert_int_eq(r_put(&r, i % 2, 100), 0);
+    r_until(&r, r.queue[0].answered == 10 && r.queue[1].answered == 10);
+    atomic_store(&full, true);
+    r_settle(&r, 0, 1, 1);
+    remove_queue(1);
+    atomic_store(&full, _i);
+    r_stop(&r);
+    atomic_store(&full, false);
+    ck_assert_msg(r_begin(&r) == 0, "%s", r.text);
+    ck_assert_uint_eq(r.queue[0].found, 1);
+    ck_assert_uint_eq(r.queue[1].found, (unsigned)_i);
+    ck_assert((strstr(r.events, "queue \"q1\" was deleted") != NULL) == _i);
+    r_fini(&r);
+}
+END_TEST
+
+/* There is no next segment, and this one is used up by what comes back: a queue can be deleted all
+ * the same, and its files go. */
+START_TEST(removed_with_a_full_disk)
+{
+    struct r_queue *q = &r.queue[0];
+    unsigned queues;
+
+    r_init(&r, 8192, 0);
+    r_open_queue(&r, 0);
+    r_open_queue(&r, 1);
+    for (unsigned i = 0; i < 10; i++)
+        ck_assert_int_eq(r_put(&r, 0, 100), 0);
+    r_until(&r, q->answered == 10);
+    atomic_store(&largest, 1);
+    while (r_put(&r, 1, 100) == 0) /* until the thread has seen that there is no more */
+        r_until(&r, r.queue[1].answered == r.queue[1].next - 1);
+    queues = (unsigned)journal_facts(r.journal).queues;
+    while (!journal_facts(r.journal).unrecorded) { /* the test's time ends it */
+        for (uint64_t seq = 1; seq <= 10; seq++)
+            r_return(&r, 0, seq, 99000);
+        r_flush(&r);
+    }
+    remove_queue(1);
+    while (journal_facts(r.journal).queues == queues)
+        sched_yield();
+    r_stop(&r);
+    atomic_store(&largest, 0);
+    ck_assert_msg(r_begin(&r) == 0, "%s", r.text);
+    ck_assert_uint_eq(r.queue[0].found, 1);
+    ck_assert_uint_eq(r.queue[1].found, 0);
+    r_fini(&r);
+}
+END_TEST
+
 /* Who was killed with a full disk can start: consumers are served, and make room. */
 START_TEST(a_start_on_a_full_disk)
 {
@@ -204,6 +271,8 @@ int main(void)
     tcase_add_test(tc, all_at_once);
     tcase_add_test(tc, more_than_may_wait);
     tcase_add_test(tc, a_start_on_a_full_disk);
+    tcase_add_loop_test(tc, removed_at_the_end, 0, 2);
+    tcase_add_test(tc, removed_with_a_full_disk);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }
