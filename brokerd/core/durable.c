@@ -63,28 +63,6 @@ void durable_not_opened(struct storage *d, const char *text)
         offer_end_holds(d->queue, REASON_STORE);
 }
 
-void durable_begin(struct queue *q, const struct store_facts *f)
-{
-    struct storage *d = q->backlog->stored;
-
-    deque_start_at(&d->unstored, d->shared ? 1 : f->next);
-    d->open = d->news = true;
-    d->busy = false;
-    set_trouble(d, NULL);
-    heap_remove(&q->core->timers, &d->timer.node);
-    d->known = *f;
-    if (!d->shared) {
-        d->w = f->messages ? f->first : f->next;
-        d->away_n = f->messages;
-        d->away_bytes = f->bytes;
-        q->backlog->waiting += f->messages;
-        q->backlog->unready_n += f->messages;
-        q->backlog->bytes += f->bytes;
-    }
-    durable_touch(d);
-    offer_admit(q);
-}
-
 void durable_hand_over(struct storage *d)
 {
     if (d->settlements_n && d->at)
@@ -115,16 +93,44 @@ static struct unstored_id *first_id(const struct storage *d)
     return deque_len(&d->ids) ? deque_slot(&d->ids, deque_first(&d->ids)) : NULL;
 }
 
-void durable_forget(struct storage *d)
+void durable_stand(struct storage *d, uint64_t w, uint64_t messages, uint64_t bytes)
 {
     struct backlog *b = d->queue->backlog;
 
-    d->w = d->rewinds ? 0 : deque_first(&d->unstored);
+    d->w = d->rewinds ? 0 : w;
     d->gap = false;
-    d->away_n = d->away_bytes = d->delayed_bytes = 0;
-    b->waiting = b->unready_n = durable_unstored(d);
-    b->bytes = d->unstored_bytes;
+    d->fixed = d->delayed_bytes = 0;
+    d->away_n = messages;
+    d->away_bytes = bytes;
+    b->waiting = b->unready_n = messages + durable_unstored(d);
+    b->bytes = bytes + d->unstored_bytes;
     durable_touch(d);
+}
+
+void durable_stand_as(struct storage *d, const struct store_facts *f)
+{
+    durable_stand(d, f->messages ? f->first : f->next, f->messages, f->bytes);
+}
+
+void durable_forget(struct storage *d)
+{
+    durable_stand(d, deque_first(&d->unstored), 0, 0);
+}
+
+void durable_begin(struct queue *q, const struct store_facts *f)
+{
+    struct storage *d = q->backlog->stored;
+
+    deque_start_at(&d->unstored, d->shared ? 1 : f->next);
+    d->open = d->news = true;
+    d->busy = false;
+    set_trouble(d, NULL);
+    heap_remove(&q->core->timers, &d->timer.node);
+    d->known = *f;
+    if (!d->shared)
+        durable_stand_as(d, f);
+    durable_touch(d);
+    offer_admit(q);
 }
 
 void durable_close(struct queue *q, bool remove)

@@ -129,6 +129,14 @@ void durable_stored(struct queue *q, const struct stored *a);
  * is told nothing (queue_purge() calls this, and whoever purges asks the store to). */
 void durable_forget(struct storage *d);
 
+/* It is opened, purged, or goes on elsewhere: where it stands then is set here only. Nothing that
+ * is stored is in memory, `messages` are only in the store, and number `w` is fetched next
+ * (exclusive; while it is to go on elsewhere: none). Unstored ones are as they were. */
+void durable_stand(struct storage *d, uint64_t w, uint64_t messages, uint64_t bytes);
+
+/* The same as the store says. */
+void durable_stand_as(struct storage *d, const struct store_facts *f);
+
 /* ----------------------------------------------------------------------------------- offers */
 
 /* Put the messages of an offer from i on, as many in a row as store, limits and budget allow, in

@@ -59,12 +59,7 @@ static void leave_memory(struct storage *d)
     uint64_t n = b->waiting - durable_unstored(d), bytes = b->bytes - d->unstored_bytes;
 
     queue_forget(d->queue); /* `w` is 0 from now on: what gets stored is away, too */
-    d->away_n = n;
-    d->away_bytes = bytes;
-    b->waiting += n;
-    b->unready_n += n;
-    b->bytes += bytes;
-    d->fixed = 0;
+    durable_stand(d, 0, n, bytes);
 }
 
 int replay_begin(struct tap *t, const struct replay *r)
@@ -87,18 +82,7 @@ int replay_begin(struct tap *t, const struct replay *r)
     return 0;
 }
 
-/* It stands as the store says. All that was put before is answered. */
-static void stand(struct storage *d, const struct store_facts *f)
-{
-    struct backlog *b = d->queue->backlog;
-
-    d->w = f->messages ? f->first : f->next;
-    d->away_n = f->messages;
-    d->away_bytes = f->bytes;
-    b->waiting = b->unready_n = f->messages + durable_unstored(d);
-    b->bytes = f->bytes + d->unstored_bytes;
-}
-
+/* All that was put before is answered. */
 void replay_take(struct queue *q, const struct stored *a)
 {
     struct tap *t = slots_get(&q->core->slots, SLOT_TAP, a->token);
@@ -107,12 +91,11 @@ void replay_take(struct queue *q, const struct stored *a)
 
     if (!d->rewinds)
         return;
-    d->w = 1; /* all that there is, wherever it begins */
+    d->rewinds--; /* if not the last, who asked has gone, and another has asked since */
     if (a->reason == REASON_NONE)
-        stand(d, &a->facts);
-    if (--d->rewinds) /* who asked has gone, and another has asked since */
-        d->w = 0;
-    durable_touch(d);
+        durable_stand_as(d, &a->facts);
+    else /* all that there is, wherever it begins */
+        durable_stand(d, 1, d->away_n, d->away_bytes);
     if (!t)
         return;
     if (a->reason != REASON_NONE) {
