@@ -60,6 +60,7 @@ _broker() {
         "pub --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         "sub --ack") mapfile -t COMPREPLY < <(compgen -W "auto manual" -- "$word"); return ;;
         "sub --overflow") mapfile -t COMPREPLY < <(compgen -W "block drop-oldest drop-newest reject disconnect" -- "$word"); return ;;
+        "sub --set") compopt -o nospace; mapfile -t COMPREPLY < <(compgen -W "from= max-bytes= message-ttl= block-timeout= block-fallback= ack-timeout= max-deliveries= max-inflight= dead-letter= expires= dedup-window= dedup-max= durable= retain=" -- "$word"); return ;;
         "request --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         "stream --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         "channel --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;

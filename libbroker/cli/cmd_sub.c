@@ -17,6 +17,10 @@ struct sub_options {
 static const char *const overflows[] = {"block",  "drop-oldest", "drop-newest",
                                         "reject", "disconnect",  NULL};
 static const char *const acks[] = {"auto", "manual", NULL};
+static const char *const set_keys[] = {
+    "from=",         "max-bytes=",      "message-ttl=",  "block-timeout=", "block-fallback=",
+    "ack-timeout=",  "max-deliveries=", "max-inflight=", "dead-letter=",   "expires=",
+    "dedup-window=", "dedup-max=",      "durable=",      "retain=",        NULL};
 
 static const struct cli_option options[] = {
     {"count", 'n', CLI_COUNT, offsetof(struct sub_options, count), "COUNT",
@@ -38,7 +42,7 @@ static const struct cli_option options[] = {
     {"max-messages", 0, CLI_COUNT, offsetof(struct sub_options, max_messages), "N",
      "how many may wait at the broker", NULL},
     {"set", 0, CLI_LIST, offsetof(struct sub_options, settings), "KEY=VALUE",
-     "another setting of the subscription or queue; may be repeated", NULL},
+     "another setting; from=first..: where a durable queue goes on; may be repeated", set_keys},
     {"max-size", 0, CLI_SIZE, offsetof(struct sub_options, max_size), "SIZE",
      "largest message taken (64MiB)", NULL},
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, NULL},

@@ -27,6 +27,8 @@ echo "== what needs no broker"
 assert_eq "$(broker route 'a.*.#' a.b)" 'a.*.# matches a.b' route
 assert_eq "$(status_of broker route 'a.*' b)" 1 "no match"
 bash -n <(broker completion bash)
+broker completion bash >"$TMP/words"
+assert_grep 'sub --set.*from=' "$TMP/words"
 
 echo "== nobody there, and nobody who answers"
 export BROKER_URL=tcp://127.0.0.1:1
