@@ -187,7 +187,7 @@ static int apply_put(struct catalog *c, struct stored_queue *q, const struct rec
     }
     if (places_put(&q->places, r->seq, &p) < 0)
         return -ENOMEM;
-    segments_put(&c->segments, segment, r->size);
+    segments_put(&c->segments, segment, r->size, r->time_ms);
     q->bytes += r->size;
     q->payload += r->data.n;
     if (r->seq >= q->next)

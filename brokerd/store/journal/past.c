@@ -139,22 +139,23 @@ static void note_settled(const struct stored_queue *q, uint64_t end, struct note
     }
 }
 
-/* The first that was published then or later: times rise with numbers. One that cannot be read
- * might be it. */
+/* The first that was published then or later. Times do not rise with numbers: of what was moved
+ * here, or when the clock was set. But a segment knows of when its messages are, so that few of
+ * them are read. One that cannot be read might be it. */
 static uint64_t number_at(struct journal *j, const struct stored_queue *q, int64_t time_ms)
 {
-    uint64_t low = 0, high = q->next;
+    const struct segment *s = NULL;
+    const struct place *p;
+    uint64_t seq = 0;
 
-    while (low < high) {
-        uint64_t mid = low + (high - low) / 2, seq = mid;
-        const struct place *p = places_next(&q->places, &seq);
-
-        if (!p || read_time(j, p, INT64_MAX) >= time_ms)
-            high = mid;
-        else
-            low = seq + 1;
+    for (; (p = places_next(&q->places, &seq)) != NULL; seq++) {
+        if (!s || s->number != p->segment)
+            s = segments_find(&j->catalog.segments, p->segment);
+        if (s->newest_ms >= time_ms &&
+            (s->oldest_ms >= time_ms || read_time(j, p, INT64_MAX) >= time_ms))
+            return seq;
     }
-    return low;
+    return q->next;
 }
 
 static uint64_t number_of(struct journal *j, const struct stored_queue *q, const struct op *op)

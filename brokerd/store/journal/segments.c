@@ -70,7 +70,11 @@ int segments_add(struct segments *t, uint32_t number, uint64_t size)
         t->s = s;
         t->cap = cap;
     }
-    t->s[t->n++] = (struct segment){.number = number, .size = size, .end = size};
+    t->s[t->n++] = (struct segment){.number = number,
+                                    .size = size,
+                                    .end = size,
+                                    .oldest_ms = INT64_MAX,
+                                    .newest_ms = INT64_MIN};
     t->disk += size;
     return 0;
 }
@@ -153,8 +157,14 @@ void segments_undefine(struct segments *t, uint32_t number, uint32_t size)
     t->data -= size;
 }
 
-void segments_put(struct segments *t, uint32_t number, uint32_t size)
+void segments_put(struct segments *t, uint32_t number, uint32_t size, int64_t time_ms)
 {
+    struct segment *s = find(t, number);
+
+    if (time_ms < s->oldest_ms)
+        s->oldest_ms = time_ms;
+    if (time_ms > s->newest_ms)
+        s->newest_ms = time_ms;
     segments_define(t, number, size);
     t->puts++;
 }

@@ -33,6 +33,7 @@ struct segment {
     uint64_t end;  /* after recovery: where its batches end; what is behind is to be cut off, before
                     * anything else. `size`, where that is damaged: it stays, to be looked at */
     uint64_t data; /* of those, of puts and definitions of use */
+    int64_t oldest_ms, newest_ms; /* all puts that have come here were published then or between */
     uint64_t notes_bytes;
     struct notes *notes; /* by rising `on` */
     uint32_t notes_n, notes_cap;
@@ -70,8 +71,8 @@ const struct segment *segments_find(const struct segments *t, uint32_t number);
 /* Is there one from `first` to `last`, besides `but`? */
 bool segments_any(const struct segments *t, uint32_t first, uint32_t last, uint32_t but);
 
-/* A put in `number`; one there has been settled. */
-void segments_put(struct segments *t, uint32_t number, uint32_t size);
+/* A put in `number`, of what was published at that time; one there has been settled. */
+void segments_put(struct segments *t, uint32_t number, uint32_t size, int64_t time_ms);
 void segments_unput(struct segments *t, uint32_t number, uint32_t size);
 
 /* A definition in `number`; one there is not the newest any more. */

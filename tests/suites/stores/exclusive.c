@@ -261,6 +261,57 @@ START_TEST(goes_on_elsewhere) /* _i: where; and reopened before that */
 }
 END_TEST
 
+static void put_of(struct opened *o, uint64_t n, int64_t time_ms, int64_t step_ms)
+{
+    struct topic *topic = topic_new(SLICE("t"), 1);
+
+    for (; n; n--, time_ms += step_ms, o->label++) {
+        struct msg_origin from = {topic, {5, {0}}, o->label, time_ms, 77};
+        struct msg_view v = {.data = body_of(o->label, 60), .len = 60};
+        struct run run = {.v = &v, .n = 1, .bytes = v.len, .type = from.type};
+
+        ck_assert_int_eq(o->node->store->ops->put(o->q, o->label, &run, &from), 0);
+    }
+    all_kept(world, o);
+    topic_unref(topic);
+}
+
+static void goes_on_at(struct opened *o, int64_t time_ms, uint64_t from)
+{
+    (void)rewound(o, REWIND_TIME, 0, time_ms);
+    expect_waits(o, from, o->label - 1);
+}
+
+/* What was moved here was published before what is here: the first of a time is found all the same,
+ * and nothing after it is passed over. */
+START_TEST(goes_on_at_a_time) /* _i: how many more come in between, which are other segments */
+{
+    static const unsigned more[] = {0, 3000};
+    struct queue_policy policy = retaining(POLICY_NEVER);
+    struct opened o = open_queue(world, 0, "times", &policy);
+    struct opened other = open_queue(world, 0, "other", NULL);
+
+    put_of(&o, 100, 1000, 10);
+    put_kept(world, &other, 1, more[_i], 100);
+    put_of(&o, 250, 500, 1); /* moved */
+    put_kept(world, &other, 1, more[_i], 100);
+    put_of(&o, 20, 2000, 10);
+    settle(&o, SETTLE_GONE, 1, 200, 0, 0);
+    for (unsigned again = 0; again < 2; again++) {
+        goes_on_at(&o, 0, 1);
+        goes_on_at(&o, 2195, 371);
+        goes_on_at(&o, 1505, 52);
+        goes_on_at(&o, 1990, 100);
+        goes_on_at(&o, 1991, 351);
+        goes_on_at(&o, 510, 1);
+        goes_on_at(&o, 2190, 370);
+        until_idle(world);
+        reopen(world);
+        o = open_queue(world, 0, "times", &policy);
+    }
+}
+END_TEST
+
 /* Without retention there is a place to go on at, and nothing before it. */
 START_TEST(goes_on_without_a_past)
 {
@@ -342,6 +393,7 @@ void add_exclusive(TCase *tc)
     tcase_add_test(tc, purged_but_some);
     tcase_add_test(tc, answers_in_order);
     tcase_add_loop_test(tc, goes_on_elsewhere, 0, 2 * (int)ARRAY_LEN(rewinds));
+    tcase_add_loop_test(tc, goes_on_at_a_time, 0, 2);
     tcase_add_test(tc, goes_on_without_a_past);
     tcase_add_test(tc, retained_for_a_time);
     tcase_add_test(tc, purged_and_removed_with_its_past);

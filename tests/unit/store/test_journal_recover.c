@@ -763,7 +763,7 @@ START_TEST(room_within_the_limit)
     ck_assert_int_eq(segments_add(&t, 1, 5000), 0);
     ck_assert_uint_eq(segments_room(&t), 3000);
     for (int i = 0; i < 10; i++)
-        segments_put(&t, 1, 64);
+        segments_put(&t, 1, 64, 1000);
     ck_assert_uint_eq(segments_room(&t), 3000 - 10 * SETTLED_SIZE);
     ck_assert_int_eq(segments_add(&t, 2, 4000), 0);
     ck_assert_uint_eq(segments_room(&t), 0);
