@@ -45,6 +45,7 @@ DAEMON := $(CORE) $(WORKER) $(DOORS) $(NET) $(STORE) $(NODES) $(HOOKS) $(ADMIN) 
 
 UNIT  := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c tests/unit/*/*/test_*.c)
 SIM   := $(wildcard tests/sim/*.c)
+SIM_PARTS := $(wildcard tests/sim/*/*.c)
 FUZZ  := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH := $(wildcard tests/bench/*.c)
 LOAD  := $(wildcard tests/bench/load/*.c)
@@ -58,7 +59,7 @@ FAULTY   := $(filter-out tests/fault/crash.c tests/fault/shim.c tests/fault/cloc
 HEADERS := $(wildcard libbroker/*/*.h brokerd/*.h brokerd/*/*.h brokerd/*/*/*.h config/*.h tests/*/*.h \
            tests/bench/load/*.h)
 SOURCES := $(BASE) $(WIRE) $(CLIENT) $(CLI) $(DAEMON) $(MAIN)
-ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(BENCH) $(LOAD) $(GUARD) $(SUITE) $(PROGRAMS) $(wildcard tests/fuzz/*.c tests/fault/*.c)
+ALL_C   := $(SOURCES) $(UNIT) $(SIM) $(SIM_PARTS) $(BENCH) $(LOAD) $(GUARD) $(SUITE) $(PROGRAMS) $(wildcard tests/fuzz/*.c tests/fault/*.c)
 
 comma := ,
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
@@ -196,6 +197,8 @@ $(UNIT_BIN) $(SIM_BIN) $(BENCH_BIN) $(GUARD_BIN) $(PROGRAM_BIN): $(OUT)/%: $(OBJ
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(link) -pie -o $@ $^ $(CHECK_LIBS) $(DAEMON_LIBS) -lm
+
+$(OUT)/tests/sim/sim_makes: $(OBJ)/tests/sim/makes/awaited.o
 
 # Preloaded into programs that may have a sanitizer: it has none itself.
 $(SHIM): tests/fault/shim.c tests/fault/trace.c tests/fault/trace.h

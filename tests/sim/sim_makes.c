@@ -1,10 +1,14 @@
 /* sim_makes.c - the model of a store and the journal, side by side: pair.h.
  *
  * Usage    run.h. */
+#include "brokerd/store/journal/journal.h"
 #include "brokerd/store/memory/memory.h"
+#include "tests/sim/makes/awaited.h"
 #include "tests/sim/pair.h"
 #include "tests/suites/stores/calls.h"
 
+#include <sched.h>
+#include <stddef.h>
 #include <unistd.h>
 
 static struct memory_shelf *shelf;
@@ -19,11 +23,59 @@ static void clean(void)
         fprintf(stderr, "sim_makes: %s is left\n", path);
 }
 
+/* ------------------------------------------------------------------------------------ answers */
+
+/* A queue that was found at start. */
+struct found {
+    struct stored a;
+    uint8_t bytes[512]; /* what `a` tells of it */
+};
+
+/* In which order queues are found is a make's own, and what is due at the same time in several may
+ * follow it: the core hears of them in this one. */
+static struct found found[QUEUES];
+
+static uint8_t *keep(struct slice *s, uint8_t *at)
+{
+    memcpy(at, s->p, s->n);
+    s->p = at;
+    return at + s->n;
+}
+
+static void on_found(const struct stored *a)
+{
+    const struct store_definition *def = &a->def;
+
+    for (unsigned i = 0; i < QUEUES; i++) {
+        struct found *f = &found[i];
+
+        if (!slice_eq(def->name, slice_str(queue_names[i])))
+            continue;
+        must(def->name.n + def->filters.n + def->wishes.n <= sizeof f->bytes, "a long definition");
+        f->a = *a;
+        (void)keep(&f->a.def.wishes, keep(&f->a.def.filters, keep(&f->a.def.name, f->bytes)));
+    }
+}
+
+static void on_stored(struct core *c, const struct stored *a)
+{
+    if (a->kind == STORED_FOUND) {
+        on_found(a);
+        return;
+    }
+    for (unsigned i = 0; a->kind == STORED_ALL_FOUND && i < QUEUES; i++) {
+        if (found[i].a.def.name.n)
+            core_stored(c, &found[i].a);
+        found[i] = (struct found){0};
+    }
+    core_stored(c, a);
+}
+
 /* --------------------------------------------------------------------------------- the model */
 
 static void memory_start(struct broker *b)
 {
-    struct memory_options o = {.shelf = shelf, .core = b->w.core[0], .answer = core_stored};
+    struct memory_options o = {.shelf = shelf, .core = b->w.core[0], .answer = on_stored};
 
     b->store[0] = memory_store_new(&o);
 }
@@ -61,10 +113,18 @@ static const struct bench bench_memory = {
 
 /* ------------------------------------------------------------------------------- the journal */
 
+/* In which turns answers come is a matter of chance, and what is delivered, dropped or has expired
+ * in between depends on it. So they come as the model's do: what was sent out by the end of a turn
+ * is answered in the next one. */
 struct journal_own {
     struct broker *b;
     struct journal *journal;
     struct calls calls;
+    struct store_ops ops; /* the journal's, but for flush() */
+    void (*flush)(struct store *s);
+    struct awaited awaited;
+    uint64_t told; /* answers so far */
+    bool found;    /* all queues that there were at start */
 };
 
 static int journal_call(void *ctx, unsigned to, journal_run_fn *run, void *arg)
@@ -79,7 +139,17 @@ static void journal_stored(void *ctx, unsigned to, const struct stored *a)
 {
     struct journal_own *own = ctx;
 
-    core_stored(own->b->w.core[to], a);
+    own->told++;
+    own->found |= a->kind == STORED_ALL_FOUND;
+    on_stored(own->b->w.core[to], a);
+}
+
+static void journal_flush(struct store *store)
+{
+    struct journal_own *own = (void *)((uintptr_t)store->ops - offsetof(struct journal_own, ops));
+
+    awaited_flush(&own->awaited, store);
+    own->flush(store);
 }
 
 static void journal_begin(struct broker *b)
@@ -102,33 +172,37 @@ static void journal_begin(struct broker *b)
     r = journal_open(&o, &own->journal, text, sizeof text);
     must(r == 0, "journal_open: %d, %s", r, text);
     b->store[0] = journal_store(own->journal, 0);
+    own->ops = *b->store[0]->ops;
+    own->flush = own->ops.flush;
+    own->ops.flush = journal_flush;
+    b->store[0]->ops = &own->ops;
     must(journal_start(own->journal) == 0, "journal_start");
 }
 
-/* Settlements may wait for company: nobody waits for them. */
 static bool journal_idle(struct broker *b)
 {
-    struct core *c = b->w.core[0];
-    struct queue *q;
+    struct journal_own *own = b->own;
 
-    if (!core_has_found(c) || !list_empty(&c->questions))
-        return false;
-    for (uint32_t at = 0; (q = slots_next(&c->slots, SLOT_QUEUE, &at)) != NULL;)
-        if (q->making || (q->backlog->stored &&
-                          (durable_unstored(q->backlog->stored) || q->backlog->stored->fetching ||
-                           q->backlog->stored->rewinds || !q->backlog->stored->open)))
-            return false;
-    return true;
+    return own->found && !awaited_any(&own->awaited, b->store[0]);
 }
 
 static bool journal_answer(struct broker *b, unsigned core)
 {
     struct journal_own *own = b->own;
+    uint64_t told = own->told;
+    double end = sim_seconds() + 20;
 
     (void)core;
-    if (journal_idle(b))
-        return calls_run(&own->calls) > 0;
-    return calls_wait(&own->calls, 20) > 0;
+    while (!own->found && !calls_come(&own->calls, 20))
+        must(sim_seconds() < end, "the journal does not start");
+    /* Of several that have come it tells of the first only. */
+    while (awaited_any(&own->awaited, b->store[0])) {
+        if (calls_come(&own->calls, 20))
+            sched_yield();
+        must(sim_seconds() < end, "the journal does not answer");
+    }
+    calls_run(&own->calls);
+    return own->told > told;
 }
 
 static void journal_ends(struct broker *b)

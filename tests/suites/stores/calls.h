@@ -71,10 +71,11 @@ static inline size_t calls_run(struct calls *c)
     return n;
 }
 
-/* The same, but wait for the first a while. */
-static inline size_t calls_wait(struct calls *c, unsigned ms)
+/* Wait for the first a while; false: there is none. */
+static inline bool calls_come(struct calls *c, unsigned ms)
 {
     struct timespec end;
+    bool any;
 
     clock_gettime(CLOCK_REALTIME, &end);
     end.tv_nsec += (long)ms * 1000000;
@@ -83,8 +84,15 @@ static inline size_t calls_wait(struct calls *c, unsigned ms)
     pthread_mutex_lock(&c->lock);
     while (!c->n && pthread_cond_timedwait(&c->came, &c->lock, &end) == 0)
         continue;
+    any = c->n > 0;
     pthread_mutex_unlock(&c->lock);
-    return calls_run(c);
+    return any;
+}
+
+/* Run them, but wait for the first a while; how many. */
+static inline size_t calls_wait(struct calls *c, unsigned ms)
+{
+    return calls_come(c, ms) ? calls_run(c) : 0;
 }
 
 #endif
