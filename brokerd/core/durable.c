@@ -641,7 +641,7 @@ static void on_lost(struct storage *d, const struct stored *a)
     uint64_t n = a->count < d->away_n ? a->count : d->away_n;
 
     if (a->reason == REASON_STORE) {
-        loss_gap(d->queue, a->reason, a->count);
+        loss_damaged(d->queue, a->count);
         d->damaged += a->count;
     } else {
         loss_unseen(d->queue, a->reason, a->count);

@@ -50,6 +50,18 @@ void loss_gap(struct queue *q, enum reason reason, uint64_t n)
     l->has_gap = true;
 }
 
+void loss_damaged(struct queue *q, uint64_t n)
+{
+    struct losses *l = count(q, REASON_STORE, n);
+
+    if (!l)
+        return;
+    l->gap[REASON_STORE] += n;
+    l->has_gap = true;
+    l->unannounced[REASON_STORE] -= n;
+    l->unannounced_damaged += n;
+}
+
 void loss_elsewhere(struct queue *q)
 {
     struct losses *l;
@@ -395,6 +407,17 @@ static void announce_lost(struct queue *q, enum reason reason, uint64_t n)
     q->core->ops->event(q->core->ctx, &ev);
 }
 
+static void announce_damaged(struct queue *q)
+{
+    struct core_event ev = event_of(q, EVENT_DROPPED);
+    struct losses *l = q->backlog->losses;
+
+    ev.reason = REASON_STORE;
+    ev.count = l->unannounced_damaged;
+    l->unannounced_damaged = 0;
+    q->core->ops->event(q->core->ctx, &ev);
+}
+
 static void announce_letters(struct queue *q)
 {
     struct core_event ev = event_of(q, EVENT_DEAD_LETTER);
@@ -419,6 +442,8 @@ static void announce(struct queue *q)
         if (n)
             announce_lost(q, (enum reason)r, n);
     }
+    if (l->unannounced_damaged)
+        announce_damaged(q);
     if (l->dead_letters != l->announced_letters)
         announce_letters(q);
     l->announced_ms = q->core->now_ms;

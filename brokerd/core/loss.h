@@ -12,6 +12,9 @@ void loss_count(struct queue *q, enum reason reason, uint64_t n);
 /* The same, and tell the queue's consumer with its next delivery. */
 void loss_gap(struct queue *q, enum reason reason, uint64_t n);
 
+/* The same: its store had them, and has not. (REASON_STORE of the others is a refused publish.) */
+void loss_damaged(struct queue *q, uint64_t n);
+
 /* Tell the queue's consumer with its next delivery that messages were lost before they came here,
  * so many as nobody knows. A subscription that has no backlog needs none for that. */
 void loss_elsewhere(struct queue *q);

@@ -196,6 +196,17 @@ void in_tell(struct nodes *n)
             n->missed = true;
 }
 
+static void tell_unsure(struct nodes *n, const char *of, const char *why, uint64_t left_out)
+{
+    char before[64] = "";
+
+    if (left_out)
+        (void)snprintf(before, sizeof before, " (and %llu times before, untold)",
+                       (unsigned long long)left_out);
+    nodes_tell(n, LEVEL_WARNING, "topics_lost", of,
+               "messages of another node may be lost, nobody knows how many: %s%s", why, before);
+}
+
 void in_miss(struct nodes *n, struct peer *p, uint64_t count, const char *why)
 {
     const char *of = p ? p->id : n->id;
@@ -206,14 +217,21 @@ void in_miss(struct nodes *n, struct peer *p, uint64_t count, const char *why)
     n->facts.missed += count;
     n->missed = true;
     in_tell(n);
-    if (n->stopping || !log_limit_pass(count ? &n->losing : &n->unsure, n->now_ms, &left_out))
-        return;
     if (count)
-        nodes_tell(n, LEVEL_WARNING, "topics_lost", of, "%llu messages of another node were lost",
-                   (unsigned long long)count);
-    else
-        nodes_tell(n, LEVEL_WARNING, "topics_lost", of,
-                   "messages of another node may be lost, nobody knows how many: %s", why);
+        in_tell_people(n, of);
+    else if (!n->stopping && log_limit_pass(&n->unsure, n->now_ms, &left_out))
+        tell_unsure(n, of, why, left_out);
+}
+
+void in_tell_people(struct nodes *n, const char *of)
+{
+    uint64_t lost = n->facts.missed - n->missed_told, left_out;
+
+    if (!lost || n->stopping || !log_limit_pass(&n->missing, n->now_ms, &left_out))
+        return;
+    n->missed_told = n->facts.missed;
+    nodes_tell(n, LEVEL_WARNING, "topics_lost", of, "%llu messages of other nodes were lost",
+               (unsigned long long)lost);
 }
 
 /* Is it the next of its sender? What was lost before it is told. */

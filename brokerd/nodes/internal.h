@@ -153,8 +153,9 @@ struct nodes {
     struct msg_meta metas[VIEWS_MAX];
 
     bool stopping, bye_said, stopped;
-    struct log_limit trouble, losing, unsure, junk;
+    struct log_limit trouble, losing, missing, unsure, junk;
     struct nodes_facts facts;
+    uint64_t lost_told, missed_told; /* of facts: so many were in a line of the log */
     unsigned parts_n;
     struct part part[CORE_MAX_WORKERS];
 };
@@ -201,6 +202,8 @@ uint64_t out_messages(const struct nodes *n);
 bool out_is_empty(const struct nodes *n);
 /* Once a second: tell those that may not know it how far their numbers went. */
 void out_mark(struct nodes *n);
+/* Once a second: people hear how many were lost since they last did. */
+void out_tell(struct nodes *n);
 
 /* ---- in.c */
 /* Publish what was read, as far as there is credit; read more. True: the core was called. */
@@ -211,6 +214,8 @@ void in_read(struct nodes *n);
 void in_miss(struct nodes *n, struct peer *p, uint64_t count, const char *why);
 /* Subscribers hear of it, if they were told too lately before. */
 void in_tell(struct nodes *n);
+/* People, too: how many `of` that one, or others, were lost since they last did. */
+void in_tell_people(struct nodes *n, const char *of);
 void in_free(struct nodes *n);
 
 #endif

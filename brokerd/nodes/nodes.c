@@ -314,6 +314,7 @@ static void give_up(struct nodes *n)
         return;
     n->stopped = true;
     n->facts.lost += lost;
+    lost = n->facts.lost - n->lost_told;
     if (lost)
         nodes_tell(n, LEVEL_WARNING, "topics_lost", n->id,
                    "%llu messages for other nodes are lost: this one stops, and Redis is away",
@@ -406,7 +407,8 @@ int nodes_new(const struct nodes_options *o, struct workers *ws, struct nodes **
     n->event = o->event;
     n->ctx = o->ctx;
     n->seed = o->seed;
-    n->trouble = n->losing = n->unsure = n->junk = (struct log_limit){.burst = 3, .per_ms = 10000};
+    n->trouble = n->losing = n->missing = n->unsure = n->junk =
+        (struct log_limit){.burst = 3, .per_ms = 10000};
     list_init(&n->peers);
     list_init(&n->chunks);
     list_init(&n->inbox);

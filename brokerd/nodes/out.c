@@ -240,6 +240,17 @@ void out_mark(struct nodes *n)
         mark(LIST_ITEM(l, struct peer, link));
 }
 
+void out_tell(struct nodes *n)
+{
+    uint64_t lost = n->facts.lost - n->lost_told, left_out;
+
+    if (!lost || !log_limit_pass(&n->losing, n->now_ms, &left_out))
+        return;
+    n->lost_told = n->facts.lost;
+    nodes_tell(n, LEVEL_WARNING, "topics_lost", n->id, "%llu messages for other nodes were lost",
+               (unsigned long long)lost);
+}
+
 /* This node stops, and will not say it later. */
 static void mark_last(struct peer *p)
 {

@@ -457,6 +457,8 @@ void peers_beat(struct nodes *n)
     struct slice count[] = {SLICE("SCARD"), slice_str(n->wants_key)};
 
     n->beat_ms = n->now_ms + NODES_BEAT_MS;
+    out_tell(n);
+    in_tell_people(n, n->id);
     if (!n->up || n->stopping)
         return;
     if (!n->has_inbox) {

@@ -104,6 +104,12 @@ wait_until 10 all_known
 wait_until 10 grep -q last "$TMP/hung"
 kill "${sub[hung]}"
 at_least one 's["counters"]["topics_lost"]' 1 || fail "nothing was lost"
+told() { # NODE COUNTER WORDS: the lines of the log say together what was counted
+    [ "$(grep -oE "[0-9]+ messages $3 other nodes were lost" "${log[$1]}" |
+        awk '{ n += $1 } END { print n + 0 }')" = "$(figure "$1" 's["counters"]["'"$2"'"]')" ]
+}
+wait_until 15 told one topics_lost for
+wait_until 15 told two topics_missed of
 assert_grep '^broker sub: lost an unknown number of messages \(node\)$' "$TMP/hung.err" # in its stream
 grep -v last "$TMP/hung" >"$TMP/numbers"
 sort -n -u -C "$TMP/numbers" || fail "out of order, or twice"

@@ -638,6 +638,8 @@ START_TEST(what_the_store_has_lost_is_counted_and_told)
     ck_assert_int_eq(a.gap_reason, REASON_STORE);
     ck_assert_uint_eq(script.queue->backlog->waiting, 0);
     ck_assert_uint_eq(script.queue->backlog->bytes, 0);
+    ck_assert_uint_eq(world.events[EVENT_DROPPED], 1);
+    ck_assert_uint_eq(world.events[EVENT_REFUSED], 0); /* nobody's publish was */
     stop();
 }
 END_TEST
