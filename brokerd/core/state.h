@@ -96,7 +96,7 @@ struct losses {
     uint64_t total[REASON_TABLE_SIZE];
     uint64_t gap[REASON_TABLE_SIZE]; /* since the last delivery, for the consumer to hear */
     uint64_t unannounced[REASON_TABLE_SIZE];
-    uint64_t unannounced_damaged; /* not in that: REASON_STORE is a refusal there */
+    uint64_t unannounced_damaged;             /* not in that: REASON_STORE is a refusal there */
     uint64_t dead_letters, announced_letters; /* sent to where they go; told of */
     int64_t announced_ms;
     struct list_node slow; /* in core->slow since people were told that it overflows */

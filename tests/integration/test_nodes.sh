@@ -1,7 +1,7 @@
 #!/bin/bash
 # Topics of three brokers on one Redis: what is published on one reaches who subscribes on another, once and in
 # order; who wants nothing costs nothing; a shared queue has each once; a node is killed, Redis is restarted.
-# limit: 60 s
+# limit: 120 s
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib_redis.sh"
 . "$(dirname "$0")/lib_nodes.sh"

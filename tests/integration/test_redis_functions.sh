@@ -38,7 +38,7 @@ fetch() { # COUNT: ids, one a line
 fresh() { # a new queue q
     redis_cli main FLUSHALL >>"$TMP/load"
     label=1
-    assert_eq "$(call open n 1)" '1 ' 'open'
+    assert_eq "$(call open n 1)" '0 ' 'made'
 }
 
 # A queue of which those that came back are gone is not there: a put does not look for ever for what
@@ -51,7 +51,8 @@ for part in b a; do
     done
     redis_cli main DEL "b:{q}:$part" >>"$TMP/load"
     assert_eq "$(put 1 1000 oldest three)" 'GONE the queue does not exist  ' "a put without :$part"
-    assert_eq "$(call open n 1)" '1 ' 'made again'
+    assert_eq "$(call open n 1)" '1 ' 'made again, for a part is gone'
+    assert_eq "$(call open n 1)" '0 ' 'it is there'
     label=1
     assert_eq "$(put 1 1000 oldest three)" '1 0 0 0 0 0 ' 'a put when it was made again'
 done

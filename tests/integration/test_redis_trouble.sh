@@ -59,3 +59,13 @@ broker pub t.one third
 wait "$sub"
 grep -q third "$TMP/got"
 brokerd_stop
+
+# What Redis has lost of a queue while no broker was there is said by the next one.
+kill "$second"
+wait "$second" || true
+redis_cli main del 'brokerd:{one}:s' >/dev/null
+brokerd_start -c <(echo "store \"redis\" { url = \"redis://127.0.0.1:${redis_port[main]}\" }
+queue \"one\" { bind = { t.one } durable = redis }")
+assert_grep 'queue one: Redis has lost a part of it' "$brokerd_log"
+broker pub t.one fourth
+brokerd_stop

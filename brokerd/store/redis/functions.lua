@@ -26,7 +26,7 @@
 -- No call does more than a bounded piece of work, whatever the queue's depth: who has more to do is
 -- told so, and calls again.
 
-local REVISION = 4
+local REVISION = 5
 local GROUP = 'w'
 local STEP = 256 -- messages of one piece of work
 local STEP_BYTES = 1048576
@@ -792,14 +792,15 @@ end
 -- open NODE LABEL: the queue is used by that node, whose labels begin there. It is made if need be,
 -- and made again if some of it is gone. Numbers go on from what the clock says: a node that knew a
 -- former life of the queue, which was deleted or lost, may have messages of that, and settle them.
--- (Below what Redis itself would give: see mend.)
+-- (Below what Redis itself would give: see mend.) Answers whether some of it was gone.
 local function open(keys, args)
     local m, s = keys[1], keys[2]
-    local format = redis.call('HGET', m, 'format')
+    local format, lost = redis.call('HGET', m, 'format'), 0
     if format and format ~= '1' then
         return redis.error_reply('ERR the queue was made by a newer brokerd')
     end
     if not stand(keys) then
+        lost = redis.call('EXISTS', unpack(keys)) > 0 and 1 or 0
         local before = string.format('%d', math.max(0, now_ms() - EPOCH_MS))
         redis.call('UNLINK', unpack(keys))
         redis.call('XGROUP', 'CREATE', s, GROUP, before .. '-0', 'MKSTREAM')
@@ -808,7 +809,7 @@ local function open(keys, args)
     end
     redis.call('XGROUP', 'CREATECONSUMER', s, GROUP, args[1])
     redis.call('HSET', m, 'l:' .. args[1], args[2])
-    return 1
+    return lost
 end
 
 -- remove: the queue and all it holds. Its memory is freed in the background.

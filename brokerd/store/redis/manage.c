@@ -78,8 +78,15 @@ static void on_open_facts(struct request *req, const struct link_answer *a)
 
 static void on_opened(struct request *req, const struct link_answer *a)
 {
+    struct store_queue *q = req->queue;
+
     if (call_verdict(req, a) != CALL_OK)
-        fail_open(req->queue, text_of(req, a));
+        fail_open(q, text_of(req, a));
+    else if (a->reply->type == REDIS_REPLY_INTEGER && a->reply->integer)
+        store_event(
+            q->store, REDIS_LOST,
+            "queue %s: Redis has lost a part of it; it is made again, and all it held is lost",
+            q->name);
 }
 
 static void on_defined(struct request *req, const struct link_answer *a)
@@ -413,20 +420,32 @@ void manage_free(struct store_queue *q)
     free(q);
 }
 
+static void tell_not_removed(const struct store_queue *q)
+{
+    store_event(q->store, REDIS_TROUBLE,
+                "queue %s: it may not be deleted, for Redis does not answer; look again", q->name);
+}
+
+/* Not said again: by then there may be another of that name. */
 static void on_removed(struct request *req, const struct link_answer *a)
 {
-    (void)call_verdict(req, a);
+    enum verdict v = call_verdict(req, a);
+
+    if (v == CALL_LOST || v == CALL_LATER)
+        tell_not_removed(req->queue);
 }
 
 /* Its name first: a node that starts meanwhile must not find it. */
 static void remove_all(struct store_queue *q)
 {
     struct redis_store *r = q->store;
+    bool sent;
 
     names_args(r, "brokerd_1_undefine", q);
-    (void)call_send(r, q, r->names.slot, on_removed, NULL, 0);
+    sent = call_send(r, q, r->names.slot, on_removed, NULL, 0) == 0;
     args_begin(r, "brokerd_1_remove", q);
-    (void)call_send(r, q, q->keys.slot, on_removed, NULL, 0);
+    if (call_send(r, q, q->keys.slot, on_removed, NULL, 0) < 0 || !sent)
+        tell_not_removed(q);
     q->left = true;
 }
 
