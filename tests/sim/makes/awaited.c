@@ -23,3 +23,8 @@ bool awaited_any(const struct awaited *a, const struct store *store)
             home++;
     return home < a->upto;
 }
+
+bool awaited_untaken(const struct awaited *a, const struct store *store)
+{
+    return a->sent - ((const struct journal_store *)store)->out < a->upto;
+}

@@ -17,8 +17,9 @@ struct awaited {
 /* Its flush() is about to be called. */
 void awaited_flush(struct awaited *a, const struct store *store);
 
-/* Is an answer on its way? One that has come and was not taken is not; nor are settlements
- * awaited, behind all else. */
+/* Is an answer on its way? Settlements behind all else are not waited for. */
 bool awaited_any(const struct awaited *a, const struct store *store);
+/* Was any not taken yet? */
+bool awaited_untaken(const struct awaited *a, const struct store *store);
 
 #endif
