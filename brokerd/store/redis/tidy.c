@@ -107,7 +107,10 @@ static void on_tidied(struct request *req, const struct link_answer *a)
         store_wake(r, q->over_ms - r->now_ms);
     }
     q->tidy_due = reply_number(a->reply, 2) != 0;
-    q->surplus = q->surplus && q->tidy_due;
+    if (req->number)
+        q->surplus = q->surplus && q->tidy_due;
+    else /* a put has told of one since this call was sent */
+        q->tidy_due = q->tidy_due || q->surplus;
     if (reply_number(a->reply, 3))
         take_news(q, true);
     take_dead(q, a->reply, 4);
@@ -143,7 +146,7 @@ void tidy_pump(struct store_queue *q)
     args_number(r, q->surplus ? bounded(q->policy.max_bytes) : 0);
     args_number(r, !has_letters(q) ? 0 : most < TIDY_MESSAGES ? most : TIDY_MESSAGES);
     args_number(r, STORE_FETCH_BYTES);
-    q->tidying = call_send(r, q, q->keys.slot, on_tidied, NULL, 0) == 0;
+    q->tidying = call_send(r, q, q->keys.slot, on_tidied, NULL, q->surplus) == 0;
 }
 
 void tidy_tick(struct store_queue *q, bool second)
