@@ -152,13 +152,6 @@ static void journal_flush(struct store *store)
     own->flush(store);
 }
 
-/* There is nothing to be told: it has no limit, and nothing is damaged. */
-static void journal_says(void *ctx, const struct journal_event *ev)
-{
-    (void)ctx;
-    fprintf(stderr, "the journal: %s\n", ev->text);
-}
-
 static void journal_begin(struct broker *b)
 {
     struct journal_own *own = calloc(1, sizeof *own);
@@ -169,7 +162,6 @@ static void journal_begin(struct broker *b)
         .ctx = own,
         .call = journal_call,
         .stored = journal_stored,
-        .event = journal_says,
     };
     char text[512] = "";
     int r;
