@@ -105,7 +105,8 @@ static const char *prepared(void *ctx, unsigned i, const struct redisReply *repl
     if (reply->type == REDIS_REPLY_INTEGER && reply->integer == FUNCTIONS_REVISION)
         return NULL;
     if (reply->type == REDIS_REPLY_INTEGER)
-        return "its functions brokerd_1 are of another revision than this brokerd's";
+        return "its functions brokerd_1 are another version's: when no such broker runs any more, "
+               "FUNCTION DELETE brokerd_1 there";
     store_event(r, REDIS_TROUBLE, "functions cannot be loaded or called: %.160s",
                 reply->str ? reply->str : "?");
     return "functions cannot be loaded or called (Redis 7 or later is needed, and the right to)";
