@@ -152,6 +152,16 @@ static void journal_flush(struct store *store)
     own->flush(store);
 }
 
+/* It may be full, and tell so; but nothing is ever damaged here. */
+static void journal_says(void *ctx, const struct journal_event *ev)
+{
+    (void)ctx;
+    if (ev->kind == JOURNAL_DAMAGED) {
+        fprintf(stderr, "the journal: %s\n", ev->text);
+        abort();
+    }
+}
+
 static void journal_begin(struct broker *b)
 {
     struct journal_own *own = calloc(1, sizeof *own);
@@ -162,6 +172,7 @@ static void journal_begin(struct broker *b)
         .ctx = own,
         .call = journal_call,
         .stored = journal_stored,
+        .event = journal_says,
     };
     char text[512] = "";
     int r;

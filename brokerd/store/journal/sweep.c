@@ -284,6 +284,8 @@ void sweep_step(struct journal *j)
         walk(j);
         return;
     }
+    /* That a queue is gone which had records here alone need not be told elsewhere. */
+    catalog_forget_gone(&j->catalog, s->victim);
     g = segments_find(&j->catalog.segments, s->victim);
     if (g->data) {
         if (s->kept != s->victim) {
